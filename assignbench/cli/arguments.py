@@ -1,0 +1,57 @@
+"""Options that several commands share, and lists in one option."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assignbench.errors import UsageError
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+DeviceOption = Annotated[
+    Device,
+    typer.Option(metavar="auto|cpu|cuda", help="Where to compute; auto takes a GPU when there is one."),
+]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder of the data sets.", show_default="ASSIGNBENCH_DATA, else datasets/"
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.")]
+
+
+def comma_list(texts: Iterable[str], option: str) -> tuple[str, ...]:
+    """``("a,b", "c")`` → a, b, c; an entry given twice counts once.
+
+    Raises:
+        UsageError: the list is empty.
+    """
+    entries = tuple(dict.fromkeys(part.strip() for text in texts for part in text.split(",") if part.strip()))
+    if not entries:
+        raise UsageError(f"{option} is empty")
+    return entries
+
+
+def number_list(text: str, option: str) -> tuple[int, ...]:
+    """``"0,1,2"`` → 0, 1, 2.
+
+    Raises:
+        UsageError: the list is empty, or an entry is not a whole number from 0.
+    """
+    entries = comma_list([text], option)
+    if not all(entry.isascii() and entry.isdecimal() for entry in entries):
+        raise UsageError(
+            f"{option} {text}: write whole numbers from 0, separated by commas, as {option} 0,1,2"
+        )
+    return tuple(map(int, entries))

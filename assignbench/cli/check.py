@@ -1,0 +1,36 @@
+"""``assignbench check``: whether a strategy keeps the contract."""
+
+from typing import Annotated
+
+import typer
+
+EXAMPLES = r"""[bold]Examples[/bold]
+
+assignbench check mine.py:Mine
+
+assignbench check atss
+"""
+
+
+def check(
+    strategy: Annotated[
+        str, typer.Argument(metavar="STRATEGY", help="file.py:Class, module:Class or a name.")
+    ],
+) -> None:
+    """Try on small problems whether a strategy keeps the contract.
+
+    The laws that every strategy must obey are in the documentation; the exit
+    code is 1 when one is broken.
+    """
+    from assignbench.cli.output import show, table
+    from assignbench.contract import check as check_laws
+    from assignbench.plugins import resolve
+
+    found = resolve(strategy)
+    results = check_laws(found.load())
+    show(
+        table(["law", "", ""], [[law.name, "ok" if law.passed else "BROKEN", law.message] for law in results])
+    )
+    broken = sum(not law.passed for law in results)
+    show(f"{found.label}: {f'{broken} of {len(results)} laws broken' if broken else 'keeps the contract'}\n")
+    raise typer.Exit(int(broken > 0))

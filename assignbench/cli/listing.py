@@ -1,0 +1,140 @@
+"""``assignbench list``: what can be named on the command line, and what was run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assignbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from assignbench.plugins import KnownStrategy
+
+app = typer.Typer(
+    help="List strategies, data sets, recipes or finished runs.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.command()
+def assigners(
+    options: Annotated[
+        bool, typer.Option("--options", help="Also options and paper; imports every strategy.")
+    ] = False,
+) -> None:
+    """Every strategy that an installed distribution provides."""
+    from assignbench.cli.output import show, table
+    from assignbench.plugins import known_strategies
+
+    known = known_strategies()
+    names = [strategy.name for strategy in known]
+    rows = [
+        [
+            strategy.name + (" (claimed twice)" if names.count(strategy.name) > 1 else ""),
+            strategy.target,
+            strategy.origin,
+        ]
+        for strategy in known
+    ]
+    columns = ["name", "class", "provided by"]
+    if options:
+        columns += ["options", "source"]
+        rows = [[*row, *_options_and_source(strategy)] for row, strategy in zip(rows, known, strict=True)]
+    show(table(columns, rows))
+    show("Not listed, but as good: module:Class, and file.py:Class.\n")
+
+
+@app.command()
+def datasets() -> None:
+    """The data sets that go by name."""
+    from assignbench.cli.output import show, table
+    from assignbench.data.specs import known_datasets
+
+    show(table(["name", "description"], [[known.name, known.description] for known in known_datasets()]))
+    show("Your own: coco:DIR, voc:DIR, or the path of a YAML file.\n")
+
+
+@app.command()
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="Show every setting of one, for run --set.")
+    ] = None,
+) -> None:
+    """The shipped recipes; of one, every setting with its meaning."""
+    from assignbench.cli.output import show, table
+    from assignbench.config import flatten, known_recipes, load_recipe, settings
+
+    if name is not None:
+        values = flatten(load_recipe(name).recipe)
+        rows = [[key, _value(values[key]), about.meaning, about.allowed] for key, about in settings().items()]
+        show(table(["setting", "value", "meaning", "allowed"], rows))
+        return
+    shown = (
+        "model.backbone",
+        "model.weights",
+        "data.short_side",
+        "train.iterations",
+        "train.batch",
+        "train.lr",
+    )
+    rows = []
+    for known in known_recipes():
+        values = flatten(load_recipe(known).recipe)
+        rows.append([known, *(_value(values[key]) for key in shown)])
+    show(
+        table(
+            ["name", *(key.partition(".")[2] for key in shown)], rows, numbers=["iterations", "batch", "lr"]
+        )
+    )
+    show("Your own: the path of a YAML file. Every setting of one: assignbench list recipes NAME\n")
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
+) -> None:
+    """The finished runs of a folder."""
+    from assignbench.cli.output import show, table
+    from assignbench.run.record import read_records
+
+    records = sorted(
+        read_records(folder), key=lambda run: (run.dataset.name, run.recipe, run.assigner.label, run.seed)
+    )
+    rows = [
+        [
+            run.dataset.name,
+            run.recipe,
+            run.assigner.label,
+            str(run.seed),
+            _points(run.metrics.get("AP")),
+            _points(run.metrics.get("AP50")),
+            f"{run.seconds.total / 60:.1f}",
+            f"{run.finished.astimezone():%Y-%m-%d %H:%M}",
+            run.run_id,
+        ]
+        for run in records
+    ]
+    columns = ["data set", "recipe", "strategy", "seed", "AP", "AP50", "minutes", "finished", "run"]
+    show(table(columns, rows, numbers=["seed", "AP", "AP50", "minutes"]))
+
+
+def _options_and_source(known: "KnownStrategy") -> tuple[str, str]:
+    from assignbench.options import option_schema
+    from assignbench.plugins import resolve
+
+    try:  # by class, for a name that is claimed twice
+        cls = resolve(known.target).load()
+        return "\n".join(map(str, option_schema(cls))), cls.source
+    except UsageError as error:  # a broken plug-in must not hide the others
+        return f"broken: {error}", ""
+
+
+def _points(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]" if len(value) != 1 else _value(value[0])
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

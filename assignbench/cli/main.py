@@ -1,0 +1,114 @@
+"""The application: its commands, and how errors become messages and exit codes."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import assignbench
+from assignbench.cli import check, compare, listing, run, runs
+from assignbench.errors import AssignbenchError, UsageError
+
+INTERRUPTED = 130  # as shells count: 128 + SIGINT
+
+app = typer.Typer(
+    name="assignbench",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with [bold]assignbench run[/bold]: AutoAssign on generated pictures, in minutes.\n\n"
+    "Exit codes: 0 fine, 1 run failed, 2 usage, 3 data, 4 machine, 130 interrupted.",
+)
+app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
+app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
+app.command("check", epilog=check.EXAMPLES)(check.check)
+app.add_typer(listing.app, name="list")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"assignbench {assignbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _assignbench(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="With an error, show the traceback.")] = False,
+) -> None:
+    """Compare label-assignment strategies of dense object detectors.
+
+    One detector, one trainer, one loss; the strategy is what differs.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code; never raises."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = given[: given.index("--")] if "--" in given else given
+    debug = "--debug" in options
+    rest = [word for word in options if word != "--debug"] + given[len(options) :]
+    try:
+        with _silent_unless_main():
+            return _run(rest)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except AssignbenchError as error:
+        _explain(error, str(error), debug)
+        return error.exit_code
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        hint = "" if debug else "; run again with --debug for the traceback"
+        _explain(error, f"{what}\nthis is a bug in assignbench{hint}", debug)
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    code = 0
+    try:
+        app(args=arguments, prog_name="assignbench")
+    except SystemExit as end:  # how typer always ends
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    sys.stdout.flush()  # here, where a closed pipe can still be answered
+    return code
+
+
+def _rank() -> int:
+    """Number of this process among those that a launcher started; 0 is the main one."""
+    rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0"
+    return int(rank) if rank.isdecimal() else 0
+
+
+@contextlib.contextmanager
+def _silent_unless_main() -> Iterator[None]:
+    if _rank() == 0:
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing, contextlib.redirect_stdout(nothing):
+        yield
+
+
+def _explain(error: Exception, message: str, debug: bool) -> None:
+    """Print an error on stderr; wrong usage, which every process finds, by the main process only."""
+    if _rank() != 0 and isinstance(error, UsageError):
+        return
+    if debug:
+        traceback.print_exception(error)
+    label = "error" if _rank() == 0 else f"error in process {_rank()}"
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        label = f"\033[1;31m{label}\033[0m"
+    print(f"{label}: {message}", file=sys.stderr)  # noqa: T201  # plain on purpose: no markup, no wrapping

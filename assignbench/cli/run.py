@@ -1,0 +1,86 @@
+"""``assignbench run``: train and evaluate every strategy on every data set with every seed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, comma_list, number_list
+
+EXAMPLES = r"""[bold]Examples[/bold]
+
+assignbench run   [dim]# AutoAssign on the built-in shapes[/dim]
+
+assignbench run --assigner atss,autoassign --seeds 0,1,2   [dim]# six runs[/dim]
+
+assignbench run --assigner 'autoassign\[tau=0.5]' --set train.lr=1e-3
+
+assignbench run --assigner mine.py:Mine --dataset voc:DIR   [dim]# your own[/dim]
+"""
+
+
+def run(
+    assigner: Annotated[
+        list[str],
+        typer.Option(
+            metavar="A,B",
+            help=r"Strategies: a name, module:Class or file.py:Class, with options as name\[option=value].",
+        ),
+    ] = ["autoassign"],  # noqa: B006  # typer copies it
+    dataset: Annotated[
+        list[str],
+        typer.Option(metavar="D,E", help="Data sets: a name, coco:DIR, voc:DIR or a YAML file."),
+    ] = ["shapes"],  # noqa: B006
+    recipe: Annotated[
+        str, typer.Option(metavar="R", help="What all runs share: a shipped recipe or a YAML file.")
+    ] = "tiny",
+    seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each seed.")] = "0",
+    data_root: DataRootOption = None,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that gets one folder per run.")] = Path(
+        "runs"
+    ),
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting of the recipe; may be repeated.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue unfinished runs from their last checkpoint.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and print the runs, without training.")
+    ] = False,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    """Train and evaluate every strategy on every data set.
+
+    Each finished run is recorded at once, and runs whose record exists are
+    skipped: repeat an interrupted command, and it goes on where it was.
+    What --set can change is shown by: assignbench list recipes tiny
+    """
+    from assignbench.cli.output import console, show
+    from assignbench.compare import compare, render
+    from assignbench.config import Matrix, load_recipe
+    from assignbench.options import split_list
+
+    matrix = Matrix(
+        strategies=tuple(dict.fromkeys(part for text in assigner for part in split_list(text))),
+        datasets=comma_list(dataset, "--dataset"),
+        recipe=load_recipe(recipe, set_),
+        seeds=number_list(seeds, "--seeds"),
+        data_root=data_root,
+        output=output,
+        resume=resume,
+        dry_run=dry_run,
+        device=device.value,
+    )
+    from assignbench.run.campaign import run_matrix  # last: it brings torch, and the options are fine now
+
+    outcome = run_matrix(matrix, console())
+    if outcome.records:
+        show(render.terminal(compare(outcome.records)))
+    raise typer.Exit(int(outcome.failed > 0))

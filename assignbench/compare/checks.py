@@ -1,0 +1,152 @@
+"""Which runs may stand in one table: on one data set, nothing may differ but the strategy and the seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from assignbench.errors import UsageError
+from assignbench.recipe import BOOKKEEPING
+from assignbench.run.record import RunRecord
+
+Key = TypeVar("Key", bound=Hashable)
+
+SHOWN = 3  # differing keys, and runs a value, in one message
+
+# Beside the recipe's bookkeeping: what may differ, by the last part of a key. The seed is the repetition, the
+# rest says where a run happened and not what it computed.
+FREE = frozenset({"seed", "output", "data_root", "resume", "device"})
+
+UNSET = "(not set)"
+
+
+def select(
+    records: Sequence[RunRecord], *, recipe: str | None = None, protocol: str | None = None
+) -> list[RunRecord]:
+    """The runs of one recipe and one protocol; None takes all.
+
+    Raises:
+        UsageError: nothing is left; the message lists what there is.
+    """
+    chosen = [
+        record
+        for record in records
+        if recipe in (None, record.recipe) and protocol in (None, record.protocol)
+    ]
+    if records and not chosen:
+        present = ", ".join(sorted({f"{record.recipe} ({record.protocol})" for record in records}))
+        wanted = " and ".join(
+            f"{name} {value!r}" for name, value in (("recipe", recipe), ("protocol", protocol)) if value
+        )
+        raise UsageError(f"no run has {wanted}; there are: {present}")
+    return chosen
+
+
+def check_comparable(records: Sequence[RunRecord]) -> None:
+    """Refuse a mixture, naming what differs and in which runs.
+
+    Args:
+        records: the runs of one data set name.
+
+    Raises:
+        UsageError: several recipes or protocols, different data or settings, one label for two programs, or
+            two runs of one strategy and seed.
+    """
+    dataset = records[0].dataset.name
+    settings = _by(records, lambda record: (record.protocol, record.recipe))
+    if len(settings) > 1:
+        listed = "; ".join(
+            f"{protocol} {recipe}: {_runs(some)}" for (protocol, recipe), some in settings.items()
+        )
+        raise UsageError(
+            f"the runs on {dataset} mix recipes or protocols ({listed}); choose with --recipe or --protocol"
+        )
+    _refuse_other_settings(dataset, records)
+    for label, some in _by(records, lambda record: record.assigner.label).items():
+        programs = _by(
+            some,
+            lambda record: (record.assigner.source_sha256, repr(sorted(record.assigner.options.items()))),
+        )
+        if len(programs) > 1:
+            listed = " against ".join(_runs(group) for group in programs.values())
+            raise UsageError(
+                f"{label} on {dataset} stands for different code or options ({listed}); remove the old runs"
+            )
+        for seed, same in _by(some, lambda record: record.seed).items():
+            if len(same) > 1:
+                raise UsageError(
+                    f"{label} on {dataset} with seed {seed} exists more than once ({_runs(same)}); remove one"
+                )
+
+
+def environment_notes(records: Sequence[RunRecord]) -> list[str]:
+    """What differs in software and machine among the runs of one data set: said, not refused."""
+    columns: dict[str, Callable[[RunRecord], Hashable]] = {
+        "assignbench version": lambda record: record.environment.assignbench,
+        "commit": lambda record: _short(record.environment.commit),
+        "torch version": lambda record: record.environment.torch,
+        "precision": lambda record: record.environment.precision,
+        "number of processes": lambda record: record.environment.processes,
+        "device": lambda record: (record.environment.gpus or ("CPU",))[0],
+    }
+    notes = []
+    for name, value_of in columns.items():
+        values = sorted({str(value_of(record)) for record in records})
+        if len(values) > 1:
+            notes.append(f"{records[0].dataset.name}: the runs differ in {name} ({', '.join(values)})")
+    return notes
+
+
+def _refuse_other_settings(dataset: str, records: Sequence[RunRecord]) -> None:
+    flat = {record.run_id: _flat(record) for record in records}
+    differing = []
+    for key in sorted({key for settings in flat.values() for key in settings}):
+        values = _by(records, lambda record, key=key: flat[record.run_id].get(key, UNSET))
+        if len(values) > 1:
+            told = " but ".join(f"{value} in {_runs(some)}" for value, some in values.items())
+            differing.append(f"{key} = {told}")
+    if differing:
+        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+        raise UsageError(
+            f"the runs on {dataset} differ in more than strategy and seed: "
+            f"{'; '.join(differing[:SHOWN])}{more}. Keep runs with other settings in a folder of their own"
+        )
+
+
+def _flat(record: RunRecord) -> Mapping[str, str]:
+    """What must agree, as text: data, classes and every setting that is neither strategy, seed nor place."""
+    config = {
+        key: json.dumps(entry.value, sort_keys=True)
+        for key, entry in record.config.items()
+        if not _may_differ(key)
+    }
+    return {
+        "classes": ", ".join(record.dataset.classes),
+        "training data": record.dataset.train.fingerprint[:12],
+        "evaluation data": record.dataset.evaluation.fingerprint[:12],
+        **config,
+    }
+
+
+def _may_differ(key: str) -> bool:
+    parts = key.split(".")
+    return parts[0] == "assigner" or parts[-1] in FREE or key in BOOKKEEPING
+
+
+def _by(records: Iterable[RunRecord], key: Callable[[RunRecord], Key]) -> dict[Key, list[RunRecord]]:
+    """Records grouped; ordered by key, then by run, so that messages do not depend on the order given."""
+    groups: dict[Key, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return {name: sorted(groups[name], key=lambda record: record.run_id) for name in sorted(groups, key=str)}
+
+
+def _short(commit: str | None) -> str:
+    """The first letters of a commit and whether files differed from it."""
+    return "none" if commit is None else commit[:8] + ("-dirty" if commit.endswith("-dirty") else "")
+
+
+def _runs(records: Sequence[RunRecord]) -> str:
+    more = f" and {len(records) - SHOWN} more" if len(records) > SHOWN else ""
+    return "run " + ", ".join(record.run_id for record in records[:SHOWN]) + more

@@ -1,0 +1,236 @@
+"""From a recipe's name and ``--set`` options to checked values that know where they came from."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from assignbench.errors import UsageError
+from assignbench.paths import configs_folder
+from assignbench.recipe import BOOKKEEPING, Recipe
+from assignbench.strict_yaml import parse_yaml, read_yaml
+from assignbench.suggest import did_you_mean
+
+DEFAULT, OVERRIDE = "default", "--set"  # origins of a value, beside the recipe
+
+
+@dataclass(frozen=True)
+class ResolvedRecipe:
+    """A recipe whose every value is checked and knows where it came from."""
+
+    name: str  # of a shipped recipe, or the file's name
+    recipe: Recipe
+    origins: Mapping[str, str]  # "train.lr" → "default", "recipe tiny" or "--set"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What ``assignbench run`` was asked for: every strategy on every data set with every seed."""
+
+    strategies: tuple[str, ...]  # as written: name, module:Class or file.py:Class, with or without options
+    datasets: tuple[str, ...]
+    recipe: ResolvedRecipe
+    seeds: tuple[int, ...]
+    data_root: Path | None  # None: the environment's ASSIGNBENCH_DATA, then datasets/
+    output: Path
+    resume: bool = False
+    dry_run: bool = False
+    device: str = "auto"  # auto, cpu or cuda
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is to be known about one key of a recipe."""
+
+    meaning: str  # one sentence
+    allowed: str  # "a number > 0 and ≤ 10"
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> ResolvedRecipe:
+    """Read a recipe, apply the overrides and check every value.
+
+    Args:
+        name_or_path: a shipped recipe (``tiny``) or a YAML file.
+        overrides: ``key=value`` with a dotted key and a YAML value, as ``train.lr=1e-3``.
+
+    Raises:
+        UsageError: an unknown recipe or key, a missing key, a wrong value, or two that do not fit together.
+    """
+    path = _recipe_file(name_or_path)
+    name = path.stem if path.parent == _recipes() else path.name
+    document = read_yaml(path)
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: a recipe is a mapping with the groups {', '.join(_groups())}")
+    values = _flat(document, str(path))
+    _refuse_unknown(values, str(path))
+    origins = dict.fromkeys(values, f"recipe {name}")
+
+    given = _parse_overrides(overrides)
+    values.update(given)
+    origins.update(dict.fromkeys(given, OVERRIDE))
+
+    recipe = _validated(values, origins, f"recipe {name}")
+    return ResolvedRecipe(name, recipe, {key: origins.get(key, DEFAULT) for key in flatten(recipe)})
+
+
+def recorded_recipe(name: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> ResolvedRecipe:
+    """The recipe of a finished run, from its flat values (`flatten`).
+
+    Raises:
+        UsageError: the values do not make a recipe of this version.
+    """
+    where = f"the recorded recipe {name}"
+    _refuse_unknown(values, where)
+    return ResolvedRecipe(name, _validated(values, origins, where), dict(origins))
+
+
+def known_recipes() -> tuple[str, ...]:
+    """Names of the shipped recipes, sorted."""
+    return tuple(sorted(path.stem for path in _recipes().glob("*.yaml")))
+
+
+@cache
+def settings() -> Mapping[str, Setting]:
+    """Every setting that a recipe has, under its dotted key."""
+    return {
+        f"{group}.{key}": Setting(schema["description"], _allowed(schema))
+        for group, field in Recipe.model_fields.items()
+        if isinstance(model := field.annotation, type) and issubclass(model, BaseModel)
+        for key, schema in model.model_json_schema(mode="serialization")["properties"].items()
+    }
+
+
+def flatten(recipe: Recipe) -> dict[str, Any]:
+    """Every setting under its dotted key; values are JSON's: lists, numbers, text, null."""
+    return _flat(recipe.model_dump(mode="json"), "recipe")
+
+
+def deciding(recipe: Recipe) -> dict[str, Any]:
+    """As `flatten`, without what cannot change a result: runs may be compared when these agree."""
+    return {key: value for key, value in flatten(recipe).items() if key not in BOOKKEEPING}
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """sha256 of the canonical JSON: sorted keys, no spaces; 1 and 1.0 differ.
+
+    Raises:
+        TypeError, ValueError: something in it is not JSON's, NaN and infinity included.
+    """
+    canonical = json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _recipes() -> Path:
+    return configs_folder() / "recipes"
+
+
+def _recipe_file(name_or_path: str) -> Path:
+    known = known_recipes()
+    if name_or_path in known:
+        return _recipes() / f"{name_or_path}.yaml"
+    path = Path(name_or_path).expanduser()
+    if path.suffix in {".yaml", ".yml"}:
+        return path.resolve()
+    suggestion = did_you_mean(name_or_path, known)
+    raise UsageError(
+        f"no recipe is called {name_or_path!r}{suggestion}\n"
+        f"known: {', '.join(known)}; or write a file that ends in .yaml"
+    )
+
+
+def _groups() -> list[str]:
+    return list(Recipe.model_fields)
+
+
+def _flat(nested: Mapping[str, Any], where: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in _leaves(nested):
+        if key in flat:
+            raise UsageError(f"{where}: key {key!r} is given twice")
+        flat[key] = value
+    return flat
+
+
+def _leaves(nested: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            yield from ((f"{key}.{rest}", leaf) for rest, leaf in _leaves(value))
+        else:
+            yield str(key), value
+
+
+def _refuse_unknown(keys: Mapping[str, Any], where: str) -> None:
+    known = list(settings())
+    for key in keys:
+        if key in _groups():
+            example = next(name for name in known if name.startswith(f"{key}."))
+            raise UsageError(
+                f"{where}: {key!r} is a group of settings, not one; name a setting in it, as {example}"
+            )
+        if key not in known:
+            suggestion = did_you_mean(key, known)
+            hint = "" if suggestion else f"\nknown: {', '.join(known)}"
+            raise UsageError(f"{where}: unknown key {key!r}{suggestion}{hint}")
+
+
+def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals:
+            raise UsageError(f"--set {text}: write key=value, as --set train.lr=0.01")
+        _refuse_unknown({key: value}, "--set")
+        if key in values:
+            raise UsageError(f"--set: key {key!r} is given twice")
+        values[key] = parse_yaml(value, f"--set {key}")
+    return values
+
+
+def _validated(values: Mapping[str, Any], origins: Mapping[str, str], where: str) -> Recipe:
+    nested: dict[str, dict[str, Any]] = {group: {} for group in _groups()}
+    for key, value in values.items():
+        group, _, name = key.partition(".")
+        nested[group][name] = value
+    try:
+        return Recipe.model_validate(nested)
+    except ValidationError as error:
+        lines = dict.fromkeys(_explain(problem, values, origins, where) for problem in error.errors())
+        raise UsageError("\n".join(lines)) from error
+
+
+def _explain(problem: Any, values: Mapping[str, Any], origins: Mapping[str, str], where: str) -> str:
+    """One sentence for one of pydantic's errors: key, value, where it came from, and what is allowed."""
+    key = ".".join(str(part) for part in problem["loc"][:2])
+    if "." not in key:  # a rule about several settings of one group: its message is ours and names them
+        rule = str(problem["ctx"]["error"])
+        changed = [key for key, origin in origins.items() if origin == OVERRIDE and key in rule]
+        override = f" with --set {' '.join(changed)}" if changed else ""
+        return f"{where}{override}: {rule}"
+    setting = settings()[key]
+    if key not in values:
+        return f"{where}: {key} is missing: {setting.meaning}; {setting.allowed}"
+    value = json.dumps(values[key], ensure_ascii=False, default=str)
+    return f"{key} = {value} (from {origins[key]}) must be {setting.allowed}"
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """What a setting may be, in words, from its JSON schema: ``a number > 0 and ≤ 10``."""
+    if "anyOf" in schema:
+        return ", or ".join(_allowed(part) for part in schema["anyOf"])
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    if schema["type"] == "array":
+        return f"{_allowed(schema['items'])}, or a {'non-empty ' if 'minItems' in schema else ''}list of such"
+    kinds = {"integer": "a whole number", "number": "a number", "string": "text", "null": "null"}
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = " and ".join(f"{sign} {schema[bound]}" for bound, sign in signs.items() if bound in schema)
+    multiple = f", a multiple of {schema['multipleOf']}" if "multipleOf" in schema else ""
+    return f"{kinds[schema['type']]} {bounds}".strip() + multiple

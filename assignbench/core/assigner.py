@@ -1,0 +1,126 @@
+"""What a strategy is, what it is told, and what it asks of the detector."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from assignbench.core.extras import Extra
+from assignbench.core.geometry import Coding, Deltas, Distances, sides
+from assignbench.core.loss import PairLoss
+from assignbench.core.types import Assignment, Predictions, Priors, Targets
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the detector must produce for a strategy; the defaults are the controlled protocol's."""
+
+    size: float = 8.0  # side of a prior in strides: 8 · stride covers 64 … 1024 pixels on P3 … P7
+    ratios: tuple[float, ...] = (1.0,)  # height over width
+    octaves: tuple[float, ...] = (0.0,)  # the side is size · stride · 2^octave; ratios × octaves priors a cell
+    offset: float = 0.5  # where in its cell a location sits: 0 the corner, 0.5 the middle
+    coding: Coding = field(default_factory=Deltas)
+    box_bias: float = 0.0  # initial value of the four raw box outputs
+    class_prior: float = 0.01  # initial class probability
+    group_norm: bool = True  # group normalisation in the towers
+    extras: tuple[Extra, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [extra.name for extra in self.extras]
+        if len(set(names)) < len(names):
+            raise ValueError(f"an extra output is asked for twice: {', '.join(names)}")
+        if not self.ratios or not self.octaves:
+            raise ValueError("a head needs at least one prior a cell: ratios and octaves must not be empty")
+
+    @property
+    def priors_per_cell(self) -> int:
+        """Locations of one cell."""
+        return len(self.ratios) * len(self.octaves)
+
+    def controlled(self) -> Head:
+        """The head of the controlled protocol: priors and extras stay, all else is the same for every strategy."""
+        return Head(size=self.size, ratios=self.ratios, octaves=self.octaves, extras=self.extras)
+
+
+def point_head(*extras: Extra, **changes: object) -> Head:
+    """The FCOS-style head: one location a cell, distances to the four sides."""
+    return replace(Head(coding=Distances(), extras=extras), **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a strategy is told when it is built."""
+
+    classes: int
+    loss: PairLoss = field(default_factory=PairLoss)  # what the objective will charge for a pair
+    coding: Coding = field(default_factory=Deltas)  # of the head in use
+    levels: int = 5
+    channels: int = 256  # of the pyramid's maps, for strategies that read them
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise ValueError("a detector needs at least one class")
+
+
+class Assigner(nn.Module, ABC):
+    """A label-assignment strategy: predictions, priors and targets in, an `Assignment` out.
+
+    It is a module because a strategy may learn (AutoAssign's μ and σ): its parameters join optimizer and
+    checkpoint with no further rule. Constructor: ``__init__(self, setting, *, option: type = default, …)``;
+    this signature is the schema of the options. Abstract or final: strategies are not subclassed.
+    """
+
+    head: ClassVar[Head] | Head  # what the detector must produce; an instance may refine it after its options
+    published: ClassVar[PairLoss] = PairLoss()  # the loss the strategy was published with
+    source: ClassVar[str] = ""  # paper and section
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        self.setting = setting
+
+    @abstractmethod
+    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+        """Decide. Runs in float32 outside autocast; what must not carry gradient is the strategy's to detach."""
+
+    def prior_table(self) -> Tensor | None:
+        """What the strategy learned about where objects lie, as μx μy σx σy in strides.
+
+        ``[class, 4]``, or ``[1, 4]`` for one prior shared by all classes; None when it learns no such thing.
+        """
+        return None
+
+
+def assign(assigner: Assigner, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+    """Run a strategy, then apply the two rules that are the same for all: padding and crowds teach nothing.
+
+    A location in the batch's padding is never background; nor is one whose centre lies in a crowd region,
+    unless it is part of a pair.
+    """
+    assignment = assigner(predictions, priors, targets)
+    taught = shared_background(assignment, priors, targets)
+    if taught is None:
+        return assignment
+    own = assignment.background
+    return replace(assignment, background=taught if own is None else own * taught)
+
+
+def shared_background(assignment: Assignment, priors: Priors, targets: Targets) -> Tensor | None:
+    """1 where a location may be taught background, 0 in padding and crowds: ``[image, location]`` or None."""
+    regions = targets.ignore
+    if priors.inside is None and len(regions.boxes) == 0:
+        return None
+    shape = (targets.images, len(priors))
+    crowded = torch.zeros(shape, dtype=torch.bool, device=targets.boxes.device)
+    if len(regions.boxes):
+        inside = sides(regions.boxes[:, None], priors.centers_of(regions.image)).amin(-1) > 0
+        count = torch.zeros(shape, device=crowded.device).index_add(0, regions.image, inside.float())
+        paired = torch.zeros(shape, dtype=torch.bool, device=crowded.device)
+        pairs = assignment.pairs
+        paired[targets.image[pairs.object], pairs.location] = True
+        crowded = (count > 0) & ~paired
+    taught = ~crowded if priors.inside is None else priors.inside & ~crowded
+    return taught.float()

@@ -1,0 +1,120 @@
+"""What teaching one location one object costs, and what background costs.
+
+    ℓ      = −log p · (1 − p)^γ + λ · L_box         one pair, learned on its own (focal loss, arXiv 1708.02002)
+    ℓ_bag  = −log p             + λ · L_box         one pair of a bag: exp(−ℓ_bag) is its likelihood
+    ℓ⁻     = −log(1 − p) · p^γ                      one class at one location that should be background
+
+p is the class probability σ(logit). Positive sums are weighted by α, negative ones by 1 − α, so a pair's
+box part counts α·λ: with α = 1/4 and λ = 5 that is 1.25 times GIoU.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from assignbench.core.geometry import Coding, giou
+from assignbench.core.types import Predictions, Priors, Targets
+
+
+@dataclass(frozen=True)
+class PairBoxes:
+    """The boxes of a list of pairs, in all forms a box loss may want."""
+
+    predicted: Tensor  # [pair, 4]
+    true: Tensor  # [pair, 4]
+    regression: Tensor  # [pair, 4] raw head outputs of the prediction
+    prior: Tensor  # [pair, 4]
+    stride: Tensor  # [pair]
+    coding: Coding
+
+
+class BoxLoss(ABC):
+    """λ · L_box of pairs."""
+
+    @abstractmethod
+    def __call__(self, boxes: PairBoxes) -> Tensor:
+        """Cost of each pair, ≥ 0: ``[pair]``."""
+
+
+@dataclass(frozen=True)
+class GIoU(BoxLoss):
+    """λ · (1 − GIoU), L_box in [0, 2] (arXiv 1902.09630)."""
+
+    weight: float = 5.0  # λ
+
+    def __call__(self, boxes: PairBoxes) -> Tensor:
+        """See `BoxLoss`."""
+        return self.weight * (1 - giou(boxes.predicted, boxes.true))
+
+
+@dataclass(frozen=True)
+class SmoothL1(BoxLoss):
+    """λ · Σ smooth-L1 over the four coded numbers; ``beta`` 0 is plain L1."""
+
+    weight: float = 1.0  # λ
+    beta: float = 0.0
+
+    def __call__(self, boxes: PairBoxes) -> Tensor:
+        """See `BoxLoss`."""
+        wanted = boxes.coding.encode(boxes.true, boxes.prior, boxes.stride)
+        return self.weight * F.smooth_l1_loss(boxes.regression, wanted, beta=self.beta, reduction="none").sum(-1)
+
+
+@dataclass(frozen=True)
+class PairLoss:
+    """The cost of one pair and of background; see the module's formulas."""
+
+    alpha: float = 0.25  # share of the positive terms; the negative ones get 1 − alpha
+    gamma: float = 2.0  # focusing: how much easy examples fade
+    box: BoxLoss = field(default_factory=GIoU)
+
+    def class_part(self, logits: Tensor, quality: Tensor) -> Tensor:
+        """Focal cost of pairs on their own class: ``[pair], [pair] → [pair]``.
+
+        ``quality`` is the score to learn; at 1 this is the focal loss, below it the quality focal loss
+        |q − p|^γ · BCE(p, q) (arXiv 2006.04388, Eq. 1).
+        """
+        distance = (quality - logits.sigmoid()).abs()
+        return distance.pow(self.gamma) * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+
+    def likelihood_part(self, logits: Tensor) -> Tensor:
+        """−log p of pairs in a bag: ``[pair] → [pair]``. No focusing: exp(−ℓ) has to be a probability."""
+        return F.softplus(-logits)
+
+    def background_part(self, logits: Tensor) -> Tensor:
+        """Focal cost of calling these background: ``[...] → [...]``."""
+        return logits.sigmoid().pow(self.gamma) * F.softplus(logits)
+
+    def discounted_background_part(self, logits: Tensor, factor: Tensor) -> Tensor:
+        """As `background_part`, of the probability p · factor: ``[...], [...] → [...]``."""
+        q = logits.sigmoid() * factor
+        return q.pow(self.gamma) * -(-q).clamp(min=-1 + 1e-7).log1p()
+
+
+def pair_logits(predictions: Predictions, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
+    """The logit of each object's own class at its pair's location: ``[pair], [pair] → [pair]``."""
+    return predictions.logits[targets.image[objects], locations, targets.labels[objects]]
+
+
+def pair_boxes(
+    predictions: Predictions,
+    priors: Priors,
+    targets: Targets,
+    objects: Tensor,
+    locations: Tensor,
+    coding: Coding,
+) -> PairBoxes:
+    """The boxes of pairs, gathered once for whatever box loss is in use."""
+    image = targets.image[objects]
+    return PairBoxes(
+        predicted=predictions.boxes[image, locations],
+        true=targets.boxes[objects],
+        regression=predictions.regression[image, locations],
+        prior=priors.boxes_at(image, locations),
+        stride=priors.stride[locations],
+        coding=coding,
+    )

@@ -1,0 +1,247 @@
+"""The vocabulary: image, object, location, class, pair, level.
+
+=========  ==========================================================================================
+image      one picture of a batch
+object     one annotated box with its class; a batch is *one flat list of objects that know their image*,
+           so an image without objects simply owns none
+location   one prior: with nine anchors a cell there are nine locations a cell. Order: level (fine to
+           coarse), then row, then column, then anchor
+class      0 … K−1; there is no background class
+pair       one object taught at one location
+level      one map of the feature pyramid: 0 is P3, 4 is P7
+=========  ==========================================================================================
+
+Boxes are ``x0 y0 x1 y1`` in float32 pixels of the padded network input, continuous: width is ``x1 − x0``.
+Axes are written in words: ``[object, 4]``, ``[image, location, class]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+
+def _shape(name: str, tensor: Tensor, *axes: int | None) -> None:
+    """Refuse a tensor whose shape does not fit; None stands for any length."""
+    fits = tensor.ndim == len(axes) and all(
+        want is None or want == have for want, have in zip(axes, tensor.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if axis is None else str(axis) for axis in axes)
+        raise ValueError(f"{name} must have shape [{wanted}], not {list(tensor.shape)}")
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Areas of images without a label of their own (crowds): neither object nor background."""
+
+    boxes: Tensor  # [region, 4]
+    image: Tensor  # [region] int64
+
+    def __post_init__(self) -> None:
+        _shape("Regions.boxes", self.boxes, None, 4)
+        _shape("Regions.image", self.image, len(self.boxes))
+
+    def to(self, device: torch.device | str) -> Regions:
+        """The same regions on another device."""
+        return Regions(self.boxes.to(device, non_blocking=True), self.image.to(device, non_blocking=True))
+
+
+def _no_regions() -> Regions:
+    return Regions(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The objects of a batch, in one flat list.
+
+    Raises:
+        ValueError: when lengths disagree. Values (positive size, finite, labels in range) are the
+            reader's promise: they are checked once, at load, where the annotation can be named.
+    """
+
+    boxes: Tensor  # [object, 4] float32, positive width and height
+    labels: Tensor  # [object] int64, 0 … K−1
+    image: Tensor  # [object] int64, 0 … images−1
+    images: int  # images in the batch, those without objects included
+    ignore: Regions = field(default_factory=_no_regions)
+
+    def __post_init__(self) -> None:
+        _shape("Targets.boxes", self.boxes, None, 4)
+        _shape("Targets.labels", self.labels, len(self.boxes))
+        _shape("Targets.image", self.image, len(self.boxes))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same targets on another device."""
+        return Targets(
+            boxes=self.boxes.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            image=self.image.to(device, non_blocking=True),
+            images=self.images,
+            ignore=self.ignore.to(device),
+        )
+
+    def of_image(self, image: int) -> Targets:
+        """The objects of one image, as a batch of one."""
+        mine, ignored = self.image == image, self.ignore.image == image
+        return Targets(
+            boxes=self.boxes[mine],
+            labels=self.labels[mine],
+            image=torch.zeros_like(self.image[mine]),
+            images=1,
+            ignore=Regions(self.ignore.boxes[ignored], torch.zeros_like(self.ignore.image[ignored])),
+        )
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Where the detector predicts, and the box it starts from there.
+
+    ``boxes`` is ``[location, 4]`` when the priors are fixed (anchors, or the square that stands for a
+    point), and ``[image, location, 4]`` when the network predicts them for each image.
+    """
+
+    boxes: Tensor  # [location, 4] or [image, location, 4]
+    stride: Tensor  # [location] float32, pixels between neighbouring cells of the level
+    level: Tensor  # [location] int64, 0 = finest
+    inside: Tensor | None = None  # [image, location] bool; False: in the batch's padding, taught nothing
+
+    def __post_init__(self) -> None:
+        locations = self.boxes.shape[-2]
+        if self.boxes.ndim == 2:
+            _shape("Priors.boxes", self.boxes, None, 4)
+        else:
+            _shape("Priors.boxes", self.boxes, None, None, 4)
+        _shape("Priors.stride", self.stride, locations)
+        _shape("Priors.level", self.level, locations)
+        if self.inside is not None:
+            _shape("Priors.inside", self.inside, None, locations)
+
+    def __len__(self) -> int:
+        return self.boxes.shape[-2]
+
+    @property
+    def centers(self) -> Tensor:
+        """x, y of every location: ``[location, 2]`` or ``[image, location, 2]``."""
+        return (self.boxes[..., :2] + self.boxes[..., 2:]) / 2
+
+    def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
+        """Prior boxes of image–location pairs: ``[pair], [pair] → [pair, 4]``."""
+        return self.boxes[location] if self.boxes.ndim == 2 else self.boxes[image, location]
+
+    def boxes_of(self, image: Tensor) -> Tensor:
+        """Prior boxes seen by each object's image: ``[object] → [location, 4] or [object, location, 4]``."""
+        return self.boxes if self.boxes.ndim == 2 else self.boxes[image]
+
+    def centers_of(self, image: Tensor) -> Tensor:
+        """As `boxes_of`, their centres."""
+        return self.centers if self.boxes.ndim == 2 else self.centers[image]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the detector says at every location, always float32."""
+
+    logits: Tensor  # [image, location, class]: σ(logit) is the class probability, implicit objectness included
+    boxes: Tensor  # [image, location, 4] decoded
+    regression: Tensor  # [image, location, 4] the same boxes in the head's own coding, for losses on deltas
+    extras: Mapping[str, Tensor] = field(default_factory=dict)  # name → [image, location], logits
+    pyramid: tuple[Tensor, ...] = ()  # per level [image, channel, row, column], for strategies that read it
+
+    def __post_init__(self) -> None:
+        images, locations, _ = self.logits.shape
+        _shape("Predictions.logits", self.logits, None, None, None)
+        _shape("Predictions.boxes", self.boxes, images, locations, 4)
+        _shape("Predictions.regression", self.regression, images, locations, 4)
+        for name, extra in self.extras.items():
+            if extra.shape[:2] != (images, locations):
+                raise ValueError(f"extra output {name!r} must start with [{images}, {locations}]")
+
+    @property
+    def images(self) -> int:
+        """Images in the batch."""
+        return self.logits.shape[0]
+
+    @property
+    def locations(self) -> int:
+        """Locations of one image."""
+        return self.logits.shape[1]
+
+    @property
+    def classes(self) -> int:
+        """Classes the detector knows."""
+        return self.logits.shape[2]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Who teaches what, and how much: an object is to be learned at a location."""
+
+    object: Tensor  # [pair] int64, index into Targets
+    location: Tensor  # [pair] int64
+    weight: Tensor  # [pair] float32, of the class part (of the whole pair in a bag); may carry gradient
+    box_weight: Tensor  # [pair] float32, of the box part
+    quality: Tensor  # [pair] float32 in [0, 1], class score this location should learn; 1: full confidence
+
+    def __post_init__(self) -> None:
+        for name in ("location", "weight", "box_weight", "quality"):
+            _shape(f"Pairs.{name}", getattr(self, name), len(self.object))
+
+    def __len__(self) -> int:
+        return len(self.object)
+
+
+@dataclass(frozen=True)
+class Discounts:
+    """Where the negative term is softened: probability times ``factor`` is what background pushes down.
+
+    A sparse list on purpose: dense weights would be as large as the logits (a gigabyte for nine anchors,
+    80 classes and 16 images), while almost every factor is 1. One entry per (image, location, class).
+    """
+
+    image: Tensor  # [entry] int64
+    location: Tensor  # [entry] int64
+    label: Tensor  # [entry] int64
+    factor: Tensor  # [entry] float32 in [0, 1]; 0: no negative term at all
+
+    def __post_init__(self) -> None:
+        for name in ("location", "label", "factor"):
+            _shape(f"Discounts.{name}", getattr(self, name), len(self.image))
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+@dataclass(frozen=True)
+class Normalisers:
+    """What each term is divided by: this process's share; the objective averages over processes, floor 1."""
+
+    positive: Tensor  # [] of the class part of pairs, or of the bags
+    box: Tensor  # []
+    negative: Tensor  # []
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The record between strategy and objective, and the only channel between them.
+
+    Losses, statistics and pictures all read this; so what a figure shows is what the network learned from.
+    """
+
+    pairs: Pairs
+    discounts: Discounts
+    normalisers: Normalisers
+    background: Tensor | None = None  # [image, location] in [0, 1], None: all ones; 0: location taught nothing
+    bagged: bool = False  # False: learn every pair; True: one good pair per object is enough
+    losses: Mapping[str, Tensor] = field(default_factory=dict)  # [] losses on the strategy's own parameters
+    notes: Mapping[str, Tensor] = field(default_factory=dict)  # [object] numbers for statistics
+
+    def with_notes(self, **notes: Tensor) -> Assignment:
+        """The same assignment with further per-object notes."""
+        return replace(self, notes={**self.notes, **notes})

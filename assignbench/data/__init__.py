@@ -1,0 +1,1 @@
+"""Data sets: annotation files in, checked arrays and batches out."""

@@ -1,0 +1,265 @@
+"""Pictures and targets of one step, decoded by worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.context
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from assignbench.core.types import Regions, Targets
+from assignbench.data.dataset import Dataset
+from assignbench.data.order import evaluation_plan, training_step
+from assignbench.data.pictures import read_picture
+from assignbench.data.transforms import Geometry, draw_geometry, move_boxes, move_picture, resized
+from assignbench.errors import DataError, SystemProblem
+
+MULTIPLE = 32  # padded sides are multiples of this many pixels: the stride of P5
+
+_AUGMENTATION = 2  # keeps its random stream apart from those of `order`
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one step and what is in them."""
+
+    images: Tensor  # [image, 3, H, W] uint8 RGB, padded right and below with zeros
+    sizes: Tensor  # [image, 2] int64: height, width before padding
+    targets: Targets  # boxes in network pixels; crowd regions are targets.ignore
+    indices: tuple[int, ...]  # [image] into Dataset.images
+    scales: Tensor  # [image, 2] float32: network pixels per original pixel, along x and y
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            sizes=self.sizes.to(device, non_blocking=True),
+            targets=self.targets.to(device),
+            scales=self.scales.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> Batch:
+        """Called by the loader: pictures in page-locked memory, from where a GPU fetches them faster."""
+        return replace(self, images=self.images.pin_memory())
+
+
+def training_batches(
+    dataset: Dataset,
+    *,
+    batch: int,
+    seed: int,
+    start: int,
+    stop: int,
+    process: int,
+    processes: int,
+    short_side: int | Sequence[int],
+    long_side: int,
+    flip: bool,
+    workers: int,
+) -> Iterator[Batch]:
+    """Batches of this process for the steps ``start`` … ``stop − 1``.
+
+    A step is fixed by (seed, step): a run may stop and go on anywhere, and the global batch, ``batch ×
+    processes`` pictures, is the same however it is divided.
+
+    Args:
+        dataset: training split.
+        batch: pictures a step and process.
+        seed: of the order and of the augmentation, ≥ 0.
+        start: first step, counted from 0.
+        stop: step after the last.
+        process: this process, 0 … processes − 1.
+        processes: how many share each step.
+        short_side: network pixels, or several values to draw from.
+        long_side: no side gets longer than this, in network pixels.
+        flip: mirror every second picture on average.
+        workers: processes that decode, no more of them than CPU cores; 0 decodes in this process.
+
+    Yields:
+        One batch a step.
+
+    Raises:
+        DataError: when a picture cannot be read; the message names it.
+        SystemProblem: when a worker dies.
+    """
+    load = partial(
+        _training_batch,
+        dataset=dataset,
+        upright=np.array([info.height > info.width for info in dataset.images]),
+        batch=batch,
+        seed=seed,
+        process=process,
+        processes=processes,
+        short_side=short_side,
+        long_side=long_side,
+        flip=flip,
+    )
+    return _run(load, range(start, stop), workers)
+
+
+def evaluation_batches(
+    dataset: Dataset,
+    *,
+    batch: int,
+    process: int,
+    processes: int,
+    short_side: int,
+    long_side: int,
+    workers: int,
+) -> Iterator[Batch]:
+    """Share of this process in all pictures, each exactly once over all processes.
+
+    Whole batches are dealt in turn, so a batch's content does not depend on how many share the work.
+    Arguments, yields and errors as `training_batches`.
+    """
+    geometries = [
+        Geometry(*resized(info.width, info.height, short_side, long_side)) for info in dataset.images
+    ]
+    plan = evaluation_plan([_padded([geometry]) for geometry in geometries], batch)
+    load = partial(_evaluation_batch, dataset=dataset, geometries=geometries, plan=plan)
+    return _run(load, range(process, len(plan), processes), workers)
+
+
+def _training_batch(
+    step: int,
+    *,
+    dataset: Dataset,
+    upright: NDArray[np.bool_],
+    batch: int,
+    seed: int,
+    process: int,
+    processes: int,
+    short_side: int | Sequence[int],
+    long_side: int,
+    flip: bool,
+) -> Batch:
+    mine = training_step(upright, batch * processes, seed, step)[process * batch :][:batch]
+    geometries = [
+        draw_geometry(
+            dataset.images[index].width,
+            dataset.images[index].height,
+            short_side=short_side,
+            long_side=long_side,
+            flip=flip,
+            key=(_AUGMENTATION, seed, epoch, index),
+        )
+        for epoch, index in mine
+    ]
+    return load_batch(dataset, [index for _, index in mine], geometries)
+
+
+def _evaluation_batch(
+    number: int, *, dataset: Dataset, geometries: Sequence[Geometry], plan: Sequence[Sequence[int]]
+) -> Batch:
+    return load_batch(dataset, plan[number], [geometries[index] for index in plan[number]])
+
+
+def load_batch(dataset: Dataset, indices: Sequence[int], geometries: Sequence[Geometry]) -> Batch:
+    """Decode, move and pad the pictures at ``indices``, and gather their objects.
+
+    Raises:
+        DataError: when a picture cannot be read.
+    """
+    images = torch.zeros(len(indices), 3, *_padded(geometries), dtype=torch.uint8)
+    boxes, labels, image, crowd, scales = [], [], [], [], []
+    for slot, (index, geometry) in enumerate(zip(indices, geometries, strict=True)):
+        info, objects = dataset.images[index], dataset.objects_of(index)
+        images[slot, :, : geometry.height, : geometry.width] = move_picture(read_picture(info), geometry)
+        boxes.append(move_boxes(dataset.boxes[objects], info.width, info.height, geometry))
+        labels.append(dataset.labels[objects])
+        crowd.append(dataset.crowd[objects])
+        image.append(np.full(len(boxes[-1]), slot))
+        scales.append((geometry.width / info.width, geometry.height / info.height))
+    ignored = torch.from_numpy(np.concatenate(crowd))
+    box, owner = torch.from_numpy(np.concatenate(boxes)), torch.from_numpy(np.concatenate(image))
+    return Batch(
+        images=images,
+        sizes=torch.tensor([(geometry.height, geometry.width) for geometry in geometries]),
+        targets=Targets(
+            boxes=box[~ignored],
+            labels=torch.from_numpy(np.concatenate(labels))[~ignored],
+            image=owner[~ignored],
+            images=len(indices),
+            ignore=Regions(box[ignored], owner[ignored]),
+        ),
+        indices=tuple(indices),
+        scales=torch.tensor(scales, dtype=torch.float32),
+    )
+
+
+def _padded(geometries: Sequence[Geometry]) -> tuple[int, int]:
+    """Height and width that hold all, each a multiple of `MULTIPLE`."""
+    height, width = max(g.height for g in geometries), max(g.width for g in geometries)
+    return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
+
+
+class _Loads(TorchDataset["Batch | DataError"]):
+    """What the loader's workers call; a bad picture is an answer, so that its message arrives unwrapped."""
+
+    def __init__(self, load: Callable[[int], Batch]) -> None:
+        self.load = load
+
+    def __getitem__(self, index: int) -> Batch | DataError:
+        try:
+            return self.load(index)
+        except DataError as error:
+            return error
+
+
+def _run(load: Callable[[int], Batch], numbers: range, workers: int) -> Iterator[Batch]:
+    """Load the batches of ``numbers`` in order, ahead of use."""
+    workers = min(workers, len(numbers), _cores())
+    loader = DataLoader(
+        _Loads(load),
+        sampler=numbers,
+        batch_size=None,
+        num_workers=workers,
+        multiprocessing_context=_fresh_processes() if workers else None,
+        worker_init_fn=_leave_interrupts if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # its own, or every loader would advance the global random state
+    )
+    try:
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise SystemProblem(
+            f"a data worker died, most likely for want of memory or shared memory; use fewer workers: {error}"
+        ) from error
+
+
+def _leave_interrupts(worker: int) -> None:  # noqa: ARG001  # the loader's signature
+    """Ctrl-C is the main process's to answer; workers would only print tracebacks, and end with it anyway."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _fresh_processes() -> multiprocessing.context.BaseContext:
+    """Workers never fork this process: its threads (progress, OpenMP, CUDA) may hold locks."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is imported once, not once a worker
+    return context
+
+
+def _cores() -> int:
+    """CPU cores this process may use; more workers than these only slow each other down."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,70 @@
+"""Picture files to pixels: every odd file becomes correct RGB or an error that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from assignbench.data.dataset import ImageInfo
+from assignbench.errors import DataError
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+def read_picture(image: ImageInfo) -> NDArray[np.uint8]:
+    """Decode a picture to RGB: ``[H, W, 3]``, the first frame of an animation, transparency ignored.
+
+    An EXIF rotation is not applied: annotations in COCO and VOC refer to the stored pixel grid.
+
+    Raises:
+        DataError: when the file is missing, damaged, truncated or of an unsupported kind, or when its
+            size is not the annotation's: boxes would silently sit in the wrong place.
+    """
+    try:
+        with Image.open(image.path) as picture:
+            pixels = _rgb(picture)
+    except MemoryError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"no picture {image.path} (image {image.id})") from error
+    except Exception as error:  # Pillow raises half a dozen unrelated types on damaged files
+        raise DataError(f"{image.path} (image {image.id}) cannot be decoded: {error}") from error
+    height, width = pixels.shape[:2]
+    if (width, height) != (image.width, image.height):
+        raise DataError(
+            f"{image.path} (image {image.id}) is {width}×{height} pixels, its annotation says "
+            f"{image.width}×{image.height}; correct one of them (EXIF rotations are not applied)"
+        )
+    return pixels
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height from a picture's header.
+
+    Raises:
+        DataError: when there is no picture or no header to read.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except FileNotFoundError as error:
+        raise DataError(f"no picture {path}") from error
+    except Exception as error:  # as above
+        raise DataError(f"the header of {path} cannot be read: {error}; copy it again") from error
+
+
+def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    """Eight bits a channel; Pillow alone would cut sixteen bits off at white instead of scaling."""
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow may widen to 32
+        grey = np.asarray(picture).astype(np.int64)
+        if not 0 <= grey.min() <= grey.max() < 2**16:
+            raise ValueError("grey values beyond 16 bits; convert it to 8 bits a channel")
+        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels; convert it to 8 bits a channel")
+    if picture.mode == "P":  # through RGBA, since a palette with transparency warns on its way to RGB
+        picture = picture.convert("RGBA")
+    return np.array(picture.convert("RGB"))

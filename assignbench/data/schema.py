@@ -1,0 +1,106 @@
+"""What a data set's YAML file may say (see ``configs/datasets``); every other key is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from assignbench.errors import UsageError
+from assignbench.strict_yaml import read_yaml
+from assignbench.suggest import did_you_mean
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CocoSplit(_Part):
+    """One split in COCO's format."""
+
+    annotations: Path  # instances_*.json
+    images: Path  # folder that file names are relative to
+
+
+class VocSplit(_Part):
+    """One list of a folder in VOC's layout; a split may join several."""
+
+    folder: Path  # holds ImageSets, Annotations and JPEGImages
+    list: str  # name of a file in ImageSets/Main, without .txt
+
+
+class CocoSpec(_Part):
+    """A data set in COCO's format."""
+
+    format: Literal["coco"]
+    description: str = ""
+    train: CocoSplit
+    evaluation: CocoSplit
+
+
+class VocSpec(_Part):
+    """A data set in Pascal VOC's layout."""
+
+    format: Literal["voc"]
+    description: str = ""
+    train: Annotated[list[VocSplit], Field(min_length=1)]
+    evaluation: Annotated[list[VocSplit], Field(min_length=1)]
+    classes: list[str] | None = None  # None: those of the training split, sorted
+    pixel_origin: Literal[0, 1] = 1  # see read_voc
+
+
+class ShapesSpec(_Part):
+    """The generated data set; see `ShapesParameters` for the units."""
+
+    format: Literal["shapes"]
+    description: str = ""
+    seed: int = Field(ge=0)
+    train: int = Field(ge=1)
+    evaluation: int = Field(ge=1)
+    short_side: int = Field(ge=64)
+    long_side: int
+    smallest: float = Field(ge=8)
+    largest: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.long_side < self.short_side:
+            raise ValueError("long_side must not be less than short_side")
+        if not self.smallest < min(self.largest, 0.9 * self.short_side):
+            raise ValueError("smallest must be less than largest and than 0.9 × short_side")
+        return self
+
+
+DatasetSpec = CocoSpec | VocSpec | ShapesSpec
+
+_MODELS: dict[str, tuple[type[CocoSpec] | type[VocSpec] | type[ShapesSpec], type[_Part]]] = {
+    "coco": (CocoSpec, CocoSplit),
+    "voc": (VocSpec, VocSplit),
+    "shapes": (ShapesSpec, ShapesSpec),
+}  # format → the model, and the model of its splits
+
+
+def load_spec(file: Path) -> DatasetSpec:
+    """Read a data set's YAML file.
+
+    Raises:
+        UsageError: naming file and key, for anything unreadable, unknown, missing or out of range.
+    """
+    content = read_yaml(file)
+    name = str(content.get("format")) if isinstance(content, dict) else "nothing"
+    if name not in _MODELS:
+        raise UsageError(
+            f"{file}: 'format' must be one of {', '.join(_MODELS)}, not {name}{did_you_mean(name, _MODELS)}"
+        )
+    model, split = _MODELS[name]
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    key = ".".join(map(str, first["loc"])) or "the file"
+    if first["type"] == "extra_forbidden":
+        known = (model if len(first["loc"]) == 1 else split).model_fields
+        hint = did_you_mean(str(first["loc"][-1]), known)
+        raise UsageError(f"{file}: unknown key {key!r}{hint}; known: {', '.join(known)}")
+    raise UsageError(f"{file}: {key}: {first['msg'].removeprefix('Value error, ')}")

@@ -1,0 +1,81 @@
+"""Size and mirror: a picture and its boxes, moved together, decided by (seed, epoch, image) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What is done to one picture: resize, then perhaps mirror left to right."""
+
+    height: int  # network pixels, before padding
+    width: int
+    mirrored: bool = False
+
+
+def resized(width: int, height: int, short_side: int, long_side: int) -> tuple[int, int]:
+    """Height and width after the usual rule: the short side as asked, unless the long side gets too long.
+
+    >>> resized(640, 480, short_side=800, long_side=1333)
+    (800, 1067)
+    >>> resized(1000, 200, short_side=800, long_side=1333)
+    (267, 1333)
+    """
+    scale = min(short_side / min(width, height), long_side / max(width, height))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def draw_geometry(
+    width: int,
+    height: int,
+    *,
+    short_side: int | Sequence[int],
+    long_side: int,
+    flip: bool,
+    key: tuple[int, ...],
+) -> Geometry:
+    """Draw a picture's geometry.
+
+    Args:
+        width: of the original picture, in pixels.
+        height: as above.
+        short_side: network pixels; of several values one is drawn, each equally likely.
+        long_side: no side gets longer than this, in network pixels.
+        flip: mirror every second picture on average.
+        key: numbers ≥ 0, among them seed, epoch and image index; equal keys give equal geometry.
+    """
+    random = np.random.default_rng(key)
+    choices = [short_side] if isinstance(short_side, int) else list(short_side)
+    # Both numbers are always drawn, so that switching one augmentation leaves the other as it was.
+    choice, mirror = random.integers(len(choices)), random.random() < 0.5
+    return Geometry(*resized(width, height, choices[choice], long_side), mirrored=flip and bool(mirror))
+
+
+def move_picture(pixels: NDArray[np.uint8], geometry: Geometry) -> Tensor:
+    """Resize (bilinear, antialiased) and mirror: ``[H, W, 3] → [3, height, width]`` uint8."""
+    picture = torch.from_numpy(pixels).permute(2, 0, 1)
+    size = geometry.height, geometry.width
+    if picture.shape[1:] != size:
+        # What torchvision's resize ends in; called directly, since importing torchvision costs every
+        # worker more than a second.
+        picture = functional.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
+    return picture.flip(-1) if geometry.mirrored else picture
+
+
+def move_boxes(
+    boxes: NDArray[np.float64], width: int, height: int, geometry: Geometry
+) -> NDArray[np.float32]:
+    """The same for boxes ``[object, 4]`` of a picture of ``width`` × ``height`` original pixels."""
+    x, y = geometry.width / width, geometry.height / height
+    moved = boxes * (x, y, x, y)
+    if geometry.mirrored:
+        moved[:, [0, 2]] = geometry.width - moved[:, [2, 0]]
+    return moved.astype(np.float32)

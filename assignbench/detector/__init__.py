@@ -1,0 +1,1 @@
+"""The one detector that all strategies share."""

@@ -1,0 +1,78 @@
+"""Two towers shared over the pyramid's levels, and the outputs that a strategy's `Head` asks for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from assignbench.core import Head
+from assignbench.detector.priors import STRIDES
+
+
+@dataclass(frozen=True)
+class RawOutputs:
+    """The head's outputs of all levels, flattened in the order of the priors."""
+
+    logits: Tensor  # [image, location, class], before any extra joins
+    regression: Tensor  # [image, location, 4], after the level's scale
+    extras: dict[str, Tensor]  # name → [image, location]
+
+
+class DenseHead(nn.Module):
+    """Class tower → class logits; box tower → box outputs and extras; one learned scale per level on the boxes."""
+
+    def __init__(self, head: Head, classes: int, channels: int, depth: int) -> None:
+        super().__init__()
+        cell = head.priors_per_cell
+        self.class_tower = tower(channels, depth, head.group_norm)
+        self.box_tower = tower(channels, depth, head.group_norm)
+        self.class_output = output(channels, cell * classes, -math.log((1 - head.class_prior) / head.class_prior))
+        self.box_output = output(channels, cell * 4, head.box_bias)
+        self.extra_outputs = nn.ModuleDict({extra.name: output(channels, cell) for extra in head.extras})
+        self.scale = nn.Parameter(torch.ones(len(STRIDES)))
+        self.classes = classes
+
+    def forward(self, pyramid: tuple[Tensor, ...]) -> RawOutputs:
+        """P3 … P7 → raw outputs, float32."""
+        logits, regression = [], []
+        extras: dict[str, list[Tensor]] = {name: [] for name in self.extra_outputs}
+        for level, features in enumerate(pyramid):
+            boxes = self.box_tower(features)
+            logits.append(flatten(self.class_output(self.class_tower(features)), self.classes))
+            regression.append(flatten(self.box_output(boxes), 4) * self.scale[level])
+            for name, layer in self.extra_outputs.items():
+                extras[name].append(flatten(layer(boxes), 1)[..., 0])
+        return RawOutputs(
+            torch.cat(logits, dim=1),
+            torch.cat(regression, dim=1),
+            {name: torch.cat(maps, dim=1) for name, maps in extras.items()},
+        )
+
+
+def tower(channels: int, depth: int, group_norm: bool) -> nn.Sequential:
+    """``depth`` times convolution, group norm (optional), ReLU; weights N(0, 0.01)."""
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers.append(output(channels, channels))
+        if group_norm:
+            layers.append(nn.GroupNorm(math.gcd(32, channels), channels))
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def output(channels: int, outputs: int, bias: float = 0.0) -> nn.Conv2d:
+    """A 3×3 convolution with weights N(0, 0.01) and a constant bias."""
+    layer = nn.Conv2d(channels, outputs, 3, padding=1)
+    nn.init.normal_(layer.weight, std=0.01)
+    assert layer.bias is not None  # noqa: S101 - for the type checker: bias is on by default
+    nn.init.constant_(layer.bias, bias)
+    return layer
+
+
+def flatten(maps: Tensor, width: int) -> Tensor:
+    """``[image, anchor · width, row, column] → [image, location, width]`` float32; a view for channels-last maps."""
+    images = maps.shape[0]
+    return maps.permute(0, 2, 3, 1).reshape(images, -1, width).float()

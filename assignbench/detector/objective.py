@@ -1,0 +1,109 @@
+"""Assignment → named losses: the only place where losses are computed.
+
+    positive, separate   α Σ_pairs w ℓ_class / N⁺   +   α Σ_pairs w_box λ L_box / N_box
+    positive, bagged     −α Σ_objects log Σ_pairs w exp(−ℓ_bag) / N⁺
+    negative             (1 − α) Σ_{image, location, class} b · q^γ · −log(1 − q) / N⁻,     q = p · discount
+    extras               each one's own loss / N⁺
+    strategy             as the assignment gives them
+
+b: the assignment's background. Every N is averaged over processes and at least 1, so that a batch means the
+same on one GPU and on eight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.distributed
+import torch.nn.functional as F
+from torch import Tensor
+
+from assignbench.core import (
+    Assignment,
+    Coding,
+    Extra,
+    PairBoxes,
+    PairLoss,
+    Predictions,
+    Priors,
+    Targets,
+    pair_boxes,
+    pair_logits,
+    sum_by,
+)
+
+
+def objective(
+    assignment: Assignment,
+    predictions: Predictions,
+    priors: Priors,
+    targets: Targets,
+    *,
+    loss: PairLoss,
+    coding: Coding,
+    extras: tuple[Extra, ...],
+) -> Mapping[str, Tensor]:
+    """All losses of a batch by name; their sum is what is minimised.
+
+    Every head output stays connected to the sum, whatever the batch holds, so that no process of several
+    waits for a gradient that never comes.
+    """
+    pairs = assignment.pairs
+    positive, box, negative = normalisers(assignment)
+    logits = pair_logits(predictions, targets, pairs.object, pairs.location)
+    boxes = pair_boxes(predictions, priors, targets, pairs.object, pairs.location, coding)
+
+    if assignment.bagged:
+        terms = {"bag": loss.alpha * bag_loss(assignment, logits, boxes, loss, len(targets)) / positive}
+    else:
+        class_sum = (pairs.weight * loss.class_part(logits, pairs.quality)).sum()
+        box_sum = (pairs.box_weight * loss.box(boxes)).sum()
+        terms = {"class": loss.alpha * class_sum / positive, "box": loss.alpha * box_sum / box}
+    terms["background"] = (1 - loss.alpha) * background_loss(assignment, predictions, loss) / negative
+    for extra in extras:
+        cost = extra.loss(pairs, predictions, priors, targets)
+        if cost is not None:
+            terms[extra.name] = cost / positive
+    terms |= assignment.losses
+
+    untaught = predictions.regression.sum() + sum(extra.sum() for extra in predictions.extras.values())
+    terms["background"] = terms["background"] + 0 * untaught
+    return terms
+
+
+def normalisers(assignment: Assignment) -> Tensor:
+    """N⁺, N_box, N⁻: averaged over processes in one call that every process always makes, floor 1."""
+    own = assignment.normalisers
+    shares = torch.stack((own.positive, own.box, own.negative)).detach()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        shares = shares.clone()
+        torch.distributed.all_reduce(shares)
+        shares = shares / torch.distributed.get_world_size()
+    return shares.clamp(min=1)
+
+
+def bag_loss(
+    assignment: Assignment, logits: Tensor, boxes: PairBoxes, loss: PairLoss, object_count: int
+) -> Tensor:
+    """−Σ_objects log Σ_pairs w exp(−ℓ); an object without any pair costs 100 (the floor of the logarithm)."""
+    pairs = assignment.pairs
+    likelihood = (-loss.likelihood_part(logits) - loss.box(boxes)).exp()
+    bags = sum_by(pairs.weight * likelihood, pairs.object, object_count).clamp(0, 1)  # rounding may exceed 1
+    return F.binary_cross_entropy(bags, torch.ones_like(bags), reduction="sum")
+
+
+def background_loss(assignment: Assignment, predictions: Predictions, loss: PairLoss) -> Tensor:
+    """The focal term of all classes at all locations, with the discounted entries replaced."""
+    discounts, background = assignment.discounts, assignment.background
+    entries = (discounts.image, discounts.location, discounts.label)
+    own = predictions.logits[entries]
+    # −∞ is "surely background": it costs nothing and has no gradient
+    ordinary = predictions.logits.index_put(entries, own.new_tensor(float("-inf")))
+    dense = loss.background_part(ordinary)
+    dense = dense.sum() if background is None else (background[..., None] * dense).sum()
+
+    softened = loss.discounted_background_part(own, discounts.factor)
+    if background is not None:
+        softened = softened * background[discounts.image, discounts.location]
+    return dense + softened.sum()

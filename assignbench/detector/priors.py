@@ -1,0 +1,58 @@
+"""The pyramid's priors for an image size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assignbench.core import Head, Priors
+
+STRIDES = (8, 16, 32, 64, 128)  # P3 … P7
+
+
+def map_sizes(height: int, width: int) -> tuple[tuple[int, int], ...]:
+    """Rows and columns of P3 … P7 for a padded image: each halves the one before, rounding up."""
+    sizes = [(-(-height // 8), -(-width // 8))]
+    for _ in STRIDES[1:]:
+        rows, columns = sizes[-1]
+        sizes.append((-(-rows // 2), -(-columns // 2)))
+    return tuple(sizes)
+
+
+def pyramid_priors(head: Head, height: int, width: int, device: torch.device | str = "cpu") -> Priors:
+    """Priors in pixels of the padded image, in the order level, row, column, anchor (ratio, then octave).
+
+    Spacing is always the nominal stride, never image size over map size.
+    """
+    boxes, strides, levels = [], [], []
+    for level, (stride, (rows, columns)) in enumerate(zip(STRIDES, map_sizes(height, width), strict=True)):
+        shapes = cell_shapes(head) * stride
+        y = (torch.arange(rows) + head.offset) * stride
+        x = (torch.arange(columns) + head.offset) * stride
+        center = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[:, :, None]  # row, column, 1, xy
+        boxes.append(torch.cat((center - shapes / 2, center + shapes / 2), dim=-1).reshape(-1, 4))
+        strides.append(torch.full((len(boxes[-1]),), float(stride)))
+        levels.append(torch.full((len(boxes[-1]),), level))
+    return Priors(torch.cat(boxes).to(device), torch.cat(strides).to(device), torch.cat(levels).to(device))
+
+
+def cell_shapes(head: Head) -> Tensor:
+    """Width and height of a cell's priors in strides: ``[anchor, 2]``, ratio outer, octave inner."""
+    sides = [
+        (head.size * 2**octave / ratio**0.5, head.size * 2**octave * ratio**0.5)
+        for ratio in head.ratios
+        for octave in head.octaves
+    ]
+    return torch.tensor(sides)
+
+
+def inside_image(priors: Priors, sizes: Tensor) -> Tensor | None:
+    """Which locations lie within each image's own area, rounded up to 32 pixels: bool ``[image, location]``.
+
+    Args:
+        priors: of the batch.
+        sizes: height and width of each image before padding, ``[image, 2]``.
+    """
+    limit = (-(-sizes // 32) * 32).flip(-1)  # x, y
+    centers = priors.centers if priors.boxes.ndim == 3 else priors.centers[None]
+    return (centers < limit[:, None]).all(-1)

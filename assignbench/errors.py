@@ -1,0 +1,34 @@
+"""What can go wrong, by who has to act; the number is the exit code of the command.
+
+A message is one or two lines: what is wrong, where (file, key, image id), and what to do about it.
+"""
+
+
+class AssignbenchError(Exception):
+    """Base of every error that is explained to the user instead of shown as a traceback."""
+
+    exit_code = 1
+
+
+class RunError(AssignbenchError):
+    """A run failed while it was training or evaluating; the other runs of a matrix go on."""
+
+    exit_code = 1
+
+
+class UsageError(AssignbenchError):
+    """A command, option, configuration, name or plug-in is wrong."""
+
+    exit_code = 2
+
+
+class DataError(AssignbenchError):
+    """A data set is missing, unreadable or inconsistent."""
+
+    exit_code = 3
+
+
+class SystemProblem(AssignbenchError):
+    """The machine lacks something: weights, a device, disk space, a compatible library."""
+
+    exit_code = 4

@@ -1,0 +1,220 @@
+"""Strategies from outside: ``name``, ``module:Class`` or ``file.py:Class`` → a class, with its origin.
+
+Names come from the entry-point group ``assignbench.assigners`` of every installed distribution; the built-in
+strategies have no other way in. Whatever a plug-in does wrong becomes a sentence about the plug-in.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from assignbench.errors import UsageError
+from assignbench.importing import import_file, import_named
+from assignbench.options import check_options, format_strategy, parse_strategy
+from assignbench.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from assignbench.core.assigner import Assigner, Setting
+
+GROUP = "assignbench.assigners"
+
+
+@dataclass(frozen=True)
+class KnownStrategy:
+    """One entry point: a distribution says that it provides a strategy."""
+
+    name: str
+    target: str  # "module:Class"
+    distribution: str
+    version: str
+
+    @property
+    def origin(self) -> str:
+        """Who provides it: ``"assignbench 0.1.0"``."""
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A strategy that was asked for: found, not yet imported."""
+
+    label: str  # canonical text, for tables: "atss[k=9]", "nearest.py:NearestK"
+    name: str  # the label without options
+    options: Mapping[str, Any] = field(hash=False)  # as given; `assignbench.options.check_options` fits them
+    target: str  # "module:Class" or "/absolute/file.py:Class": what is imported
+    origin: str  # "assignbench 0.1.0", "module my.strategies" or the file's absolute path
+    version: str | None  # of the distribution; None for a file or module
+
+    @property
+    def text(self) -> str:
+        """What resolves to the same strategy again, from any folder."""
+        return format_strategy(self.target if _is_file(self.name) else self.name, self.options)
+
+    def load(self) -> type[Assigner]:
+        """Import the class; see `load_class`."""
+        return load_class(self)
+
+
+def known_strategies() -> tuple[KnownStrategy, ...]:
+    """Every entry point of the group, sorted by name; two distributions may claim one name."""
+    found = {
+        (point.name, _normalised(point.dist.name), point.value): KnownStrategy(
+            point.name, point.value.replace(" ", ""), point.dist.name, point.dist.version
+        )
+        for point in metadata.entry_points(group=GROUP)
+        if point.dist is not None
+    }
+    return tuple(sorted(found.values(), key=lambda known: (known.name, known.distribution, known.target)))
+
+
+def resolve(text: str) -> Strategy:
+    """Find a strategy without importing it.
+
+    Args:
+        text: ``name``, ``module:Class`` or ``file.py:Class``, with or without ``[option=value,…]``.
+
+    Raises:
+        UsageError: nobody or more than one distribution provides the name, there is no such file, or the
+            text cannot be read.
+    """
+    name, options = parse_strategy(text)
+    if name.endswith(".py"):
+        raise UsageError(f"{name}: which class of the file? Write {name}:Class")
+    if ":" not in name:
+        known = _by_name(name)
+        return Strategy(
+            format_strategy(name, options), name, options, known.target, known.origin, known.version
+        )
+    where, _, class_name = name.rpartition(":")
+    is_module = all(part.isidentifier() for part in where.split("."))
+    if not class_name.isidentifier() or not (is_module or _is_file(name)):
+        raise UsageError(f"{name!r} cannot be read; write name, module:Class or file.py:Class")
+    if not _is_file(name):
+        return Strategy(format_strategy(name, options), name, options, name, f"module {where}", None)
+    path = Path(where).expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"{name}: there is no file {path}")
+    name = f"{path.name}:{class_name}"
+    return Strategy(format_strategy(name, options), name, options, f"{path}:{class_name}", str(path), None)
+
+
+def load_class(strategy: Strategy) -> type[Assigner]:
+    """Import a strategy's class and make sure that it is one.
+
+    Raises:
+        UsageError: the import fails (with the plug-in's own error and line), there is no such class, it is
+            not an `Assigner`, or it is abstract.
+    """
+    from assignbench.core.assigner import Assigner
+
+    where, _, class_name = strategy.target.rpartition(":")
+    who = f"{strategy.name} (from {strategy.origin})"
+    module = import_file(Path(where), who) if _is_file(strategy.target) else import_named(where, who)
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        own = [name for name, value in vars(module).items() if _is_strategy(value, Assigner, module)]
+        raise UsageError(
+            f"{strategy.name}: no class {class_name!r} in {where}{did_you_mean(class_name, own)}\n"
+            f"strategies in it: {', '.join(own) or 'none'}"
+        )
+    if not issubclass(found, Assigner):
+        raise UsageError(
+            f"{strategy.name}: {class_name} is not a strategy; derive it from assignbench.core.Assigner"
+        )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise UsageError(f"{strategy.name}: {class_name} is abstract; it lacks {missing}")
+    return found
+
+
+def build(strategy: Strategy, setting: Setting) -> Assigner:
+    """Import a strategy and construct it with its options.
+
+    Raises:
+        UsageError: as `load_class` and `check_options`, and when the constructor refuses an option's value.
+    """
+    cls = load_class(strategy)
+    options = check_options(cls, strategy.options)
+    try:
+        return cls(setting, **options)
+    except ValueError as error:
+        raise UsageError(f"{strategy.label}: {error}") from error
+
+
+def source_digest(cls: type) -> str:
+    """sha256 of what the class's file means; see `sources_digest`.
+
+    Raises:
+        UsageError: the class has no source file.
+    """
+    try:
+        return sources_digest([Path(inspect.getsourcefile(cls) or "")])
+    except (OSError, TypeError) as error:
+        raise UsageError(f"{cls.__name__} has no source file to identify it by; put it into one") from error
+
+
+def sources_digest(files: Iterable[Path]) -> str:
+    """sha256 of what Python files mean: comments, layout and docstrings do not count, every number does.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    meanings = [_meaning(ast.parse(file.read_bytes())) for file in files]
+    return hashlib.sha256(json.dumps(meanings).encode()).hexdigest()
+
+
+def _is_file(name: str) -> bool:
+    return name.rpartition(":")[0].endswith(".py")
+
+
+def _is_strategy(value: object, base: type, module: ModuleType) -> bool:
+    return isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).casefold()
+
+
+def _by_name(name: str) -> KnownStrategy:
+    every = known_strategies()
+    claims = [known for known in every if known.name == name]
+    if len(claims) > 1:
+        who = " and ".join(f"{known.origin} ({known.target})" for known in claims)
+        raise UsageError(
+            f"strategy {name!r} is claimed by {who}\nuninstall one, or write the module:Class you mean"
+        )
+    if claims:
+        return claims[0]
+    if not every:
+        raise UsageError(
+            f"strategy {name!r}: no installed distribution provides any; install this one: pip install -e ."
+        )
+    listing = ", ".join(f"{known.name} ({known.origin})" for known in every)
+    raise UsageError(
+        f"no strategy is called {name!r}{did_you_mean(name, [known.name for known in every])}\n"
+        f"known: {listing}; or write module:Class or file.py:Class"
+    )
+
+
+def _meaning(node: Any) -> Any:
+    """A syntax tree as JSON, the same for every Python version as far as the language allows."""
+    if isinstance(node, list):
+        return [_meaning(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {
+        name: value for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind"
+    }
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        fields["body"] = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+    return [type(node).__name__, {name: _meaning(value) for name, value in fields.items()}]

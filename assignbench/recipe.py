@@ -1,0 +1,162 @@
+"""The recipe: everything that all strategies of a comparison share. One sentence for every setting."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _listed(value: Any) -> Any:
+    """YAML knows lists and people write single numbers; the field is a tuple."""
+    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int) else value
+
+
+_Side = Annotated[int, Field(ge=32, le=4096)]
+
+
+class _Group(BaseModel):
+    """Strict on purpose: ``"3"`` is not a number, 1 is not true, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelSettings(_Group):
+    """The detector, apart from what the strategy's own head asks for."""
+
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnext101_64x4d"] = Field(
+        description="network that the pyramid P3–P7 is built on"
+    )
+    weights: str = Field(
+        min_length=1,
+        description="initial backbone: imagenet (its first layers are frozen), none (nothing is), or a file",
+    )
+    channels: int = Field(256, ge=32, le=1024, multiple_of=32, description="channels of pyramid and towers")
+    towers: int = Field(4, ge=0, le=8, description="convolutions in each of the two towers")
+
+
+class DataSettings(_Group):
+    """How pictures reach the network."""
+
+    short_side: Annotated[tuple[_Side, ...], BeforeValidator(_listed)] = Field(
+        min_length=1,
+        description="shorter side of a resized picture in pixels; of several, training draws one per "
+        "picture and evaluation takes the largest",
+    )
+    long_side: int = Field(
+        ge=32,
+        le=8192,
+        description="limit of the longer side in pixels; a picture that would exceed it is scaled to fit",
+    )
+    flip: float = Field(
+        0.5, ge=0, le=1, description="probability that a training picture is mirrored left to right"
+    )
+    workers: int = Field(2, ge=0, le=64, description="loader processes beside each training process; 0: none")
+
+    @model_validator(mode="after")
+    def _sides_fit(self) -> "DataSettings":
+        if max(self.short_side) > self.long_side:
+            raise ValueError(
+                f"data.short_side = {max(self.short_side)} exceeds data.long_side = {self.long_side}; "
+                "raise the limit or lower the side"
+            )
+        return self
+
+
+class TrainSettings(_Group):
+    """The optimisation."""
+
+    iterations: int = Field(ge=1, description="optimizer steps")
+    batch: int = Field(ge=1, description="pictures per optimizer step, over all processes and micro-steps")
+    accumulation: int = Field(
+        1, ge=1, description="micro-steps that one optimizer step is summed from, to save memory"
+    )
+    optimizer: Literal["sgd", "adamw"] = Field(description="update rule")
+    lr: float = Field(
+        gt=0, le=10, description="highest learning rate, as it is for the whole batch: never rescaled"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, first beta of adamw")
+    weight_decay: float = Field(1e-4, ge=0, lt=1, description="weight decay")
+    strategy_lr: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="learning rate of the strategy's own parameters as a multiple of lr",
+    )
+    backbone_lr: float = Field(
+        1.0, ge=0, le=10, description="learning rate of the backbone as a multiple of lr"
+    )
+    schedule: Literal["step", "onecycle"] = Field(description="course of the learning rate")
+    steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = Field(
+        (), description="iterations after which schedule step multiplies the learning rate by gamma"
+    )
+    gamma: float = Field(0.1, gt=0, lt=1, description="factor of the learning rate at each of the steps")
+    warmup: int = Field(0, ge=0, description="iterations in which the learning rate rises to lr")
+    warmup_start: float = Field(0.001, gt=0, le=1, description="fraction of lr that the warm-up starts from")
+    clip: float | None = Field(
+        None, gt=0, description="largest norm of the gradient of all parameters; null: any"
+    )
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision of the network")
+    checkpoint_every: int = Field(1000, ge=1, description="iterations between checkpoints")
+    log_every: int = Field(20, ge=1, description="iterations between lines of the loss log")
+    statistics_every: int = Field(
+        10, ge=1, description="iterations between samples of the assignment's statistics"
+    )
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> "TrainSettings":
+        if self.batch % self.accumulation:
+            raise ValueError(
+                f"train.batch = {self.batch} does not divide by train.accumulation = {self.accumulation}; "
+                "choose a divisor"
+            )
+        if self.warmup > self.iterations:
+            raise ValueError(
+                f"train.warmup = {self.warmup} is longer than train.iterations = {self.iterations}; "
+                "shorten the warm-up"
+            )
+        if self.schedule == "onecycle" and self.steps:
+            raise ValueError(
+                "train.steps are for train.schedule = step; onecycle has none: set train.steps=[]"
+            )
+        if list(self.steps) != sorted(set(self.steps)):
+            raise ValueError(f"train.steps = {list(self.steps)} must increase")
+        if self.steps and self.steps[-1] >= self.iterations:
+            raise ValueError(
+                f"train.steps = {list(self.steps)} must lie before train.iterations = {self.iterations}; "
+                "set both together"
+            )
+        if self.steps and self.steps[0] < self.warmup:
+            raise ValueError(
+                f"train.steps = {list(self.steps)} must lie after the warm-up, train.warmup = {self.warmup}"
+            )
+        return self
+
+
+class EvaluateSettings(_Group):
+    """From predictions to detections."""
+
+    batch: int = Field(
+        16, ge=1, description="pictures per forward pass, over all processes; changes speed, not results"
+    )
+    score_threshold: float = Field(0.05, ge=0, lt=1, description="lowest score of a detection")
+    candidates: int = Field(
+        1000, ge=1, description="best-scored locations kept of each level before suppression"
+    )
+    nms: float = Field(
+        0.6, gt=0, le=1, description="IoU above which the weaker of two boxes of a class is dropped"
+    )
+    detections: int = Field(100, ge=1, description="detections kept per picture")
+
+
+class Recipe(_Group):
+    """One way to train and evaluate, the same for every strategy of a comparison."""
+
+    model: ModelSettings
+    data: DataSettings
+    train: TrainSettings
+    evaluate: EvaluateSettings
+
+
+# Settings that change how fast or how talkative a run is, never its result.
+BOOKKEEPING = frozenset(
+    {"data.workers", "train.checkpoint_every", "train.log_every", "train.statistics_every", "evaluate.batch"}
+)

@@ -1,0 +1,173 @@
+"""Every missing run of a matrix, in order; each is recorded as soon as it is done."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from assignbench.config import Matrix
+from assignbench.data.dataset import Splits, describe
+from assignbench.data.specs import data_root, open_dataset
+from assignbench.errors import AssignbenchError, UsageError
+from assignbench.run.checkpoint import checkpoints
+from assignbench.run.device import build_accelerator
+from assignbench.run.execute import execute
+from assignbench.run.lines import append
+from assignbench.run.plan import Run, candidate, plan
+from assignbench.run.progress import clock
+from assignbench.run.record import FILE, RunRecord, read_record
+from assignbench.run.train import CHECKPOINTS, micro_batch
+
+FAILURES = "failures.jsonl"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a matrix."""
+
+    records: tuple[RunRecord, ...]  # finished runs, old and new, in the order of the matrix
+    failed: int  # runs without a record
+
+
+def run_matrix(matrix: Matrix, console: Console) -> Outcome:
+    """Bring every run of a matrix to its record; a run that fails does not stop the others.
+
+    Raises:
+        AssignbenchError: something is wrong with the request itself: nothing was trained.
+    """
+    candidates = [candidate(text) for text in matrix.strategies]
+    root = data_root(matrix.data_root)
+    data = [open_dataset(spec, root) for spec in matrix.datasets]
+    runs = plan(candidates, data, matrix.recipe, matrix.seeds)
+    settings = matrix.recipe.recipe.train
+    accelerator = build_accelerator(matrix.device, settings.precision)
+    console.quiet = console.quiet or not accelerator.is_main_process
+    share = micro_batch(settings, accelerator.num_processes)
+
+    for splits in data:
+        show_data(splits, console)
+    console.print(
+        f"recipe {matrix.recipe.name}: {settings.iterations} iterations of {settings.batch} images "
+        f"({accelerator.num_processes} × {settings.accumulation} × {share}) on {accelerator.device.type}, "
+        f"lr {settings.lr:g}, precision {settings.precision}",
+        highlight=False,
+    )
+    if matrix.dry_run:
+        console.print(runs_table(runs, matrix.output))
+        return Outcome((), 0)
+    refuse_unfinished(runs, matrix.output, resume=matrix.resume)
+    finished = [run for run in runs if attempt(run, matrix, accelerator, console)]
+    accelerator.end_training()
+    records = tuple(read_record(matrix.output / run.run_id / FILE) for run in finished)
+    return Outcome(records, failed=len(runs) - len(finished))
+
+
+def attempt(run: Run, matrix: Matrix, accelerator: Accelerator, console: Console) -> bool:
+    """Whether a run has a record now: it had one, or it was brought to it. A failure is said and logged."""
+    folder = matrix.output / run.run_id
+    if (folder / FILE).is_file():
+        read_record(folder / FILE)
+        console.print(Text.assemble((run.title, "bold"), f": done already, {folder}"))
+        return True
+    console.print(Text.assemble((run.title, "bold"), f": {folder}"))
+    start = time.perf_counter()
+    try:
+        record = execute(run, folder, accelerator, resume=matrix.resume, console=console)
+    except Exception as error:
+        if accelerator.num_processes > 1:
+            raise  # processes that lost step cannot go on together
+        what = str(error) if isinstance(error, AssignbenchError) else f"{type(error).__name__}: {error}"
+        append(folder / FAILURES, {"error": what, "traceback": traceback.format_exc()})
+        console.print(Text.assemble(("failed", "bold red"), f": {run.title}: {what}"))
+        console.print(Text(f"the traceback is in {folder / FAILURES}"))
+        return False
+    finally:
+        accelerator.free_memory()
+    if record is not None:
+        show_result(record, time.perf_counter() - start, console)
+    return True
+
+
+def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> None:
+    """Checkpoints of an interrupted run are neither thrown away nor continued without being asked.
+
+    Raises:
+        UsageError: there are some, and ``--resume`` was not given.
+    """
+    folders = [output / run.run_id for run in runs]
+    started = [
+        folder for folder in folders if not (folder / FILE).is_file() and checkpoints(folder / CHECKPOINTS)
+    ]
+    if started and not resume:
+        raise UsageError(
+            f"{started[0]} holds an unfinished run ({len(started)} of {len(runs)} are)\n"
+            "add --resume to continue, or remove the folder to start over"
+        )
+
+
+def runs_table(runs: Sequence[Run], output: Path) -> RichTable:
+    """What a matrix consists of and what of it is done."""
+    table = RichTable("run", "state", "folder", title="planned runs")
+    for run in runs:
+        folder = output / run.run_id
+        state = "to do"
+        if (folder / FILE).is_file():
+            state = "done"
+        elif checkpoints(folder / CHECKPOINTS):
+            state = "unfinished: --resume continues it"
+        table.add_row(run.title, state, str(folder))
+    return table
+
+
+def show_data(splits: Splits, console: Console) -> None:
+    """Counts of both splits, and everything that was repaired while reading."""
+    for dataset in (splits.train, splits.evaluation):
+        for line in describe(dataset):
+            console.print(line, highlight=False, markup=False)
+
+
+def show_result(record: RunRecord, seconds: float, console: Console) -> None:
+    """AP, time, assignment and learned prior of a finished run."""
+    numbers = "  ".join(
+        f"{name} {'–' if record.metrics[name] is None else f'{100 * record.metrics[name]:.1f}'}"
+        for name in ("AP", "AP50", "AP75")
+    )
+    part = record.seconds
+    console.print(
+        f"{numbers}   in {clock(seconds)} (data {clock(part.data)}, network {clock(part.network)}, "
+        f"assignment {clock(part.assignment)}, evaluation {clock(part.evaluation)})",
+        highlight=False,
+    )
+    positives, without = record.assignment.get("positives"), record.assignment.get("without_positive")
+    if positives is not None and without is not None:
+        console.print(
+            f"assignment: {positives:.1f} positives an object, {without:.1%} of objects without any",
+            highlight=False,
+        )
+    for note in record.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    if record.learned_prior:
+        console.print(prior_table(record))
+
+
+def prior_table(record: RunRecord) -> RichTable:
+    """Learned μ and σ by class, beside the true offset where the data set knows it."""
+    offsets = record.true_offsets or {}
+    table = RichTable("class", "μx", "μy", "σx", "σy", title="learned centre prior, in strides")
+    if offsets:
+        table.add_column("true offset x, y, in box sizes")
+    for name, prior in (record.learned_prior or {}).items():
+        row = [f"{value:+.2f}" for value in (prior.mu_x, prior.mu_y)]
+        row += [f"{value:.2f}" for value in (prior.sigma_x, prior.sigma_y)]
+        if offsets:
+            row.append("{:+.2f}, {:+.2f}".format(*offsets[name]) if name in offsets else "–")
+        table.add_row(name, *row)
+    return table

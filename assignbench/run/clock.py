@@ -1,0 +1,54 @@
+"""Where the time of a training goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Adds up wall time by name. Parts measured on samples only are scaled up to all iterations.
+
+    On a GPU work is queued: time spent in the queue shows up where the process waits for it, which is
+    ``network``.
+    """
+
+    def __init__(self, spent: Mapping[str, float]) -> None:
+        self.start = time.perf_counter()
+        self.before = dict(spent)  # by earlier processes of the same run
+        self.spent: dict[str, float] = {}
+        self.samples: dict[str, tuple[float, int]] = {}
+        self.iterations = 0
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Time a block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[part] = self.spent.get(part, 0.0) + time.perf_counter() - start
+
+    def sample(self, part: str, seconds: float) -> None:
+        """Note one measurement of something that happens in every iteration."""
+        total, count = self.samples.get(part, (0.0, 0))
+        self.samples[part] = (total + seconds, count + 1)
+
+    def count(self) -> None:
+        """One more iteration is done."""
+        self.iterations += 1
+
+    def parts(self) -> dict[str, float]:
+        """Seconds by part, earlier processes of the run included."""
+        sampled = {part: total / count * self.iterations for part, (total, count) in self.samples.items()}
+        own = {"total": time.perf_counter() - self.start, **self.spent, **sampled}
+        return {part: self.before.get(part, 0.0) + own.get(part, 0.0) for part in own.keys() | self.before.keys()}
+
+    def share(self, part: str) -> float:
+        """Share of this process's time, in [0, 1]."""
+        return self.spent.get(part, 0.0) / max(1e-9, time.perf_counter() - self.start)
+
+    def rate(self, batch: int) -> float:
+        """Images per second of this process's iterations; 0 when it did none."""
+        return self.iterations * batch / max(1e-9, time.perf_counter() - self.start)

@@ -1,0 +1,34 @@
+"""One Accelerator for a recipe, or a message that says what the machine lacks."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+
+from assignbench.errors import SystemProblem, UsageError
+
+
+def build_accelerator(device: str, precision: str) -> Accelerator:
+    """The processes and devices of this run, as `accelerate launch` or `torchrun` set them up.
+
+    Args:
+        device: auto (a GPU where there is one), cpu or cuda.
+        precision: of the network: no, bf16 or fp16.
+
+    Raises:
+        SystemProblem: cuda is asked for and there is none.
+        UsageError: a precision that the device does not have.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"unknown device {device!r}; known: auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemProblem("no CUDA device can be used by torch here; leave --device at auto or set it to cpu")
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and precision == "fp16":
+        raise UsageError("train.precision = fp16 needs a GPU; on a CPU take no or bf16")
+    if precision == "bf16" and not on_cpu and not torch.cuda.is_bf16_supported():
+        raise SystemProblem("this GPU has no bf16; set train.precision=fp16 or no")
+    # Every parameter has a gradient in every step, so nothing has to be searched for.
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=False, gradient_as_bucket_view=True)
+    return Accelerator(cpu=on_cpu, mixed_precision=precision, kwargs_handlers=[parallel])

@@ -1,0 +1,89 @@
+"""Run a detector over a split: every image once, over all processes, in original pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from assignbench.data.batch import Batch, evaluation_batches
+from assignbench.data.dataset import Dataset
+from assignbench.detector.detector import Detector
+from assignbench.detector.postprocess import ImageDetections, PostprocessRule, detect
+from assignbench.errors import RunError
+from assignbench.recipe import DataSettings, EvaluateSettings
+from assignbench.run.evaluate import Detections
+
+
+@torch.no_grad()
+def detections_of(
+    detector: Detector,
+    dataset: Dataset,
+    accelerator: Accelerator,
+    *,
+    data: DataSettings,
+    settings: EvaluateSettings,
+) -> list[Detections]:
+    """Detections of every image of a split, on the main process; an empty list elsewhere.
+
+    Raises:
+        DataError: a picture cannot be read.
+        RunError: an image is missing or came twice.
+    """
+    training = detector.training
+    detector.eval()
+    rows = [torch.zeros(0, 7, dtype=torch.float64, device=accelerator.device)]
+    seen = torch.zeros(len(dataset), device=accelerator.device)
+    batches = evaluation_batches(
+        dataset,
+        batch=settings.batch,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        short_side=max(data.short_side),
+        long_side=data.long_side,
+        workers=data.workers,
+    )
+    for batch in batches:
+        found = detect_batch(detector, batch.to(accelerator.device), accelerator, settings)
+        rows.extend(packed(batch, found, dataset))
+        seen[torch.tensor(batch.indices, device=seen.device)] += 1
+    detector.train(training)
+
+    table = torch.cat(rows)
+    table = accelerator.gather(accelerator.pad_across_processes(table, dim=0, pad_index=-1))
+    times = accelerator.reduce(seen, "sum")
+    if not bool((times == 1).all()):
+        raise RunError(f"{int((times != 1).sum())} images were not evaluated exactly once")
+    return list(by_image(table.cpu().numpy(), len(dataset))) if accelerator.is_main_process else []
+
+
+def detect_batch(
+    detector: Detector, batch: Batch, accelerator: Accelerator, settings: EvaluateSettings
+) -> list[ImageDetections]:
+    """Detections of one batch, in pixels of the network input."""
+    with accelerator.autocast():
+        predictions, priors = detector(batch.images, batch.sizes)
+    rule = PostprocessRule(settings.score_threshold, settings.candidates, settings.nms, settings.detections)
+    return detect(predictions, priors, batch.sizes, detector.spec.extras, rule)
+
+
+def packed(batch: Batch, found: list[ImageDetections], dataset: Dataset) -> Iterator[Tensor]:
+    """Image index, box in original pixels clipped to the picture, score and label: ``[detection, 7]`` an image."""
+    for index, scale, one in zip(batch.indices, batch.scales, found, strict=True):
+        info = dataset.images[index]
+        limit = one.boxes.new_tensor([info.width, info.height]).repeat(2)
+        boxes = torch.minimum(one.boxes / scale.to(one.boxes.device).repeat(2), limit)
+        image = torch.full_like(one.labels, index)
+        columns = (image[:, None], boxes, one.scores[:, None], one.labels[:, None])
+        yield torch.cat([column.double() for column in columns], dim=1)
+
+
+def by_image(table: np.ndarray, images: int) -> Iterator[Detections]:
+    """Rows of `packed`, padding dropped, as one entry an image."""
+    table = table[table[:, 0] >= 0]
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    for index, rows in enumerate(np.split(table, np.searchsorted(table[:, 0], np.arange(1, images)))):
+        yield Detections(index, rows[:, 1:5], rows[:, 5], rows[:, 6].astype(np.int64))

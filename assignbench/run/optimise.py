@@ -1,0 +1,66 @@
+"""Learning rate and parameter groups, as pure functions of the recipe."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from assignbench.recipe import TrainSettings
+from assignbench.run.learner import Learner
+
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
+
+
+def learning_rate(iteration: int, train: TrainSettings) -> float:
+    """Rate of an iteration, counted from 0: linear warm-up, then steps or half a cosine down to 0."""
+    if iteration < train.warmup:
+        progress = iteration / train.warmup
+        return train.lr * (train.warmup_start + (1 - train.warmup_start) * progress)
+    if train.schedule == "step":
+        return train.lr * train.gamma ** sum(iteration >= step for step in train.steps)
+    progress = (iteration - train.warmup) / max(1, train.iterations - train.warmup)
+    return train.lr * (1 + math.cos(math.pi * progress)) / 2
+
+
+def build_optimizer(learner: Learner, train: TrainSettings) -> Optimizer:
+    """SGD or AdamW over groups that carry a multiple of the rate (``scale``) and their own decay.
+
+    Groups: backbone (rate × ``backbone_lr``), the rest of the detector, the strategy's own parameters (rate ×
+    ``strategy_lr``, decayed like weights, as AutoAssign's released code does). Norm layers do not decay.
+    """
+    norms = {
+        id(parameter)
+        for module in learner.modules()
+        if isinstance(module, NORMS)
+        for parameter in module.parameters(recurse=False)
+    }
+    scales = {"backbone": train.backbone_lr, "head": 1.0, "strategy": train.strategy_lr}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in learner.named_parameters():
+        if parameter.requires_grad:
+            part = "head"
+            if name.startswith("detector.backbone."):
+                part = "backbone"
+            elif name.startswith("assigner."):
+                part = "strategy"
+            groups.setdefault((part, id(parameter) not in norms), []).append(parameter)
+    listed = [
+        {
+            "params": parameters,
+            "scale": scales[part],
+            "weight_decay": train.weight_decay if decays else 0.0,
+        }
+        for (part, decays), parameters in groups.items()
+    ]
+    if train.optimizer == "sgd":
+        return torch.optim.SGD(listed, lr=train.lr, momentum=train.momentum)
+    return torch.optim.AdamW(listed, lr=train.lr, betas=(train.momentum, 0.999))
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Give every group its multiple of the rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]

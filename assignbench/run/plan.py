@@ -1,0 +1,111 @@
+"""From what was asked for to a list of runs, everything resolved and checked before anything trains."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import assignbench
+from assignbench.config import ResolvedRecipe, deciding, digest
+from assignbench.core import Assigner
+from assignbench.data.dataset import Splits
+from assignbench.errors import UsageError
+from assignbench.options import check_options, option_schema
+from assignbench.plugins import Strategy, load_class, resolve, source_digest, sources_digest
+
+PROTOCOL = "controlled"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A strategy that is imported and whose options fit."""
+
+    strategy: Strategy
+    cls: type[Assigner]
+    options: Mapping[str, Any]  # those that were given, in the types of the constructor
+    source_sha256: str
+
+    @property
+    def all_options(self) -> dict[str, Any]:
+        """Every option with its value, defaults included."""
+        return {option.name: option.default for option in option_schema(self.cls)} | dict(self.options)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of the matrix."""
+
+    candidate: Candidate
+    splits: Splits
+    recipe: ResolvedRecipe
+    seed: int
+    run_id: str  # names the run's folder
+
+    @property
+    def title(self) -> str:
+        """Short, for the screen."""
+        return f"{self.candidate.strategy.label} on {self.splits.train.name}, seed {self.seed}"
+
+
+def candidate(text: str) -> Candidate:
+    """Resolve, import and check one strategy.
+
+    Raises:
+        UsageError: there is no such strategy, it cannot be imported, or its options do not fit.
+    """
+    strategy = resolve(text)
+    cls = load_class(strategy)
+    return Candidate(strategy, cls, check_options(cls, strategy.options), source_digest(cls))
+
+
+def plan(
+    candidates: Sequence[Candidate], data: Sequence[Splits], recipe: ResolvedRecipe, seeds: Sequence[int]
+) -> list[Run]:
+    """Data set by data set, seed by seed, strategy by strategy: a table fills row by row.
+
+    Raises:
+        UsageError: two strategies, data sets or seeds are the same.
+    """
+    for what, names in (
+        ("strategy", [one.strategy.label for one in candidates]),
+        ("data set", [splits.train.name for splits in data]),
+        ("seed", [str(seed) for seed in seeds]),
+    ):
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise UsageError(f"the same {what} is asked for twice: {', '.join(sorted(repeated))}")
+    return [
+        Run(one, splits, recipe, seed, run_id(one, splits, recipe, seed))
+        for splits in data
+        for seed in seeds
+        for one in candidates
+    ]
+
+
+def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) -> str:
+    """Readable name and hash of everything that decides the result: settings, data, strategy, our own code."""
+    content = {
+        "strategy": one.strategy.target,
+        "options": one.all_options,
+        "source": one.source_sha256,
+        "data": [splits.train.fingerprint, splits.evaluation.fingerprint],
+        "recipe": deciding(recipe.recipe),
+        "seed": seed,
+        "protocol": PROTOCOL,
+        "code": code_digest(),
+    }
+    words = (splits.train.name, one.strategy.label, Path(recipe.name).stem, f"s{seed}")
+    readable = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", Path(word).name).strip("_") for word in words)
+    return f"{readable}-{digest(content)[:10]}"
+
+
+@cache
+def code_digest() -> str:
+    """sha256 of what the packages that decide a result mean: core, detector, data, run."""
+    root = Path(assignbench.__file__).parent
+    return sources_digest(
+        path for part in ("core", "detector", "data", "run") for path in sorted((root / part).rglob("*.py"))
+    )

@@ -1,0 +1,103 @@
+"""A finished run back in memory: to evaluate it again, or to predict with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from assignbench.config import ResolvedRecipe, recorded_recipe
+from assignbench.data.specs import data_root as resolve_data_root
+from assignbench.data.specs import open_dataset
+from assignbench.errors import DataError, RunError, UsageError
+from assignbench.options import check_options
+from assignbench.plugins import load_class, resolve, source_digest
+from assignbench.run.checkpoint import load_tensors
+from assignbench.run.device import build_accelerator
+from assignbench.run.evaluate import Evaluation, evaluate, write_detections
+from assignbench.run.execute import WEIGHTS
+from assignbench.run.files import sha256_of
+from assignbench.run.infer import detections_of
+from assignbench.run.learner import Learner, build_learner
+from assignbench.run.record import FILE, RunRecord, read_record
+from assignbench.run.together import main_process
+
+AGAIN = "evaluation.json"  # detections of the latest `eval`
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has a record."""
+
+    record: RunRecord
+    recipe: ResolvedRecipe
+    learner: Learner
+    notes: tuple[str, ...]  # what differs from when it was trained
+
+
+def open_run(folder: Path) -> Finished:
+    """Rebuild a run's detector and load its weights.
+
+    Raises:
+        UsageError: the folder holds no finished run, or its strategy is gone.
+        RunError: the record or the weights are damaged or do not fit each other.
+    """
+    if not (folder / FILE).is_file():
+        raise UsageError(f"{folder} holds no finished run: there is no {FILE} in it")
+    record = read_record(folder / FILE)
+    settings = {key: entry for key, entry in record.config.items() if not key.startswith("assigner.")}
+    recipe = recorded_recipe(
+        record.recipe,
+        {key: entry.value for key, entry in settings.items()},
+        {key: entry.origin for key, entry in settings.items()},
+    )
+    strategy = resolve(str(record.config["assigner.text"].value))
+    cls = load_class(strategy)
+    notes = ()
+    if source_digest(cls) != record.assigner.source_sha256:
+        notes = (f"the source of {strategy.label} has changed since this run was trained",)
+    # the weights come from the run, so nothing pretrained is needed; frozen layers are frozen all the same
+    learner = build_learner(
+        cls,
+        check_options(cls, strategy.options),
+        recipe.recipe.model,
+        classes=len(record.dataset.classes),
+        seed=record.seed,
+        pretrained=False,
+    )
+    tensors = load_tensors(folder / WEIGHTS)
+    try:
+        learner.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise RunError(f"{folder / WEIGHTS} does not fit the run's detector: {reason}") from error
+    return Finished(record, recipe, learner, notes)
+
+
+def evaluate_run(folder: Path, data_root: Path | None, device: str, console: Console) -> tuple[RunRecord, Evaluation]:
+    """Detect and score again with a run's weights; writes ``evaluation.json`` beside the record.
+
+    Raises:
+        DataError: the data set is not the one that the run was evaluated on.
+    """
+    finished = open_run(folder)
+    record, recipe = finished.record, finished.recipe.recipe
+    accelerator = build_accelerator(device, recipe.train.precision)
+    console.quiet = console.quiet or not accelerator.is_main_process
+    dataset = open_dataset(record.dataset.name, resolve_data_root(data_root)).evaluation
+    if dataset.fingerprint != record.dataset.evaluation.fingerprint:
+        raise DataError(f"{record.dataset.name} is no longer the data that {record.run_id} was evaluated on")
+    for note in finished.notes:
+        console.print(f"note: {note}")
+    learner = finished.learner.to(accelerator.device)
+    found = detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate)
+    file = folder / AGAIN
+    with main_process(accelerator) as writes:
+        if writes:
+            write_detections(dataset, found, file)
+    result = evaluate(dataset, file)
+    same = sha256_of(file) == record.detections_sha256
+    console.print(f"detections {'equal those' if same else 'differ from those'} of the record")
+    return record, result

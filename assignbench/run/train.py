@@ -1,0 +1,223 @@
+"""The training loop, readable top to bottom; Accelerate puts it on one CPU, one GPU or many."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import Tensor
+from torch.optim import Optimizer
+
+from assignbench.data.batch import Batch, training_batches
+from assignbench.data.dataset import Dataset
+from assignbench.errors import RunError, UsageError
+from assignbench.recipe import DataSettings, TrainSettings
+from assignbench.run.checkpoint import Progress, load_newest, save_checkpoint
+from assignbench.run.clock import Stopwatch
+from assignbench.run.learner import Learner, Step
+from assignbench.run.lines import append, keep_lines
+from assignbench.run.observe import Tally, statistics, tally
+from assignbench.run.optimise import build_optimizer, learning_rate, set_learning_rate
+from assignbench.run.progress import Reporter, reporting
+from assignbench.run.together import main_process
+from assignbench.run.syncnorm import synchronise_batch_norm
+
+LOSSES, STATISTICS, CHECKPOINTS = "losses.jsonl", "assignment.jsonl", "checkpoints"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a finished training leaves beside the weights."""
+
+    statistics: Mapping[str, float | None]  # assignment of the last epoch (the last, unfinished one if it is all)
+    seconds: Mapping[str, float]  # total, data, network, assignment
+    images_per_second: float
+    notes: tuple[str, ...]
+
+
+def train(
+    learner: Learner,
+    dataset: Dataset,
+    accelerator: Accelerator,
+    *,
+    settings: TrainSettings,
+    data: DataSettings,
+    seed: int,
+    run_id: str,
+    folder: Path,
+    resume: bool,
+    console: Console,
+    title: str,
+) -> Trained:
+    """Train a learner in place.
+
+    Writes ``losses.jsonl`` (a line every ``log_every`` iterations), ``assignment.jsonl`` (a line an epoch) and
+    checkpoints below ``folder``. Killed at any moment and resumed, it ends in the same weights.
+
+    Raises:
+        RunError: a loss is not finite, or a checkpoint cannot be continued.
+        DataError: a picture cannot be read.
+        SystemProblem: nothing can be written.
+        UsageError: the global batch does not divide by processes × micro-steps.
+    """
+    share = micro_batch(settings, accelerator.num_processes)
+    learner = synchronise_batch_norm(learner, accelerator)
+    optimizer = build_optimizer(learner, settings)
+    model, wrapped_optimizer = accelerator.prepare(learner, optimizer)
+    model.train()
+
+    progress, notes = None, ()
+    if resume:
+        progress, notes = load_newest(folder / CHECKPOINTS, learner, optimizer, run_id)
+    first = progress.iteration if progress else 0
+    clock = Stopwatch(progress.seconds if progress else {})
+    seen = Tally.empty(accelerator.device)
+    if progress and accelerator.is_main_process:
+        seen = Tally.unpacked(torch.tensor(progress.tally, dtype=torch.float64, device=accelerator.device))
+    if progress and accelerator.scaler is not None:
+        accelerator.scaler.load_state_dict(dict(progress.scaler))
+    if accelerator.is_main_process:
+        for name in (LOSSES, STATISTICS):
+            keep_lines(folder / name, first)
+
+    batches = training_batches(
+        dataset,
+        batch=share,
+        seed=seed,
+        start=first * settings.accumulation,
+        stop=settings.iterations * settings.accumulation,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        short_side=data.short_side,
+        long_side=data.long_side,
+        flip=data.flip,
+        workers=data.workers,
+    )
+    last_statistics: Mapping[str, float | None] = statistics(Tally.empty())
+    with reporting(console, title, first, settings.iterations) as reporter, contextlib.closing(batches):
+        for iteration in range(first, settings.iterations):
+            rate = learning_rate(iteration, settings)
+            set_learning_rate(optimizer, rate)
+            observed = iteration % settings.statistics_every == 0
+            losses: list[Tensor] = []
+            for micro in range(settings.accumulation):
+                with clock.measure("data"):
+                    batch = next(batches).to(accelerator.device)
+                final = micro == settings.accumulation - 1
+                with clock.measure("network"), contextlib.nullcontext() if final else accelerator.no_sync(model):
+                    step: Step = model(batch, timed=observed)
+                    losses.append(torch.stack([value.detach() for value in step.losses.values()]))
+                    accelerator.backward(torch.stack(list(step.losses.values())).sum() / settings.accumulation)
+                check_finite(step.losses, batch, dataset, iteration, accelerator)
+                if observed:
+                    seen = seen + tally(step.assignment, step.priors, batch.targets)
+                    clock.sample("assignment", step.assignment_seconds or 0.0)
+            with clock.measure("network"):
+                if settings.clip is not None:
+                    accelerator.clip_grad_norm_(model.parameters(), settings.clip)
+                wrapped_optimizer.step()
+                wrapped_optimizer.zero_grad(set_to_none=True)
+            clock.count()
+
+            done = iteration + 1
+            if done % settings.log_every == 0 or done == settings.iterations:
+                means = dict(zip(step.losses, torch.stack(losses).mean(0).tolist(), strict=True))
+                log(folder, reporter, accelerator, clock, done, means, rate, settings.batch)
+            reporter.advance(done)
+            if epoch_of(done, settings.batch, dataset) > epoch_of(iteration, settings.batch, dataset) or (
+                done == settings.iterations
+            ):
+                everyone = Tally.unpacked(accelerator.reduce(seen.packed(), "sum"))
+                last_statistics = statistics(everyone)
+                if accelerator.is_main_process:
+                    epoch = epoch_of(iteration, settings.batch, dataset)
+                    append(folder / STATISTICS, {"iteration": done, "epoch": epoch, **last_statistics})
+                seen = Tally.empty(accelerator.device)
+            if done % settings.checkpoint_every == 0 or done == settings.iterations:
+                save(folder, learner, optimizer, accelerator, done, run_id, clock, seen)
+    if settings.accumulation > 1:
+        notes = (*notes, f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged")
+    return Trained(last_statistics, clock.parts(), clock.rate(settings.batch), notes)
+
+
+def micro_batch(settings: TrainSettings, processes: int) -> int:
+    """Pictures a process sees at once; the global batch is the setting.
+
+    Raises:
+        UsageError: it does not divide.
+    """
+    parts = processes * settings.accumulation
+    if settings.batch % parts:
+        raise UsageError(
+            f"train.batch = {settings.batch} does not divide by {processes} processes × "
+            f"{settings.accumulation} micro-steps; choose a multiple of {parts}"
+        )
+    return settings.batch // parts
+
+
+def epoch_of(iteration: int, batch: int, dataset: Dataset) -> int:
+    """Epochs completed after so many iterations."""
+    return iteration * batch // len(dataset)
+
+
+def check_finite(
+    losses: Mapping[str, Tensor], batch: Batch, dataset: Dataset, iteration: int, accelerator: Accelerator
+) -> None:
+    """Stop every process when any loss of any of them is NaN or infinite.
+
+    Raises:
+        RunError: names the loss, the iteration and the image ids of the process that met it.
+    """
+    finite = torch.stack([value.detach().isfinite() for value in losses.values()])
+    failed = accelerator.reduce((~finite).any().float(), "sum")
+    if failed.item() == 0:
+        return
+    odd = [name for name, good in zip(losses, finite.tolist(), strict=True) if not good]
+    if not odd:
+        raise RunError(f"iteration {iteration + 1}: another process met a loss that is not finite")
+    ids = ", ".join(str(dataset.images[index].id) for index in batch.indices)
+    raise RunError(
+        f"iteration {iteration + 1}: loss {', '.join(odd)} is not finite, in images {ids}\n"
+        "lower train.lr, lengthen train.warmup or set train.clip"
+    )
+
+
+def log(
+    folder: Path,
+    reporter: Reporter,
+    accelerator: Accelerator,
+    clock: Stopwatch,
+    done: int,
+    losses: Mapping[str, float],
+    rate: float,
+    batch: int,
+) -> None:
+    """One line in the loss log and on the screen: the main process's losses at this iteration."""
+    if not accelerator.is_main_process:
+        return
+    append(folder / LOSSES, {"iteration": done, "lr": rate, **losses, "total": sum(losses.values())})
+    reporter.show(done, losses, rate, clock.rate(batch), clock.share("data"))
+
+
+def save(
+    folder: Path,
+    learner: Learner,
+    optimizer: Optimizer,
+    accelerator: Accelerator,
+    done: int,
+    run_id: str,
+    clock: Stopwatch,
+    seen: Tally,
+) -> None:
+    """Write a checkpoint on the main process; the others wait, and fail with it."""
+    everyone = accelerator.reduce(seen.packed(), "sum")
+    scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
+    with main_process(accelerator) as writes:
+        if writes:
+            progress = Progress(done, run_id, clock.parts(), tuple(everyone.tolist()), scaler)
+            save_checkpoint(folder / CHECKPOINTS, learner, optimizer, progress)

@@ -1,0 +1,201 @@
+"""AutoAssign: every location in the box is weighted, positive and negative, by functions that are learned.
+
+    S_n      { j : min(l, t, r, b)_nj > 0 }                        all locations in box n, on all levels
+    d_nj     (x_j − x_n) / s_j                                     offset from the box's centre, in strides
+    G_nj     Π_{x,y} exp( −(d − μ_y)² / (2 σ_y²) )                 centre weighting; μ, σ learned for each class y
+    P⁺_nj    P_j(y | obj) · P_j(obj) · exp(−λ·L_box)               confidence that j detects n   (= exp(−ℓ_nj))
+    C_nj     exp(P⁺_nj / τ)                                        confidence weighting, τ = 1/3
+    w⁺_nj    C_nj G_nj / Σ_{S_n} C G
+    L⁺       −α Σ_n log Σ_{S_n} w⁺ P⁺                      / N
+    u_j      max_m IoU(predicted box j, b_m)                       over all objects of the image
+    w⁻_jy    1 − f(1 / (1 − u_j)),  f maps its range over S_n to [0, 1]     for y = y_n;  1 elsewhere
+    L⁻       −(1 − α) Σ_j Σ_y q^γ log(1 − q),  q = P_j(y) w⁻_jy    / Σ_n Σ_{S_n} G
+    L_centre  0.75 · mean over images of  N_i / Σ_n Σ_{S_n} G      absent from the paper, present in its code
+
+N: objects; x_n, x_j: box centre and location; s_j: stride; α = 1/4, γ = 2, λ = 5. w⁺ carries gradient to every
+part of it: locations of one object compete (a location whose P⁺ is more than τ below the bag is pushed down).
+w⁻ and the normalisers carry none.
+
+Source: arXiv 2007.03496, Sections 3.2 (S, P), 3.3 (C, w⁺, ImpObj, Eqs. 3–6), 3.4 (G, Eq. 7), and the released
+code for what the paper leaves open: L_centre, α, both normalisers, f per object, the class channel of w⁻.
+Choices: objects of one class over one location → the one listed last sets w⁻ (as in the code, made
+deterministic); an object without a location costs the constant α·100 and teaches nothing (counted in the
+statistics); an image without any pair adds nothing to L_centre. σ is used as max(|σ|, 0.001).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Discounts,
+    GIoU,
+    ImplicitObjectness,
+    Normalisers,
+    PairLoss,
+    Pairs,
+    Predictions,
+    Priors,
+    Setting,
+    Targets,
+    best_overlap,
+    centers,
+    class_winners,
+    inside_pairs,
+    max_by,
+    min_by,
+    pair_boxes,
+    pair_logits,
+    point_head,
+    sum_by,
+)
+
+TINY = 1e-12
+LEAST_SIGMA = 1e-3  # strides
+
+
+class AutoAssign(Assigner):
+    """Differentiable label assignment.
+
+    Args:
+        center: centre weighting: μ, σ per category, shared by all, fixed at their start, or none (G = 1).
+        mu: initial μ, in strides.
+        sigma: initial σ, in strides.
+        confidence: argument of C: the joint P⁺, its class part, its location part, or off (C = 1).
+        tau: τ, temperature of C.
+        objectness: implicit objectness on the box tower, or none.
+        negative: w⁻ from IoU, or one (1 everywhere).
+        negative_normaliser: what L⁻ is divided by: Σ G, the number of pairs, or the number of objects.
+        center_loss: weight of L_centre; 0 switches it off.
+        detach_weights: stop the gradient through w⁺ (μ, σ then learn from L_centre alone).
+    """
+
+    head = point_head(ImplicitObjectness(), offset=0.0, class_prior=0.02, box_bias=4.0)
+    published = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=5.0))
+    source = "AutoAssign, arXiv 2007.03496, Sections 3.2–3.4"
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        center: Literal["category", "shared", "fixed", "none"] = "category",
+        mu: float = 0.0,
+        sigma: float = 1.0,
+        confidence: Literal["joint", "class", "location", "off"] = "joint",
+        tau: float = 1 / 3,
+        objectness: Literal["implicit", "none"] = "implicit",
+        negative: Literal["iou", "one"] = "iou",
+        negative_normaliser: Literal["center", "pairs", "objects"] = "center",
+        center_loss: float = 0.75,
+        detach_weights: bool = False,
+    ) -> None:
+        super().__init__(setting)
+        if tau <= 0:
+            raise ValueError(f"tau must be positive, got {tau}")
+        if sigma <= 0:
+            raise ValueError(f"sigma must be positive, got {sigma}")
+        if center_loss < 0:
+            raise ValueError(f"center_loss must not be negative, got {center_loss}")
+        self.center, self.confidence, self.tau = center, confidence, tau
+        self.negative, self.negative_normaliser = negative, negative_normaliser
+        self.center_loss, self.detach_weights = center_loss, detach_weights
+        if objectness == "none":
+            self.head = replace(type(self).head, extras=())
+
+        rows = setting.classes if center == "category" else 1
+        learned = center in ("category", "shared")
+        self.mu = nn.Parameter(torch.full((rows, 2), float(mu)), requires_grad=learned)
+        self.sigma = nn.Parameter(torch.full((rows, 2), float(sigma)), requires_grad=learned)
+
+    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+        """See the module's formulas."""
+        objects, locations = inside_pairs(targets, priors)
+        center = self.center_weight(priors, targets, objects, locations)
+        weight = center * self.confidence_weight(predictions, priors, targets, objects, locations)
+        weight = weight / sum_by(weight, objects, len(targets)).clamp(min=TINY)[objects]
+        if self.detach_weights:
+            weight = weight.detach()
+
+        return Assignment(
+            pairs=Pairs(objects, locations, weight, box_weight=weight, quality=torch.ones_like(weight)),
+            discounts=self.negative_weight(predictions, priors, targets, objects, locations),
+            normalisers=self.normalisers(center, targets),
+            bagged=True,
+            losses=self.losses(center, targets, objects),
+        )
+
+    def center_weight(self, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
+        """G: Gaussian of the offset from the box's centre, in the location's strides: ``[pair]``."""
+        if self.center == "none":
+            return targets.boxes.new_ones(len(objects))
+        row = targets.labels[objects] if self.center == "category" else torch.zeros_like(objects)
+        mu, sigma = self.mu[row], self.sigma[row].abs().clamp(min=LEAST_SIGMA)
+        points = centers(priors.boxes_at(targets.image[objects], locations))
+        offset = (points - centers(targets.boxes[objects])) / priors.stride[locations, None]
+        return (-((offset - mu) ** 2) / (2 * sigma**2)).exp().prod(-1)
+
+    def confidence_weight(
+        self, predictions: Predictions, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor
+    ) -> Tensor:
+        """C = exp(P⁺ / τ), or with one factor of P⁺ as its argument: ``[pair]``."""
+        if self.confidence == "off":
+            return targets.boxes.new_ones(len(objects))
+        cost = targets.boxes.new_zeros(len(objects))
+        if self.confidence != "location":
+            cost = cost + self.setting.loss.likelihood_part(pair_logits(predictions, targets, objects, locations))
+        if self.confidence != "class":
+            boxes = pair_boxes(predictions, priors, targets, objects, locations, self.setting.coding)
+            cost = cost + self.setting.loss.box(boxes)
+        return ((-cost).exp() / self.tau).exp()
+
+    @torch.no_grad()
+    def negative_weight(
+        self, predictions: Predictions, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor
+    ) -> Discounts:
+        """w⁻ of every location in a box, for the object's own class."""
+        if self.negative == "one":
+            objects, locations = objects[:0], locations[:0]
+        best = best_overlap(predictions, targets)[targets.image[objects], locations]
+        sharp = 1 / (1 - best).clamp(min=TINY)
+        low = min_by(sharp, objects, len(targets))[objects]
+        high = max_by(sharp, objects, len(targets))[objects]
+        mapped = (sharp - low + TINY) / (high - low + TINY)
+
+        kept = class_winners(objects, objects, locations, targets, priors)  # the object listed last
+        objects = objects[kept]
+        return Discounts(
+            targets.image[objects], locations[kept], targets.labels[objects], factor=1 - mapped[kept]
+        )
+
+    def normalisers(self, center: Tensor, targets: Targets) -> Normalisers:
+        """N for the bags; Σ G, the pairs, or N for the negative term."""
+        count = center.new_tensor(float(len(targets)))
+        negative = {
+            "center": center.detach().sum(),
+            "pairs": center.new_tensor(float(len(center))),
+            "objects": count,
+        }[self.negative_normaliser]
+        return Normalisers(positive=count, box=count, negative=negative)
+
+    def losses(self, center: Tensor, targets: Targets, objects: Tensor) -> dict[str, Tensor]:
+        """L_centre: keeps the mass of G up, so that σ does not collapse onto one location."""
+        if self.center_loss == 0 or self.center in ("fixed", "none"):
+            return {}
+        image = targets.image
+        count = sum_by(torch.ones_like(targets.boxes[:, 0]), image, targets.images)
+        mass = sum_by(center, image[objects], targets.images)
+        pairs = sum_by(torch.ones_like(center), image[objects], targets.images)
+        share = torch.where(pairs > 0, count / mass.clamp(min=TINY), 0 * mass)
+        return {"center": self.center_loss * share.mean()}
+
+    def prior_table(self) -> Tensor | None:
+        """μx μy σx σy in strides: ``[class, 4]``, or ``[1, 4]`` when shared; None when nothing is learned."""
+        if self.center in ("fixed", "none"):
+            return None
+        return torch.cat((self.mu, self.sigma.abs().clamp(min=LEAST_SIGMA)), dim=1).detach()

@@ -1,0 +1,125 @@
+"""FreeAnchor: an object is learned by a bag of anchors, of which one good one is enough.
+
+    A_n     the k anchors of highest IoU with box n                                  k = 50, no threshold
+    P_nj    exp(−ℓ_nj) = p_j(y_n) · exp(−λ·L_box)                                    likelihood of anchor j
+    w_nj    (1 / (1 − P_nj)) / Σ_A_n (1 / (1 − P_ni))                                mean-max: mean early, max late
+    L⁺      −α Σ_n log Σ_j w_nj P_nj                      / N
+    A_jy    max_{n: y_n = y} clamp( (IoU_nj − t₁) / (t₂n − t₁), 0, 1 )               chance that j detects a y
+            IoU_nj of the *predicted* box, t₁ = 0.6, t₂n = max_j IoU_nj
+    L⁻      −(1 − α) Σ_j Σ_y q^γ log(1 − q),  q = p_j(y) (1 − A_jy)   / (k · N)
+
+N: objects. The weights w carry gradient, A does not.
+Source: arXiv 1909.02466, Sections 3.2–3.4 (mean-max: Eq. 7; A: Eq. 5). Our name ← the paper's: pairs ← bag,
+discount factor 1 − A ← P{a ∈ A₋}. Objects of one class over one anchor: the larger A counts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Deltas,
+    Discounts,
+    Head,
+    Normalisers,
+    PairLoss,
+    Pairs,
+    Predictions,
+    Priors,
+    Setting,
+    SmoothL1,
+    Targets,
+    class_winners,
+    iou,
+    iou_matrix,
+    matrix_pairs,
+    object_chunks,
+    pair_boxes,
+    pair_logits,
+    smallest_k,
+    sum_by,
+)
+
+
+class FreeAnchor(Assigner):
+    """Learning to match anchors.
+
+    Args:
+        k: anchors in an object's bag.
+        least_iou: t₁, overlap of a predicted box from which on it may count as a detection.
+    """
+
+    head = Head(
+        size=4.0,
+        ratios=(0.5, 1.0, 2.0),
+        octaves=(0.0, 1 / 3, 2 / 3),
+        offset=0.0,
+        coding=Deltas((0.1, 0.1, 0.2, 0.2)),
+        group_norm=False,
+    )
+    published = PairLoss(alpha=0.5, gamma=2.0, box=SmoothL1(weight=0.75, beta=0.11))
+    source = "FreeAnchor, arXiv 1909.02466, Sections 3.2–3.4"
+
+    def __init__(self, setting: Setting, *, k: int = 50, least_iou: float = 0.6) -> None:
+        super().__init__(setting)
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        if not 0 <= least_iou < 1:
+            raise ValueError(f"least_iou must lie in [0, 1), got {least_iou}")
+        self.k, self.least_iou = k, least_iou
+
+    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+        """See the module's formulas."""
+        objects, locations = self.bags(priors, targets)
+        weight = self.mean_max(predictions, priors, targets, objects, locations)
+        count = predictions.logits.new_tensor(float(len(targets)))
+        one = torch.ones_like(weight)
+        return Assignment(
+            pairs=Pairs(objects, locations, weight=weight, box_weight=weight, quality=one),
+            discounts=self.detections(predictions, priors, targets),
+            normalisers=Normalisers(positive=count, box=count, negative=count * self.k),
+            bagged=True,
+        )
+
+    @torch.no_grad()
+    def bags(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """A_n: the k anchors of highest overlap; equal overlaps: the lower anchor index."""
+
+        def nearest(chunk: slice) -> Tensor:
+            overlap = iou_matrix(targets.boxes[chunk], priors.boxes_of(targets.image[chunk]))
+            return smallest_k(-overlap, self.k)
+
+        return matrix_pairs(nearest, len(targets), len(priors))
+
+    def mean_max(
+        self, predictions: Predictions, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor
+    ) -> Tensor:
+        """w: weights of each bag's anchors, summing to 1 over the bag: ``[pair]``."""
+        boxes = pair_boxes(predictions, priors, targets, objects, locations, self.setting.coding)
+        cost = self.setting.loss.likelihood_part(pair_logits(predictions, targets, objects, locations))
+        likelihood = (-cost - self.setting.loss.box(boxes)).exp()
+        raw = 1 / (1 - likelihood).clamp(min=1e-12)
+        return raw / sum_by(raw, objects, len(targets))[objects]
+
+    @torch.no_grad()
+    def detections(self, predictions: Predictions, priors: Priors, targets: Targets) -> Discounts:
+        """1 − A, where A is above 0."""
+        rows, columns, chances = [], [], []
+        for chunk in object_chunks(len(targets), len(priors)):
+            overlap = iou(predictions.boxes[targets.image[chunk]], targets.boxes[chunk, None])
+            top = overlap.amax(1, keepdim=True)
+            objects, locations = (overlap > self.least_iou).nonzero(as_tuple=True)
+            reach = (top - self.least_iou).clamp(min=torch.finfo(top.dtype).eps)
+            chance = ((overlap - self.least_iou) / reach)[objects, locations].clamp(0, 1)
+            rows.append(objects + chunk.start)
+            columns.append(locations)
+            chances.append(chance)
+        objects, locations, chance = torch.cat(rows), torch.cat(columns), torch.cat(chances)
+        kept = class_winners(chance, objects, locations, targets, priors)
+        objects = objects[kept]
+        return Discounts(
+            targets.image[objects], locations[kept], targets.labels[objects], factor=1 - chance[kept]
+        )

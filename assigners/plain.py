@@ -1,0 +1,42 @@
+"""Plain: every location in the box, on every level, is positive. The floor of all comparisons.
+
+    S_n = { j : min(l, t, r, b)_nj > 0 }            locations strictly inside box n
+    n(j) = argmin { area(b_n) : j ∈ S_n }           a location in several boxes learns the smallest
+
+l, t, r, b: distances in pixels from location j to the sides of box n. Equal areas: the object listed first.
+Source: the baseline of AutoAssign's appendix (arXiv 2007.03496, Table 7, first row); the tie rule is FCOS's.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    GIoU,
+    PairLoss,
+    Predictions,
+    Priors,
+    Targets,
+    area,
+    hard_assignment,
+    inside_pairs,
+    point_head,
+    winners,
+)
+
+
+class Plain(Assigner):
+    """Every location in the box teaches it; no scale ranges, no centre sampling, no centerness."""
+
+    head = point_head()
+    published = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=4.0))  # α·λ = 1
+    source = "AutoAssign, arXiv 2007.03496, appendix, Table 7, row 1"
+
+    @torch.no_grad()
+    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+        """See the module's formulas."""
+        objects, locations = inside_pairs(targets, priors)
+        won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
+        return hard_assignment(objects[won], locations[won], targets, priors)

@@ -1,0 +1,113 @@
+"""RetinaNet: anchors are matched by IoU with two thresholds.
+
+    positive    IoU ≥ 0.5 with the object of highest IoU; equal IoU: the object listed first
+    background  best IoU < 0.4
+    ignored     in between: no class is taught there
+    forced      every anchor whose IoU equals m_n = max_j IoU(a_j, b_n) becomes positive for object n, if m_n > 0;
+                an anchor forced by several objects goes to the one listed last
+
+Nine anchors a cell: sides 4·s·2^(0, 1/3, 2/3), height over width 1/2, 1, 2.
+Source: arXiv 1708.02002, Section 4, with the matcher of the common implementations. Choices where they differ:
+the forcing object owns the forced anchor; an object that overlaps no anchor forces nothing (elsewhere it claims
+all anchors with IoU 0, which is every anchor).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Deltas,
+    Head,
+    PairLoss,
+    Predictions,
+    Priors,
+    Setting,
+    SmoothL1,
+    Targets,
+    hard_assignment,
+    iou_matrix,
+    object_chunks,
+)
+
+LEAST_FORCED = 1e-4  # overlap below which an object forces nothing
+
+
+class RetinaNet(Assigner):
+    """Matching by anchor IoU.
+
+    Args:
+        positive_iou: from this overlap on an anchor is positive.
+        background_iou: below this overlap an anchor is background.
+        force: whether every object gets at least its best anchors.
+    """
+
+    head = Head(
+        size=4.0,
+        ratios=(0.5, 1.0, 2.0),
+        octaves=(0.0, 1 / 3, 2 / 3),
+        offset=0.0,
+        coding=Deltas((1.0, 1.0, 1.0, 1.0)),
+        group_norm=False,
+    )
+    published = PairLoss(alpha=0.25, gamma=2.0, box=SmoothL1(weight=4.0))  # α·λ = 1, plain L1
+    source = "RetinaNet, arXiv 1708.02002, Section 4"
+
+    def __init__(
+        self, setting: Setting, *, positive_iou: float = 0.5, background_iou: float = 0.4, force: bool = True
+    ) -> None:
+        super().__init__(setting)
+        if not 0 <= background_iou <= positive_iou <= 1:
+            raise ValueError(
+                f"0 ≤ background_iou ≤ positive_iou ≤ 1 does not hold for {background_iou} and {positive_iou}"
+            )
+        self.positive_iou, self.background_iou, self.force = positive_iou, background_iou, force
+
+    @torch.no_grad()
+    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+        """See the module's formulas."""
+        best, owner, forced = self.match(priors, targets)
+        owner = torch.where(best >= self.positive_iou, owner, -1)
+        owner = torch.where(forced >= 0, forced, owner)
+
+        undecided = (owner < 0) & (best >= self.background_iou)
+        positive = owner >= 0
+        locations = positive.nonzero()[:, 1]
+        return hard_assignment(
+            owner[positive], locations, targets, priors, background=1 - undecided.to(best.dtype)
+        )
+
+    def match(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
+        """Best IoU of each anchor, its object, and the object that forces it (−1: none): ``[image, location]`` each.
+
+        The matrix of overlaps is built for a few objects at a time and reduced at once; maxima and lowest
+        indices do not depend on where it is cut.
+        """
+        shape = (targets.images, len(priors))
+        best = targets.boxes.new_full(shape, -1.0)
+        owner = torch.full(shape, -1, dtype=torch.int64, device=best.device)
+        forced = owner.clone()
+        order = torch.arange(len(targets), device=best.device)
+        for chunk in object_chunks(len(targets), len(priors)):
+            overlap = iou_matrix(targets.boxes[chunk], priors.boxes_of(targets.image[chunk]))
+            if priors.inside is not None:
+                overlap = overlap.masked_fill(~priors.inside[targets.image[chunk]], -1.0)
+            image = targets.image[chunk, None].expand_as(overlap)
+            index = order[chunk, None].expand_as(overlap)
+
+            top = best.scatter_reduce(0, image, overlap, "amax")
+            claims = overlap == top.gather(0, image)
+            first = torch.full_like(owner, len(targets)).scatter_reduce(
+                0, image, index.where(claims, len(targets)), "amin"
+            )
+            owner = torch.where(top > best, first, owner)
+            best = top
+
+            if self.force and overlap.shape[0]:
+                own_best = overlap.amax(1, keepdim=True)
+                ties = (overlap == own_best) & (own_best >= LEAST_FORCED)
+                forced = forced.scatter_reduce(0, image, index.where(ties, -1), "amax")
+        return best, owner, forced

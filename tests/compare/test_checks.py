@@ -1,0 +1,124 @@
+import itertools
+
+import pytest
+
+from assignbench.compare import compare, select
+from assignbench.errors import UsageError
+from assignbench.recipe import BOOKKEEPING
+
+
+def refused(records):
+    """The message, which must not depend on the order of the records."""
+    messages = set()
+    for some in itertools.permutations(records):
+        with pytest.raises(UsageError) as caught:
+            compare(some)
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    return messages.pop()
+
+
+def test_another_setting_is_refused_with_key_values_and_runs(make_record):
+    message = refused(
+        [make_record("atss", run_id="a1"), make_record("fcos", run_id="b2", config={"train.lr": 0.02})]
+    )
+    assert message.startswith("the runs on shapes differ in more than strategy and seed: ")
+    assert "train.lr = 0.01 in run a1 but 0.02 in run b2" in message
+    assert "folder of their own" in message
+
+
+def test_a_setting_that_one_run_lacks_is_refused(make_record):
+    message = refused(
+        [make_record("atss", run_id="a1"), make_record("fcos", run_id="b2", config={"train.clip": 35})]
+    )
+    assert "train.clip = (not set) in run a1 but 35 in run b2" in message
+
+
+def test_text_and_number_are_not_the_same(make_record):
+    message = refused([make_record(seed=0, config={"x.y": 1}), make_record(seed=1, config={"x.y": "1"})])
+    assert 'x.y = "1" in run' in message
+
+
+def test_many_differences_are_counted(make_record):
+    config = {f"train.key{index}": 1 for index in range(5)}
+    message = refused([make_record("atss", config=config), make_record("fcos")])
+    assert message.count("(not set)") == 3
+    assert "and 2 more" in message
+
+
+def test_other_data_under_the_same_name_are_refused(make_record):
+    message = refused([make_record("atss"), make_record("fcos", fingerprint="e" * 64)])
+    assert "training data = eeeeeeeeeeee in run fcos-shapes-tiny-0 but ffffffffffff" in message
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"assigner.options.tau": 0.5},
+        {"run.output": "elsewhere"},
+        {"data_root": "/elsewhere"},
+        {"run.seed": 9},
+        *({key: 1} for key in sorted(BOOKKEEPING)),
+    ],
+)
+def test_strategy_seed_place_and_bookkeeping_may_differ(make_record, config):
+    table = compare([make_record("atss", config=config), make_record("fcos", seed=3)])
+    assert len(table.blocks[0].rows) == 2
+
+
+def test_machines_may_differ_and_it_is_said(make_record):
+    cuda = {
+        "gpus": ("H200",),
+        "precision": "bf16",
+        "commit": "a" * 40 + "-dirty",
+        "torch": "2.12.0",
+        "cpu": "other",
+    }
+    table = compare([make_record("atss", environment=cuda), make_record("fcos")])
+    assert table.notes == (
+        "shapes: the runs differ in commit (aaaaaaaa-dirty, none)",
+        "shapes: the runs differ in torch version (2.11.0, 2.12.0)",
+        "shapes: the runs differ in precision (bf16, no)",
+        "shapes: the runs differ in device (CPU, H200)",
+    )
+
+
+def test_two_recipes_or_protocols_are_refused_and_can_be_selected(make_record):
+    records = [
+        make_record("atss", run_id="a1"),
+        make_record("atss", run_id="b2", recipe="1x"),
+        make_record("atss", run_id="c3", protocol="published"),
+    ]
+    message = refused(records)
+    assert "controlled 1x: run b2; controlled tiny: run a1; published tiny: run c3" in message
+    assert "--recipe or --protocol" in message
+    assert [record.run_id for record in select(records, recipe="1x")] == ["b2"]
+    assert [record.run_id for record in select(records, recipe="tiny", protocol="published")] == ["c3"]
+    assert select(records) == records
+    assert len(compare(select(records, recipe="tiny", protocol="controlled")).blocks) == 1
+
+
+def test_selecting_nothing_tells_what_there_is(make_record):
+    with pytest.raises(
+        UsageError, match=r"no run has recipe '2x'; there are: 1x \(controlled\), tiny \(controlled\)"
+    ):
+        select([make_record(), make_record(recipe="1x")], recipe="2x")
+
+
+def test_the_same_strategy_and_seed_twice_is_ambiguous(make_record):
+    message = refused([make_record(run_id="a1"), make_record(run_id="b2"), make_record("fcos")])
+    assert message == "atss on shapes with seed 0 exists more than once (run a1, b2); remove one"
+
+
+@pytest.mark.parametrize("other", [{"source": "edited"}, {"options": {"k": 3}}])
+def test_one_label_for_two_programs_is_refused(make_record, other):
+    message = refused([make_record(run_id="a1"), make_record(seed=1, run_id="b2", **other)])
+    assert message.startswith("atss on shapes stands for different code or options (run ")
+    assert "a1" in message
+    assert "b2" in message
+
+
+def test_a_long_list_of_runs_is_cut(make_record):
+    records = [make_record(seed=seed) for seed in range(5)] + [make_record("fcos", config={"train.lr": 1})]
+    with pytest.raises(UsageError, match="and 2 more but 1 in run fcos"):
+        compare(records)

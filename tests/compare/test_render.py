@@ -1,0 +1,124 @@
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from assignbench.compare import compare
+from assignbench.compare.render import as_csv, as_json, latex, markdown, rows, terminal
+
+
+@pytest.fixture
+def table(make_record):
+    records = [
+        *(make_record("fcos", seed, ap) for seed, ap in enumerate((0.40, 0.42))),
+        *(make_record("my_assigner[tau=0.5]", seed, ap) for seed, ap in enumerate((0.405, 0.405))),
+        make_record("fcos", dataset="voc:/data/50%_x", recipe="1x", ap=0.7),
+    ]
+    return compare(records, baseline="fcos", metrics=("AP", "AP50", "APl"))
+
+
+def shown(table, width=100):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(terminal(table))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_json_is_a_list_of_unrounded_rows(table):
+    entries = json.loads(as_json(table))
+    assert len(entries) == 2 * 2 * 3  # data sets, strategies, metrics
+    assert entries == rows(table)
+    first = next(
+        e for e in entries if e["strategy"] == "fcos" and e["dataset"] == "shapes" and e["metric"] == "AP"
+    )
+    assert first == {
+        "dataset": "shapes",
+        "strategy": "fcos",
+        "protocol": "controlled",
+        "recipe": "tiny",
+        "metric": "AP",
+        "mean": pytest.approx(41),
+        "std": pytest.approx(2**0.5),
+        "n": 2,
+        "difference": None,
+    }
+    missing = [e for e in entries if e["dataset"] != "shapes" and e["strategy"] != "fcos"]
+    assert {(e["mean"], e["std"], e["n"], e["difference"]) for e in missing} == {(None, None, 0, None)}
+
+
+def test_csv_holds_the_same_rows(table):
+    lines = list(csv.DictReader(io.StringIO(as_csv(table))))
+    for line, entry in zip(lines, rows(table), strict=True):
+        assert line == {key: "" if value is None else str(value) for key, value in entry.items()}
+
+
+def test_markdown_prints_aps_as_papers_do(table):
+    text = markdown(table)
+    assert "**shapes · controlled protocol · recipe tiny**" in text
+    assert "| strategy | n | AP | AP50 | APl | Δ AP |\n| --- | ---: | ---: | ---: | ---: | ---: |" in text
+    assert "| fcos | 2 | 41.0 ± 1.4 | 41.0 ± 1.4 | – | base |" in text
+    assert r"| my\_assigner\[tau=0.5\] | 2 | 40.5 ± 0.0 | 40.5 ± 0.0 | – | −0.5 |" in text
+    assert "| fcos | 1 | 70.0 | 70.0 | – | base |" in text
+    assert r"| my\_assigner\[tau=0.5\] | 0 | – | – | – | – |" in text
+    assert text.endswith(r"not run (–): my\_assigner\[tau=0.5\]" + "\n")
+
+
+def test_markdown_survives_a_pipe_in_a_name(make_record):
+    line = markdown(compare([make_record("a|b")])).splitlines()[4]
+    assert line.startswith(r"| a\|b |")
+    assert (
+        line.replace(r"\|", "").count("|") == len(("strategy", "n", "AP", "AP50", "AP75", "s", "m", "l")) + 1
+    )
+
+
+def test_latex_is_escaped_and_uses_booktabs(table):
+    text = latex(table)
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrrrrr}"):
+        assert rule in text
+    assert r"my\_assigner{[}tau=0.5{]} & 2 & 40.5 $\pm$ 0.0 & 40.5 $\pm$ 0.0 & -- & $-$0.5 \\" in text
+    assert r"voc:/data/50\%\_x $\cdot$ controlled protocol $\cdot$ recipe 1x" in text
+    assert r"strategy & n & AP & AP50 & APl & $\Delta$ AP \\" in text
+    assert r"\par\footnotesize voc:/data/50\%\_x: not run (--): my\_assigner{[}tau=0.5{]}" in text
+    assert text.isascii()
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+
+
+def test_latex_escapes_every_special_letter_once(make_record):
+    text = latex(compare([make_record("\\{}$&#^_%~<>|")]))
+    assert r"\textbackslash{}\{\}\$\&\#\textasciicircum{}\_\%\textasciitilde{}" in text
+    assert r"\textless{}\textgreater{}\textbar{} & 1" in text
+
+
+def test_the_terminal_shows_brackets_and_notes(table):
+    text = shown(table)
+    assert "my_assigner[tau=0.5]" in text
+    assert "41.0±1.4" in text
+    assert "not run (–)" in text
+
+
+def test_eighty_letters_hold_six_metrics_with_spread_and_difference(make_record):
+    records = [
+        make_record(label, seed, 0.4 + seed / 20)
+        for label in ("fcos", "autoassign[center=fixed]")
+        for seed in (0, 1)
+    ]
+    text = shown(compare(records, baseline="fcos"), width=80)
+    assert "autoassign" in text
+    assert text.count("42.5±3.5") == 2 * 5
+    assert "…" not in text
+
+
+def test_without_a_baseline_there_is_no_column_of_differences(make_record):
+    table = compare([make_record()])
+    assert "Δ" not in markdown(table) + latex(table) + shown(table)
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign(make_record):
+    table = compare([make_record("fcos", ap=0.4), make_record("atss", ap=0.39999)], baseline="fcos")
+    assert "| atss | 1 | 40.0 | 40.0 | 40.0 | 40.0 | 40.0 | – | 0.0 |" in markdown(table)
+
+
+def test_a_gain_is_shown_with_its_sign(make_record):
+    table = compare([make_record("fcos", ap=0.4), make_record("atss", ap=0.412)], baseline="fcos")
+    assert "| +1.2 |" in markdown(table)

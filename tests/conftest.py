@@ -1,0 +1,91 @@
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from assignbench.run.environment import Environment
+from assignbench.run.record import (
+    AssignerFacts,
+    DatasetFacts,
+    PriorFacts,
+    ResolvedValue,
+    RunRecord,
+    Seconds,
+    SplitFacts,
+)
+
+ENVIRONMENT = Environment(
+    python="3.11.7",
+    torch="2.11.0",
+    torchvision="0.26.0",
+    accelerate="1.10.0",
+    pycocotools="2.0.8",
+    numpy="1.26.4",
+    assignbench="0.1.0",
+    commit=None,
+    platform="Linux",
+    cpu="a processor",
+    cpu_threads=2,
+    gpus=(),
+    processes=1,
+    precision="no",
+)
+
+
+def build_record(
+    label: str = "atss",
+    seed: int = 0,
+    ap: float | None = 0.4,
+    *,
+    dataset: str = "shapes",
+    recipe: str = "tiny",
+    protocol: str = "controlled",
+    run_id: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float | None] | None = None,
+    options: Mapping[str, Any] | None = None,
+    source: str = "a",
+    fingerprint: str = "f" * 64,
+    environment: Mapping[str, Any] | None = None,
+) -> RunRecord:
+    """A record with one number; every other metric is that number too, but APl, which nothing measured."""
+    split = SplitFacts(name="train", images=4, objects=9, crowd=1, repairs=(), fingerprint=fingerprint)
+    numbers = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "AR100"), ap)
+    settings = {"train.lr": 0.01, "assigner.name": label, "seed": seed, **(config or {})}
+    return RunRecord(
+        run_id=run_id or f"{label}-{dataset}-{recipe}-{seed}",
+        assigner=AssignerFacts(
+            label=label,
+            name=label.partition("[")[0],
+            options=options or {},
+            origin="assignbench",
+            version="0.1.0",
+            source_sha256=source,
+        ),
+        dataset=DatasetFacts(name=dataset, classes=("disc", "ring"), train=split, evaluation=split),
+        recipe=recipe,
+        protocol=protocol,  # type: ignore[arg-type]
+        seed=seed,
+        config={key: ResolvedValue(value=value, origin="default") for key, value in settings.items()},
+        metrics={**numbers, "APl": None, **(metrics or {})},
+        per_class={"disc": ap, "ring": None},
+        detections=12,
+        detections_sha256="d" * 64,
+        assignment={"positives": 9.5, "without_positive": 0.0, "positives/>=256": None},
+        learned_prior={"disc": PriorFacts(mu_x=0.1, mu_y=-0.2, sigma_x=1.0, sigma_y=1.1)},
+        true_offsets={"disc": (0.0, 0.0), "ring": (0.0, 0.1)},
+        parameters=1000,
+        iterations=100,
+        seconds=Seconds(total=10, data=1, network=6, assignment=1.5, evaluation=1),
+        images_per_second=16.0,
+        environment=ENVIRONMENT.model_copy(update=dict(environment or {})),
+        started=datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC),
+        finished=datetime(2025, 1, 1, 12, 0, 10, tzinfo=UTC),
+        notes=("2 of 4 images have no detection",),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_record() -> Callable[..., RunRecord]:
+    return build_record
