@@ -4,4 +4,5 @@ import sys
 
 from assignbench.cli.main import main
 
-sys.exit(main())
+if __name__ == "__main__":  # data workers may import this file
+    sys.exit(main())

@@ -134,7 +134,7 @@ def _fitted(cls: type, option: Option, value: Any) -> Any:
 def _text(value: Any) -> str:
     """YAML on one line: text stays bare where it reads back as itself."""
     if isinstance(value, str):
-        bare = value == value.strip() and not set(value) & set("'\"[]{},=:#&*!|>%@`") and value.isprintable()
+        bare = value == value.strip() and not set(value) & set("'\"[]{},=:#&*!|>%@`")
         return value if bare and parse_yaml(value, value) == value else "'" + value.replace("'", "''") + "'"
     try:
         return json.dumps(value, ensure_ascii=False)

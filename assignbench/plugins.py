@@ -10,7 +10,6 @@ import ast
 import hashlib
 import inspect
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -67,14 +66,13 @@ class Strategy:
 
 def known_strategies() -> tuple[KnownStrategy, ...]:
     """Every entry point of the group, sorted by name; two distributions may claim one name."""
+    # a distribution that lies twice on the path (editable and installed) is reported once
     found = {
-        (point.name, _normalised(point.dist.name), point.value): KnownStrategy(
-            point.name, point.value.replace(" ", ""), point.dist.name, point.dist.version
-        )
+        KnownStrategy(point.name, point.value.replace(" ", ""), point.dist.name, point.dist.version)
         for point in metadata.entry_points(group=GROUP)
         if point.dist is not None
     }
-    return tuple(sorted(found.values(), key=lambda known: (known.name, known.distribution, known.target)))
+    return tuple(sorted(found, key=lambda known: (known.name, known.distribution, known.target)))
 
 
 def resolve(text: str) -> Strategy:
@@ -179,10 +177,6 @@ def _is_file(name: str) -> bool:
 
 def _is_strategy(value: object, base: type, module: ModuleType) -> bool:
     return isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
-
-
-def _normalised(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).casefold()
 
 
 def _by_name(name: str) -> KnownStrategy:

@@ -18,8 +18,8 @@ w⁻ and the normalisers carry none.
 
 Source: arXiv 2007.03496, Sections 3.2 (S, P), 3.3 (C, w⁺, ImpObj, Eqs. 3–6), 3.4 (G, Eq. 7), and the released
 code for what the paper leaves open: L_centre, α, both normalisers, f per object, the class channel of w⁻.
-Choices: objects of one class over one location → the one listed last sets w⁻ (as in the code, made
-deterministic); an object without a location costs the constant α·100 and teaches nothing (counted in the
+Choices: objects of one class over one location → the smaller w⁻ counts (in the code the one written last, so
+that the order of annotations matters; ``same_class="last"`` is that rule); an object without a location costs the constant α·100 and teaches nothing (counted in the
 statistics); an image without any pair adds nothing to L_centre. σ is used as max(|σ|, 0.001).
 """
 
@@ -71,6 +71,8 @@ class AutoAssign(Assigner):
         tau: τ, temperature of C.
         objectness: implicit objectness on the box tower, or none.
         negative: w⁻ from IoU, or one (1 everywhere).
+        same_class: which of several objects of a class over one location sets its w⁻: the one with the
+            strongest discount, or the one listed last.
         negative_normaliser: what L⁻ is divided by: Σ G, the number of pairs, or the number of objects.
         center_loss: weight of L_centre; 0 switches it off.
         detach_weights: stop the gradient through w⁺ (μ, σ then learn from L_centre alone).
@@ -91,6 +93,7 @@ class AutoAssign(Assigner):
         tau: float = 1 / 3,
         objectness: Literal["implicit", "none"] = "implicit",
         negative: Literal["iou", "one"] = "iou",
+        same_class: Literal["strongest", "last"] = "strongest",
         negative_normaliser: Literal["center", "pairs", "objects"] = "center",
         center_loss: float = 0.75,
         detach_weights: bool = False,
@@ -103,7 +106,7 @@ class AutoAssign(Assigner):
         if center_loss < 0:
             raise ValueError(f"center_loss must not be negative, got {center_loss}")
         self.center, self.confidence, self.tau = center, confidence, tau
-        self.negative, self.negative_normaliser = negative, negative_normaliser
+        self.negative, self.same_class, self.negative_normaliser = negative, same_class, negative_normaliser
         self.center_loss, self.detach_weights = center_loss, detach_weights
         if objectness == "none":
             self.head = replace(type(self).head, extras=())
@@ -167,7 +170,8 @@ class AutoAssign(Assigner):
         high = max_by(sharp, objects, len(targets))[objects]
         mapped = (sharp - low + TINY) / (high - low + TINY)
 
-        kept = class_winners(objects, objects, locations, targets, priors)  # the object listed last
+        score = mapped if self.same_class == "strongest" else objects
+        kept = class_winners(score, objects, locations, targets, priors)
         objects = objects[kept]
         return Discounts(
             targets.image[objects], locations[kept], targets.labels[objects], factor=1 - mapped[kept]

@@ -4,15 +4,18 @@
     background  best IoU < 0.4
     ignored     in between: no class is taught there
     forced      every anchor whose IoU equals m_n = max_j IoU(a_j, b_n) becomes positive for object n, if m_n > 0;
-                an anchor forced by several objects goes to the one listed last
+                an anchor forced by several objects goes to the one of highest IoU
 
 Nine anchors a cell: sides 4·s·2^(0, 1/3, 2/3), height over width 1/2, 1, 2.
 Source: arXiv 1708.02002, Section 4, with the matcher of the common implementations. Choices where they differ:
-the forcing object owns the forced anchor; an object that overlaps no anchor forces nothing (elsewhere it claims
-all anchors with IoU 0, which is every anchor).
+the forcing object owns the forced anchor, the best one if several force it (elsewhere: the one listed last, so
+that the order of annotations matters; ``forced="last"`` is that rule); an object that overlaps no anchor forces
+nothing (elsewhere it claims all anchors with IoU 0, which is every anchor).
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +34,7 @@ from assignbench.core import (
     hard_assignment,
     iou_matrix,
     object_chunks,
+    winners,
 )
 
 LEAST_FORCED = 1e-4  # overlap below which an object forces nothing
@@ -42,7 +46,8 @@ class RetinaNet(Assigner):
     Args:
         positive_iou: from this overlap on an anchor is positive.
         background_iou: below this overlap an anchor is background.
-        force: whether every object gets at least its best anchors.
+        forced: which object gets an anchor that several force: the one of best overlap, or the one listed
+            last; off: no anchor is forced.
     """
 
     head = Head(
@@ -57,14 +62,19 @@ class RetinaNet(Assigner):
     source = "RetinaNet, arXiv 1708.02002, Section 4"
 
     def __init__(
-        self, setting: Setting, *, positive_iou: float = 0.5, background_iou: float = 0.4, force: bool = True
+        self,
+        setting: Setting,
+        *,
+        positive_iou: float = 0.5,
+        background_iou: float = 0.4,
+        forced: Literal["best", "last", "off"] = "best",
     ) -> None:
         super().__init__(setting)
         if not 0 <= background_iou <= positive_iou <= 1:
             raise ValueError(
                 f"0 ≤ background_iou ≤ positive_iou ≤ 1 does not hold for {background_iou} and {positive_iou}"
             )
-        self.positive_iou, self.background_iou, self.force = positive_iou, background_iou, force
+        self.positive_iou, self.background_iou, self.forced = positive_iou, background_iou, forced
 
     @torch.no_grad()
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
@@ -89,25 +99,29 @@ class RetinaNet(Assigner):
         shape = (targets.images, len(priors))
         best = targets.boxes.new_full(shape, -1.0)
         owner = torch.full(shape, -1, dtype=torch.int64, device=best.device)
-        forced = owner.clone()
-        order = torch.arange(len(targets), device=best.device)
+        claims: list[tuple[Tensor, Tensor, Tensor]] = []  # forcing pairs: object, anchor, overlap
         for chunk in object_chunks(len(targets), len(priors)):
-            overlap = iou_matrix(targets.boxes[chunk], priors.boxes_of(targets.image[chunk]))
+            image = targets.image[chunk]
+            overlap = iou_matrix(targets.boxes[chunk], priors.boxes_of(image))
             if priors.inside is not None:
-                overlap = overlap.masked_fill(~priors.inside[targets.image[chunk]], -1.0)
-            image = targets.image[chunk, None].expand_as(overlap)
-            index = order[chunk, None].expand_as(overlap)
+                overlap = overlap.masked_fill(~priors.inside[image], -1.0)
 
-            top = best.scatter_reduce(0, image, overlap, "amax")
-            claims = overlap == top.gather(0, image)
-            first = torch.full_like(owner, len(targets)).scatter_reduce(
-                0, image, index.where(claims, len(targets)), "amin"
-            )
+            rows = image[:, None].expand_as(overlap)
+            index = torch.arange(len(targets), device=best.device)[chunk, None].expand_as(overlap)
+            top = best.scatter_reduce(0, rows, overlap, "amax")
+            firsts = index.where(overlap == top.gather(0, rows), len(targets))
+            first = torch.full_like(owner, len(targets)).scatter_reduce(0, rows, firsts, "amin")
             owner = torch.where(top > best, first, owner)
             best = top
 
-            if self.force and overlap.shape[0]:
-                own_best = overlap.amax(1, keepdim=True)
-                ties = (overlap == own_best) & (own_best >= LEAST_FORCED)
-                forced = forced.scatter_reduce(0, image, index.where(ties, -1), "amax")
+            own_best = overlap.amax(1, keepdim=True)
+            objects, locations = ((overlap == own_best) & (own_best >= LEAST_FORCED)).nonzero(as_tuple=True)
+            claims.append((objects + chunk.start, locations, overlap[objects, locations]))
+
+        forced = torch.full_like(owner, -1)
+        if self.forced != "off":
+            objects, locations, overlap = (torch.cat(parts) for parts in zip(*claims, strict=True))
+            score = overlap if self.forced == "best" else objects
+            won = winners(score, objects, locations, targets, priors)
+            forced[targets.image[objects[won]], locations[won]] = objects[won]
         return best, owner, forced

@@ -1,6 +1,6 @@
 """Options that several commands share, and lists in one option."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -31,13 +31,19 @@ DataRootOption = Annotated[
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.")]
 
 
-def comma_list(texts: Iterable[str], option: str) -> tuple[str, ...]:
-    """``("a,b", "c")`` → a, b, c; an entry given twice counts once.
+def _at_commas(text: str) -> Sequence[str]:
+    return text.split(",")
+
+
+def comma_list(
+    texts: Iterable[str], option: str, split: Callable[[str], Sequence[str]] = _at_commas
+) -> tuple[str, ...]:
+    """``("a,b", "c")`` → a, b, c.
 
     Raises:
         UsageError: the list is empty.
     """
-    entries = tuple(dict.fromkeys(part.strip() for text in texts for part in text.split(",") if part.strip()))
+    entries = tuple(part.strip() for text in texts for part in split(text) if part.strip())
     if not entries:
         raise UsageError(f"{option} is empty")
     return entries

@@ -14,7 +14,11 @@ assignbench check atss
 
 def check(
     strategy: Annotated[
-        str, typer.Argument(metavar="STRATEGY", help="file.py:Class, module:Class or a name.")
+        str,
+        typer.Argument(
+            metavar="STRATEGY",
+            help=r"file.py:Class, module:Class or a name, with options as name\[option=value].",
+        ),
     ],
 ) -> None:
     """Try on small problems whether a strategy keeps the contract.
@@ -24,10 +28,12 @@ def check(
     """
     from assignbench.cli.output import show, table
     from assignbench.contract import check as check_laws
+    from assignbench.options import check_options
     from assignbench.plugins import resolve
 
     found = resolve(strategy)
-    results = check_laws(found.load())
+    cls = found.load()
+    results = check_laws(cls, check_options(cls, found.options))
     show(
         table(["law", "", ""], [[law.name, "ok" if law.passed else "BROKEN", law.message] for law in results])
     )

@@ -68,7 +68,7 @@ def run(
     from assignbench.options import split_list
 
     matrix = Matrix(
-        strategies=tuple(dict.fromkeys(part for text in assigner for part in split_list(text))),
+        strategies=comma_list(assigner, "--assigner", split_list),
         datasets=comma_list(dataset, "--dataset"),
         recipe=load_recipe(recipe, set_),
         seeds=number_list(seeds, "--seeds"),

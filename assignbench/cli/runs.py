@@ -41,10 +41,11 @@ def predict(
     threshold: Annotated[
         float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a box that is kept.")
     ] = 0.3,
+    device: DeviceOption = Device.AUTO,
 ) -> None:
     """Find objects in pictures: boxes drawn on a PNG, and as JSON."""
     from assignbench.cli.output import show
     from assignbench.run.predict import predict as write_predictions
 
-    for file in write_predictions(run, tuple(images), output, threshold):
+    for file in write_predictions(run, tuple(images), output, threshold, device.value):
         show(f"wrote {file}\n")

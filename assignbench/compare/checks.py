@@ -14,10 +14,6 @@ Key = TypeVar("Key", bound=Hashable)
 
 SHOWN = 3  # differing keys, and runs a value, in one message
 
-# Beside the recipe's bookkeeping: what may differ, by the last part of a key. The seed is the repetition, the
-# rest says where a run happened and not what it computed.
-FREE = frozenset({"seed", "output", "data_root", "resume", "device"})
-
 UNSET = "(not set)"
 
 
@@ -130,8 +126,7 @@ def _flat(record: RunRecord) -> Mapping[str, str]:
 
 
 def _may_differ(key: str) -> bool:
-    parts = key.split(".")
-    return parts[0] == "assigner" or parts[-1] in FREE or key in BOOKKEEPING
+    return key.startswith("assigner.") or key in BOOKKEEPING
 
 
 def _by(records: Iterable[RunRecord], key: Callable[[RunRecord], Key]) -> dict[Key, list[RunRecord]]:

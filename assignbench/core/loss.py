@@ -1,10 +1,10 @@
 """What teaching one location one object costs, and what background costs.
 
-    ℓ      = −log p · (1 − p)^γ + λ · L_box         one pair, learned on its own (focal loss, arXiv 1708.02002)
+    ℓ      = −log p · (1 − p)^φ + λ · L_box         one pair, learned on its own (focal loss, arXiv 1708.02002)
     ℓ_bag  = −log p             + λ · L_box         one pair of a bag: exp(−ℓ_bag) is its likelihood
     ℓ⁻     = −log(1 − p) · p^γ                      one class at one location that should be background
 
-p is the class probability σ(logit). Positive sums are weighted by α, negative ones by 1 − α, so a pair's
+p is the class probability σ(logit); φ and γ are both 2 in the focal loss. Positive sums are weighted by α, negative ones by 1 − α, so a pair's
 box part counts α·λ: with α = 1/4 and λ = 5 that is 1.25 times GIoU.
 """
 
@@ -69,17 +69,18 @@ class PairLoss:
     """The cost of one pair and of background; see the module's formulas."""
 
     alpha: float = 0.25  # share of the positive terms; the negative ones get 1 − alpha
-    gamma: float = 2.0  # focusing: how much easy examples fade
+    focus: float = 2.0  # φ: how much positives that are learned already fade; 0: plain cross-entropy
+    gamma: float = 2.0  # γ: how much background that is learned already fades
     box: BoxLoss = field(default_factory=GIoU)
 
     def class_part(self, logits: Tensor, quality: Tensor) -> Tensor:
         """Focal cost of pairs on their own class: ``[pair], [pair] → [pair]``.
 
         ``quality`` is the score to learn; at 1 this is the focal loss, below it the quality focal loss
-        |q − p|^γ · BCE(p, q) (arXiv 2006.04388, Eq. 1).
+        |q − p|^φ · BCE(p, q) (arXiv 2006.04388, Eq. 1).
         """
         distance = (quality - logits.sigmoid()).abs()
-        return distance.pow(self.gamma) * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+        return distance.pow(self.focus) * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
 
     def likelihood_part(self, logits: Tensor) -> Tensor:
         """−log p of pairs in a bag: ``[pair] → [pair]``. No focusing: exp(−ℓ) has to be a probability."""

@@ -199,7 +199,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Discounts:
-    """Where the negative term is softened: probability times ``factor`` is what background pushes down.
+    """Where the negative term is softened, either way it is done in the literature.
+
+    ``factor`` multiplies the probability inside the term (FreeAnchor, AutoAssign), ``weight`` the term itself
+    (DW, NoisyAnchor); 0 in either removes it, as for the own class of a hard positive.
 
     A sparse list on purpose: dense weights would be as large as the logits (a gigabyte for nine anchors,
     80 classes and 16 images), while almost every factor is 1. One entry per (image, location, class).
@@ -208,11 +211,14 @@ class Discounts:
     image: Tensor  # [entry] int64
     location: Tensor  # [entry] int64
     label: Tensor  # [entry] int64
-    factor: Tensor  # [entry] float32 in [0, 1]; 0: no negative term at all
+    factor: Tensor  # [entry] float32 in [0, 1]
+    weight: Tensor | None = None  # [entry] float32 ≥ 0; None: 1
 
     def __post_init__(self) -> None:
         for name in ("location", "label", "factor"):
             _shape(f"Discounts.{name}", getattr(self, name), len(self.image))
+        if self.weight is not None:
+            _shape("Discounts.weight", self.weight, len(self.image))
 
     def __len__(self) -> int:
         return len(self.image)

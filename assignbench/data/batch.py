@@ -68,7 +68,7 @@ def training_batches(
     processes: int,
     short_side: int | Sequence[int],
     long_side: int,
-    flip: bool,
+    flip: float,
     workers: int,
 ) -> Iterator[Batch]:
     """Batches of this process for the steps ``start`` … ``stop − 1``.
@@ -86,7 +86,7 @@ def training_batches(
         processes: how many share each step.
         short_side: network pixels, or several values to draw from.
         long_side: no side gets longer than this, in network pixels.
-        flip: mirror every second picture on average.
+        flip: probability of mirroring left to right.
         workers: processes that decode, no more of them than CPU cores; 0 decodes in this process.
 
     Yields:
@@ -145,7 +145,7 @@ def _training_batch(
     processes: int,
     short_side: int | Sequence[int],
     long_side: int,
-    flip: bool,
+    flip: float,
 ) -> Batch:
     mine = training_step(upright, batch * processes, seed, step)[process * batch :][:batch]
     geometries = [

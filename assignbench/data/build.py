@@ -6,11 +6,12 @@ and kept in `Dataset.repairs`:
 ==============================================  ==================  ===================================
 annotation                                      training            evaluation
 ==============================================  ==================  ===================================
-not finite, unknown image or category       refused             refused
+box not finite, unknown image or category       refused             refused
 repeated image, annotation or category id       refused             refused
 box of zero or negative size                    dropped             dropped
 box wholly outside the picture                  dropped             dropped
 box partly outside the picture                  clipped             kept: the official scores need it
+box thinner than 0.005 pixels (then)            dropped             kept
 same box and class twice in one image           dropped             kept
 area or iscrowd missing                         filled in           filled in
 ==============================================  ==================  ===================================
@@ -141,9 +142,7 @@ def _refuse_repeats(source: Path, what: str, values: Sequence[int | str]) -> Non
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         first = ", ".join(map(str, repeated[:EXAMPLES]))
-        raise DataError(
-            f"{source}: {len(repeated)} {what}s occur more than once, first {first}; each must be unique"
-        )
+        raise DataError(f"{source}: {len(repeated)} repeated {what}s, first {first}; each must be unique")
 
 
 def _match_classes(

@@ -144,7 +144,9 @@ def _text(file: Path, entry: dict[str, Any], place: str, key: str) -> str:
 
 def _number(file: Path, value: object, place: str, key: str) -> float:
     """Numbers only: true is not 1, and "12" is not 12. NaN and infinity pass, `build` names them."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, float):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:

@@ -32,9 +32,9 @@ THINNEST = 2.2  # pixels of the thinnest stroke, so that it stays visible
 
 def _ellipse(x: Grid, y: Grid, a: float, b: float) -> Grid:
     """Distance to an ellipse with half axes a, b; exact for circles, close to the edge otherwise."""
-    norm = np.hypot(x / a, y / b)
-    slope = np.hypot(x / (a * a), y / (b * b))
-    return norm * (norm - 1) / np.maximum(slope, 1e-6)
+    norm = np.maximum(np.hypot(x / a, y / b), 1e-3)  # 1 on the edge; the floors keep the middle inside
+    slope = np.maximum(np.hypot(x / (a * a), y / (b * b)), 1e-3 / max(a, b))
+    return norm * (norm - 1) / slope
 
 
 def _box(x: Grid, y: Grid, x0: float, y0: float, x1: float, y1: float) -> Grid:

@@ -110,13 +110,14 @@ def _cast(random: np.random.Generator, width: int, height: int, sizes: tuple[flo
     """Who appears, from back to front: the large mostly behind the small."""
     if random.random() < EMPTY:
         return []
-    least, most = np.log(sizes[0]), np.log(min(sizes[1], 0.9 * min(width, height)))
+    smallest, largest = sizes[0], min(sizes[1], 0.9 * min(width, height))
+    least, most = np.log((smallest, largest))
     roles = [
         _Role(int(random.integers(len(_NAMES))), float(np.exp(random.uniform(least, most))))
         for _ in range(random.integers(1, 10))
     ]
     if random.random() < SWARMS:
-        size = sizes[0] * random.uniform(1.0, 1.8)
+        size = min(smallest * random.uniform(1.0, 1.8), largest / 1.1)
         count = int(random.integers(5, MOST - len(roles) + 1))
         x, y = random.uniform(0.15, 0.85, 2) * (width, height)
         swarm = float(x), float(y), 0.5 * size * count**0.5  # so that neighbours touch

@@ -97,7 +97,9 @@ def load_spec(file: Path) -> DatasetSpec:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # A misspelt key is also a missing one; its spelling is the more useful of the two.
+        problems = error.errors(include_url=False)
+        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     key = ".".join(map(str, first["loc"])) or "the file"
     if first["type"] == "extra_forbidden":
         known = (model if len(first["loc"]) == 1 else split).model_fields

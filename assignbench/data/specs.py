@@ -30,8 +30,8 @@ class DatasetInfo:
 
 
 def data_root(option: Path | None) -> Path:
-    """Where data sets lie: ``--data-root``, else ``ASSIGNBENCH_DATA``, else ``datasets`` in this folder."""
-    return option or Path(os.environ.get("ASSIGNBENCH_DATA") or "datasets")
+    """Where data sets lie: ``--data-root``, else ``ASSIGNBENCH_DATA``, else ``datasets`` in this folder; absolute."""
+    return (option or Path(os.environ.get("ASSIGNBENCH_DATA") or "datasets")).expanduser().resolve()
 
 
 def known_datasets() -> tuple[DatasetInfo, ...]:
@@ -53,14 +53,14 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
         SystemProblem: when ``shapes`` cannot be written.
     """
     kind, _, place = spec.partition(":")
-    builtin = configs_folder() / "datasets" / f"{spec}.yaml"
     if kind in ("coco", "voc") and place:
         folder = Path(place).expanduser().resolve()
         if not folder.is_dir():
             raise DataError(f"data set {spec}: there is no folder {folder}")
         return _open(_FOLDERS[kind](folder), f"{kind}:{folder}", folder, data_root)
     if spec in _names():
-        return _open(load_spec(builtin), spec, data_root, data_root)
+        file = configs_folder() / "datasets" / f"{spec}.yaml"
+        return _open(load_spec(file), spec, data_root, data_root)
     if spec.endswith((".yaml", ".yml")):
         file = Path(spec).expanduser().resolve()
         return _open(load_spec(file), str(file), file.parent, data_root)
@@ -72,7 +72,7 @@ def _names() -> list[str]:
 
 
 def _unknown(spec: str) -> str:
-    if Path(spec).is_dir():
+    if spec and Path(spec).is_dir():
         return f"data set {spec!r} is a folder; say in which layout: coco:{spec} or voc:{spec}"
     names = _names()
     return (

@@ -39,7 +39,7 @@ def draw_geometry(
     *,
     short_side: int | Sequence[int],
     long_side: int,
-    flip: bool,
+    flip: float,
     key: tuple[int, ...],
 ) -> Geometry:
     """Draw a picture's geometry.
@@ -49,14 +49,14 @@ def draw_geometry(
         height: as above.
         short_side: network pixels; of several values one is drawn, each equally likely.
         long_side: no side gets longer than this, in network pixels.
-        flip: mirror every second picture on average.
+        flip: probability of mirroring left to right.
         key: numbers ≥ 0, among them seed, epoch and image index; equal keys give equal geometry.
     """
     random = np.random.default_rng(key)
     choices = [short_side] if isinstance(short_side, int) else list(short_side)
     # Both numbers are always drawn, so that switching one augmentation leaves the other as it was.
-    choice, mirror = random.integers(len(choices)), random.random() < 0.5
-    return Geometry(*resized(width, height, choices[choice], long_side), mirrored=flip and bool(mirror))
+    choice, mirror = random.integers(len(choices)), random.random()
+    return Geometry(*resized(width, height, choices[choice], long_side), mirrored=bool(mirror < flip))
 
 
 def move_picture(pixels: NDArray[np.uint8], geometry: Geometry) -> Tensor:

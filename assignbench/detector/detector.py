@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from assignbench.core import Head, Predictions, Priors, join_logits
 from assignbench.detector.backbone import Backbone, Pyramid
 from assignbench.detector.head import DenseHead
-from assignbench.detector.priors import inside_image, pyramid_priors
+from assignbench.core.priors import inside_image, pyramid_priors
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # RGB in 0 … 255, as torchvision's weights expect
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from assignbench.core import Head
-from assignbench.detector.priors import STRIDES
+from assignbench.core.priors import STRIDES
+
+GROUPS = 32  # of channels normalised together; fewer when the channels are not a multiple
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,18 @@ class DenseHead(nn.Module):
 
 
 def tower(channels: int, depth: int, group_norm: bool) -> nn.Sequential:
-    """``depth`` times convolution, group norm (optional), ReLU; weights N(0, 0.01)."""
+    """``depth`` times convolution, group norm (optional), ReLU.
+
+    Weights are N(0, 0.01) without norm. Before a norm their scale changes nothing but how far an optimizer's
+    step turns them: at 0.01 Adam's first steps would be a fifth of the weights, so He's scale is used.
+    """
     layers: list[nn.Module] = []
     for _ in range(depth):
-        layers.append(output(channels, channels))
+        convolution = output(channels, channels)
+        layers.append(convolution)
         if group_norm:
-            layers.append(nn.GroupNorm(math.gcd(32, channels), channels))
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            layers.append(nn.GroupNorm(math.gcd(GROUPS, channels), channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 

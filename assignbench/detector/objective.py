@@ -2,11 +2,11 @@
 
     positive, separate   α Σ_pairs w ℓ_class / N⁺   +   α Σ_pairs w_box λ L_box / N_box
     positive, bagged     −α Σ_objects log Σ_pairs w exp(−ℓ_bag) / N⁺
-    negative             (1 − α) Σ_{image, location, class} b · q^γ · −log(1 − q) / N⁻,     q = p · discount
+    negative             (1 − α) Σ_{image, location, class} b · v · q^γ · −log(1 − q) / N⁻,     q = p · d
     extras               each one's own loss / N⁺
     strategy             as the assignment gives them
 
-b: the assignment's background. Every N is averaged over processes and at least 1, so that a batch means the
+b: the assignment's background; d, v: factor and weight of its discounts, 1 where there is none. Every N is averaged over processes and at least 1, so that a batch means the
 same on one GPU and on eight.
 """
 
@@ -104,6 +104,8 @@ def background_loss(assignment: Assignment, predictions: Predictions, loss: Pair
     dense = dense.sum() if background is None else (background[..., None] * dense).sum()
 
     softened = loss.discounted_background_part(own, discounts.factor)
+    if discounts.weight is not None:
+        softened = softened * discounts.weight
     if background is not None:
         softened = softened * background[discounts.image, discounts.location]
     return dense + softened.sum()

@@ -28,6 +28,7 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "A
 """Names of pycocotools' twelve numbers, in its order: at most 100 detections of a class count in an image."""
 
 CAP = 100
+SHOWN = 5  # class names in a note
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,8 @@ def _notes(dataset: Dataset, rows: DetectionRows, per_class: Mapping[str, float 
     if silent := len(dataset.images) - len(np.unique(rows.image_id)):
         notes.append(f"{silent} of {len(dataset.images)} images have no detection")
     if absent := [name for name, value in per_class.items() if value is None]:
-        notes.append(f"no ground truth, so not in any mean: {', '.join(absent)}")
+        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+        notes.append(f"no ground truth, so not in any mean: {', '.join(absent[:SHOWN])}{more}")
     objects = Counter(
         zip(dataset.image[~dataset.crowd].tolist(), dataset.labels[~dataset.crowd].tolist(), strict=True)
     )

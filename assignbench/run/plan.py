@@ -88,7 +88,7 @@ def plan(
 def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) -> str:
     """Readable name and hash of everything that decides the result: settings, data, strategy, our own code."""
     content = {
-        "strategy": one.strategy.target,
+        "strategy": one.strategy.name,
         "options": one.all_options,
         "source": one.source_sha256,
         "data": [splits.train.fingerprint, splits.evaluation.fingerprint],

@@ -70,7 +70,7 @@ def test_reading_sorts_a_file_of_any_order(make_dataset, tmp_path):
     write_detections(
         dataset,
         [
-            found(0, (0, 0, 9, 9, 0.5, 1), (0, 0, 9, 9, 0.9, 0)),
+            found(0, (0, 0, 9, 9, 0.9, 1), (0, 0, 9, 9, 0.2, 0), (9, 9, 18, 18, 0.4, 0)),
             found(1, (1, 1, 5, 5, 0.5, 0), (0, 1, 5, 5, 0.5, 0)),
         ],
         tmp_path / "a.json",
@@ -78,8 +78,8 @@ def test_reading_sorts_a_file_of_any_order(make_dataset, tmp_path):
     entries = json.loads((tmp_path / "a.json").read_text())
     (tmp_path / "b.json").write_text(json.dumps(entries[::-1]))
     first, second = (read_detections(dataset, tmp_path / name) for name in ("a.json", "b.json"))
-    assert [entry["score"] for entry in entries] == [0.9, 0.5, 0.5, 0.5]
-    assert first.bbox[2].tolist() == [0, 1, 5, 4]
+    assert [entry["score"] for entry in entries] == [0.4, 0.2, 0.9, 0.5, 0.5]
+    assert first.bbox[3].tolist() == [0, 1, 5, 4]
     for column in ("image_id", "category_id", "bbox", "score"):
         np.testing.assert_array_equal(getattr(first, column), getattr(second, column))
 

@@ -125,6 +125,11 @@ def test_per_class_follows_names_although_category_ids_fall(make_dataset, tmp_pa
     assert result.notes == ("no ground truth, so not in any mean: absent",)
 
 
+def test_a_long_list_of_absent_classes_is_cut(make_dataset, tmp_path):
+    result = perfect(make_dataset(classes=("cat", "a", "b", "c", "d", "e", "f", "g")), tmp_path / "d.json")
+    assert result.notes == ("no ground truth, so not in any mean: a, b, c, d, e and 2 more",)
+
+
 def test_size_classes_follow_the_stated_area_not_the_box(make_dataset, tmp_path):
     dataset = make_dataset([(0, 0, (0, 0, 40, 40))], area=[900])  # box 1600 is medium, 900 < 32² is small
     result = perfect(dataset, tmp_path / "d.json")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assignbench.core import Head, Priors
+from assignbench.core.assigner import Head
+from assignbench.core.types import Priors
 
 STRIDES = (8, 16, 32, 64, 128)  # P3 … P7
 

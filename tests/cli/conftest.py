@@ -1,0 +1,32 @@
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from assignbench.cli.main import main
+
+
+@pytest.fixture
+def call(capsys) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def stand_in(monkeypatch) -> Callable[..., None]:
+    """Replace a module by one with the given names: commands are tested without training anything."""
+
+    def stand_in(module: str, **names: Any) -> None:
+        double = ModuleType(module)
+        double.__dict__.update(names)
+        monkeypatch.setitem(sys.modules, module, double)
+
+    return stand_in

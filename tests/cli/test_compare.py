@@ -1,0 +1,75 @@
+import csv
+import io
+import json
+
+import pytest
+
+from assignbench.run.record import write_record
+
+
+@pytest.fixture
+def folder(tmp_path, make_record):
+    for record in (
+        make_record("atss", 0, 0.40),
+        make_record("atss", 1, 0.42),
+        make_record("fcos", 0, 0.38),
+        make_record("fcos", 1, 0.39),
+        make_record("fcos", 0, 0.5, recipe="1x", dataset="voc"),
+    ):
+        write_record(tmp_path / record.run_id, record)
+    return str(tmp_path)
+
+
+def test_table(call, folder):
+    code, out, err = call("compare", folder, "--baseline", "atss", "--recipe", "tiny")
+    assert (code, err) == (0, "")
+    assert "41.0" in out
+    assert "−2.5" in out
+    assert "voc" not in out
+
+
+def test_json_and_csv_hold_the_same_rows(call, folder):
+    rows = json.loads(call("compare", folder, "--format", "json")[1])
+    assert {"dataset", "strategy", "protocol", "recipe", "metric", "mean", "std", "n"} <= set(rows[0])
+    assert {row["dataset"] for row in rows} == {"shapes", "voc"}
+    lines = list(csv.DictReader(io.StringIO(call("compare", folder, "--format", "csv")[1])))
+    assert [line["strategy"] for line in lines] == [row["strategy"] for row in rows]
+
+
+def test_metrics(call, folder):
+    rows = json.loads(call("compare", folder, "--format", "json", "--metrics", "AP50, AR100")[1])
+    assert {row["metric"] for row in rows} == {"AP50", "AR100"}
+    code, _, err = call("compare", folder, "--metrics", "AP5")
+    assert code == 2
+    assert "AP5" in err
+
+
+@pytest.mark.parametrize("name", ["markdown", "latex", "csv", "json", "terminal"])
+def test_output_file_holds_what_would_be_printed(call, folder, tmp_path, name):
+    printed = call("compare", folder, "--format", name)[1]
+    file = tmp_path / "deep" / "table"
+    assert call("compare", folder, "--format", name, "--output", str(file)) == (0, f"wrote {file}\n", "")
+    written = file.read_text(encoding="utf-8")
+    assert [line.rstrip() for line in written.splitlines()] == [
+        line.rstrip() for line in printed.splitlines()
+    ]
+    assert "\033" not in written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--baseline", "ats"], "atss"),
+        (["--recipe", "2x"], "no run has recipe '2x'"),
+        (["--metrics", ","], "--metrics is empty"),
+    ],
+)
+def test_wrong_values(call, folder, arguments, message):
+    code, out, err = call("compare", folder, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_no_runs(call, tmp_path):
+    assert call("compare", str(tmp_path))[0] == 2
+    assert "does not exist" in call("compare", str(tmp_path / "no"))[2]

@@ -1,0 +1,78 @@
+import pytest
+
+from assignbench.config import settings
+from assignbench.plugins import KnownStrategy
+from assignbench.run.record import write_record
+
+
+@pytest.fixture
+def known(monkeypatch):
+    entries = (
+        KnownStrategy("atss", "assigners.atss:ATSS", "assignbench", "0.1.0"),
+        KnownStrategy("six", "nowhere.six:Six", "one", "1.0"),
+        KnownStrategy("six", "nowhere.seven:Seven", "two", "2.0"),
+    )
+    monkeypatch.setattr("assignbench.plugins.known_strategies", lambda: entries)
+
+
+def test_assigners(call, known):
+    code, out, _ = call("list", "assigners")
+    assert code == 0
+    line = next(line for line in out.splitlines() if "atss" in line)
+    assert line.split() == ["atss", "assigners.atss:ATSS", "assignbench", "0.1.0"]
+    assert out.count("six (claimed twice)") == 2
+
+
+def test_assigners_with_options_survives_broken_ones(call, known):
+    code, out, _ = call("list", "assigners", "--options")
+    assert code == 0
+    assert "k: int = 9" in out
+    assert "arXiv 1912.02424" in out
+    assert out.count("broken: ") == 2
+
+
+def test_datasets(call):
+    code, out, _ = call("list", "datasets")
+    assert code == 0
+    for name in ("shapes", "coco", "voc"):
+        assert any(line.split()[:1] == [name] for line in out.splitlines())
+
+
+def test_recipes(call):
+    code, out, _ = call("list", "recipes")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if "resnet" in line] == [
+        "1x",
+        "2x",
+        "scratch",
+        "tiny",
+    ]
+
+
+def test_every_setting_of_a_recipe(call):
+    code, out, _ = call("list", "recipes", "1x")
+    assert code == 0
+    for key in settings():
+        assert f" {key} " in out
+    assert "[60000, 80000]" in out
+
+
+def test_unknown_recipe(call):
+    assert "did you mean scratch?" in call("list", "recipes", "scrach")[2]
+
+
+def test_runs(call, tmp_path, make_record):
+    for record in (make_record("fcos[k=1]", ap=0.3), make_record("atss", ap=None)):
+        write_record(tmp_path / record.run_id, record)
+    code, out, _ = call("list", "runs", str(tmp_path))
+    assert code == 0
+    lines = [line.split() for line in out.splitlines() if "tiny" in line]
+    assert [line[:6] for line in lines] == [
+        ["shapes", "tiny", "atss", "0", "–", "–"],
+        ["shapes", "tiny", "fcos[k=1]", "0", "30.0", "30.0"],
+    ]
+    assert lines[1][-1] == "fcos[k=1]-shapes-tiny-0"
+
+
+def test_no_runs(call, tmp_path):
+    assert call("list", "runs", str(tmp_path))[0] == 2

@@ -1,0 +1,44 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+
+def test_eval_prints_percent(call, stand_in):
+    seen = []
+
+    def evaluate_run(folder, data_root, device, console):
+        seen.append((folder, data_root, device))
+        evaluation = SimpleNamespace(
+            metrics={"AP": 0.405, "APl": None}, per_class={"ring": 0.5}, notes=("2 images without detection",)
+        )
+        return None, evaluation
+
+    stand_in("assignbench.run.reload", evaluate_run=evaluate_run)
+    code, out, err = call("eval", "runs/a", "--data-root", "/data", "--device", "cpu")
+    assert (code, err) == (0, "")
+    assert seen == [(Path("runs/a"), Path("/data"), "cpu")]
+    rows = [line.split() for line in out.splitlines()]
+    assert ["AP", "40.5"] in rows
+    assert ["APl", "–"] in rows
+    assert ["ring", "50.0"] in rows
+    assert "note: 2 images without detection" in out
+
+
+def test_predict(call, stand_in):
+    seen = []
+
+    def predict(*arguments):
+        seen.append(arguments)
+        return (Path("out/a.png"), Path("out/a.json"))
+
+    stand_in("assignbench.run.predict", predict=predict)
+    assert call("predict", "runs/a", "a.jpg", "b.jpg") == (0, "wrote out/a.png\nwrote out/a.json\n", "")
+    assert seen[0] == (Path("runs/a"), (Path("a.jpg"), Path("b.jpg")), Path("predictions"), 0.3, "auto")
+    call("predict", "runs/a", "a.jpg", "--output", "out", "--threshold", "0.5", "--device", "cpu")
+    assert seen[1] == (Path("runs/a"), (Path("a.jpg"),), Path("out"), 0.5, "cpu")
+
+
+@pytest.mark.parametrize("threshold", ["2", "-0.1", "x"])
+def test_threshold_is_a_probability(call, threshold):
+    assert call("predict", "runs/a", "a.jpg", "--threshold", threshold)[0] == 2

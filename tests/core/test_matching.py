@@ -1,0 +1,117 @@
+"""Pairs, winners and group sums: examples that can be checked by eye."""
+
+import pytest
+import torch
+
+from assignbench.core import (
+    Head,
+    Priors,
+    Targets,
+    best_of,
+    best_overlap,
+    class_winners,
+    inside_pairs,
+    matching,
+    max_by,
+    min_by,
+    smallest_k,
+    sum_by,
+    winners,
+)
+from assignbench.core.priors import pyramid_priors
+from assignbench.synthetic import random_problem
+
+
+def targets(*rows: tuple[int, int, list[float]], images: int = 1) -> Targets:
+    return Targets(
+        boxes=torch.tensor([box for _, _, box in rows]).view(-1, 4),
+        labels=torch.tensor([label for _, label, _ in rows], dtype=torch.int64),
+        image=torch.tensor([image for image, _, _ in rows], dtype=torch.int64),
+        images=images,
+    )
+
+
+def grid() -> Priors:
+    """Four locations at x = 4, 12, 20, 28, all at y = 4."""
+    x = torch.tensor([4.0, 12.0, 20.0, 28.0])
+    center = torch.stack((x, torch.full_like(x, 4)), dim=1)
+    return Priors(torch.cat((center - 4, center + 4), 1), torch.full((4,), 8.0), torch.zeros(4, dtype=torch.int64))
+
+
+def test_inside_pairs_are_strictly_inside_and_ordered() -> None:
+    some = targets((0, 0, [4, 0, 21, 8]), (0, 1, [11, 0, 40, 8]))
+    objects, locations = inside_pairs(some, grid())
+    assert list(zip(objects.tolist(), locations.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)]
+    objects, locations = inside_pairs(some, grid(), margin=1.0)  # 20 → 21 and 11 → 12 are no longer enough
+    assert list(zip(objects.tolist(), locations.tolist(), strict=True)) == [(0, 1), (1, 2), (1, 3)]
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = random_problem(Head(), seed=1, classes=3, counts=(9, 0, 4))
+    whole = inside_pairs(problem.targets, problem.priors), best_overlap(problem.predictions, problem.targets)
+    monkeypatch.setattr(matching, "CHUNK", len(problem.priors) * 2)
+    cut = inside_pairs(problem.targets, problem.priors), best_overlap(problem.predictions, problem.targets)
+    assert torch.equal(whole[0][0], cut[0][0])
+    assert torch.equal(whole[0][1], cut[0][1])
+    assert torch.equal(whole[1], cut[1])
+
+
+def test_smallest_k_prefers_the_lower_index_among_equals() -> None:
+    cost = torch.tensor([[3.0, 1, 2, 2, 2], [float("inf"), 5, float("inf"), 4, float("inf")]])
+    assert smallest_k(cost, 3).tolist() == [[False, True, True, True, False], [False, True, False, True, False]]
+    assert smallest_k(cost, 99)[0].all()
+    assert not smallest_k(cost, 0).any()
+    assert smallest_k(cost[:0], 3).shape == (0, 5)
+
+
+def test_winners_take_the_highest_score_then_the_first_object() -> None:
+    some = targets((0, 0, [0, 0, 9, 9]), (0, 0, [0, 0, 9, 9]), (1, 0, [0, 0, 9, 9]), images=2)
+    objects, locations = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([1, 2, 1, 2, 1])
+    score = torch.tensor([0.5, 0.5, 0.7, 0.5, 0.1])
+    # location 1 of image 0 goes to object 1, the tie at location 2 to object 0; image 1 has no rival
+    assert winners(score, objects, locations, some, grid()).tolist() == [False, True, True, False, True]
+
+
+def test_class_winners_compete_within_their_class_only() -> None:
+    some = targets((0, 0, [0, 0, 9, 9]), (0, 1, [0, 0, 9, 9]), (0, 1, [0, 0, 9, 9]))
+    objects, locations = torch.tensor([0, 1, 2]), torch.tensor([3, 3, 3])
+    score = torch.tensor([0.1, 0.2, 0.3])
+    assert class_winners(score, objects, locations, some, grid()).tolist() == [True, False, True]
+
+
+def test_best_of_nothing_is_nothing() -> None:
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert best_of(nothing, nothing.float()).shape == (0,)
+
+
+def test_group_sums() -> None:
+    values, group = torch.tensor([1.0, 2, 4]), torch.tensor([2, 0, 2])
+    assert sum_by(values, group, 4).tolist() == [2, 0, 5, 0]
+    assert max_by(values, group, 4, empty=-1).tolist() == [2, -1, 4, -1]
+    assert min_by(values, group, 4, empty=-1).tolist() == [2, -1, 1, -1]
+
+
+def test_best_overlap_looks_at_all_objects_of_the_own_image_only() -> None:
+    problem = random_problem(Head(), seed=2, classes=3, counts=(3, 2))
+    best = best_overlap(problem.predictions, problem.targets)
+    for image in range(2):
+        own = problem.targets.of_image(image)
+        rows = [matching.iou(problem.predictions.boxes[image], box) for box in own.boxes]
+        torch.testing.assert_close(best[image], torch.stack(rows).amax(0))
+
+
+def test_priors_follow_the_nominal_stride() -> None:
+    # 800 × 1344: P6 has 13 rows spaced 64 pixels, not 800 / 13
+    priors = pyramid_priors(Head(), 800, 1344)
+    assert len(priors) == 22_400
+    p6 = priors.centers[priors.level == 3]
+    assert p6[:, 1].unique().diff().unique().tolist() == [64]
+    assert len(pyramid_priors(Head(ratios=(0.5, 1, 2), octaves=(0, 1 / 3, 2 / 3)), 800, 1344)) == 201_600
+
+
+def test_nine_priors_of_a_cell() -> None:
+    priors = pyramid_priors(Head(size=4, ratios=(0.5, 1, 2), octaves=(0, 1 / 3, 2 / 3), offset=0), 64, 64)
+    size = priors.boxes[:9, 2:] - priors.boxes[:9, :2]
+    assert torch.equal(priors.centers[:9], torch.zeros(9, 2))
+    torch.testing.assert_close(size[3:6, 0], torch.tensor([32, 40.3175, 50.7968]))  # ratio 1: P3's three sides
+    torch.testing.assert_close(size[:, 1] / size[:, 0], torch.tensor([0.5, 1, 2]).repeat_interleave(3))

@@ -1,0 +1,61 @@
+"""The vocabulary refuses what does not fit, by name."""
+
+import pytest
+import torch
+
+from assignbench.core import (
+    Centerness,
+    Discounts,
+    Head,
+    ImplicitObjectness,
+    Pairs,
+    Predictions,
+    Priors,
+    Setting,
+    Targets,
+)
+
+NONE = torch.zeros(0, dtype=torch.int64)
+
+
+def test_lengths_must_agree() -> None:
+    with pytest.raises(ValueError, match="Targets.labels"):
+        Targets(torch.zeros(2, 4), NONE, NONE, 1)
+    with pytest.raises(ValueError, match="Pairs.quality"):
+        Pairs(NONE, NONE, torch.zeros(0), torch.zeros(0), torch.zeros(1))
+    with pytest.raises(ValueError, match="Discounts.factor"):
+        Discounts(NONE, NONE, NONE, torch.zeros(3))
+    with pytest.raises(ValueError, match="Priors.stride"):
+        Priors(torch.zeros(5, 4), torch.zeros(4), torch.zeros(5))
+    with pytest.raises(ValueError, match="extra output 'x'"):
+        boxes = torch.zeros(1, 5, 4)
+        Predictions(torch.zeros(1, 5, 2), boxes, boxes, {"x": torch.zeros(1, 4)})
+
+
+def test_an_image_of_a_batch_keeps_its_objects_and_crowds() -> None:
+    some = Targets(torch.rand(3, 4), torch.tensor([5, 6, 7]), torch.tensor([0, 2, 2]), 3)
+    assert some.of_image(2).labels.tolist() == [6, 7]
+    assert some.of_image(2).image.tolist() == [0, 0]
+    assert len(some.of_image(1)) == 0
+
+
+def test_a_head_refuses_an_extra_twice_and_keeps_two_different_ones() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        Head(extras=(Centerness(), Centerness()))
+    assert len(Head(extras=(Centerness(), ImplicitObjectness())).extras) == 2
+
+
+def test_predicted_priors_are_seen_per_image() -> None:
+    fixed = Priors(torch.rand(5, 4), torch.ones(5), torch.zeros(5))
+    predicted = Priors(torch.rand(2, 5, 4), torch.ones(5), torch.zeros(5))
+    image, location = torch.tensor([1, 0]), torch.tensor([4, 2])
+    assert torch.equal(fixed.boxes_at(image, location), fixed.boxes[[4, 2]])
+    assert torch.equal(predicted.boxes_at(image, location), predicted.boxes[[1, 0], [4, 2]])
+    assert fixed.boxes_of(image).shape == (5, 4)
+    assert predicted.boxes_of(image).shape == (2, 5, 4)
+    assert len(predicted) == 5
+
+
+def test_a_detector_without_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one class"):
+        Setting(classes=0)

@@ -1,0 +1,165 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from assignbench.data import batch as module
+from assignbench.data.batch import Batch, evaluation_batches, training_batches
+from assignbench.data.dataset import Dataset
+from assignbench.data.specs import open_dataset
+from assignbench.errors import DataError, SystemProblem
+
+
+@pytest.fixture
+def dataset(voc) -> Dataset:
+    """Five pictures of 50 × 40: object counts 0, 1, 2, 0, 2, of which one is difficult."""
+    ant, cat = voc.object("ant", 11, 21, 20, 30), voc.object("cat", 1, 1, 50, 40)
+    ignored = voc.object("cat", 31, 1, 40, 10, difficult=1)
+    pictures = {"a": (), "b": (ant,), "c": (cat, ant), "d": (), "e": (ignored, cat)}
+    xml = {stem: voc.xml(*objects) for stem, objects in pictures.items()}
+    return open_dataset(voc.write(trainval=xml, test=xml), Path()).train
+
+
+def train(dataset: Dataset, *, steps: range = range(4), batch: int = 4, **changed) -> list[Batch]:
+    options = {
+        "seed": 0,
+        "process": 0,
+        "processes": 1,
+        "short_side": (40, 80),
+        "long_side": 200,
+        "flip": True,
+        "workers": 0,
+    } | changed
+    return list(training_batches(dataset, batch=batch, start=steps.start, stop=steps.stop, **options))
+
+
+def evaluate(dataset: Dataset, batch: int = 2, process: int = 0, processes: int = 1) -> list[Batch]:
+    return list(
+        evaluation_batches(
+            dataset,
+            batch=batch,
+            process=process,
+            processes=processes,
+            short_side=80,
+            long_side=200,
+            workers=0,
+        )
+    )
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    return (
+        one.indices == other.indices
+        and torch.equal(one.images, other.images)
+        and torch.equal(one.targets.boxes, other.targets.boxes)
+        and torch.equal(one.targets.ignore.boxes, other.targets.ignore.boxes)
+        and torch.equal(one.scales, other.scales)
+    )
+
+
+def test_a_batch_holds_what_its_images_own(dataset):
+    for batch in evaluate(dataset, batch=3):
+        assert batch.images.dtype == torch.uint8
+        assert batch.images.shape[1:] == (3, 96, 128), "80 × 100, padded to multiples of 32"
+        assert batch.sizes.tolist() == [[80, 100]] * len(batch)
+        assert batch.scales.tolist() == [[2, 2]] * len(batch)
+        assert not batch.images[:, :, 80:].any()
+        assert not batch.images[:, :, :, 100:].any()
+        assert batch.images[:, :, :80, :100].amax() == 255
+        for slot, index in enumerate(batch.indices):
+            objects = dataset.objects_of(index)
+            crowd = dataset.crowd[objects]
+            mine = batch.targets.of_image(slot)
+            assert mine.boxes.tolist() == (2 * dataset.boxes[objects][~crowd]).tolist()
+            assert mine.labels.tolist() == dataset.labels[objects][~crowd].tolist()
+            assert mine.ignore.boxes.tolist() == (2 * dataset.boxes[objects][crowd]).tolist()
+        assert batch.targets.images == len(batch)
+        assert batch.targets.boxes.dtype == torch.float32
+        assert batch.targets.image.dtype == batch.targets.labels.dtype == torch.int64
+
+
+def test_a_batch_may_be_empty_of_objects(dataset):
+    alone = [batch for batch in evaluate(dataset, batch=1) if batch.indices[0] in (0, 3)]
+    assert [len(batch.targets) for batch in alone] == [0, 0]
+    assert alone[0].targets.boxes.shape == (0, 4)
+
+
+def test_training_goes_on_anywhere(dataset):
+    whole = train(dataset, steps=range(6))
+    rest = train(dataset, steps=range(4, 6))
+    assert all(equal(*pair) for pair in zip(whole[4:], rest, strict=True))
+    assert not equal(whole[0], whole[1])
+
+
+def test_the_global_batch_does_not_depend_on_the_processes(dataset):
+    whole = train(dataset, batch=4)
+    shares = [train(dataset, batch=2, processes=2, process=process) for process in (0, 1)]
+    for step, batch in enumerate(whole):
+        assert batch.indices == shares[0][step].indices + shares[1][step].indices
+        sizes = torch.cat([shares[0][step].sizes, shares[1][step].sizes])
+        assert torch.equal(batch.sizes, sizes)
+        boxes = torch.cat([shares[0][step].targets.boxes, shares[1][step].targets.boxes])
+        assert torch.equal(batch.targets.boxes, boxes)
+
+
+def test_workers_change_nothing(dataset):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    alone, helped = train(dataset, steps=range(3)), train(dataset, steps=range(3), workers=2)
+    assert all(equal(*pair) for pair in zip(alone, helped, strict=True))
+    assert torch.equal(torch.get_rng_state(), before), "loading must not touch the global random state"
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_evaluation_shows_every_image_once_whoever_shares(dataset, batch, processes):
+    shares = [evaluate(dataset, batch, process, processes) for process in range(processes)]
+    seen = [index for share in shares for one in share for index in one.indices]
+    assert sorted(seen) == list(range(len(dataset)))
+    reference = {one.indices[0]: one.images[0] for one in evaluate(dataset, batch=1)}
+    for share in shares:
+        for one in share:
+            assert all(
+                torch.equal(reference[index], one.images[slot]) for slot, index in enumerate(one.indices)
+            )
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_picture_is_the_same_clean_error_from_anywhere(dataset, workers):
+    path = dataset.images[2].path
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"c\.png \(image 3\) cannot be decoded") as caught:
+        train(dataset, workers=workers)
+    assert "\n" not in str(caught.value)
+
+
+def _die(number: int) -> Batch:
+    os._exit(1)
+
+
+def test_a_dead_worker_is_explained(monkeypatch):
+    with pytest.raises(SystemProblem, match="a data worker died"):
+        list(module._run(_die, range(3), workers=1))
+
+
+def test_a_batch_moves_whole(dataset):
+    batch = evaluate(dataset)[0].to("meta")
+    tensors = (batch.images, batch.sizes, batch.scales, batch.targets.boxes, batch.targets.ignore.boxes)
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_boxes_follow_mirrored_pictures(dataset):
+    for batch in train(dataset, steps=range(8)):
+        for slot in range(len(batch)):
+            mine = batch.targets.of_image(slot)
+            height, width = batch.sizes[slot].tolist()
+            red = batch.images[slot, 0, 0, :width].int()
+            mirrored = bool(red[0] > red[-1])  # red grows to the right in every picture
+            for box, label in zip(mine.boxes.tolist(), mine.labels.tolist(), strict=True):
+                expected = [10, 20, 20, 30] if label == 0 else [0, 0, 50, 40]
+                x0, y0, x1, y1 = np.array(expected) * height / 40
+                assert box == pytest.approx(
+                    [width - x1, y0, width - x0, y1] if mirrored else [x0, y0, x1, y1]
+                )

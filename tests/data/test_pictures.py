@@ -1,0 +1,82 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assignbench.data.dataset import ImageInfo
+from assignbench.data.pictures import picture_size, read_picture
+from assignbench.errors import DataError
+
+RAMP = np.linspace(0, 255, 40).astype(np.uint8)[None, :].repeat(30, axis=0)  # 40 × 30, growing to the right
+
+
+def info(path: Path, width: int = 40, height: int = 30) -> ImageInfo:
+    return ImageInfo(17, path, width, height)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA", "LA", "CMYK", "YCbCr"])
+def test_every_kind_of_pixel_becomes_rgb(mode, tmp_path):
+    path = tmp_path / ("picture.jpg" if mode in ("CMYK", "YCbCr") else "picture.png")
+    picture = Image.fromarray(RAMP).convert("RGB")
+    (picture.quantize(64) if mode == "P" else picture.convert(mode)).save(path)
+    pixels = read_picture(info(path))
+    assert pixels.shape == (30, 40, 3)
+    assert pixels.dtype == np.uint8
+    tolerance = 255 if mode == "1" else 12  # one bit is dithered: only the means can be compared
+    assert np.abs(pixels.astype(int) - RAMP[..., None]).max() <= tolerance
+    assert abs(pixels.mean() - RAMP.mean()) < 6
+
+
+def test_sixteen_bits_are_scaled_not_cut_off(tmp_path):
+    Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert (read_picture(info(tmp_path / "deep.png")) == RAMP[..., None]).all()
+
+
+def test_a_palette_with_transparency_does_not_warn(tmp_path):
+    picture = Image.fromarray(RAMP).convert("P")
+    picture.save(tmp_path / "clear.png", transparency=bytes(range(256)))
+    assert (read_picture(info(tmp_path / "clear.png")) == RAMP[..., None]).all()
+
+
+def test_an_exif_rotation_is_not_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turned by 90°
+    Image.fromarray(RAMP).save(tmp_path / "turned.jpg", exif=exif)
+    assert read_picture(info(tmp_path / "turned.jpg")).shape == (30, 40, 3)
+    assert picture_size(tmp_path / "turned.jpg") == (40, 30)
+
+
+def test_another_size_than_annotated_is_refused(tmp_path):
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png \(image 17\) is 40×30 pixels, its annotation says 30×40"):
+        read_picture(info(tmp_path / "a.png", width=30, height=40))
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "a.tiff")
+    with pytest.raises(DataError, match="floating-point pixels; convert it"):
+        read_picture(info(tmp_path / "a.tiff"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.95])
+def test_truncated_files_are_refused_by_name(kind, share, tmp_path):
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, kind)
+    path = tmp_path / "cut.bin"
+    path.write_bytes(buffer.getvalue()[: int(share * len(buffer.getvalue()))])
+    with pytest.raises(DataError, match=r"cut\.bin \(image 17\) cannot be decoded"):
+        read_picture(info(path))
+
+
+def test_missing_files_are_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"no picture .*none\.jpg"):
+        read_picture(info(tmp_path / "none.jpg"))
+    with pytest.raises(DataError, match=r"no picture .*none\.jpg"):
+        picture_size(tmp_path / "none.jpg")
+    (tmp_path / "text.jpg").write_text("hello")
+    with pytest.raises(DataError, match=r"header of .*text\.jpg"):
+        picture_size(tmp_path / "text.jpg")

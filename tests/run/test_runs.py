@@ -1,0 +1,270 @@
+"""Whole runs on a handful of small pictures: resume equals going on, batches do not matter, failures are said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from assignbench.config import Matrix, load_recipe
+from assignbench.data.specs import open_dataset
+from assignbench.errors import DataError, RunError, UsageError
+from assignbench.run import campaign, train
+from assignbench.run.campaign import Outcome, run_matrix
+from assignbench.run.checkpoint import checkpoints, load_tensors
+from assignbench.run.execute import DETECTIONS, PRIOR, WEIGHTS
+from assignbench.run.lines import read_lines
+from assignbench.run.predict import predict
+from assignbench.run.reload import AGAIN, evaluate_run
+
+SMALL = (
+    "model.channels=32",
+    "model.towers=1",
+    "data.short_side=64",
+    "data.long_side=96",
+    "data.workers=0",
+    "train.iterations=4",
+    "train.batch=2",
+    "train.warmup=1",
+    "train.log_every=1",
+    "train.statistics_every=1",
+    "train.precision=no",
+    "evaluate.batch=3",
+    "evaluate.score_threshold=0.005",
+)
+
+Go = Callable[..., tuple[Outcome, str]]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``mini.yaml``, whose pictures are drawn on first use."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "mini.yaml").write_text(
+        "format: shapes\ndescription: a few\nseed: 3\ntrain: 7\nevaluation: 5\n"
+        "short_side: 64\nlong_side: 96\nsmallest: 12\nlargest: 50\n"
+    )
+    open_dataset(str(folder / "mini.yaml"), folder)
+    return folder
+
+
+def merged(overrides: Sequence[str]) -> tuple[str, ...]:
+    """`SMALL` with some of its values replaced."""
+    values = dict(text.split("=", 1) for text in (*SMALL, *overrides))
+    return tuple(f"{key}={value}" for key, value in values.items())
+
+
+@pytest.fixture
+def go(data: Path, tmp_path: Path) -> Go:
+    """Run a matrix; returns its outcome and what was printed."""
+
+    def run(
+        *overrides: str,
+        strategies: Sequence[str] = ("autoassign",),
+        seeds: Sequence[int] = (0,),
+        output: Path = tmp_path / "runs",
+        resume: bool = False,
+        dry_run: bool = False,
+    ) -> tuple[Outcome, str]:
+        text = StringIO()
+        matrix = Matrix(
+            strategies=tuple(strategies),
+            datasets=(str(data / "mini.yaml"),),
+            recipe=load_recipe("tiny", merged(overrides)),
+            seeds=tuple(seeds),
+            data_root=data,
+            output=output,
+            resume=resume,
+            dry_run=dry_run,
+            device="cpu",
+        )
+        return run_matrix(matrix, Console(file=text, width=200)), text.getvalue()
+
+    return run
+
+
+def folder_of(outcome: Outcome, output: Path) -> Path:
+    return output / outcome.records[0].run_id
+
+
+def test_a_run_leaves_what_it_promises_and_is_not_repeated(go: Go, tmp_path: Path) -> None:
+    outcome, text = go(strategies=("autoassign", "atss"))
+    assert outcome.failed == 0
+    folder = folder_of(outcome, tmp_path / "runs")
+    names = {path.name for path in folder.iterdir()}
+    assert {"record.json", "config.json", "losses.jsonl", "assignment.jsonl", WEIGHTS, DETECTIONS, PRIOR} <= names
+    assert not checkpoints(folder / train.CHECKPOINTS)
+    assert [row["iteration"] for row in read_lines(folder / train.LOSSES)] == [1, 2, 3, 4]
+    record = outcome.records[0]
+    assert record.dataset.train.images == 7
+    assert set(record.per_class) == set(record.dataset.classes)
+    assert record.learned_prior is not None
+    assert set(record.learned_prior) == set(record.dataset.classes)
+    assert record.true_offsets is not None
+    assert record.config["train.iterations"].origin == "--set"
+    assert record.assignment["objects"]
+    assert outcome.records[1].learned_prior is None
+    assert "learned centre prior" in text
+
+    before = (folder / "record.json").read_bytes()
+    again, text = go(strategies=("autoassign", "atss"))
+    assert text.count("done already") == 2
+    assert again.records == outcome.records
+    assert (folder / "record.json").read_bytes() == before
+
+
+def test_a_dry_run_trains_nothing(go: Go, tmp_path: Path) -> None:
+    outcome, text = go(dry_run=True, seeds=(0, 1))
+    assert outcome.records == ()
+    assert text.count("to do") == 2
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+@pytest.mark.parametrize("strategy", ["autoassign", "fcos"])
+def test_resume_equals_going_on(
+    go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, stop: int
+) -> None:
+    straight, _ = go("train.checkpoint_every=1", strategies=(strategy,), output=tmp_path / "straight")
+
+    real, calls = train.check_finite, []
+
+    def interrupted(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) > stop:
+            raise KeyboardInterrupt
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train, "check_finite", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go("train.checkpoint_every=1", strategies=(strategy,))
+    monkeypatch.setattr(train, "check_finite", real)
+    with pytest.raises(UsageError, match="unfinished"):
+        go("train.checkpoint_every=1", strategies=(strategy,))
+    resumed, _ = go("train.checkpoint_every=1", strategies=(strategy,), resume=True)
+
+    one, other = folder_of(straight, tmp_path / "straight"), folder_of(resumed, tmp_path / "runs")
+    for name, value in load_tensors(one / WEIGHTS).items():
+        assert torch.equal(value, load_tensors(other / WEIGHTS)[name]), name
+    for name in (DETECTIONS, train.LOSSES, train.STATISTICS):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert straight.records[0].metrics == resumed.records[0].metrics
+
+
+def test_a_finished_training_goes_straight_to_evaluation(
+    go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> None:
+        raise RunError("the disk of detections is gone")
+
+    real = campaign.execute.__globals__["write_detections"]
+    monkeypatch.setitem(campaign.execute.__globals__, "write_detections", broken)
+    outcome, text = go()
+    assert outcome.failed == 1
+    assert "the disk of detections is gone" in text
+    assert list((tmp_path / "runs").glob("*/failures.jsonl"))
+    monkeypatch.setitem(campaign.execute.__globals__, "write_detections", real)
+    outcome, text = go(resume=True)
+    assert outcome.failed == 0
+    assert "4/4" not in text  # nothing was trained
+
+
+def test_evaluation_does_not_depend_on_the_batch(go: Go, tmp_path: Path) -> None:
+    outcome, _ = go()
+    one = folder_of(outcome, tmp_path / "runs")
+    files = []
+    for batch in (1, 5):
+        other, _ = go(f"evaluate.batch={batch}", output=tmp_path / f"batch{batch}")
+        assert other.records[0].run_id == outcome.records[0].run_id
+        files.append(json.loads((folder_of(other, tmp_path / f"batch{batch}") / DETECTIONS).read_text()))
+    files.append(json.loads((one / DETECTIONS).read_text()))
+    for rows in files[1:]:
+        assert len(rows) == len(files[0])
+        for row, first in zip(rows, files[0], strict=True):
+            assert (row["image_id"], row["category_id"]) == (first["image_id"], first["category_id"])
+            assert row["score"] == pytest.approx(first["score"], abs=1e-5)
+            assert row["bbox"] == pytest.approx(first["bbox"], abs=0.02)
+
+
+def test_evaluating_again_finds_the_same(go: Go, data: Path, tmp_path: Path) -> None:
+    outcome, _ = go()
+    folder = folder_of(outcome, tmp_path / "runs")
+    text = StringIO()
+    result = evaluate_run(folder, data, "cpu", Console(file=text, width=200))
+    assert result.metrics == outcome.records[0].metrics
+    assert (folder / AGAIN).read_bytes() == (folder / DETECTIONS).read_bytes()
+    assert "equal those of the record" in text.getvalue()
+
+
+def test_evaluating_on_other_data_is_refused(go: Go, data: Path, tmp_path: Path) -> None:
+    outcome, _ = go()
+    spec = data / "mini.yaml"
+    text = spec.read_text()
+    try:
+        spec.write_text(text.replace("seed: 3", "seed: 4"))
+        with pytest.raises(DataError, match="no longer the data"):
+            evaluate_run(folder_of(outcome, tmp_path / "runs"), data, "cpu", Console(file=StringIO()))
+    finally:
+        spec.write_text(text)
+
+
+def test_damaged_weights_are_refused(go: Go, data: Path, tmp_path: Path) -> None:
+    outcome, _ = go()
+    folder = folder_of(outcome, tmp_path / "runs")
+    content = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(content[: len(content) // 2])
+    with pytest.raises(RunError, match="damaged"):
+        evaluate_run(folder, data, "cpu", Console(file=StringIO()))
+
+
+def test_predicting_draws_and_writes(go: Go, data: Path, tmp_path: Path) -> None:
+    outcome, _ = go()
+    folder = folder_of(outcome, tmp_path / "runs")
+    picture = open_dataset(str(data / "mini.yaml"), data).evaluation.images[0].path
+    written = predict(folder, [picture], tmp_path / "out", 0.0, "cpu")
+    assert [path.suffix for path in written] == [".json", ".png"]
+    content = json.loads(written[0].read_text())
+    assert all(row["class"] in outcome.records[0].dataset.classes for row in content["detections"])
+    with pytest.raises(UsageError, match="several pictures"):
+        predict(folder, [picture, picture], tmp_path / "out", 0.0, "cpu")
+    with pytest.raises(DataError):
+        predict(folder, [tmp_path / "none.jpg"], tmp_path / "out", 0.0, "cpu")
+    with pytest.raises(UsageError, match="no finished run"):
+        predict(tmp_path, [picture], tmp_path / "out", 0.0, "cpu")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_it(
+    go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = train.Learner.forward
+
+    def poisoned(self: train.Learner, *arguments: object, **named: object) -> object:
+        step = real(self, *arguments, **named)  # type: ignore[arg-type]
+        losses = {name: value * (float("nan") if name == "bag" else 1) for name, value in step.losses.items()}
+        return train.Step(losses, step.assignment, step.priors, step.assignment_seconds)
+
+    monkeypatch.setattr(train.Learner, "forward", poisoned)
+    outcome, text = go(strategies=("autoassign", "plain"))
+    assert outcome.failed == 1
+    assert [record.assigner.name for record in outcome.records] == ["plain"]  # the others go on
+    assert "iteration 1: loss bag is not finite, in images" in text
+
+
+def test_micro_steps_share_the_global_batch(go: Go) -> None:
+    with pytest.raises(UsageError, match="does not divide"):
+        go("train.batch=3", "train.accumulation=2")
+    outcome, text = go("train.accumulation=2")
+    assert outcome.failed == 0
+    assert "micro-steps" in " ".join(outcome.records[0].notes)
+
+
+def test_the_same_thing_twice_is_refused(go: Go) -> None:
+    with pytest.raises(UsageError, match="strategy is asked for twice"):
+        go(strategies=("atss", "atss"))
+    with pytest.raises(UsageError, match="seed is asked for twice"):
+        go(seeds=(1, 1))

@@ -1,0 +1,179 @@
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assignbench.errors import UsageError
+from assignbench.options import check_options, format_strategy, option_schema, parse_strategy, split_list
+
+
+class Strategy:
+    def __init__(
+        self,
+        setting: object,
+        *,
+        tau: float = 1 / 3,
+        k: int = 9,
+        center: Literal["fixed", "none"] = "fixed",
+        force: bool = False,
+        limit: float | None = None,
+        sizes: tuple[int, ...] = (1, 2),
+    ) -> None: ...
+
+
+class Demanding:
+    def __init__(self, setting: object, *, k: int) -> None: ...
+
+
+class Plain:
+    def __init__(self, setting: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("autoassign[tau=0.5,center=fixed],atss", ("autoassign[tau=0.5,center=fixed]", "atss")),
+        (" a , b ,", ("a", "b")),
+        ("a[x=[1,2]],b[y={c: 1, d: 2}]", ("a[x=[1,2]]", "b[y={c: 1, d: 2}]")),
+        ("a[x='],['],b", ("a[x='],[']", "b")),
+        ("/o'brien/a.py:A,b", ("/o'brien/a.py:A", "b")),
+        ("", ()),
+    ],
+)
+def test_split_outside_brackets(text, parts):
+    assert split_list(text) == parts
+
+
+@pytest.mark.parametrize("text", ["a[", "a]", "a[b=[1]", "a[b='x]", "a[x=1],b]"])
+def test_brackets_must_match(text):
+    with pytest.raises(UsageError, match="do not match"):
+        split_list(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options"),
+    [
+        ("atss", "atss", {}),
+        ("atss[]", "atss", {}),
+        (" atss [ k = 3 ] ", "atss", {"k": 3}),
+        ("a[x=1e-3,y=true,z=no,n=null]", "a", {"x": 1e-3, "y": True, "z": "no", "n": None}),
+        ("dir[1]/a.py:A[k=3]", "dir[1]/a.py:A", {"k": 3}),
+        ("dir[1]/a.py:A", "dir[1]/a.py:A", {}),
+    ],
+)
+def test_parse(text, name, options):
+    assert parse_strategy(text) == (name, options)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names no strategy"),
+        ("[k=1]", "names no strategy"),
+        ("a[k]", "'k' is not an option; write a\\[option=value\\]"),
+        ("a[=1]", "is not an option"),
+        ("a[k=1,k=2]", "option 'k' is given twice"),
+        ("a[k=[1]", "do not match"),
+        ("a[k={1]", "do not match|while parsing"),
+    ],
+)
+def test_unreadable(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse_strategy(text)
+
+
+def test_canonical_text_is_sorted():
+    assert format_strategy("a", {"tau": 0.5, "k": 3}) == "a[k=3,tau=0.5]"
+    assert format_strategy("a", {}) == "a"
+    assert format_strategy("a", {"x": "no", "y": "1", "z": True}) == "a[x=no,y='1',z=true]"
+
+
+VALUES = st.none() | st.booleans() | st.integers(-999, 999) | st.floats(allow_nan=False, allow_infinity=False)
+TEXT = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]), max_size=6)
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z_]{1,5}", fullmatch=True), VALUES | TEXT | st.lists(VALUES, max_size=3)
+    )
+)
+def test_canonical_text_reads_back(options: dict[str, Any]):
+    text = format_strategy("name", options)
+    assert parse_strategy(text) == ("name", options)
+    assert split_list(f"{text},other") == (text, "other")
+
+
+def test_schema_is_the_signature():
+    assert [str(option) for option in option_schema(Strategy)] == [
+        "tau: float = 0.3333",
+        "k: int = 9",
+        "center: fixed | none = fixed",
+        "force: bool = false",
+        "limit: float | None = null",
+        "sizes: tuple[int, ...] = [1, 2]",
+    ]
+    assert [str(option) for option in option_schema(Demanding)] == ["k: int"]
+    assert option_schema(Plain) == ()
+
+
+@pytest.mark.parametrize(
+    ("given_", "fitted"),
+    [
+        ({"tau": 1}, {"tau": 1.0}),
+        ({"center": "none", "force": True}, {"center": "none", "force": True}),
+        ({"limit": None}, {"limit": None}),
+        ({"limit": 2}, {"limit": 2.0}),
+        ({"sizes": [3]}, {"sizes": (3,)}),
+    ],
+)
+def test_options_fit(given_, fitted):
+    found = check_options(Strategy, given_)
+    assert found == fitted
+    assert [type(value) for value in found.values()] == [type(value) for value in fitted.values()]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"tua": 1},
+            "Strategy has no option 'tua'; did you mean tau?\nits options: tau: float = 0.3333, k: int = 9",
+        ),
+        ({"k": 9.0}, "Strategy: option k = 9.0 must be int"),
+        ({"k": True}, "option k = true must be int"),
+        ({"k": "9"}, "option k = '9' must be int"),
+        ({"tau": "high"}, "option tau = high must be float"),
+        ({"tau": False}, "option tau = false must be float"),
+        ({"center": "mid"}, "option center = mid must be fixed | none"),
+        ({"force": 1}, "option force = 1 must be bool"),
+        ({"limit": "x"}, "must be float | None"),
+        ({"sizes": [1, "a"]}, "must be tuple[int, ...]"),
+    ],
+)
+def test_wrong_options_are_explained(options, message):
+    with pytest.raises(UsageError) as error:
+        check_options(Strategy, options)
+    assert message in str(error.value)
+
+
+def test_missing_and_none():
+    with pytest.raises(UsageError, match="Demanding needs option 'k'\nits options: k: int"):
+        check_options(Demanding, {})
+    with pytest.raises(UsageError, match="Plain has no option 'k'\nit has no options"):
+        check_options(Plain, {"k": 1})
+
+
+def test_options_that_no_text_can_give():
+    class Odd:
+        def __init__(self, setting: object, *, net: "Plain" = None, lost: int = 0) -> None: ...  # type: ignore
+
+    with pytest.raises(UsageError, match="has a type that cannot be given as text"):
+        check_options(Odd, {"net": 1})
+
+    class Unreadable:
+        def __init__(self, setting: object, *, k: "Nowhere" = None) -> None: ...  # type: ignore # noqa: F821
+
+    with pytest.raises(UsageError, match="annotations cannot be read: name 'Nowhere'"):
+        check_options(Unreadable, {})

@@ -1,0 +1,21 @@
+import pytest
+
+from assignbench import paths
+from assignbench.errors import SystemProblem
+
+
+@pytest.mark.parametrize("place", ["assignbench/configs", "configs"])
+def test_configs_are_found_in_a_wheel_and_in_a_checkout(place, tmp_path, monkeypatch):
+    (tmp_path / place / "datasets").mkdir(parents=True)
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "assignbench" / "paths.py"))
+    assert paths.configs_folder() == tmp_path / place
+
+
+def test_missing_configs_are_a_damaged_installation(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "assignbench" / "paths.py"))
+    with pytest.raises(SystemProblem, match="install assignbench again"):
+        paths.configs_folder()
+
+
+def test_this_copy_has_its_configs():
+    assert (paths.configs_folder() / "datasets" / "shapes.yaml").is_file()

@@ -1,0 +1,253 @@
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assignbench.core import Assigner, Setting
+from assignbench.errors import UsageError
+from assignbench.plugins import GROUP, build, known_strategies, load_class, resolve, source_digest
+
+ROOT = Path(__file__).parents[1]
+
+STRATEGY = '''"""A strategy."""
+from dataclasses import dataclass
+
+from assignbench.core import Assigner
+
+# a comment
+@dataclass
+class Detail:
+    size: float = 0.5
+
+
+class Mine(Assigner):
+    """Mine."""
+
+    def __init__(self, setting, *, k: int = 9) -> None:
+        super().__init__(setting)
+        if k < 1:
+            raise ValueError("k must be at least 1")
+        self.k = k
+
+    def forward(self, predictions, priors, targets):
+        raise NotImplementedError
+
+
+class Half(Assigner):
+    pass
+
+
+class Other:
+    pass
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.py"
+    file.write_text(STRATEGY)
+    return file
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    def install(name: str, version: str = "1.0", folder: str = "site", **points: str) -> Path:
+        site = tmp_path / folder
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = [f"{point} = {target}" for point, target in points.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]))
+        monkeypatch.syspath_prepend(str(site))
+        return site
+
+    return install
+
+
+def refused(action: Callable[[], object]) -> str:
+    with pytest.raises(UsageError) as error:
+        action()
+    return str(error.value)
+
+
+def test_every_built_in_entry_point_is_a_strategy():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    targets = project["entry-points"][GROUP]
+    assert set(targets) >= {"plain", "retinanet", "fcos", "atss", "freeanchor", "autoassign"}
+    for name, target in targets.items():
+        assert issubclass(resolve(target).load(), Assigner), name
+
+
+def test_name_from_an_entry_point(install, plugin):
+    site = install("my-strategies", "2.1", nearest_k="nearest_k_module:Mine")
+    (site / "nearest_k_module.py").write_text(STRATEGY)
+    found = resolve("nearest_k[k=3]")
+    assert (found.label, found.name, found.options) == ("nearest_k[k=3]", "nearest_k", {"k": 3})
+    assert (found.origin, found.version, found.text) == ("my-strategies 2.1", "2.1", "nearest_k[k=3]")
+    assert found.load().__name__ == "Mine"
+    assert ("nearest_k", "my-strategies", "2.1") in {
+        (known.name, known.distribution, known.version) for known in known_strategies()
+    }
+
+
+def test_two_distributions_with_one_name(install):
+    install("one", nearest_k="a:A")
+    install("two", "3.0", nearest_k="b:B", alone="b:B")
+    message = refused(lambda: resolve("nearest_k"))
+    assert "'nearest_k' is claimed by one 1.0 (a:A) and two 3.0 (b:B)" in message
+    assert "module:Class" in message
+    assert [known.origin for known in known_strategies() if known.name == "nearest_k"] == [
+        "one 1.0",
+        "two 3.0",
+    ]
+    assert resolve("alone").target == "b:B"  # what is unambiguous stays usable
+
+
+def test_one_distribution_found_twice_is_no_clash(install):
+    install("my-one", folder="editable", nearest_k="a:A")
+    install("My_One", folder="installed", nearest_k="a:A")
+    assert resolve("nearest_k").target == "a:A"
+
+
+def test_unknown_name(install):
+    install("one", nearest_k="a:A")
+    message = refused(lambda: resolve("nearest"))
+    assert message.startswith("no strategy is called 'nearest'; did you mean nearest_k?\nknown: ")
+    assert "nearest_k (one 1.0)" in message
+
+
+def test_nothing_installed(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ())
+    assert known_strategies() == ()
+    assert "pip install" in refused(lambda: resolve("atss"))
+
+
+def test_file(plugin, monkeypatch):
+    found = resolve(f"{plugin}:Mine[k=3]")
+    assert found.label == "mine.py:Mine[k=3]"
+    assert (found.origin, found.version) == (str(plugin), None)
+    assert resolve(found.text) == found
+    monkeypatch.chdir(plugin.parent)
+    assert resolve("mine.py:Mine[k=3]") == resolve("./mine.py:Mine[k=3]") == found
+    monkeypatch.setenv("HOME", str(plugin.parent))
+    assert resolve("~/mine.py:Mine[k=3]") == found
+
+
+def test_two_files_of_one_name_do_not_collide(plugin, tmp_path):
+    other = tmp_path / "other" / "mine.py"
+    other.parent.mkdir()
+    other.write_text(STRATEGY)
+    first, again, second = (resolve(f"{file}:Mine").load() for file in (plugin, plugin, other))
+    assert first is again
+    assert first is not second
+    assert first.__module__ != second.__module__
+
+
+def test_a_changed_file_is_imported_anew(plugin):
+    first = resolve(f"{plugin}:Mine").load()
+    plugin.write_text(STRATEGY.replace("k: int = 9", "k: int = 5"))
+    assert resolve(f"{plugin}:Mine").load() is not first
+
+
+def test_module(monkeypatch, plugin):
+    monkeypatch.syspath_prepend(str(plugin.parent))
+    plugin.rename(plugin.with_name("my_own_module.py"))
+    found = resolve("my_own_module:Mine")
+    assert (found.label, found.origin) == ("my_own_module:Mine", "module my_own_module")
+    assert found.load().__name__ == "Mine"
+
+
+@pytest.mark.parametrize("text", ["a:", ":A", "a:b c", ".a:A", "a b:A", "a.:A"])
+def test_unreadable_text(text):
+    assert "cannot be read; write name, module:Class or file.py:Class" in refused(lambda: resolve(text))
+
+
+def test_file_problems(plugin):
+    assert f"Write {plugin}:Class" in refused(lambda: resolve(str(plugin)))
+    assert "there is no file" in refused(lambda: resolve("nowhere.py:A"))
+    for name, message in (
+        ("Min", "no class 'Min' in"),
+        ("Min", "did you mean Mine?\nstrategies in it: Mine, Half"),
+        ("Half", "mine.py:Half: Half is abstract; it lacks forward"),
+        ("Other", "Other is not a strategy; derive it from assignbench.core.Assigner"),
+        ("STRATEGY", "no class 'STRATEGY'"),
+    ):
+        assert message in refused(resolve(f"{plugin}:{name}").load)
+    assert "no class 'dumps' in json\nstrategies in it: none" in refused(resolve("json:dumps").load)
+    assert "there is no module 'nowhere'" in refused(resolve("nowhere.at_all:A").load)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("x = 1\ny = x / 0\n", "ZeroDivisionError: division by zero ({file}:2)"),
+        ("def f(:\n", "SyntaxError: invalid syntax ({file}:1)"),
+        ("\nimport not_there\n", "ModuleNotFoundError: No module named 'not_there' ({file}:2)"),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3 ({file}:2)"),
+        ("from assignbench.core import Assignor\n", "ImportError: cannot import name 'Assignor'"),
+        ("import json\njson.loads('{')\n", "({file}:2)"),
+        ("raise RuntimeError\n", "RuntimeError: no message ({file}:1)"),
+    ],
+)
+def test_an_import_that_fails_is_explained(plugin, content, reason):
+    plugin.write_text(content)
+    message = refused(resolve(f"{plugin}:Mine").load)
+    assert message.startswith(f"mine.py:Mine (from {plugin}) cannot be imported\n")
+    assert reason.format(file=plugin) in message
+    assert len(message.splitlines()) == 2
+
+
+def test_interrupt_is_not_a_broken_plugin(plugin):
+    plugin.write_text("raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        resolve(f"{plugin}:Mine").load()
+
+
+def test_build(plugin):
+    setting = Setting(classes=3)
+    assert build(resolve(f"{plugin}:Mine[k=3]"), setting).k == 3  # type: ignore[attr-defined]
+    assert "mine.py:Mine[k=0]: k must be at least 1" in refused(
+        lambda: build(resolve(f"{plugin}:Mine[k=0]"), setting)
+    )
+    assert "has no option 'q'" in refused(lambda: build(resolve(f"{plugin}:Mine[q=0]"), setting))
+
+
+def digest_of(file: Path, content: str) -> str:
+    file.write_text(content)
+    return source_digest(load_class(resolve(f"{file}:Mine")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("# a comment", "# another, longer", True),
+        ('"""Mine."""', '"""Mine, explained."""', True),
+        ('"""A strategy."""\n', "", True),
+        ("size: float = 0.5", "size: float=0.50", True),
+        ("\n\nclass Half", "\n\n\n\nclass Half", True),
+        ("k: int = 9", "k: int = 8", False),
+        ("size: float = 0.5", "size: float = 0.25", False),
+        ("k < 1", "k <= 1", False),
+        ("self.k = k", "self.k = -k", False),
+        ("k must be at least 1", "k is too small", False),
+        ("class Other:\n    pass", "class Other:\n    a = None", False),
+        ("k: int = 9", "k: int = True", False),
+    ],
+)
+def test_source_digest_is_about_meaning(plugin, old, new, same):
+    assert old in STRATEGY
+    assert (digest_of(plugin, STRATEGY) == digest_of(plugin, STRATEGY.replace(old, new))) is same
+
+
+def test_source_digest_tells_one_from_true_and_one_point_zero(plugin):
+    digests = {
+        digest_of(plugin, STRATEGY.replace("= 9", f"= {value}")) for value in ("1", "1.0", "True", "'1'")
+    }
+    assert len(digests) == 4
+
+
+def test_a_class_without_a_file_has_no_digest():
+    assert "has no source file" in refused(
+        lambda: source_digest(type("Ghost", (), {"__module__": "nowhere"}))
+    )
