@@ -121,9 +121,7 @@ def digest(content: Mapping[str, Any]) -> str:
     Raises:
         TypeError, ValueError: something in it is not JSON's, NaN and infinity included.
     """
-    canonical = json.dumps(
-        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -171,9 +169,7 @@ def _refuse_unknown(keys: Mapping[str, Any], where: str) -> None:
     for key in keys:
         if key in _groups():
             example = next(name for name in known if name.startswith(f"{key}."))
-            raise UsageError(
-                f"{where}: {key!r} is a group of settings, not one; name a setting in it, as {example}"
-            )
+            raise UsageError(f"{where}: {key!r} is a group of settings, not one; name a setting in it, as {example}")
         if key not in known:
             suggestion = did_you_mean(key, known)
             hint = "" if suggestion else f"\nknown: {', '.join(known)}"

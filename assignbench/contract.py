@@ -293,7 +293,13 @@ def same_record(
     for record, translate, place in ((one, lambda index: index, image), (other, index_of, other_image or 0)):
         objects = translate(record.pairs.object)
         mine = image_of[objects] == image
-        columns = (objects, record.pairs.location, record.pairs.weight, record.pairs.box_weight, record.pairs.quality)
+        columns = (
+            objects,
+            record.pairs.location,
+            record.pairs.weight,
+            record.pairs.box_weight,
+            record.pairs.quality,
+        )
         pairs = torch.stack([column[mine].detach().double() for column in columns], dim=1)
         here = record.discounts.image == place
         columns = (record.discounts.location, record.discounts.label, record.discounts.factor)

@@ -28,7 +28,7 @@ class DataError(AssignbenchError):
     exit_code = 3
 
 
-class SystemProblem(AssignbenchError):
+class SystemProblem(AssignbenchError):  # noqa: N818 - SystemError is Python's own
     """The machine lacks something: weights, a device, disk space, a compatible library."""
 
     exit_code = 4

@@ -57,9 +57,7 @@ def parse_strategy(text: str) -> tuple[str, dict[str, Any]]:
     """
     text = text.strip()
     opened = [position for position, character in _top_level(text, text) if character == "["]
-    start = (
-        opened[-1] if opened and text.endswith("]") else len(text)
-    )  # a folder's name may hold brackets too
+    start = opened[-1] if opened and text.endswith("]") else len(text)  # a folder's name may hold brackets too
     name, inner = text[:start].strip(), text[start + 1 : -1]
     if not name:
         raise UsageError(f"{text!r} names no strategy; write name or name[option=value]")
@@ -122,13 +120,9 @@ def _fitted(cls: type, option: Option, value: Any) -> Any:
     try:  # JSON in strict mode: a list may become a tuple, but no text a number and no number a truth value
         return TypeAdapter(option.hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        raise UsageError(
-            f"{cls.__name__}: option {option.name} = {_text(value)} must be {option.kind}"
-        ) from error
+        raise UsageError(f"{cls.__name__}: option {option.name} = {_text(value)} must be {option.kind}") from error
     except PydanticUserError as error:
-        raise UsageError(
-            f"{cls.__name__}: option {option} has a type that cannot be given as text"
-        ) from error
+        raise UsageError(f"{cls.__name__}: option {option} has a type that cannot be given as text") from error
 
 
 def _text(value: Any) -> str:
@@ -175,6 +169,4 @@ def _top_level(text: str, whole: str) -> Iterator[tuple[int, str]]:
             yield position, character
         before = before if character.isspace() else character
     if depth or quote:
-        raise UsageError(
-            f"{whole}: {'quotes' if quote else 'brackets'} do not match; write name[option=value,…]"
-        )
+        raise UsageError(f"{whole}: {'quotes' if quote else 'brackets'} do not match; write name[option=value,…]")

@@ -90,9 +90,7 @@ def resolve(text: str) -> Strategy:
         raise UsageError(f"{name}: which class of the file? Write {name}:Class")
     if ":" not in name:
         known = _by_name(name)
-        return Strategy(
-            format_strategy(name, options), name, options, known.target, known.origin, known.version
-        )
+        return Strategy(format_strategy(name, options), name, options, known.target, known.origin, known.version)
     where, _, class_name = name.rpartition(":")
     is_module = all(part.isidentifier() for part in where.split("."))
     if not class_name.isidentifier() or not (is_module or _is_file(name)):
@@ -126,9 +124,7 @@ def load_class(strategy: Strategy) -> type[Assigner]:
             f"strategies in it: {', '.join(own) or 'none'}"
         )
     if not issubclass(found, Assigner):
-        raise UsageError(
-            f"{strategy.name}: {class_name} is not a strategy; derive it from assignbench.core.Assigner"
-        )
+        raise UsageError(f"{strategy.name}: {class_name} is not a strategy; derive it from assignbench.core.Assigner")
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
         raise UsageError(f"{strategy.name}: {class_name} is abstract; it lacks {missing}")
@@ -184,9 +180,7 @@ def _by_name(name: str) -> KnownStrategy:
     claims = [known for known in every if known.name == name]
     if len(claims) > 1:
         who = " and ".join(f"{known.origin} ({known.target})" for known in claims)
-        raise UsageError(
-            f"strategy {name!r} is claimed by {who}\nuninstall one, or write the module:Class you mean"
-        )
+        raise UsageError(f"strategy {name!r} is claimed by {who}\nuninstall one, or write the module:Class you mean")
     if claims:
         return claims[0]
     if not every:
@@ -206,9 +200,7 @@ def _meaning(node: Any) -> Any:
         return [_meaning(part) for part in node]
     if not isinstance(node, ast.AST):
         return repr(node)
-    fields = {
-        name: value for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind"
-    }
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind"}
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         fields["body"] = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
     return [type(node).__name__, {name: _meaning(value) for name, value in fields.items()}]

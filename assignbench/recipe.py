@@ -46,9 +46,7 @@ class DataSettings(_Group):
         le=8192,
         description="limit of the longer side in pixels; a picture that would exceed it is scaled to fit",
     )
-    flip: float = Field(
-        0.5, ge=0, le=1, description="probability that a training picture is mirrored left to right"
-    )
+    flip: float = Field(0.5, ge=0, le=1, description="probability that a training picture is mirrored left to right")
     workers: int = Field(2, ge=0, le=64, description="loader processes beside each training process; 0: none")
 
     @model_validator(mode="after")
@@ -66,13 +64,9 @@ class TrainSettings(_Group):
 
     iterations: int = Field(ge=1, description="optimizer steps")
     batch: int = Field(ge=1, description="pictures per optimizer step, over all processes and micro-steps")
-    accumulation: int = Field(
-        1, ge=1, description="micro-steps that one optimizer step is summed from, to save memory"
-    )
+    accumulation: int = Field(1, ge=1, description="micro-steps that one optimizer step is summed from, to save memory")
     optimizer: Literal["sgd", "adamw"] = Field(description="update rule")
-    lr: float = Field(
-        gt=0, le=10, description="highest learning rate, as it is for the whole batch: never rescaled"
-    )
+    lr: float = Field(gt=0, le=10, description="highest learning rate, as it is for the whole batch: never rescaled")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, first beta of adamw")
     weight_decay: float = Field(1e-4, ge=0, lt=1, description="weight decay")
     strategy_lr: float = Field(
@@ -81,9 +75,7 @@ class TrainSettings(_Group):
         le=100,
         description="learning rate of the strategy's own parameters as a multiple of lr",
     )
-    backbone_lr: float = Field(
-        1.0, ge=0, le=10, description="learning rate of the backbone as a multiple of lr"
-    )
+    backbone_lr: float = Field(1.0, ge=0, le=10, description="learning rate of the backbone as a multiple of lr")
     schedule: Literal["step", "onecycle"] = Field(description="course of the learning rate")
     steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = Field(
         (), description="iterations after which schedule step multiplies the learning rate by gamma"
@@ -91,15 +83,14 @@ class TrainSettings(_Group):
     gamma: float = Field(0.1, gt=0, lt=1, description="factor of the learning rate at each of the steps")
     warmup: int = Field(0, ge=0, description="iterations in which the learning rate rises to lr")
     warmup_start: float = Field(0.001, gt=0, le=1, description="fraction of lr that the warm-up starts from")
-    clip: float | None = Field(
-        None, gt=0, description="largest norm of the gradient of all parameters; null: any"
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient of all parameters; null: any")
+    precision: Literal["no", "bf16", "fp16", "auto"] = Field(
+        "no",
+        description="mixed precision of the network; auto: bf16 where the processor multiplies it natively, else no",
     )
-    precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision of the network")
     checkpoint_every: int = Field(1000, ge=1, description="iterations between checkpoints")
     log_every: int = Field(20, ge=1, description="iterations between lines of the loss log")
-    statistics_every: int = Field(
-        10, ge=1, description="iterations between samples of the assignment's statistics"
-    )
+    statistics_every: int = Field(10, ge=1, description="iterations between samples of the assignment's statistics")
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> "TrainSettings":
@@ -110,13 +101,10 @@ class TrainSettings(_Group):
             )
         if self.warmup > self.iterations:
             raise ValueError(
-                f"train.warmup = {self.warmup} is longer than train.iterations = {self.iterations}; "
-                "shorten the warm-up"
+                f"train.warmup = {self.warmup} is longer than train.iterations = {self.iterations}; shorten the warm-up"
             )
         if self.schedule == "onecycle" and self.steps:
-            raise ValueError(
-                "train.steps are for train.schedule = step; onecycle has none: set train.steps=[]"
-            )
+            raise ValueError("train.steps are for train.schedule = step; onecycle has none: set train.steps=[]")
         if list(self.steps) != sorted(set(self.steps)):
             raise ValueError(f"train.steps = {list(self.steps)} must increase")
         if self.steps and self.steps[-1] >= self.iterations:
@@ -138,12 +126,8 @@ class EvaluateSettings(_Group):
         16, ge=1, description="pictures per forward pass, over all processes; changes speed, not results"
     )
     score_threshold: float = Field(0.05, ge=0, lt=1, description="lowest score of a detection")
-    candidates: int = Field(
-        1000, ge=1, description="best-scored locations kept of each level before suppression"
-    )
-    nms: float = Field(
-        0.6, gt=0, le=1, description="IoU above which the weaker of two boxes of a class is dropped"
-    )
+    candidates: int = Field(1000, ge=1, description="best-scored locations kept of each level before suppression")
+    nms: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two boxes of a class is dropped")
     detections: int = Field(100, ge=1, description="detections kept per picture")
 
 

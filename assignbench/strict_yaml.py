@@ -83,9 +83,7 @@ def read_yaml(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})"
-        ) from error
+        raise UsageError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     return parse_yaml(text, str(path))

@@ -82,7 +82,6 @@ class ATSS(Assigner):
             objects[won],
             locations[won],
             targets,
-            priors,
             box_weight=centerness(box[positive][won], centers(prior[positive][won])),
         )
 

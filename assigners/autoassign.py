@@ -19,8 +19,9 @@ w⁻ and the normalisers carry none.
 Source: arXiv 2007.03496, Sections 3.2 (S, P), 3.3 (C, w⁺, ImpObj, Eqs. 3–6), 3.4 (G, Eq. 7), and the released
 code for what the paper leaves open: L_centre, α, both normalisers, f per object, the class channel of w⁻.
 Choices: objects of one class over one location → the smaller w⁻ counts (in the code the one written last, so
-that the order of annotations matters; ``same_class="last"`` is that rule); an object without a location costs the constant α·100 and teaches nothing (counted in the
-statistics); an image without any pair adds nothing to L_centre. σ is used as max(|σ|, 0.001).
+that the order of annotations matters; ``same_class="last"`` is that rule); an object without a location costs
+the constant α·100 and teaches nothing (counted in the statistics); an image without any pair adds nothing to
+L_centre. σ is used as max(|σ|, 0.001).
 """
 
 from __future__ import annotations
@@ -173,9 +174,7 @@ class AutoAssign(Assigner):
         score = mapped if self.same_class == "strongest" else objects
         kept = class_winners(score, objects, locations, targets, priors)
         objects = objects[kept]
-        return Discounts(
-            targets.image[objects], locations[kept], targets.labels[objects], factor=1 - mapped[kept]
-        )
+        return Discounts(targets.image[objects], locations[kept], targets.labels[objects], factor=1 - mapped[kept])
 
     def normalisers(self, center: Tensor, targets: Targets) -> Normalisers:
         """N for the bags; Σ G, the pairs, or N for the negative term."""

@@ -83,6 +83,5 @@ class FCOS(Assigner):
             objects[won],
             locations[won],
             targets,
-            priors,
             box_weight=centerness(boxes[won], points[won]),
         )

@@ -120,6 +120,4 @@ class FreeAnchor(Assigner):
         objects, locations, chance = torch.cat(rows), torch.cat(columns), torch.cat(chances)
         kept = class_winners(chance, objects, locations, targets, priors)
         objects = objects[kept]
-        return Discounts(
-            targets.image[objects], locations[kept], targets.labels[objects], factor=1 - chance[kept]
-        )
+        return Discounts(targets.image[objects], locations[kept], targets.labels[objects], factor=1 - chance[kept])

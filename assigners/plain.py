@@ -39,4 +39,4 @@ class Plain(Assigner):
         """See the module's formulas."""
         objects, locations = inside_pairs(targets, priors)
         won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
-        return hard_assignment(objects[won], locations[won], targets, priors)
+        return hard_assignment(objects[won], locations[won], targets)

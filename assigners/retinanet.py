@@ -86,9 +86,7 @@ class RetinaNet(Assigner):
         undecided = (owner < 0) & (best >= self.background_iou)
         positive = owner >= 0
         locations = positive.nonzero()[:, 1]
-        return hard_assignment(
-            owner[positive], locations, targets, priors, background=1 - undecided.to(best.dtype)
-        )
+        return hard_assignment(owner[positive], locations, targets, background=1 - undecided.to(best.dtype))
 
     def match(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
         """Best IoU of each anchor, its object, and the object that forces it (−1: none): ``[image, location]`` each.

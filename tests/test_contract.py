@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from assigners.plain import Plain
 from assignbench.contract import LAWS, check
 from assignbench.core import Assigner, Assignment, Discounts, Predictions, Priors, Setting, Targets
+from assigners.plain import Plain
 
 Change = Callable[[Assignment, Predictions, Priors, Targets], Assignment]
 

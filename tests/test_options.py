@@ -94,11 +94,7 @@ TEXT = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)
-@given(
-    st.dictionaries(
-        st.from_regex(r"[a-z_]{1,5}", fullmatch=True), VALUES | TEXT | st.lists(VALUES, max_size=3)
-    )
-)
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,5}", fullmatch=True), VALUES | TEXT | st.lists(VALUES, max_size=3)))
 def test_canonical_text_reads_back(options: dict[str, Any]):
     text = format_strategy("name", options)
     assert parse_strategy(text) == ("name", options)

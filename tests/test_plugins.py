@@ -207,9 +207,7 @@ def test_interrupt_is_not_a_broken_plugin(plugin):
 def test_build(plugin):
     setting = Setting(classes=3)
     assert build(resolve(f"{plugin}:Mine[k=3]"), setting).k == 3  # type: ignore[attr-defined]
-    assert "mine.py:Mine[k=0]: k must be at least 1" in refused(
-        lambda: build(resolve(f"{plugin}:Mine[k=0]"), setting)
-    )
+    assert "mine.py:Mine[k=0]: k must be at least 1" in refused(lambda: build(resolve(f"{plugin}:Mine[k=0]"), setting))
     assert "has no option 'q'" in refused(lambda: build(resolve(f"{plugin}:Mine[q=0]"), setting))
 
 
@@ -241,13 +239,9 @@ def test_source_digest_is_about_meaning(plugin, old, new, same):
 
 
 def test_source_digest_tells_one_from_true_and_one_point_zero(plugin):
-    digests = {
-        digest_of(plugin, STRATEGY.replace("= 9", f"= {value}")) for value in ("1", "1.0", "True", "'1'")
-    }
+    digests = {digest_of(plugin, STRATEGY.replace("= 9", f"= {value}")) for value in ("1", "1.0", "True", "'1'")}
     assert len(digests) == 4
 
 
 def test_a_class_without_a_file_has_no_digest():
-    assert "has no source file" in refused(
-        lambda: source_digest(type("Ghost", (), {"__module__": "nowhere"}))
-    )
+    assert "has no source file" in refused(lambda: source_digest(type("Ghost", (), {"__module__": "nowhere"})))

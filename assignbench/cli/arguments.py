@@ -24,9 +24,7 @@ DeviceOption = Annotated[
 ]
 DataRootOption = Annotated[
     Path | None,
-    typer.Option(
-        metavar="DIR", help="Folder of the data sets.", show_default="ASSIGNBENCH_DATA, else datasets/"
-    ),
+    typer.Option(metavar="DIR", help="Folder of the data sets.", show_default="ASSIGNBENCH_DATA, else datasets/"),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.")]
 
@@ -57,7 +55,5 @@ def number_list(text: str, option: str) -> tuple[int, ...]:
     """
     entries = comma_list([text], option)
     if not all(entry.isascii() and entry.isdecimal() for entry in entries):
-        raise UsageError(
-            f"{option} {text}: write whole numbers from 0, separated by commas, as {option} 0,1,2"
-        )
+        raise UsageError(f"{option} {text}: write whole numbers from 0, separated by commas, as {option} 0,1,2")
     return tuple(map(int, entries))

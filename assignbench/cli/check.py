@@ -34,9 +34,7 @@ def check(
     found = resolve(strategy)
     cls = found.load()
     results = check_laws(cls, check_options(cls, found.options))
-    show(
-        table(["law", "", ""], [[law.name, "ok" if law.passed else "BROKEN", law.message] for law in results])
-    )
+    show(table(["law", "", ""], [[law.name, "ok" if law.passed else "BROKEN", law.message] for law in results]))
     broken = sum(not law.passed for law in results)
     show(f"{found.label}: {f'{broken} of {len(results)} laws broken' if broken else 'keeps the contract'}\n")
     raise typer.Exit(int(broken > 0))

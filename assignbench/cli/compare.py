@@ -37,9 +37,7 @@ def compare(
     metrics: Annotated[
         str | None, typer.Option(metavar="M,N", help="Columns.", show_default="AP, AP50, AP75, APs, APm, APl")
     ] = None,
-    format_: Annotated[
-        Format, typer.Option("--format", metavar="F", help=f"{', '.join(Format)}.")
-    ] = Format.TERMINAL,
+    format_: Annotated[Format, typer.Option("--format", metavar="F", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write into a file.", show_default="print")
     ] = None,

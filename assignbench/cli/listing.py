@@ -19,9 +19,7 @@ app = typer.Typer(
 
 @app.command()
 def assigners(
-    options: Annotated[
-        bool, typer.Option("--options", help="Also options and paper; imports every strategy.")
-    ] = False,
+    options: Annotated[bool, typer.Option("--options", help="Also options and paper; imports every strategy.")] = False,
 ) -> None:
     """Every strategy that an installed distribution provides."""
     from assignbench.cli.output import show, table
@@ -82,11 +80,7 @@ def recipes(
     for known in known_recipes():
         values = flatten(load_recipe(known).recipe)
         rows.append([known, *(_value(values[key]) for key in shown)])
-    show(
-        table(
-            ["name", *(key.partition(".")[2] for key in shown)], rows, numbers=["iterations", "batch", "lr"]
-        )
-    )
+    show(table(["name", *(key.partition(".")[2] for key in shown)], rows, numbers=["iterations", "batch", "lr"]))
     show("Your own: the path of a YAML file. Every setting of one: assignbench list recipes NAME\n")
 
 
@@ -98,9 +92,7 @@ def runs(
     from assignbench.cli.output import show, table
     from assignbench.run.record import read_records
 
-    records = sorted(
-        read_records(folder), key=lambda run: (run.dataset.name, run.recipe, run.assigner.label, run.seed)
-    )
+    records = sorted(read_records(folder), key=lambda run: (run.dataset.name, run.recipe, run.assigner.label, run.seed))
     rows = [
         [
             run.dataset.name,

@@ -36,9 +36,7 @@ def as_text(content: "RenderableType") -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[str] = ()
-) -> "RenderableType":
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[str] = ()) -> "RenderableType":
     """A table whose cells are plain text; the columns named in ``numbers`` are aligned to the right."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

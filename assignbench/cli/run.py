@@ -36,9 +36,7 @@ def run(
     ] = "tiny",
     seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each seed.")] = "0",
     data_root: DataRootOption = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that gets one folder per run.")] = Path(
-        "runs"
-    ),
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that gets one folder per run.")] = Path("runs"),
     set_: Annotated[
         list[str],
         typer.Option(

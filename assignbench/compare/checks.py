@@ -17,19 +17,13 @@ SHOWN = 3  # differing keys, and runs a value, in one message
 UNSET = "(not set)"
 
 
-def select(
-    records: Sequence[RunRecord], *, recipe: str | None = None, protocol: str | None = None
-) -> list[RunRecord]:
+def select(records: Sequence[RunRecord], *, recipe: str | None = None, protocol: str | None = None) -> list[RunRecord]:
     """The runs of one recipe and one protocol; None takes all.
 
     Raises:
         UsageError: nothing is left; the message lists what there is.
     """
-    chosen = [
-        record
-        for record in records
-        if recipe in (None, record.recipe) and protocol in (None, record.protocol)
-    ]
+    chosen = [record for record in records if recipe in (None, record.recipe) and protocol in (None, record.protocol)]
     if records and not chosen:
         present = ", ".join(sorted({f"{record.recipe} ({record.protocol})" for record in records}))
         wanted = " and ".join(
@@ -52,9 +46,7 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
     dataset = records[0].dataset.name
     settings = _by(records, lambda record: (record.protocol, record.recipe))
     if len(settings) > 1:
-        listed = "; ".join(
-            f"{protocol} {recipe}: {_runs(some)}" for (protocol, recipe), some in settings.items()
-        )
+        listed = "; ".join(f"{protocol} {recipe}: {_runs(some)}" for (protocol, recipe), some in settings.items())
         raise UsageError(
             f"the runs on {dataset} mix recipes or protocols ({listed}); choose with --recipe or --protocol"
         )
@@ -113,9 +105,7 @@ def _refuse_other_settings(dataset: str, records: Sequence[RunRecord]) -> None:
 def _flat(record: RunRecord) -> Mapping[str, str]:
     """What must agree, as text: data, classes and every setting that is neither strategy, seed nor place."""
     config = {
-        key: json.dumps(entry.value, sort_keys=True)
-        for key, entry in record.config.items()
-        if not _may_differ(key)
+        key: json.dumps(entry.value, sort_keys=True) for key, entry in record.config.items() if not _may_differ(key)
     }
     return {
         "classes": ", ".join(record.dataset.classes),

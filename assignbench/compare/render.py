@@ -36,9 +36,7 @@ def terminal(table: Table) -> RenderableType:
     parts = []
     for block in table.blocks:
         # Text, not str: rich would read the brackets of "autoassign[tau=0.5]" as markup and drop them.
-        grid = RichTable(
-            title=Text(_title(block)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
-        )
+        grid = RichTable(title=Text(_title(block)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         # Tight, so that six metrics with their spread fit into 80 letters; only names may be folded.
         grid.padding, grid.show_edge = 0, False
         strategy, *numbers = _head(table)

@@ -20,9 +20,7 @@ class Cell:
 
     mean: float | None  # over the seeds; None: no ground truth
     std: float | None  # sample standard deviation over the seeds; None for a single seed
-    difference: (
-        float | None
-    )  # to the baseline; None for the baseline itself or where one of the two is missing
+    difference: float | None  # to the baseline; None for the baseline itself or where one of the two is missing
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,7 @@ class Table:
     notes: tuple[str, ...]  # missing runs, unequal seeds, unequal machines: to be printed with the table
 
 
-def compare(
-    records: Sequence[RunRecord], *, baseline: str | None = None, metrics: Sequence[str] = METRICS
-) -> Table:
+def compare(records: Sequence[RunRecord], *, baseline: str | None = None, metrics: Sequence[str] = METRICS) -> Table:
     """Put finished runs side by side.
 
     Differences are paired, over the seeds that a strategy shares with the baseline; without a shared seed

@@ -4,8 +4,8 @@
     ℓ_bag  = −log p             + λ · L_box         one pair of a bag: exp(−ℓ_bag) is its likelihood
     ℓ⁻     = −log(1 − p) · p^γ                      one class at one location that should be background
 
-p is the class probability σ(logit); φ and γ are both 2 in the focal loss. Positive sums are weighted by α, negative ones by 1 − α, so a pair's
-box part counts α·λ: with α = 1/4 and λ = 5 that is 1.25 times GIoU.
+p is the class probability σ(logit); φ and γ are both 2 in the focal loss. Positive sums are weighted by α,
+negative ones by 1 − α, so a pair's box part counts α·λ: with α = 1/4 and λ = 5 that is 1.25 times GIoU.
 """
 
 from __future__ import annotations

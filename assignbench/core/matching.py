@@ -28,9 +28,7 @@ def object_chunks(object_count: int, location_count: int) -> Iterator[slice]:
         yield slice(start, min(start + step, object_count))
 
 
-def matrix_pairs(
-    rows: Callable[[slice], Tensor], object_count: int, location_count: int
-) -> tuple[Tensor, Tensor]:
+def matrix_pairs(rows: Callable[[slice], Tensor], object_count: int, location_count: int) -> tuple[Tensor, Tensor]:
     """The true entries of an ``[object, location]`` mask that is computed a few objects at a time.
 
     Args:
@@ -135,7 +133,6 @@ def hard_assignment(
     objects: Tensor,
     locations: Tensor,
     targets: Targets,
-    priors: Priors,
     *,
     quality: Tensor | None = None,
     box_weight: Tensor | None = None,
@@ -147,7 +144,6 @@ def hard_assignment(
         objects: ``[pair]``.
         locations: ``[pair]``.
         targets: the batch's objects.
-        priors: the batch's locations.
         quality: ``[pair]`` class score to learn; None: 1.
         box_weight: ``[pair]`` weight of the box part (FCOS and ATSS: centerness); None: 1.
         background: ``[image, location]`` share of the negative term; 0 ignores a location.

@@ -6,7 +6,7 @@ import multiprocessing
 import multiprocessing.context
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -70,7 +70,7 @@ def training_batches(
     long_side: int,
     flip: float,
     workers: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Batches of this process for the steps ``start`` … ``stop − 1``.
 
     A step is fixed by (seed, step): a run may stop and go on anywhere, and the global batch, ``batch ×
@@ -120,15 +120,13 @@ def evaluation_batches(
     short_side: int,
     long_side: int,
     workers: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Share of this process in all pictures, each exactly once over all processes.
 
     Whole batches are dealt in turn, so a batch's content does not depend on how many share the work.
     Arguments, yields and errors as `training_batches`.
     """
-    geometries = [
-        Geometry(*resized(info.width, info.height, short_side, long_side)) for info in dataset.images
-    ]
+    geometries = [Geometry(*resized(info.width, info.height, short_side, long_side)) for info in dataset.images]
     plan = evaluation_plan([_padded([geometry]) for geometry in geometries], batch)
     load = partial(_evaluation_batch, dataset=dataset, geometries=geometries, plan=plan)
     return _run(load, range(process, len(plan), processes), workers)
@@ -220,7 +218,7 @@ class _Loads(TorchDataset["Batch | DataError"]):
             return error
 
 
-def _run(load: Callable[[int], Batch], numbers: range, workers: int) -> Iterator[Batch]:
+def _run(load: Callable[[int], Batch], numbers: range, workers: int) -> Generator[Batch]:
     """Load the batches of ``numbers`` in order, ahead of use."""
     workers = min(workers, len(numbers), _cores())
     loader = DataLoader(

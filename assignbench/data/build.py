@@ -113,9 +113,7 @@ def _read_columns(
     """Lists to arrays; ids to positions; area and crowd filled in."""
     image_ids = {image.id: index for index, image in enumerate(images)}
     labels = {number: label for label, number in enumerate(category_ids)}
-    for entry, (image, category) in enumerate(
-        zip(annotations.image_ids, annotations.category_ids, strict=True)
-    ):
+    for entry, (image, category) in enumerate(zip(annotations.image_ids, annotations.category_ids, strict=True)):
         if image not in image_ids:
             raise DataError(f"{source}: {annotations.named(entry)}: there is no such image")
         if category not in labels:

@@ -119,9 +119,7 @@ def _write_pictures(
         long_side = int(random.integers(parameters.short_side, parameters.long_side + 1))
         upright = random.random() < 0.5
         width, height = sorted((parameters.short_side, long_side), reverse=not upright)
-        pixels, drawn = draw_scene(
-            random, width=width, height=height, sizes=(parameters.smallest, parameters.largest)
-        )
+        pixels, drawn = draw_scene(random, width=width, height=height, sizes=(parameters.smallest, parameters.largest))
         Image.fromarray(pixels).save(folder / _file_name(number), quality=92, subsampling=0)
         yield width, height, drawn
 

@@ -173,9 +173,7 @@ def _coco_folder(folder: Path) -> CocoSpec:
 
 def _coco_in(folder: Path, train: str, evaluation: str) -> CocoSpec:
     def split(suffix: str) -> CocoSplit:
-        return CocoSplit(
-            annotations=folder / "annotations" / f"instances_{suffix}.json", images=folder / suffix
-        )
+        return CocoSplit(annotations=folder / "annotations" / f"instances_{suffix}.json", images=folder / suffix)
 
     return CocoSpec(format="coco", train=split(train), evaluation=split(evaluation))
 

@@ -70,9 +70,7 @@ def move_picture(pixels: NDArray[np.uint8], geometry: Geometry) -> Tensor:
     return picture.flip(-1) if geometry.mirrored else picture
 
 
-def move_boxes(
-    boxes: NDArray[np.float64], width: int, height: int, geometry: Geometry
-) -> NDArray[np.float32]:
+def move_boxes(boxes: NDArray[np.float64], width: int, height: int, geometry: Geometry) -> NDArray[np.float32]:
     """The same for boxes ``[object, 4]`` of a picture of ``width`` × ``height`` original pixels."""
     x, y = geometry.width / width, geometry.height / height
     moved = boxes * (x, y, x, y)

@@ -129,7 +129,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
 class _NoDoctype(ET.TreeBuilder):
     """Refuses a document type, and with it entities: none is needed, and they can fill the memory."""
 
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:  # noqa: ARG002
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         """Called by the parser before any entity is declared."""
         raise DataError(f"it declares the document type {name!r}, which is refused; remove it")
 

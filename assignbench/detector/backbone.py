@@ -112,7 +112,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def imagenet_state_dict(name: str) -> dict[str, Tensor]:
-    """torchvision's ImageNet weights: from torch's cache folder, else downloaded there by one process."""
+    """Torchvision's ImageNet weights: from torch's cache folder, else downloaded there by one process."""
     url: str = BACKBONES[name][1].url
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     path = folder / url.rsplit("/", 1)[-1]

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from assignbench.core import Head, Predictions, Priors, join_logits
+from assignbench.core.priors import inside_image, pyramid_priors
 from assignbench.detector.backbone import Backbone, Pyramid
 from assignbench.detector.head import DenseHead
-from assignbench.core.priors import inside_image, pyramid_priors
 
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # RGB in 0 … 255, as torchvision's weights expect
+MEAN, STD = (
+    (123.675, 116.28, 103.53),
+    (58.395, 57.12, 57.375),
+)  # RGB in 0 … 255, as torchvision's weights expect
 
 
 class Detector(nn.Module):

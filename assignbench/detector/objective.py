@@ -6,8 +6,8 @@
     extras               each one's own loss / N⁺
     strategy             as the assignment gives them
 
-b: the assignment's background; d, v: factor and weight of its discounts, 1 where there is none. Every N is averaged over processes and at least 1, so that a batch means the
-same on one GPU and on eight.
+b: the assignment's background; d, v: factor and weight of its discounts, 1 where there is none. Every N is averaged
+over processes and at least 1, so that a batch means the same on one GPU and on eight.
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ def normalisers(assignment: Assignment) -> Tensor:
     return shares.clamp(min=1)
 
 
-def bag_loss(
-    assignment: Assignment, logits: Tensor, boxes: PairBoxes, loss: PairLoss, object_count: int
-) -> Tensor:
+def bag_loss(assignment: Assignment, logits: Tensor, boxes: PairBoxes, loss: PairLoss, object_count: int) -> Tensor:
     """−Σ_objects log Σ_pairs w exp(−ℓ); an object without any pair costs 100 (the floor of the logarithm)."""
     pairs = assignment.pairs
     likelihood = (-loss.likelihood_part(logits) - loss.box(boxes)).exp()

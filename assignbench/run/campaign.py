@@ -18,7 +18,7 @@ from assignbench.data.dataset import Splits, describe
 from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import AssignbenchError, UsageError
 from assignbench.run.checkpoint import checkpoints
-from assignbench.run.device import build_accelerator
+from assignbench.run.device import build_accelerator, settle_precision
 from assignbench.run.execute import execute
 from assignbench.run.lines import append
 from assignbench.run.plan import Run, candidate, plan
@@ -46,8 +46,9 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
     candidates = [candidate(text) for text in matrix.strategies]
     root = data_root(matrix.data_root)
     data = [open_dataset(spec, root) for spec in matrix.datasets]
-    runs = plan(candidates, data, matrix.recipe, matrix.seeds)
-    settings = matrix.recipe.recipe.train
+    recipe = settle_precision(matrix.recipe, matrix.device)
+    runs = plan(candidates, data, recipe, matrix.seeds)
+    settings = recipe.recipe.train
     accelerator = build_accelerator(matrix.device, settings.precision)
     console.quiet = console.quiet or not accelerator.is_main_process
     share = micro_batch(settings, accelerator.num_processes)
@@ -55,7 +56,7 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
     for splits in data:
         show_data(splits, console)
     console.print(
-        f"recipe {matrix.recipe.name}: {settings.iterations} iterations of {settings.batch} images "
+        f"recipe {recipe.name}: {settings.iterations} iterations of {settings.batch} images "
         f"({accelerator.num_processes} × {settings.accumulation} × {share}) on {accelerator.device.type}, "
         f"lr {settings.lr:g}, precision {settings.precision}",
         highlight=False,
@@ -103,9 +104,7 @@ def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> Non
         UsageError: there are some, and ``--resume`` was not given.
     """
     folders = [output / run.run_id for run in runs]
-    started = [
-        folder for folder in folders if not (folder / FILE).is_file() and checkpoints(folder / CHECKPOINTS)
-    ]
+    started = [folder for folder in folders if not (folder / FILE).is_file() and checkpoints(folder / CHECKPOINTS)]
     if started and not resume:
         raise UsageError(
             f"{started[0]} holds an unfinished run ({len(started)} of {len(runs)} are)\n"
@@ -136,10 +135,8 @@ def show_data(splits: Splits, console: Console) -> None:
 
 def show_result(record: RunRecord, seconds: float, console: Console) -> None:
     """AP, time, assignment and learned prior of a finished run."""
-    numbers = "  ".join(
-        f"{name} {'–' if record.metrics[name] is None else f'{100 * record.metrics[name]:.1f}'}"
-        for name in ("AP", "AP50", "AP75")
-    )
+    values = {name: record.metrics[name] for name in ("AP", "AP50", "AP75")}
+    numbers = "  ".join(f"{name} {'–' if value is None else f'{100 * value:.1f}'}" for name, value in values.items())
     part = record.seconds
     console.print(
         f"{numbers}   in {clock(seconds)} (data {clock(part.data)}, network {clock(part.network)}, "

@@ -183,4 +183,3 @@ def remove(folder: Path) -> None:
 def total_parameters(model: nn.Module) -> int:
     """Numbers in all parameters, trained and frozen."""
     return sum(parameter.numel() for parameter in model.parameters())
-

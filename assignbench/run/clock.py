@@ -20,6 +20,7 @@ class Stopwatch:
         self.spent: dict[str, float] = {}
         self.samples: dict[str, tuple[float, int]] = {}
         self.iterations = 0
+        self.lap_start, self.lap_iterations, self.lap_data = self.start, 0, 0.0
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
@@ -45,10 +46,15 @@ class Stopwatch:
         own = {"total": time.perf_counter() - self.start, **self.spent, **sampled}
         return {part: self.before.get(part, 0.0) + own.get(part, 0.0) for part in own.keys() | self.before.keys()}
 
-    def share(self, part: str) -> float:
-        """Share of this process's time, in [0, 1]."""
-        return self.spent.get(part, 0.0) / max(1e-9, time.perf_counter() - self.start)
-
     def rate(self, batch: int) -> float:
-        """Images per second of this process's iterations; 0 when it did none."""
+        """Images per second over this process's iterations; 0 when it did none."""
         return self.iterations * batch / max(1e-9, time.perf_counter() - self.start)
+
+    def lap(self, batch: int) -> tuple[float, float]:
+        """Images per second, and the share of the time spent waiting for data, since the last call."""
+        now, data = time.perf_counter(), self.spent.get("data", 0.0)
+        seconds = max(1e-9, now - self.lap_start)
+        rate = (self.iterations - self.lap_iterations) * batch / seconds
+        share = (data - self.lap_data) / seconds
+        self.lap_start, self.lap_iterations, self.lap_data = now, self.iterations, data
+        return rate, share

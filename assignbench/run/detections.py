@@ -75,13 +75,9 @@ def write_detections(dataset: Dataset, detections: Iterable[Detections], file: P
     parts = []
     for found in detections:
         if not 0 <= found.image < len(dataset.images):
-            raise RunError(
-                f"detections for image index {found.image}, but {dataset.name} has {len(dataset.images)}"
-            )
+            raise RunError(f"detections for image index {found.image}, but {dataset.name} has {len(dataset.images)}")
         if found.image in seen:
-            raise RunError(
-                f"image id {dataset.images[found.image].id} was predicted twice; each image counts once"
-            )
+            raise RunError(f"image id {dataset.images[found.image].id} was predicted twice; each image counts once")
         seen.add(found.image)
         parts.append(_rows_of_image(dataset, found))
     rows = _in_order(_concatenate(parts))

@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
+from assignbench.config import ResolvedRecipe
 from assignbench.errors import SystemProblem, UsageError
+
+
+def settle_precision(recipe: ResolvedRecipe, device: str) -> ResolvedRecipe:
+    """The recipe with ``train.precision = auto`` replaced by what this machine is good at; its origin says so.
+
+    bf16 on GPUs that have it and on CPUs with AMX, float32 elsewhere. Runs are told apart by the answer.
+    """
+    if recipe.recipe.train.precision != "auto":
+        return recipe
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    native = torch.cuda.is_bf16_supported() if on_gpu else has_amx()
+    train = recipe.recipe.train.model_copy(update={"precision": "bf16" if native else "no"})
+    origin = f"{recipe.origins['train.precision']}: auto, settled by the {'GPU' if on_gpu else 'CPU'}"
+    return replace(
+        recipe,
+        recipe=recipe.recipe.model_copy(update={"train": train}),
+        origins={**recipe.origins, "train.precision": origin},
+    )
+
+
+def has_amx() -> bool:
+    """Whether this CPU has a matrix unit for bf16; without one, bf16 on a CPU is slower than float32."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace")
 
 
 def build_accelerator(device: str, precision: str) -> Accelerator:

@@ -32,9 +32,7 @@ class Environment(BaseModel):
     pycocotools: str
     numpy: str
     assignbench: str
-    commit: (
-        str | None
-    )  # git commit of the code, "-dirty" appended when files differ; None: not from a checkout
+    commit: str | None  # git commit of the code, "-dirty" appended when files differ; None: not from a checkout
     platform: str  # operating system and architecture
     cpu: str
     cpu_threads: int  # threads that torch uses in one process

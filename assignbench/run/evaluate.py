@@ -65,9 +65,7 @@ def evaluate(dataset: Dataset, file: Path) -> Evaluation:
         for name, category in zip(dataset.classes, dataset.category_ids, strict=True)
     }
     return Evaluation(
-        metrics={
-            name: None if value < 0 else float(value) for name, value in zip(METRICS, stats, strict=True)
-        },
+        metrics={name: None if value < 0 else float(value) for name, value in zip(METRICS, stats, strict=True)},
         per_class=per_class,
         detections=len(rows),
         notes=tuple(_notes(dataset, rows, per_class)),
@@ -127,13 +125,9 @@ def _check_ids(dataset: Dataset) -> None:
             raise DataError(f"{dataset.name}: {kind} {odd[0]!r} is not an integer of 64 bits")
     for kind, values in {**named, "class": list(dataset.classes)}.items():
         if repeated := [value for value, count in Counter(values).items() if count > 1]:
-            raise DataError(
-                f"{dataset.name}: {kind} {repeated[0]} occurs more than once; ids and names must be unique"
-            )
+            raise DataError(f"{dataset.name}: {kind} {repeated[0]} occurs more than once; ids and names must be unique")
     if len(dataset.classes) != len(dataset.category_ids):
-        raise DataError(
-            f"{dataset.name}: {len(dataset.classes)} classes, but {len(dataset.category_ids)} category ids"
-        )
+        raise DataError(f"{dataset.name}: {len(dataset.classes)} classes, but {len(dataset.category_ids)} category ids")
 
 
 def _check_objects(dataset: Dataset) -> None:
@@ -141,9 +135,7 @@ def _check_objects(dataset: Dataset) -> None:
     columns = (dataset.boxes, dataset.labels, dataset.image, dataset.area, dataset.crowd)
     count = len(dataset.annotation_ids)
     if any(len(column) != count for column in columns) or dataset.boxes.shape != (count, 4):
-        raise DataError(
-            f"{dataset.name}: the lists of boxes, labels, images, areas and crowds differ in length"
-        )
+        raise DataError(f"{dataset.name}: the lists of boxes, labels, images, areas and crowds differ in length")
     size = dataset.boxes[:, 2:] - dataset.boxes[:, :2]
     checks = (
         ((dataset.image < 0) | (dataset.image >= len(dataset.images)), "belongs to no image"),
@@ -215,18 +207,12 @@ def _notes(dataset: Dataset, rows: DetectionRows, per_class: Mapping[str, float 
     if absent := [name for name, value in per_class.items() if value is None]:
         more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
         notes.append(f"no ground truth, so not in any mean: {', '.join(absent[:SHOWN])}{more}")
-    objects = Counter(
-        zip(dataset.image[~dataset.crowd].tolist(), dataset.labels[~dataset.crowd].tolist(), strict=True)
-    )
+    objects = Counter(zip(dataset.image[~dataset.crowd].tolist(), dataset.labels[~dataset.crowd].tolist(), strict=True))
     if dense := sum(count > CAP for count in objects.values()):
-        notes.append(
-            f"{dense} times an image holds more than {CAP} objects of a class: COCO's AP cannot reach 1 there"
-        )
+        notes.append(f"{dense} times an image holds more than {CAP} objects of a class: COCO's AP cannot reach 1 there")
     found = Counter(zip(rows.image_id.tolist(), rows.category_id.tolist(), strict=True))
     if beyond := sum(max(0, count - CAP) for count in found.values()):
         notes.append(f"{beyond} detections beyond the {CAP} best of their image and class do not count")
-    if copies := len(rows) - len(
-        np.unique(np.column_stack([rows.image_id, rows.category_id, rows.bbox]), axis=0)
-    ):
+    if copies := len(rows) - len(np.unique(np.column_stack([rows.image_id, rows.category_id, rows.bbox]), axis=0)):
         notes.append(f"{copies} detections repeat a box of the same image and class")
     return notes

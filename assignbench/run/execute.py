@@ -44,7 +44,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
     Raises:
         AssignbenchError: whatever went wrong, said in its message.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
+    started = datetime.now(UTC)
     recipe = run.recipe.recipe
     check_dataset(run.splits.evaluation)
     learner = build_learner(
@@ -179,4 +179,3 @@ def learned_prior(learner: Learner, classes: Sequence[str]) -> dict[str, PriorFa
         name: PriorFacts(mu_x=row[0], mu_y=row[1], sigma_x=row[2], sigma_y=row[3])
         for name, row in zip(names, table.cpu().tolist(), strict=True)
     }
-

@@ -55,9 +55,7 @@ def write_json_atomic(path: Path, content: Any) -> None:
     try:
         text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=2)
     except ValueError as error:
-        raise RunError(
-            f"cannot write {path}: {_not_finite(content) or 'a value'} is not a finite number"
-        ) from error
+        raise RunError(f"cannot write {path}: {_not_finite(content) or 'a value'} is not a finite number") from error
     write_text_atomic(path, text + "\n")
 
 
@@ -113,6 +111,4 @@ def _not_finite(content: object, where: str = "") -> str | None:
         items = enumerate(content)
     else:
         return None
-    return next(
-        (found for key, value in items if (found := _not_finite(value, f"{where}.{key}".lstrip(".")))), None
-    )
+    return next((found for key, value in items if (found := _not_finite(value, f"{where}.{key}".lstrip(".")))), None)

@@ -16,6 +16,7 @@ from assignbench.detector.postprocess import ImageDetections, PostprocessRule, d
 from assignbench.errors import RunError
 from assignbench.recipe import DataSettings, EvaluateSettings
 from assignbench.run.evaluate import Detections
+from assignbench.run.together import all_rows, summed
 
 
 @torch.no_grad()
@@ -52,11 +53,10 @@ def detections_of(
         seen[torch.tensor(batch.indices, device=seen.device)] += 1
     detector.train(training)
 
-    table = torch.cat(rows)
-    table = accelerator.gather(accelerator.pad_across_processes(table, dim=0, pad_index=-1))
-    times = accelerator.reduce(seen, "sum")
-    if not bool((times == 1).all()):
-        raise RunError(f"{int((times != 1).sum())} images were not evaluated exactly once")
+    table = all_rows(torch.cat(rows), accelerator)
+    odd = int((summed(seen, accelerator) != 1).sum())
+    if odd:
+        raise RunError(f"{odd} images were not evaluated exactly once")
     return list(by_image(table.cpu().numpy(), len(dataset))) if accelerator.is_main_process else []
 
 
@@ -82,8 +82,7 @@ def packed(batch: Batch, found: list[ImageDetections], dataset: Dataset) -> Iter
 
 
 def by_image(table: np.ndarray, images: int) -> Iterator[Detections]:
-    """Rows of `packed`, padding dropped, as one entry an image."""
-    table = table[table[:, 0] >= 0]
+    """Rows of `packed` as one entry an image, also for those without any."""
     table = table[np.argsort(table[:, 0], kind="stable")]
     for index, rows in enumerate(np.split(table, np.searchsorted(table[:, 0], np.arange(1, images)))):
         yield Detections(index, rows[:, 1:5], rows[:, 5], rows[:, 6].astype(np.int64))

@@ -28,9 +28,7 @@ class Tally:
     positives: Tensor  # [bin, level] positives, shared out over levels by weight
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.objects + other.objects, self.without + other.without, self.positives + other.positives
-        )
+        return Tally(self.objects + other.objects, self.without + other.without, self.positives + other.positives)
 
     def packed(self) -> Tensor:
         """All numbers in one row, for one collective call and for checkpoints."""

@@ -19,7 +19,12 @@ class Reporter:
         self.task = live.add_task(title, total=last, completed=first, numbers="") if live else None
 
     def show(
-        self, iteration: int, losses: Mapping[str, float], rate: float, images_per_second: float, data_share: float
+        self,
+        iteration: int,
+        losses: Mapping[str, float],
+        rate: float,
+        images_per_second: float,
+        data_share: float,
     ) -> None:
         """One line: losses by name, learning rate, speed, share of the time spent waiting for data."""
         terms = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())

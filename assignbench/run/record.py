@@ -178,14 +178,10 @@ def read_record(file: Path) -> RunRecord:
     if not isinstance(content, dict) or "sha256" not in content:
         raise RunError(f"{file} is damaged: it is not a run record; move its folder away and run again")
     if content.pop("sha256") != _digest(content):
-        raise RunError(
-            f"{file} is damaged or was edited: its sha256 does not fit; move its folder away and run again"
-        )
+        raise RunError(f"{file} is damaged or was edited: its sha256 does not fit; move its folder away and run again")
     if content.get("schema_version") != 1:
         version = content.get("schema_version")
-        raise RunError(
-            f"{file} has schema {version!r}, this assignbench reads schema 1; use the version that wrote it"
-        )
+        raise RunError(f"{file} has schema {version!r}, this assignbench reads schema 1; use the version that wrote it")
     try:
         return RunRecord.model_validate(content)
     except ValidationError as error:
@@ -209,9 +205,7 @@ def read_records(root: Path) -> list[RunRecord]:
     for file in files:
         record = read_record(file)
         if record.run_id in by_id:
-            raise UsageError(
-                f"{by_id[record.run_id][0]} and {file} are the same run {record.run_id}; remove one"
-            )
+            raise UsageError(f"{by_id[record.run_id][0]} and {file} are the same run {record.run_id}; remove one")
         by_id[record.run_id] = (file, record)
     return [record for _, record in by_id.values()]
 

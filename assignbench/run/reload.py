@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelerate import Accelerator
 from rich.console import Console
 
 from assignbench.config import ResolvedRecipe, recorded_recipe

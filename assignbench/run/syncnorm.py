@@ -40,13 +40,13 @@ class CPUSyncBatchNorm(nn.BatchNorm2d):
         return input * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
 
 
-def synchronise_batch_norm(learner: Learner, accelerator: Accelerator) -> Learner:
+def synchronise_batch_norm(learner: Learner, accelerator: Accelerator) -> None:
     """Make trained batch norms share their statistics when there are several processes."""
     if accelerator.num_processes == 1:
-        return learner
+        return
     if accelerator.device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+        nn.SyncBatchNorm.convert_sync_batchnorm(learner)  # in place: the learner itself is no batch norm
+        return
     for module in learner.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = CPUSyncBatchNorm
-    return learner

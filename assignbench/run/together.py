@@ -1,4 +1,4 @@
-"""Doing something on the main process alone, without leaving the others waiting when it fails."""
+"""Several processes: sums over them, and work for the main one that does not leave the others waiting."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from assignbench.errors import RunError
 
@@ -23,8 +24,25 @@ def main_process(accelerator: Accelerator) -> Iterator[bool]:
         yield accelerator.is_main_process
     except BaseException as error:
         failure = error
-    failed = accelerator.reduce(torch.tensor(float(failure is not None), device=accelerator.device), "sum")
+    failed = summed(torch.tensor(float(failure is not None), device=accelerator.device), accelerator)
     if failure is not None:
         raise failure
     if failed.item():
         raise RunError("another process failed; its message says why")
+
+
+def summed(values: Tensor, accelerator: Accelerator) -> Tensor:
+    """Sum over processes, the same on all of them; every process must call it."""
+    total = accelerator.reduce(values, "sum")
+    assert isinstance(total, Tensor)  # noqa: S101 - for the type checker: tensors give tensors
+    return total
+
+
+def all_rows(table: Tensor, accelerator: Accelerator) -> Tensor:
+    """Rows of every process's table ``[row, column]``, on all of them; columns must be ≥ 0 in the first place.
+
+    Shorter tables are padded with −1 on the way; those rows are dropped again.
+    """
+    rows = accelerator.gather(accelerator.pad_across_processes(table, dim=0, pad_index=-1))
+    assert isinstance(rows, Tensor)  # noqa: S101 - as above
+    return rows[rows[:, 0] >= 0]

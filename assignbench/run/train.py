@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from assignbench.run.lines import append, keep_lines
 from assignbench.run.observe import Tally, statistics, tally
 from assignbench.run.optimise import build_optimizer, learning_rate, set_learning_rate
 from assignbench.run.progress import Reporter, reporting
-from assignbench.run.together import main_process
 from assignbench.run.syncnorm import synchronise_batch_norm
+from assignbench.run.together import main_process, summed
 
 LOSSES, STATISTICS, CHECKPOINTS = "losses.jsonl", "assignment.jsonl", "checkpoints"
 
@@ -66,7 +66,7 @@ def train(
         UsageError: the global batch does not divide by processes × micro-steps.
     """
     share = micro_batch(settings, accelerator.num_processes)
-    learner = synchronise_batch_norm(learner, accelerator)
+    synchronise_batch_norm(learner, accelerator)
     optimizer = build_optimizer(learner, settings)
     model, wrapped_optimizer = accelerator.prepare(learner, optimizer)
     model.train()
@@ -98,22 +98,22 @@ def train(
         flip=data.flip,
         workers=data.workers,
     )
-    last_statistics: Mapping[str, float | None] = statistics(Tally.empty())
+    latest = statistics(Tally.empty())
     with reporting(console, title, first, settings.iterations) as reporter, contextlib.closing(batches):
         for iteration in range(first, settings.iterations):
             rate = learning_rate(iteration, settings)
             set_learning_rate(optimizer, rate)
             observed = iteration % settings.statistics_every == 0
-            losses: list[Tensor] = []
+            parts = []
             for micro in range(settings.accumulation):
                 with clock.measure("data"):
                     batch = next(batches).to(accelerator.device)
-                final = micro == settings.accumulation - 1
-                with clock.measure("network"), contextlib.nullcontext() if final else accelerator.no_sync(model):
+                last = micro == settings.accumulation - 1
+                with clock.measure("network"), contextlib.nullcontext() if last else accelerator.no_sync(model):
                     step: Step = model(batch, timed=observed)
-                    losses.append(torch.stack([value.detach() for value in step.losses.values()]))
                     accelerator.backward(torch.stack(list(step.losses.values())).sum() / settings.accumulation)
                 check_finite(step.losses, batch, dataset, iteration, accelerator)
+                parts.append(step.losses)
                 if observed:
                     seen = seen + tally(step.assignment, step.priors, batch.targets)
                     clock.sample("assignment", step.assignment_seconds or 0.0)
@@ -125,24 +125,23 @@ def train(
             clock.count()
 
             done = iteration + 1
-            if done % settings.log_every == 0 or done == settings.iterations:
-                means = dict(zip(step.losses, torch.stack(losses).mean(0).tolist(), strict=True))
-                log(folder, reporter, accelerator, clock, done, means, rate, settings.batch)
             reporter.advance(done)
-            if epoch_of(done, settings.batch, dataset) > epoch_of(iteration, settings.batch, dataset) or (
-                done == settings.iterations
-            ):
-                everyone = Tally.unpacked(accelerator.reduce(seen.packed(), "sum"))
-                last_statistics = statistics(everyone)
-                if accelerator.is_main_process:
-                    epoch = epoch_of(iteration, settings.batch, dataset)
-                    append(folder / STATISTICS, {"iteration": done, "epoch": epoch, **last_statistics})
+            if done % settings.log_every == 0 or done == settings.iterations:
+                log(folder, reporter, accelerator, clock, done, mean_losses(parts), rate, settings.batch)
+            epoch = iteration * settings.batch // len(dataset)
+            if done * settings.batch // len(dataset) > epoch or done == settings.iterations:
+                latest = statistics(Tally.unpacked(summed(seen.packed(), accelerator)))
                 seen = Tally.empty(accelerator.device)
+                if accelerator.is_main_process:
+                    append(folder / STATISTICS, {"iteration": done, "epoch": epoch, **latest})
             if done % settings.checkpoint_every == 0 or done == settings.iterations:
                 save(folder, learner, optimizer, accelerator, done, run_id, clock, seen)
     if settings.accumulation > 1:
-        notes = (*notes, f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged")
-    return Trained(last_statistics, clock.parts(), clock.rate(settings.batch), notes)
+        notes = (
+            *notes,
+            f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged",
+        )
+    return Trained(latest, clock.parts(), clock.rate(settings.batch), notes)
 
 
 def micro_batch(settings: TrainSettings, processes: int) -> int:
@@ -160,9 +159,11 @@ def micro_batch(settings: TrainSettings, processes: int) -> int:
     return settings.batch // parts
 
 
-def epoch_of(iteration: int, batch: int, dataset: Dataset) -> int:
-    """Epochs completed after so many iterations."""
-    return iteration * batch // len(dataset)
+def mean_losses(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """Each loss by name, averaged over the micro-steps of an iteration."""
+    names = list(parts[0])
+    table = torch.stack([torch.stack([part[name].detach() for name in names]) for part in parts])
+    return dict(zip(names, table.mean(0).tolist(), strict=True))
 
 
 def check_finite(
@@ -174,8 +175,7 @@ def check_finite(
         RunError: names the loss, the iteration and the image ids of the process that met it.
     """
     finite = torch.stack([value.detach().isfinite() for value in losses.values()])
-    failed = accelerator.reduce((~finite).any().float(), "sum")
-    if failed.item() == 0:
+    if summed((~finite).any().float(), accelerator).item() == 0:
         return
     odd = [name for name, good in zip(losses, finite.tolist(), strict=True) if not good]
     if not odd:
@@ -201,7 +201,7 @@ def log(
     if not accelerator.is_main_process:
         return
     append(folder / LOSSES, {"iteration": done, "lr": rate, **losses, "total": sum(losses.values())})
-    reporter.show(done, losses, rate, clock.rate(batch), clock.share("data"))
+    reporter.show(done, losses, rate, *clock.lap(batch))
 
 
 def save(
@@ -215,7 +215,7 @@ def save(
     seen: Tally,
 ) -> None:
     """Write a checkpoint on the main process; the others wait, and fail with it."""
-    everyone = accelerator.reduce(seen.packed(), "sum")
+    everyone = summed(seen.packed(), accelerator)
     scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
     with main_process(accelerator) as writes:
         if writes:

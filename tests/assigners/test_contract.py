@@ -28,9 +28,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "freeanchor": [{"k": 5}],
 }
 CASES = [
-    (strategy.name, options)
-    for strategy in known_strategies()
-    for options in ({}, *VARIANTS.get(strategy.name, []))
+    (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))
 ]
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from assigners.autoassign import AutoAssign
-from assigners.freeanchor import FreeAnchor
 from assignbench.core import Assigner, PairLoss, Setting, assign, giou, iou, sides
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
+from assigners.autoassign import AutoAssign
+from assigners.freeanchor import FreeAnchor
 
 CLASSES = 3
 
@@ -74,9 +74,7 @@ def slow_autoassign(assigner: AutoAssign, problem: Problem, loss: PairLoss) -> d
             discount[image, j, label] = min(discount[image, j, label].item(), factor)
         del n
     count = torch.bincount(targets.image, minlength=targets.images)
-    center = [
-        count[i] / mass_of_image[i] if mass_of_image[i] > 0 else torch.tensor(0.0) for i in range(targets.images)
-    ]
+    center = [count[i] / mass_of_image[i] if mass_of_image[i] > 0 else torch.tensor(0.0) for i in range(targets.images)]
     return {
         "bag": loss.alpha * torch.stack(bags).sum() / max(1, len(targets)),
         "background": negatives(probability, discount, loss.alpha) / max(1.0, sum(masses).item()),
@@ -92,10 +90,7 @@ def slow_freeanchor(assigner: FreeAnchor, problem: Problem, loss: PairLoss) -> d
         overlaps = [iou(prior, box).item() for prior in priors.boxes]
         order = sorted(range(len(overlaps)), key=lambda j: (-overlaps[j], j))[: assigner.k]
         p = torch.stack(
-            [
-                probability[image, j, label] * (-5 * (1 - giou(predictions.boxes[image, j], box))).exp()
-                for j in order
-            ]
+            [probability[image, j, label] * (-5 * (1 - giou(predictions.boxes[image, j], box))).exp() for j in order]
         )
         w = 1 / (1 - p)
         bags.append(-((w / w.sum()) * p).sum().log())
@@ -127,7 +122,13 @@ def test_values_and_gradients(cls: type[Assigner], slow: Callable[..., dict[str,
         for parameter in assigner.parameters():  # not where they start: μ = 0 hides signs
             parameter.add_(torch.rand(parameter.shape, generator=generator) * 0.5)
     problem = random_problem(
-        cls.head.controlled(), seed=seed, classes=CLASSES, counts=(3, 0, 2), height=64, width=96, dtype=torch.float64
+        cls.head.controlled(),
+        seed=seed,
+        classes=CLASSES,
+        counts=(3, 0, 2),
+        height=64,
+        width=96,
+        dtype=torch.float64,
     )
     with torch.no_grad():  # good boxes at some locations, so that every branch is taken
         problem.raw.regression.mul_(0.3)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from assignbench.core import Assignment, Priors, Setting, Targets
 from assigners.atss import ATSS
 from assigners.fcos import FCOS
 from assigners.plain import Plain
 from assigners.retinanet import RetinaNet
-from assignbench.core import Assignment, Priors, Setting, Targets
 
 POINTS = {
     "plain": [[135, 35, 8, 4, 1], [279, 70, 17, 3, 3], [4, 0, 1, 0, 0], [0, 0, 0, 0, 0]],

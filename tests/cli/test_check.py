@@ -13,9 +13,7 @@ def test_check(call, stand_in, passed):
         seen.append((cls, options))
         return [
             SimpleNamespace(name="empty images", passed=True, message=""),
-            SimpleNamespace(
-                name="order of objects", passed=passed, message="" if passed else "differs by 0.1"
-            ),
+            SimpleNamespace(name="order of objects", passed=passed, message="" if passed else "differs by 0.1"),
         ]
 
     stand_in("assignbench.contract", check=laws)

@@ -50,9 +50,7 @@ def test_output_file_holds_what_would_be_printed(call, folder, tmp_path, name):
     file = tmp_path / "deep" / "table"
     assert call("compare", folder, "--format", name, "--output", str(file)) == (0, f"wrote {file}\n", "")
     written = file.read_text(encoding="utf-8")
-    assert [line.rstrip() for line in written.splitlines()] == [
-        line.rstrip() for line in printed.splitlines()
-    ]
+    assert [line.rstrip() for line in written.splitlines()] == [line.rstrip() for line in printed.splitlines()]
     assert "\033" not in written
 
 

@@ -19,18 +19,14 @@ def refused(records):
 
 
 def test_another_setting_is_refused_with_key_values_and_runs(make_record):
-    message = refused(
-        [make_record("atss", run_id="a1"), make_record("fcos", run_id="b2", config={"train.lr": 0.02})]
-    )
+    message = refused([make_record("atss", run_id="a1"), make_record("fcos", run_id="b2", config={"train.lr": 0.02})])
     assert message.startswith("the runs on shapes differ in more than strategy and seed: ")
     assert "train.lr = 0.01 in run a1 but 0.02 in run b2" in message
     assert "folder of their own" in message
 
 
 def test_a_setting_that_one_run_lacks_is_refused(make_record):
-    message = refused(
-        [make_record("atss", run_id="a1"), make_record("fcos", run_id="b2", config={"train.clip": 35})]
-    )
+    message = refused([make_record("atss", run_id="a1"), make_record("fcos", run_id="b2", config={"train.clip": 35})])
     assert "train.clip = (not set) in run a1 but 35 in run b2" in message
 
 
@@ -96,9 +92,7 @@ def test_two_recipes_or_protocols_are_refused_and_can_be_selected(make_record):
 
 
 def test_selecting_nothing_tells_what_there_is(make_record):
-    with pytest.raises(
-        UsageError, match=r"no run has recipe '2x'; there are: 1x \(controlled\), tiny \(controlled\)"
-    ):
+    with pytest.raises(UsageError, match=r"no run has recipe '2x'; there are: 1x \(controlled\), tiny \(controlled\)"):
         select([make_record(), make_record(recipe="1x")], recipe="2x")
 
 

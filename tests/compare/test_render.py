@@ -29,9 +29,7 @@ def test_json_is_a_list_of_unrounded_rows(table):
     entries = json.loads(as_json(table))
     assert len(entries) == 2 * 2 * 3  # data sets, strategies, metrics
     assert entries == rows(table)
-    first = next(
-        e for e in entries if e["strategy"] == "fcos" and e["dataset"] == "shapes" and e["metric"] == "AP"
-    )
+    first = next(e for e in entries if e["strategy"] == "fcos" and e["dataset"] == "shapes" and e["metric"] == "AP")
     assert first == {
         "dataset": "shapes",
         "strategy": "fcos",
@@ -67,9 +65,7 @@ def test_markdown_prints_aps_as_papers_do(table):
 def test_markdown_survives_a_pipe_in_a_name(make_record):
     line = markdown(compare([make_record("a|b")])).splitlines()[4]
     assert line.startswith(r"| a\|b |")
-    assert (
-        line.replace(r"\|", "").count("|") == len(("strategy", "n", "AP", "AP50", "AP75", "s", "m", "l")) + 1
-    )
+    assert line.replace(r"\|", "").count("|") == len(("strategy", "n", "AP", "AP50", "AP75", "s", "m", "l")) + 1
 
 
 def test_latex_is_escaped_and_uses_booktabs(table):
@@ -99,9 +95,7 @@ def test_the_terminal_shows_brackets_and_notes(table):
 
 def test_eighty_letters_hold_six_metrics_with_spread_and_difference(make_record):
     records = [
-        make_record(label, seed, 0.4 + seed / 20)
-        for label in ("fcos", "autoassign[center=fixed]")
-        for seed in (0, 1)
+        make_record(label, seed, 0.4 + seed / 20) for label in ("fcos", "autoassign[center=fixed]") for seed in (0, 1)
     ]
     text = shown(compare(records, baseline="fcos"), width=80)
     assert "autoassign" in text

@@ -104,9 +104,7 @@ def test_no_records_say_what_to_run():
 
 
 def test_an_unknown_baseline_is_met_with_a_suggestion(make_record):
-    with pytest.raises(
-        UsageError, match=r"no run of the baseline 'ats'.* did you mean atss\?\nthere are: atss, fcos"
-    ):
+    with pytest.raises(UsageError, match=r"no run of the baseline 'ats'.* did you mean atss\?\nthere are: atss, fcos"):
         compare([make_record("atss"), make_record("fcos")], baseline="ats")
 
 

@@ -82,9 +82,7 @@ def test_distances_by_hand() -> None:
 def test_deltas_by_hand() -> None:
     # shifts of a tenth of the prior's width, log-ratios of ln 2
     prior, stride = box(0, 0, 10, 20), torch.tensor(8.0)
-    decoded = Deltas((0.1, 0.1, 0.2, 0.2)).decode(
-        box(1, -1, torch.tensor(2.0).log().item() / 0.2, 0), prior, stride
-    )
+    decoded = Deltas((0.1, 0.1, 0.2, 0.2)).decode(box(1, -1, torch.tensor(2.0).log().item() / 0.2, 0), prior, stride)
     torch.testing.assert_close(decoded, box(6 - 10, 8 - 10, 6 + 10, 8 + 10), atol=1e-4, rtol=0)
 
 

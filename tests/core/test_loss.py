@@ -29,9 +29,7 @@ def test_quality_below_one_is_the_quality_focal_loss() -> None:
 
 def test_a_discount_of_one_changes_nothing_and_of_zero_costs_nothing() -> None:
     loss, logits = PairLoss(), torch.randn(20)
-    torch.testing.assert_close(
-        loss.discounted_background_part(logits, torch.ones(20)), loss.background_part(logits)
-    )
+    torch.testing.assert_close(loss.discounted_background_part(logits, torch.ones(20)), loss.background_part(logits))
     assert loss.discounted_background_part(logits, torch.zeros(20)).sum() == 0
 
 

@@ -41,7 +41,13 @@ def grid() -> Priors:
 def test_inside_pairs_are_strictly_inside_and_ordered() -> None:
     some = targets((0, 0, [4, 0, 21, 8]), (0, 1, [11, 0, 40, 8]))
     objects, locations = inside_pairs(some, grid())
-    assert list(zip(objects.tolist(), locations.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)]
+    assert list(zip(objects.tolist(), locations.tolist(), strict=True)) == [
+        (0, 1),
+        (0, 2),
+        (1, 1),
+        (1, 2),
+        (1, 3),
+    ]
     objects, locations = inside_pairs(some, grid(), margin=1.0)  # 20 → 21 and 11 → 12 are no longer enough
     assert list(zip(objects.tolist(), locations.tolist(), strict=True)) == [(0, 1), (1, 2), (1, 3)]
 
@@ -58,7 +64,10 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_smallest_k_prefers_the_lower_index_among_equals() -> None:
     cost = torch.tensor([[3.0, 1, 2, 2, 2], [float("inf"), 5, float("inf"), 4, float("inf")]])
-    assert smallest_k(cost, 3).tolist() == [[False, True, True, True, False], [False, True, False, True, False]]
+    assert smallest_k(cost, 3).tolist() == [
+        [False, True, True, True, False],
+        [False, True, False, True, False],
+    ]
     assert smallest_k(cost, 99)[0].all()
     assert not smallest_k(cost, 0).any()
     assert smallest_k(cost[:0], 3).shape == (0, 5)

@@ -19,16 +19,16 @@ NONE = torch.zeros(0, dtype=torch.int64)
 
 
 def test_lengths_must_agree() -> None:
-    with pytest.raises(ValueError, match="Targets.labels"):
+    with pytest.raises(ValueError, match=r"Targets\.labels"):
         Targets(torch.zeros(2, 4), NONE, NONE, 1)
-    with pytest.raises(ValueError, match="Pairs.quality"):
+    with pytest.raises(ValueError, match=r"Pairs\.quality"):
         Pairs(NONE, NONE, torch.zeros(0), torch.zeros(0), torch.zeros(1))
-    with pytest.raises(ValueError, match="Discounts.factor"):
+    with pytest.raises(ValueError, match=r"Discounts\.factor"):
         Discounts(NONE, NONE, NONE, torch.zeros(3))
-    with pytest.raises(ValueError, match="Priors.stride"):
+    with pytest.raises(ValueError, match=r"Priors\.stride"):
         Priors(torch.zeros(5, 4), torch.zeros(4), torch.zeros(5))
+    boxes = torch.zeros(1, 5, 4)
     with pytest.raises(ValueError, match="extra output 'x'"):
-        boxes = torch.zeros(1, 5, 4)
         Predictions(torch.zeros(1, 5, 2), boxes, boxes, {"x": torch.zeros(1, 4)})
 
 

@@ -121,9 +121,7 @@ def test_evaluation_shows_every_image_once_whoever_shares(dataset, batch, proces
     reference = {one.indices[0]: one.images[0] for one in evaluate(dataset, batch=1)}
     for share in shares:
         for one in share:
-            assert all(
-                torch.equal(reference[index], one.images[slot]) for slot, index in enumerate(one.indices)
-            )
+            assert all(torch.equal(reference[index], one.images[slot]) for slot, index in enumerate(one.indices))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -160,6 +158,4 @@ def test_boxes_follow_mirrored_pictures(dataset):
             for box, label in zip(mine.boxes.tolist(), mine.labels.tolist(), strict=True):
                 expected = [10, 20, 20, 30] if label == 0 else [0, 0, 50, 40]
                 x0, y0, x1, y1 = np.array(expected) * height / 40
-                assert box == pytest.approx(
-                    [width - x1, y0, width - x0, y1] if mirrored else [x0, y0, x1, y1]
-                )
+                assert box == pytest.approx([width - x1, y0, width - x0, y1] if mirrored else [x0, y0, x1, y1])

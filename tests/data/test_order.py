@@ -21,9 +21,7 @@ def test_a_block_shows_the_stream_of_epochs_exactly(images, size, seed):
     assert sum(shown.values()) == BLOCK * size
     assert set(shown.values()) == {1}
     epochs = BLOCK * size // images
-    assert {pair for pair in shown if pair[0] < epochs} == {
-        (e, i) for e in range(epochs) for i in range(images)
-    }
+    assert {pair for pair in shown if pair[0] < epochs} == {(e, i) for e in range(epochs) for i in range(images)}
     assert all(epoch <= epochs for epoch, _ in shown)
 
 
@@ -37,9 +35,7 @@ def test_a_step_is_a_function_of_seed_and_step(step, seed):
 
 def test_upright_and_lying_pictures_share_at_most_one_batch_in_a_block():
     upright = uprights(200)
-    kinds = [
-        {bool(upright[index]) for _, index in training_step(upright, 8, 0, step)} for step in range(BLOCK)
-    ]
+    kinds = [{bool(upright[index]) for _, index in training_step(upright, 8, 0, step)} for step in range(BLOCK)]
     assert sum(len(kind) == 2 for kind in kinds) <= 1
     assert {True} in kinds
     assert {False} in kinds
@@ -49,8 +45,7 @@ def test_upright_and_lying_pictures_share_at_most_one_batch_in_a_block():
 def test_epochs_differ():
     upright = np.zeros(40, dtype=bool)
     first, second = (
-        [i for step in range(BLOCK) for e, i in training_step(upright, 5, 0, step) if e == epoch]
-        for epoch in (0, 1)
+        [i for step in range(BLOCK) for e, i in training_step(upright, 5, 0, step) if e == epoch] for epoch in (0, 1)
     )
     assert sorted(first) == sorted(second) == list(range(40))
     assert first != second

@@ -5,9 +5,7 @@ from assignbench.data.forms import FORMS
 from assignbench.data.scene import MOST, VISIBLE, draw_scene
 
 NAMES = tuple(FORMS)
-SCENES = [
-    draw_scene(np.random.default_rng((1, seed)), width=256, height=192, sizes=(12, 180)) for seed in range(60)
-]
+SCENES = [draw_scene(np.random.default_rng((1, seed)), width=256, height=192, sizes=(12, 180)) for seed in range(60)]
 
 
 def test_equal_seeds_draw_equal_pictures():
@@ -83,12 +81,8 @@ def test_covering_leaves_enough_to_see(monkeypatch):
 
     monkeypatch.setattr(scene._Layer, "under", spy)
     monkeypatch.setattr(scene, "VISIBLE", 0.0)
-    free = sum(
-        len(draw_scene(np.random.default_rng(s), width=96, height=96, sizes=(40, 80))[1]) for s in range(20)
-    )
+    free = sum(len(draw_scene(np.random.default_rng(s), width=96, height=96, sizes=(40, 80))[1]) for s in range(20))
     assert min(drawn_shares) < VISIBLE, "without the rule, objects do get hidden"
     monkeypatch.setattr(scene, "VISIBLE", VISIBLE)
-    kept = sum(
-        len(draw_scene(np.random.default_rng(s), width=96, height=96, sizes=(40, 80))[1]) for s in range(20)
-    )
+    kept = sum(len(draw_scene(np.random.default_rng(s), width=96, height=96, sizes=(40, 80))[1]) for s in range(20))
     assert kept < free

@@ -13,9 +13,7 @@ from assignbench.data.shapes import ShapesParameters, prepare_shapes
 from assignbench.data.specs import open_dataset
 from assignbench.errors import SystemProblem
 
-SMALL = ShapesParameters(
-    seed=0, train=12, evaluation=6, short_side=96, long_side=128, smallest=12, largest=80
-)
+SMALL = ShapesParameters(seed=0, train=12, evaluation=6, short_side=96, long_side=128, smallest=12, largest=80)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +89,7 @@ def age_manifest(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 0}))
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_picture, damage_bit, lose_annotations, truncate_manifest, age_manifest]
-)
+@pytest.mark.parametrize("damage", [damage_picture, damage_bit, lose_annotations, truncate_manifest, age_manifest])
 def test_a_damaged_copy_is_drawn_again(damage, copy, pristine):
     damage(copy)
     assert contents(prepare_shapes(SMALL, copy.parent)) == contents(pristine)

@@ -31,16 +31,10 @@ def test_a_yaml_file_may_say_that_corners_are_the_box(voc, tmp_path):
 
 
 def test_corners_that_coincide_are_no_box(voc):
-    click = {
-        "a": voc.xml(
-            voc.object("cat", 5, 5, 5, 5), voc.object("cat", 5, 5, 5, 9), voc.object("cat", 5, 5, 6, 6)
-        )
-    }
+    click = {"a": voc.xml(voc.object("cat", 5, 5, 5, 5), voc.object("cat", 5, 5, 5, 9), voc.object("cat", 5, 5, 6, 6))}
     train = open_dataset(voc.write(trainval=click, test=click), Path()).train
     assert train.boxes.tolist() == [[4, 4, 6, 6]]
-    assert [(repair.kind, repair.count) for repair in train.repairs] == [
-        ("box of zero or negative size dropped", 2)
-    ]
+    assert [(repair.kind, repair.count) for repair in train.repairs] == [("box of zero or negative size dropped", 2)]
 
 
 def test_train_and_val_stand_in_when_a_published_list_is_missing(voc):

@@ -52,9 +52,7 @@ def record(**changes: object) -> Assignment:
 
 def losses(assignment: Assignment, extras: tuple[Centerness, ...] = ()) -> dict[str, float]:
     predictions, priors, targets = problem()
-    terms = objective(
-        assignment, predictions, priors, targets, loss=PairLoss(), coding=Deltas(), extras=extras
-    )
+    terms = objective(assignment, predictions, priors, targets, loss=PairLoss(), coding=Deltas(), extras=extras)
     return {name: value.item() for name, value in terms.items()}
 
 

@@ -34,9 +34,7 @@ def make(
         image=np.array([image for image, _, _ in objects], dtype=np.int64),
         area=size.prod(axis=1) if area is None else np.array(area, dtype=np.float64),
         crowd=np.array([False] * count if crowd is None else crowd, dtype=bool),
-        annotation_ids=np.array(
-            range(1, count + 1) if annotation_ids is None else annotation_ids, dtype=np.int64
-        ),
+        annotation_ids=np.array(range(1, count + 1) if annotation_ids is None else annotation_ids, dtype=np.int64),
         repairs=(),
         fingerprint="0" * 64,
         offsets={},

@@ -161,16 +161,12 @@ def test_a_foreign_or_edited_file_is_refused_with_the_entry(make_dataset, tmp_pa
 
 @pytest.mark.parametrize("key", sorted(GOOD))
 def test_a_missing_key_is_refused(make_dataset, tmp_path, key):
-    (tmp_path / "d.json").write_text(
-        json.dumps([{name: value for name, value in GOOD.items() if name != key}])
-    )
+    (tmp_path / "d.json").write_text(json.dumps([{name: value for name, value in GOOD.items() if name != key}]))
     with pytest.raises(RunError, match=r"entry 1: .*is missing"):
         read_detections(make_dataset(), tmp_path / "d.json")
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"), [('{"a": 1}', "not a list"), ("[", "damaged"), ("[NaN]", "damaged")]
-)
+@pytest.mark.parametrize(("text", "problem"), [('{"a": 1}', "not a list"), ("[", "damaged"), ("[NaN]", "damaged")])
 def test_a_file_that_is_no_list_is_refused(make_dataset, tmp_path, text, problem):
     (tmp_path / "d.json").write_text(text)
     with pytest.raises(RunError, match=problem):

@@ -41,9 +41,7 @@ def scored(dataset, rows, file) -> Evaluation:
 
 
 def perfect(dataset, file) -> Evaluation:
-    rows = zip(
-        dataset.image.tolist(), dataset.boxes, [0.9] * len(dataset.labels), dataset.labels, strict=True
-    )
+    rows = zip(dataset.image.tolist(), dataset.boxes, [0.9] * len(dataset.labels), dataset.labels, strict=True)
     return scored(dataset, [row for row, crowd in zip(rows, dataset.crowd, strict=True) if not crowd], file)
 
 
@@ -109,16 +107,12 @@ def test_a_shift_by_a_fifth_passes_four_of_ten_thresholds(make_dataset, tmp_path
 
 
 def test_a_better_scored_false_alarm_halves_the_precision(make_dataset, tmp_path):
-    result = scored(
-        make_dataset(), [(0, (300, 300, 400, 400), 0.9, 0), (0, BOX, 0.8, 0)], tmp_path / "d.json"
-    )
+    result = scored(make_dataset(), [(0, (300, 300, 400, 400), 0.9, 0), (0, BOX, 0.8, 0)], tmp_path / "d.json")
     assert result.metrics["AP"] == pytest.approx(0.5)
 
 
 def test_per_class_follows_names_although_category_ids_fall(make_dataset, tmp_path):
-    dataset = make_dataset(
-        [(0, 0, BOX), (0, 1, BOX)], classes=("zebra", "ant", "absent"), category_ids=(90, 2, 40)
-    )
+    dataset = make_dataset([(0, 0, BOX), (0, 1, BOX)], classes=("zebra", "ant", "absent"), category_ids=(90, 2, 40))
     result = scored(dataset, [(0, BOX, 0.9, 0)], tmp_path / "d.json")
     assert result.per_class == {"zebra": pytest.approx(1), "ant": 0, "absent": None}
     assert result.metrics["AP"] == pytest.approx(0.5)  # the mean over the two measured classes
@@ -303,10 +297,7 @@ def random_case(make_dataset, seed: int):
         for image, label, box in truth
         if rng.random() < 0.8
     ]
-    alarms = [
-        (int(rng.integers(images)), box, rng.integers(0, 5) / 4, int(rng.integers(classes)))
-        for box in boxes(10)
-    ]
+    alarms = [(int(rng.integers(images)), box, rng.integers(0, 5) / 4, int(rng.integers(classes))) for box in boxes(10)]
     rows = [row for row in hits + alarms if (row[1][2:] > row[1][:2]).all()]
     return dataset, [rows[index] for index in rng.permutation(len(rows))]
 

@@ -69,7 +69,16 @@ def runs(folder: Path) -> dict[int, Path]:
         output = folder / f"runs{processes}"
         done = launch(
             folder,
-            *("run", "--dataset", "mini.yaml", "--data-root", str(folder), "--output", str(output), *settings),
+            *(
+                "run",
+                "--dataset",
+                "mini.yaml",
+                "--data-root",
+                str(folder),
+                "--output",
+                str(output),
+                *settings,
+            ),
             processes=processes,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -112,7 +121,14 @@ def test_a_process_whose_batch_holds_no_object_does_not_hang(folder: Path) -> No
         document = {
             "images": [{"id": n, "file_name": f"{n}.png", "width": 64, "height": 64} for n in (1, 2)],
             "annotations": [
-                {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 30], "area": 900, "iscrowd": 0}
+                {
+                    "id": 1,
+                    "image_id": 1,
+                    "category_id": 1,
+                    "bbox": [10, 10, 30, 30],
+                    "area": 900,
+                    "iscrowd": 0,
+                }
             ],
             "categories": [{"id": 1, "name": "thing"}],
         }
@@ -121,7 +137,16 @@ def test_a_process_whose_batch_holds_no_object_does_not_hang(folder: Path) -> No
     settings = [text for key, value in SETTINGS.items() for text in ("--set", f"{key}={value}")]
     done = launch(
         folder,
-        *("run", "--assigner", "autoassign,fcos", "--dataset", f"coco:{root}", "--output", "runs3", *settings),
+        *(
+            "run",
+            "--assigner",
+            "autoassign,fcos",
+            "--dataset",
+            f"coco:{root}",
+            "--output",
+            "runs3",
+            *settings,
+        ),
         processes=2,
     )
     assert done.returncode == 0, done.stdout + done.stderr

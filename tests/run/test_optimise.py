@@ -3,13 +3,20 @@
 import pytest
 import torch
 
-from assigners.autoassign import AutoAssign
 from assignbench.recipe import ModelSettings, TrainSettings
 from assignbench.run.learner import build_learner
 from assignbench.run.optimise import build_optimizer, learning_rate, set_learning_rate
+from assigners.autoassign import AutoAssign
 
 STEP = TrainSettings(
-    iterations=100, batch=8, optimizer="sgd", lr=0.1, schedule="step", steps=(60, 80), warmup=10, warmup_start=0.1
+    iterations=100,
+    batch=8,
+    optimizer="sgd",
+    lr=0.1,
+    schedule="step",
+    steps=(60, 80),
+    warmup=10,
+    warmup_start=0.1,
 )
 CYCLE = TrainSettings(
     iterations=110, batch=8, optimizer="adamw", lr=0.1, schedule="onecycle", warmup=10, warmup_start=0.5

@@ -83,9 +83,7 @@ def _resealed(make_record, monkeypatch, file, change):
         (lambda content: content["per_class"].pop("disc"), "per_class must name exactly the classes"),
     ],
 )
-def test_a_record_of_another_schema_is_refused_with_the_field(
-    make_record, monkeypatch, tmp_path, change, problem
-):
+def test_a_record_of_another_schema_is_refused_with_the_field(make_record, monkeypatch, tmp_path, change, problem):
     file = tmp_path / "record.json"
     _resealed(make_record, monkeypatch, file, change)
     with pytest.raises(RunError, match=problem):

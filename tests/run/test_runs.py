@@ -97,7 +97,15 @@ def test_a_run_leaves_what_it_promises_and_is_not_repeated(go: Go, tmp_path: Pat
     assert outcome.failed == 0
     folder = folder_of(outcome, tmp_path / "runs")
     names = {path.name for path in folder.iterdir()}
-    assert {"record.json", "config.json", "losses.jsonl", "assignment.jsonl", WEIGHTS, DETECTIONS, PRIOR} <= names
+    assert {
+        "record.json",
+        "config.json",
+        "losses.jsonl",
+        "assignment.jsonl",
+        WEIGHTS,
+        DETECTIONS,
+        PRIOR,
+    } <= names
     assert not checkpoints(folder / train.CHECKPOINTS)
     assert [row["iteration"] for row in read_lines(folder / train.LOSSES)] == [1, 2, 3, 4]
     record = outcome.records[0]
@@ -258,7 +266,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_it(
 def test_micro_steps_share_the_global_batch(go: Go) -> None:
     with pytest.raises(UsageError, match="does not divide"):
         go("train.batch=3", "train.accumulation=2")
-    outcome, text = go("train.accumulation=2")
+    outcome, _ = go("train.accumulation=2")
     assert outcome.failed == 0
     assert "micro-steps" in " ".join(outcome.records[0].notes)
 
