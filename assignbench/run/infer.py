@@ -48,7 +48,7 @@ def detections_of(
         workers=data.workers,
     )
     for batch in batches:
-        found = detect_batch(detector, batch.to(accelerator.device), accelerator, settings)
+        found = detect_batch(detector, batch.to(accelerator.device), settings)
         rows.extend(packed(batch, found, dataset))
         seen[torch.tensor(batch.indices, device=seen.device)] += 1
     detector.train(training)
@@ -60,12 +60,12 @@ def detections_of(
     return list(by_image(table.cpu().numpy(), len(dataset))) if accelerator.is_main_process else []
 
 
-def detect_batch(
-    detector: Detector, batch: Batch, accelerator: Accelerator, settings: EvaluateSettings
-) -> list[ImageDetections]:
-    """Detections of one batch, in pixels of the network input."""
-    with accelerator.autocast():
-        predictions, priors = detector(batch.images, batch.sizes)
+def detect_batch(detector: Detector, batch: Batch, settings: EvaluateSettings) -> list[ImageDetections]:
+    """Detections of one batch, in pixels of the network input.
+
+    In float32 whatever the precision of the training, so that neither batch nor machine shows in the result.
+    """
+    predictions, priors = detector(batch.images, batch.sizes)
     rule = PostprocessRule(settings.score_threshold, settings.candidates, settings.nms, settings.detections)
     return detect(predictions, priors, batch.sizes, detector.spec.extras, rule)
 
