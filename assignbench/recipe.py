@@ -86,7 +86,7 @@ class TrainSettings(_Group):
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient of all parameters; null: any")
     precision: Literal["no", "bf16", "fp16", "auto"] = Field(
         "no",
-        description="mixed precision of the network in training; auto: bf16 where the processor multiplies it natively, else no",
+        description="mixed precision of the network in training; auto: bf16 where it is native, else no",
     )
     checkpoint_every: int = Field(1000, ge=1, description="iterations between checkpoints")
     log_every: int = Field(20, ge=1, description="iterations between lines of the loss log")

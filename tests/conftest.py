@@ -52,7 +52,7 @@ def build_record(
     """A record with one number; every other metric is that number too, but APl, which nothing measured."""
     split = SplitFacts(name="train", images=4, objects=9, crowd=1, repairs=(), fingerprint=fingerprint)
     numbers = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "AR100"), ap)
-    settings = {"train.lr": 0.01, "assigner.name": label, "seed": seed, **(config or {})}
+    settings = {"train.lr": 0.01, "assigner.text": label, **(config or {})}
     return RunRecord(
         run_id=run_id or f"{label}-{dataset}-{recipe}-{seed}",
         assigner=AssignerFacts(

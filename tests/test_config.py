@@ -116,8 +116,8 @@ def test_a_file_needs_only_what_has_no_default(tmp_path):
         ("model.channels=100", "a multiple of 32"),
         ("train.lr=[1", "--set train.lr: while parsing"),
         ("data.short_side=800", "data.short_side = 800 exceeds data.long_side = 256"),
-        ("train.accumulation=3", "train.batch = 16 does not divide by train.accumulation = 3"),
-        ("train.warmup=251", "longer than train.iterations = 250"),
+        ("train.accumulation=3", "train.batch = 8 does not divide by train.accumulation = 3"),
+        ("train.warmup=801", "longer than train.iterations = 800"),
         ("train.steps=[9]", "onecycle has none"),
     ],
 )
@@ -173,7 +173,7 @@ def test_bookkeeping_does_not_decide():
     tiny = load_recipe("tiny").recipe
     assert set(flatten(tiny)) - set(deciding(tiny)) == BOOKKEEPING
     assert deciding(tiny) == deciding(load_recipe("tiny", ["data.workers=0", "evaluate.batch=3"]).recipe)
-    assert deciding(tiny) != deciding(load_recipe("tiny", ["train.lr=0.003"]).recipe)
+    assert deciding(tiny) != deciding(load_recipe("tiny", ["train.lr=0.004"]).recipe)
 
 
 def test_a_recipe_survives_its_record():

@@ -81,4 +81,4 @@ def run(
     outcome = run_matrix(matrix, console())
     if outcome.records:
         show(render.terminal(compare(outcome.records)))
-    raise typer.Exit(int(outcome.failed > 0))
+    raise typer.Exit(outcome.exit_code)

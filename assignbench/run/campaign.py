@@ -34,7 +34,13 @@ class Outcome:
     """What became of a matrix."""
 
     records: tuple[RunRecord, ...]  # finished runs, old and new, in the order of the matrix
-    failed: int  # runs without a record
+    errors: tuple[int, ...]  # exit codes of the runs that have no record
+
+    @property
+    def exit_code(self) -> int:
+        """0: all finished; what the failures have in common (data, machine); else 1."""
+        codes = set(self.errors)
+        return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 
 def run_matrix(matrix: Matrix, console: Console) -> Outcome:
@@ -63,21 +69,22 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
     )
     if matrix.dry_run:
         console.print(runs_table(runs, matrix.output))
-        return Outcome((), 0)
+        return Outcome((), ())
     refuse_unfinished(runs, matrix.output, resume=matrix.resume)
-    finished = [run for run in runs if attempt(run, matrix, accelerator, console)]
+    codes = [attempt(run, matrix, accelerator, console) for run in runs]
     accelerator.end_training()
+    finished = [run for run, code in zip(runs, codes, strict=True) if code == 0]
     records = tuple(read_record(matrix.output / run.run_id / FILE) for run in finished)
-    return Outcome(records, failed=len(runs) - len(finished))
+    return Outcome(records, tuple(code for code in codes if code))
 
 
-def attempt(run: Run, matrix: Matrix, accelerator: Accelerator, console: Console) -> bool:
-    """Whether a run has a record now: it had one, or it was brought to it. A failure is said and logged."""
+def attempt(run: Run, matrix: Matrix, accelerator: Accelerator, console: Console) -> int:
+    """Bring one run to its record, unless it has one. A failure is said and logged; 0 or its exit code."""
     folder = matrix.output / run.run_id
     if (folder / FILE).is_file():
         read_record(folder / FILE)
         console.print(Text.assemble((run.title, "bold"), f": done already, {folder}"))
-        return True
+        return 0
     console.print(Text.assemble((run.title, "bold"), f": {folder}"))
     start = time.perf_counter()
     try:
@@ -89,12 +96,12 @@ def attempt(run: Run, matrix: Matrix, accelerator: Accelerator, console: Console
         append(folder / FAILURES, {"error": what, "traceback": traceback.format_exc()})
         console.print(Text.assemble(("failed", "bold red"), f": {run.title}: {what}"))
         console.print(Text(f"the traceback is in {folder / FAILURES}"))
-        return False
+        return error.exit_code if isinstance(error, AssignbenchError) else 1
     finally:
         accelerator.free_memory()
     if record is not None:
         show_result(record, time.perf_counter() - start, console)
-    return True
+    return 0
 
 
 def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> None:

@@ -45,6 +45,7 @@ def test_recipes(call):
         "1x",
         "2x",
         "scratch",
+        "small",
         "tiny",
     ]
 

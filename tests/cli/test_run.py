@@ -10,7 +10,7 @@ from assignbench.config import Matrix, load_recipe
 def campaign(stand_in):
     """Every matrix that was asked for; the outcome can be changed."""
     seen: list[Matrix] = []
-    outcome = SimpleNamespace(records=(), failed=0)
+    outcome = SimpleNamespace(records=(), exit_code=0)
 
     def run_matrix(matrix, console):
         seen.append(matrix)
@@ -90,7 +90,7 @@ def test_ends_in_a_table(call, campaign, make_record):
 
 
 def test_a_failed_run_is_exit_1_and_the_others_are_shown(call, campaign, make_record):
-    campaign.outcome.records, campaign.outcome.failed = (make_record("atss", ap=0.4),), 1
+    campaign.outcome.records, campaign.outcome.exit_code = (make_record("atss", ap=0.4),), 1
     code, out, _ = call("run")
     assert code == 1
     assert "40.0" in out

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from assignbench.config import Matrix, load_recipe
@@ -94,7 +96,7 @@ def folder_of(outcome: Outcome, output: Path) -> Path:
 
 def test_a_run_leaves_what_it_promises_and_is_not_repeated(go: Go, tmp_path: Path) -> None:
     outcome, text = go(strategies=("autoassign", "atss"))
-    assert outcome.failed == 0
+    assert outcome.exit_code == 0
     folder = folder_of(outcome, tmp_path / "runs")
     names = {path.name for path in folder.iterdir()}
     assert {
@@ -173,12 +175,12 @@ def test_a_finished_training_goes_straight_to_evaluation(
     real = campaign.execute.__globals__["write_detections"]
     monkeypatch.setitem(campaign.execute.__globals__, "write_detections", broken)
     outcome, text = go()
-    assert outcome.failed == 1
+    assert outcome.errors == (1,)
     assert "the disk of detections is gone" in text
     assert list((tmp_path / "runs").glob("*/failures.jsonl"))
     monkeypatch.setitem(campaign.execute.__globals__, "write_detections", real)
     outcome, text = go(resume=True)
-    assert outcome.failed == 0
+    assert outcome.exit_code == 0
     assert "4/4" not in text  # nothing was trained
 
 
@@ -258,7 +260,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_it(
 
     monkeypatch.setattr(train.Learner, "forward", poisoned)
     outcome, text = go(strategies=("autoassign", "plain"))
-    assert outcome.failed == 1
+    assert outcome.errors == (1,)
     assert [record.assigner.name for record in outcome.records] == ["plain"]  # the others go on
     assert "iteration 1: loss bag is not finite, in images" in text
 
@@ -267,8 +269,33 @@ def test_micro_steps_share_the_global_batch(go: Go) -> None:
     with pytest.raises(UsageError, match="does not divide"):
         go("train.batch=3", "train.accumulation=2")
     outcome, _ = go("train.accumulation=2")
-    assert outcome.failed == 0
+    assert outcome.exit_code == 0
     assert "micro-steps" in " ".join(outcome.records[0].notes)
+
+
+def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(tmp_path: Path) -> None:
+    root = tmp_path / "coco"
+    for split in ("train2017", "val2017"):
+        (root / split).mkdir(parents=True)
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(root / split / "1.jpg")
+        document = {
+            "images": [{"id": 1, "file_name": "1.jpg", "width": 64, "height": 64}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [9, 9, 30, 30]}],
+            "categories": [{"id": 1, "name": "thing"}],
+        }
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
+    victim = root / "train2017" / "1.jpg"
+    victim.write_bytes(victim.read_bytes()[:900])
+    text = StringIO()
+    matrix = Matrix(
+        ("plain",), (f"coco:{root}",), load_recipe("tiny", SMALL), (0,), tmp_path, tmp_path / "runs", device="cpu"
+    )
+    outcome = run_matrix(matrix, Console(file=text, width=200))
+    assert outcome.exit_code == 3
+    assert "1.jpg (image 1) cannot be decoded" in text.getvalue()
+    assert "area missing, taken from the box" in text.getvalue()
 
 
 def test_the_same_thing_twice_is_refused(go: Go) -> None:
