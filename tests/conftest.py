@@ -63,7 +63,7 @@ def build_record(
             version="0.1.0",
             source_sha256=source,
         ),
-        dataset=DatasetFacts(name=dataset, classes=("disc", "ring"), train=split, evaluation=split),
+        dataset=DatasetFacts(name=dataset, spec=dataset, classes=("disc", "ring"), train=split, evaluation=split),
         recipe=recipe,
         protocol=protocol,  # type: ignore[arg-type]
         seed=seed,

@@ -46,7 +46,7 @@ class Dataset:
     annotation id; images are ordered by id.
     """
 
-    name: str  # the canonical spec: "shapes", "voc:/data/bccd"
+    name: str  # what tables print: "shapes", "voc:bccd", "mine.yaml"
     split: str  # "train" or "evaluation", with the split's own name: "train (trainval)"
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]  # the file's own ids, in the order of `classes`; used in files only
@@ -79,6 +79,7 @@ class Dataset:
 class Splits:
     """The two splits of a data set; same classes in the same order."""
 
+    spec: str  # what opens it again, from any folder: "shapes", "voc:/data/bccd"
     train: Dataset
     evaluation: Dataset
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assignbench.data.coco import read_coco
-from assignbench.data.dataset import Splits
+from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.schema import CocoSpec, CocoSplit, DatasetSpec, ShapesSpec, VocSpec, VocSplit, load_spec
 from assignbench.data.shapes import SPLITS, ShapesParameters, prepare_shapes
 from assignbench.data.voc import VocList, read_voc
@@ -57,13 +57,14 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
         folder = Path(place).expanduser().resolve()
         if not folder.is_dir():
             raise DataError(f"data set {spec}: there is no folder {folder}")
-        return _open(_FOLDERS[kind](folder), f"{kind}:{folder}", folder, data_root)
+        spec = f"{kind}:{folder}"
+        return Splits(spec, *_open(_FOLDERS[kind](folder), f"{kind}:{folder.name}", folder, data_root))
     if spec in _names():
         file = configs_folder() / "datasets" / f"{spec}.yaml"
-        return _open(load_spec(file), spec, data_root, data_root)
+        return Splits(spec, *_open(load_spec(file), spec, data_root, data_root))
     if spec.endswith((".yaml", ".yml")):
         file = Path(spec).expanduser().resolve()
-        return _open(load_spec(file), str(file), file.parent, data_root)
+        return Splits(str(file), *_open(load_spec(file), file.name, file.parent, data_root))
     raise UsageError(_unknown(spec))
 
 
@@ -81,8 +82,8 @@ def _unknown(spec: str) -> str:
     )
 
 
-def _open(spec: DatasetSpec, name: str, base: Path, data_root: Path) -> Splits:
-    """Read what a specification describes; its paths are relative to ``base``."""
+def _open(spec: DatasetSpec, name: str, base: Path, data_root: Path) -> tuple[Dataset, Dataset]:
+    """Read both splits of what a specification describes; its paths are relative to ``base``."""
     match spec:
         case ShapesSpec():
             fields = spec.model_dump(exclude={"format", "description"})
@@ -94,7 +95,7 @@ def _open(spec: DatasetSpec, name: str, base: Path, data_root: Path) -> Splits:
             return _open_voc(spec, name, base)
 
 
-def _open_coco(spec: CocoSpec, name: str, base: Path) -> Splits:
+def _open_coco(spec: CocoSpec, name: str, base: Path) -> tuple[Dataset, Dataset]:
     parts = spec.train, spec.evaluation
     _require(name, [base / path for part in parts for path in (part.annotations, part.images)])
     train = read_coco(
@@ -112,10 +113,10 @@ def _open_coco(spec: CocoSpec, name: str, base: Path) -> Splits:
         training=False,
         classes=train.classes,
     )
-    return Splits(train, evaluation)
+    return train, evaluation
 
 
-def _open_voc(spec: VocSpec, name: str, base: Path) -> Splits:
+def _open_voc(spec: VocSpec, name: str, base: Path) -> tuple[Dataset, Dataset]:
     train, evaluation = (
         [VocList(base / part.folder, part.list) for part in parts] for parts in (spec.train, spec.evaluation)
     )
@@ -138,7 +139,7 @@ def _open_voc(spec: VocSpec, name: str, base: Path) -> Splits:
         classes=taught.classes,
         pixel_origin=spec.pixel_origin,
     )
-    return Splits(taught, scored)
+    return taught, scored
 
 
 def _joined(lists: list[VocList]) -> str:

@@ -117,6 +117,7 @@ def record_of(
         ),
         dataset=DatasetFacts(
             name=splits.train.name,
+            spec=splits.spec,
             classes=splits.train.classes,
             train=split_facts(splits.train),
             evaluation=split_facts(splits.evaluation),

@@ -74,7 +74,8 @@ class DatasetFacts(BaseModel):
 
     model_config = STRICT
 
-    name: Name  # canonical spec: "shapes", "voc:/data/bccd"
+    name: Name  # what tables print: "shapes", "voc:bccd", "mine.yaml"
+    spec: Name  # what opens it again on the same machine: "shapes", "voc:/data/bccd"
     classes: tuple[str, ...]  # in the order of the labels
     train: SplitFacts
     evaluation: SplitFacts

@@ -85,7 +85,7 @@ def evaluate_run(folder: Path, data_root: Path | None, device: str, console: Con
     record, recipe = finished.record, finished.recipe.recipe
     accelerator = build_accelerator(device, recipe.train.precision)
     console.quiet = console.quiet or not accelerator.is_main_process
-    dataset = open_dataset(record.dataset.name, resolve_data_root(data_root)).evaluation
+    dataset = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
     if dataset.fingerprint != record.dataset.evaluation.fingerprint:
         raise DataError(f"{record.dataset.name} is no longer the data that {record.run_id} was evaluated on")
     for note in finished.notes:

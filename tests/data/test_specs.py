@@ -86,7 +86,7 @@ def test_two_training_files_are_refused(coco):
 def test_names_are_canonical(coco, tmp_path, monkeypatch):
     coco.write()
     monkeypatch.chdir(tmp_path)
-    assert open_dataset("coco:./coco_set/../coco_set", Path()).train.name == f"coco:{coco.folder}"
+    assert open_dataset("coco:./coco_set/../coco_set", Path()).spec == f"coco:{coco.folder}"
 
 
 def test_built_in_coco_is_read_below_the_data_root(coco, tmp_path):
@@ -104,7 +104,7 @@ def test_paths_of_a_yaml_file_are_relative_to_it(coco, tmp_path, monkeypatch):
     train, val = (part % (split, split) for split in ("train2017", "val2017"))
     file.write_text(f"format: coco\ntrain: {train}\nevaluation: {val}\n")
     monkeypatch.chdir("/")
-    assert open_dataset(str(file), Path()).train.name == str(file)
+    assert open_dataset(str(file), Path()).spec == str(file)
 
 
 @pytest.mark.parametrize(
