@@ -74,28 +74,10 @@ def well_formed(build: Build) -> None:
     for counts in ((4, 0, 7), (1,), (0,)):
         assigner, problem = case(build, counts)
         record = decide(assigner, problem)
-        pairs, discounts, targets = record.pairs, record.discounts, problem.targets
-        in_range("Pairs.object", pairs.object, len(targets))
-        in_range("Pairs.location", pairs.location, len(problem.priors))
-        in_range("Discounts.image", discounts.image, targets.images)
-        in_range("Discounts.location", discounts.location, len(problem.priors))
-        in_range("Discounts.label", discounts.label, CLASSES)
-        unique("Pairs", pairs.object, pairs.location)
-        unique("Discounts", discounts.image, discounts.location, discounts.label)
-        for name in ("weight", "box_weight"):
-            within(f"Pairs.{name}", getattr(pairs, name), 0, float("inf"))
-        within("Pairs.quality", pairs.quality, 0, 1)
-        within("Discounts.factor", discounts.factor, 0, 1)
-        if discounts.weight is not None:
-            within("Discounts.weight", discounts.weight, 0, float("inf"))
-        if record.background is not None:
-            require(
-                record.background.shape == (targets.images, len(problem.priors)),
-                f"background has shape {list(record.background.shape)}, not [image, location]",
-            )
-            within("background", record.background, 0, 1)
-        for name, note in record.notes.items():
-            require(note.shape[:1] == (len(targets),), f"note {name!r} does not have one entry an object")
+        try:
+            record.check(problem.predictions, problem.targets)
+        except ValueError as error:
+            raise Broken(str(error)) from error
 
 
 def batch_equals_images(build: Build) -> None:
@@ -234,24 +216,6 @@ def require(holds: bool, message: str) -> None:
         raise Broken(message)
 
 
-def in_range(name: str, index: Tensor, count: int) -> None:
-    """An int64 index below ``count``."""
-    require(index.dtype == torch.int64, f"{name} is {index.dtype}, not int64")
-    require(bool(((index >= 0) & (index < count)).all()), f"{name} leaves 0 … {count - 1}")
-
-
-def within(name: str, values: Tensor, low: float, high: float) -> None:
-    """Finite numbers in a range."""
-    require(bool(values.isfinite().all()), f"{name} is not finite")
-    require(bool(((values >= low) & (values <= high)).all()), f"{name} leaves [{low:g}, {high:g}]")
-
-
-def unique(name: str, *columns: Tensor) -> None:
-    """No row occurs twice."""
-    rows = torch.stack(columns, dim=1)
-    require(len(rows.unique(dim=0)) == len(rows), f"{name} holds an entry twice")
-
-
 def finite_gradients(assigner: Assigner, problem: Problem) -> None:
     """Losses and all gradients are finite, and every output and trained parameter has one."""
     record = decide(assigner, problem)
@@ -304,8 +268,9 @@ def same_record(
         here = record.discounts.image == place
         columns = (record.discounts.location, record.discounts.label, record.discounts.factor)
         discounts = torch.stack([column[here].detach().double() for column in columns], dim=1)
-        tables.append((in_order(pairs, 2), in_order(discounts, 2)))
-    for what, before, after in zip(("pairs", "discounts"), *tables, strict=True):
+        taught = record.background[place] if record.background is not None else torch.ones(len(problem.priors))
+        tables.append((in_order(pairs, 2), in_order(discounts, 2), taught.detach().double()))
+    for what, before, after in zip(("pairs", "discounts", "background locations"), *tables, strict=True):
         require(before.shape == after.shape, f"image {image} has {len(before)} {what}, then {len(after)}")
         same = torch.allclose(before, after, rtol=1e-4, atol=1e-6)
         require(same, f"the {what} of image {image} differ")

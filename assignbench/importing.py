@@ -68,10 +68,10 @@ def _import_file(path: Path) -> ModuleType:
 def _explained(who: str, error: BaseException, file: str | None = None) -> UsageError:
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     reason = text.strip().partition("\n")[0] or "no message"
-    return UsageError(f"{who} cannot be imported\n{type(error).__name__}: {reason} ({_place(error, file)})")
+    return UsageError(f"{who} cannot be imported\n{type(error).__name__}: {reason} ({place(error, file)})")
 
 
-def _place(error: BaseException, file: str | None) -> str:
+def place(error: BaseException, file: str | None = None) -> str:
     """``file:line``: the error's own, else the last one in ``file``, else the last one outside of here."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}"

@@ -6,6 +6,7 @@ typed keyword arguments with defaults: ``__init__(self, setting, *, tau: float =
 
 import inspect
 import json
+import math
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -117,6 +118,8 @@ def _fitted(cls: type, option: Option, value: Any) -> Any:
     from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
 
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{cls.__name__}: option {option.name} = {value} must be a finite number")
     try:  # JSON in strict mode: a list may become a tuple, but no text a number and no number a truth value
         return TypeAdapter(option.hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from assignbench.errors import UsageError
-from assignbench.importing import import_file, import_named
-from assignbench.options import check_options, format_strategy, parse_strategy
+from assignbench.importing import import_file, import_named, place
+from assignbench.options import format_strategy, parse_strategy
 from assignbench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -131,18 +131,25 @@ def load_class(strategy: Strategy) -> type[Assigner]:
     return found
 
 
-def build(strategy: Strategy, setting: Setting) -> Assigner:
-    """Import a strategy and construct it with its options.
+def construct(cls: type[Assigner], options: Mapping[str, Any], setting: Setting) -> Assigner:
+    """Build a strategy with options that fit its signature.
 
     Raises:
-        UsageError: as `load_class` and `check_options`, and when the constructor refuses an option's value.
+        UsageError: the constructor refuses a value or fails, or it leaves no `Head`.
     """
-    cls = load_class(strategy)
-    options = check_options(cls, strategy.options)
+    from assignbench.core.assigner import Head
+
     try:
-        return cls(setting, **options)
+        assigner = cls(setting, **options)
     except ValueError as error:
-        raise UsageError(f"{strategy.label}: {error}") from error
+        raise UsageError(f"{cls.__name__}: {error}") from error
+    except Exception as error:  # a stranger's constructor may do anything
+        raise UsageError(
+            f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {error} ({place(error)})"
+        ) from error
+    if not isinstance(getattr(assigner, "head", None), Head):
+        raise UsageError(f"{cls.__name__} has no head; set the class attribute head = Head(…)")
+    return assigner
 
 
 def source_digest(cls: type) -> str:

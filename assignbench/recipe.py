@@ -62,8 +62,8 @@ class DataSettings(_Group):
 class TrainSettings(_Group):
     """The optimisation."""
 
-    iterations: int = Field(ge=1, description="optimizer steps")
-    batch: int = Field(ge=1, description="pictures per optimizer step, over all processes and micro-steps")
+    iterations: int = Field(ge=1, le=10**9, description="optimizer steps")
+    batch: int = Field(ge=1, le=10**6, description="pictures per optimizer step, over all processes and micro-steps")
     accumulation: int = Field(1, ge=1, description="micro-steps that one optimizer step is summed from, to save memory")
     optimizer: Literal["sgd", "adamw"] = Field(description="update rule")
     lr: float = Field(gt=0, le=10, description="highest learning rate, as it is for the whole batch: never rescaled")

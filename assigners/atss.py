@@ -1,6 +1,6 @@
 """ATSS: each object sets its own IoU threshold from the statistics of its nearest priors.
 
-    C_n    on every level the k priors nearest to the object's centre       k = 9, Euclidean
+    C_n    on every level the k priors nearest to the object's centre       k = 9 for each prior of a cell
     t_n    mean + standard deviation of IoU(prior, b_n) over C_n            n − 1 in the deviation
     S_n    { j ∈ C_n : IoU ≥ t_n,  min(l, t, r, b) > 0.01 }                 the prior's centre inside the box
     n(j)   a prior in several S_n goes to the highest IoU; equal IoU: the object listed first
@@ -94,7 +94,7 @@ class ATSS(Assigner):
             chosen = torch.zeros_like(distance, dtype=torch.bool)
             for level in range(self.setting.levels):
                 on_level = distance.masked_fill(priors.level != level, float("inf"))
-                chosen |= smallest_k(on_level, self.k)
+                chosen |= smallest_k(on_level, self.k * self.head.priors_per_cell)
             return chosen
 
         return matrix_pairs(nearest, len(targets), len(priors))

@@ -6,14 +6,14 @@ import pytest
 
 from assignbench.core import Assigner, Setting
 from assignbench.errors import UsageError
-from assignbench.plugins import GROUP, build, known_strategies, load_class, resolve, source_digest
+from assignbench.plugins import GROUP, construct, known_strategies, load_class, resolve, source_digest
 
 ROOT = Path(__file__).parents[1]
 
 STRATEGY = '''"""A strategy."""
 from dataclasses import dataclass
 
-from assignbench.core import Assigner
+from assignbench.core import Assigner, Head
 
 # a comment
 @dataclass
@@ -23,6 +23,8 @@ class Detail:
 
 class Mine(Assigner):
     """Mine."""
+
+    head = Head()
 
     def __init__(self, setting, *, k: int = 9) -> None:
         super().__init__(setting)
@@ -204,11 +206,12 @@ def test_interrupt_is_not_a_broken_plugin(plugin):
         resolve(f"{plugin}:Mine").load()
 
 
-def test_build(plugin):
+def test_construct(plugin):
     setting = Setting(classes=3)
-    assert build(resolve(f"{plugin}:Mine[k=3]"), setting).k == 3  # type: ignore[attr-defined]
-    assert "mine.py:Mine[k=0]: k must be at least 1" in refused(lambda: build(resolve(f"{plugin}:Mine[k=0]"), setting))
-    assert "has no option 'q'" in refused(lambda: build(resolve(f"{plugin}:Mine[q=0]"), setting))
+    cls = load_class(resolve(f"{plugin}:Mine"))
+    assert construct(cls, {"k": 3}, setting).k == 3  # type: ignore[attr-defined]
+    assert "Mine: k must be at least 1" in refused(lambda: construct(cls, {"k": 0}, setting))
+    assert "mine.py:" in refused(lambda: construct(cls, {"k": None}, setting))
 
 
 def digest_of(file: Path, content: str) -> str:

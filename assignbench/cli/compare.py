@@ -34,6 +34,9 @@ def compare(
     recipe: Annotated[
         str | None, typer.Option(metavar="R", help="Only the runs of this recipe.", show_default="all")
     ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="P", help="Only the runs under this protocol.", show_default="all")
+    ] = None,
     metrics: Annotated[
         str | None, typer.Option(metavar="M,N", help="Columns.", show_default="AP, AP50, AP75, APs, APm, APl")
     ] = None,
@@ -53,7 +56,7 @@ def compare(
     from assignbench.run.files import write_text_atomic
     from assignbench.run.record import read_records
 
-    records = select(read_records(folder), recipe=recipe)
+    records = select(read_records(folder), recipe=recipe, protocol=protocol)
     columns = METRICS if metrics is None else comma_list([metrics], "--metrics")
     table = tabulate(records, baseline=baseline, metrics=columns)
     match format_:

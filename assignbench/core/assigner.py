@@ -101,6 +101,9 @@ def assign(assigner: Assigner, predictions: Predictions, priors: Priors, targets
     unless it is part of a pair.
     """
     assignment = assigner(predictions, priors, targets)
+    if not isinstance(assignment, Assignment):
+        name, kind = type(assigner).__name__, type(assignment).__name__
+        raise TypeError(f"{name}.forward must return an Assignment, not {kind}")
     taught = shared_background(assignment, priors, targets)
     if taught is None:
         return assignment

@@ -251,3 +251,54 @@ class Assignment:
     def with_notes(self, **notes: Tensor) -> Assignment:
         """The same assignment with further per-object notes."""
         return replace(self, notes={**self.notes, **notes})
+
+    def check(self, predictions: Predictions, targets: Targets) -> None:
+        """Refuse a record that cannot be meant: one that would train, but on something else.
+
+        Costs a few synchronisations with the device, so training asks for it on samples only.
+
+        Raises:
+            ValueError: an index out of range, an entry twice, a weight that is not finite or negative, a
+                quality, factor or background outside [0, 1], a note that is not one entry an object.
+        """
+        pairs, discounts, images = self.pairs, self.discounts, targets.images
+        _index("Pairs.object", pairs.object, len(targets))
+        _index("Pairs.location", pairs.location, predictions.locations)
+        _unique("Pairs", pairs.object, pairs.location)
+        _index("Discounts.image", discounts.image, images)
+        _index("Discounts.location", discounts.location, predictions.locations)
+        _index("Discounts.label", discounts.label, predictions.classes)
+        _unique("Discounts", discounts.image, discounts.location, discounts.label)
+        _within("Pairs.weight", pairs.weight, float("inf"))
+        _within("Pairs.box_weight", pairs.box_weight, float("inf"))
+        _within("Pairs.quality", pairs.quality, 1.0)
+        _within("Discounts.factor", discounts.factor, 1.0)
+        if discounts.weight is not None:
+            _within("Discounts.weight", discounts.weight, float("inf"))
+        if self.background is not None:
+            _shape("background", self.background, images, predictions.locations)
+            _within("background", self.background, 1.0)
+        for name in ("positive", "box", "negative"):
+            _within(f"Normalisers.{name}", getattr(self.normalisers, name), float("inf"))
+        for name, note in self.notes.items():
+            if note.shape[:1] != (len(targets),):
+                raise ValueError(f"note {name!r} must have one entry an object, not shape {list(note.shape)}")
+
+
+def _index(name: str, index: Tensor, count: int) -> None:
+    if index.dtype != torch.int64:
+        raise ValueError(f"{name} must be int64, not {index.dtype}")
+    if bool(((index < 0) | (index >= count)).any()):
+        raise ValueError(f"{name} must lie in 0 … {count - 1}, but reaches from {index.min()} to {index.max()}")
+
+
+def _unique(name: str, *columns: Tensor) -> None:
+    rows = torch.stack(columns, dim=1)
+    if len(rows.unique(dim=0)) < len(rows):
+        raise ValueError(f"{name} must not hold an entry twice")
+
+
+def _within(name: str, values: Tensor, high: float) -> None:
+    if not bool((values.isfinite() & (values >= 0) & (values <= high)).all()):
+        limit = "at least 0" if high == float("inf") else f"in [0, {high:g}]"
+        raise ValueError(f"{name} must be finite and {limit}")

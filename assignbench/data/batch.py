@@ -6,6 +6,8 @@ import multiprocessing
 import multiprocessing.context
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +27,8 @@ from assignbench.data.transforms import Geometry, draw_geometry, move_boxes, mov
 from assignbench.errors import DataError, SystemProblem
 
 MULTIPLE = 32  # padded sides are multiples of this many pixels: the stride of P5
+
+WATCH = 2.0  # seconds between a worker's looks at the main process
 
 _AUGMENTATION = 2  # keeps its random stream apart from those of `order`
 
@@ -227,7 +231,7 @@ def _run(load: Callable[[int], Batch], numbers: range, workers: int) -> Generato
         batch_size=None,
         num_workers=workers,
         multiprocessing_context=_fresh_processes() if workers else None,
-        worker_init_fn=_leave_interrupts if workers else None,
+        worker_init_fn=partial(_attend, os.getpid()) if workers else None,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own, or every loader would advance the global random state
     )
@@ -244,9 +248,31 @@ def _run(load: Callable[[int], Batch], numbers: range, workers: int) -> Generato
         ) from error
 
 
-def _leave_interrupts(worker: int) -> None:  # noqa: ARG001  # the loader's signature
-    """Ctrl-C is the main process's to answer; workers would only print tracebacks, and end with it anyway."""
+def _attend(main: int, worker: int) -> None:  # noqa: ARG001  # the loader's signature
+    """Make a worker live as long as the process it works for, and no longer.
+
+    Ctrl-C is the main process's to answer: workers would only print tracebacks, and end with it anyway. A main
+    process that is killed outright can end nobody, and the loader's own watchdog looks at the parent, which is
+    the fork server here; so a thread looks at the main process itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while _is_alive(main):
+            time.sleep(WATCH)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _fresh_processes() -> multiprocessing.context.BaseContext:

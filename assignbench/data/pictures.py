@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,7 @@ def read_picture(image: ImageInfo) -> NDArray[np.uint8]:
         raise DataError(f"{image.path} (image {image.id}) cannot be decoded: {error}") from error
     height, width = pixels.shape[:2]
     if (width, height) != (image.width, image.height):
-        raise DataError(
-            f"{image.path} (image {image.id}) is {width}×{height} pixels, its annotation says "
-            f"{image.width}×{image.height}; correct one of them (EXIF rotations are not applied)"
-        )
+        raise _wrong_size(image, width, height)
     return pixels
 
 
@@ -54,6 +52,25 @@ def picture_size(path: Path) -> tuple[int, int]:
         raise DataError(f"no picture {path}") from error
     except Exception as error:  # as above
         raise DataError(f"the header of {path} cannot be read: {error}; copy it again") from error
+
+
+def check_headers(images: Iterable[ImageInfo]) -> None:
+    """Read the headers of pictures that will be needed only after hours.
+
+    Raises:
+        DataError: one cannot be read, or does not have the size its annotation states.
+    """
+    for image in images:
+        size = picture_size(image.path)
+        if size != (image.width, image.height):
+            raise _wrong_size(image, *size)
+
+
+def _wrong_size(image: ImageInfo, width: int, height: int) -> DataError:
+    return DataError(
+        f"{image.path} (image {image.id}) is {width}×{height} pixels, its annotation says "
+        f"{image.width}×{image.height}; correct one of them (EXIF rotations are not applied)"
+    )
 
 
 def _rgb(picture: Image.Image) -> NDArray[np.uint8]:

@@ -77,7 +77,7 @@ def _unknown(spec: str) -> str:
         return f"data set {spec!r} is a folder; say in which layout: coco:{spec} or voc:{spec}"
     names = _names()
     return (
-        f"unknown data set {spec!r}{did_you_mean(spec, names)}; known: {', '.join(names)}, "
+        f"unknown data set {spec!r}{did_you_mean(spec, names)}\nknown: {', '.join(names)}, "
         "coco:DIR, voc:DIR, or the path of a YAML file"
     )
 

@@ -71,6 +71,8 @@ def read_voc(
         for stem in _read_list(source.file):
             file = source.folder / "Annotations" / f"{stem}.xml"
             root = _parse(file)
+            if root.tag != "annotation":
+                raise DataError(f"{file} is not a VOC annotation: its root is <{root.tag}>, not <annotation>")
             path = pictures.get(stem, source.folder / "JPEGImages" / f"{stem}.jpg")
             width, height = _size(file, root, path)
             images.append(ImageInfo(len(images) + 1, path, width, height))

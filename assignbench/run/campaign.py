@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
 from collections.abc import Sequence
@@ -17,9 +18,11 @@ from assignbench.config import Matrix
 from assignbench.data.dataset import Splits, describe
 from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import AssignbenchError, UsageError
+from assignbench.importing import place
 from assignbench.run.checkpoint import checkpoints
 from assignbench.run.device import build_accelerator, settle_precision
 from assignbench.run.execute import execute
+from assignbench.run.files import make_folder
 from assignbench.run.lines import append
 from assignbench.run.plan import Run, candidate, plan
 from assignbench.run.progress import clock
@@ -71,6 +74,7 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
         console.print(runs_table(runs, matrix.output))
         return Outcome((), ())
     refuse_unfinished(runs, matrix.output, resume=matrix.resume)
+    make_folder(matrix.output)
     codes = [attempt(run, matrix, accelerator, console) for run in runs]
     accelerator.end_training()
     finished = [run for run, code in zip(runs, codes, strict=True) if code == 0]
@@ -81,22 +85,24 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
 def attempt(run: Run, matrix: Matrix, accelerator: Accelerator, console: Console) -> int:
     """Bring one run to its record, unless it has one. A failure is said and logged; 0 or its exit code."""
     folder = matrix.output / run.run_id
-    if (folder / FILE).is_file():
-        read_record(folder / FILE)
-        console.print(Text.assemble((run.title, "bold"), f": done already, {folder}"))
-        return 0
-    console.print(Text.assemble((run.title, "bold"), f": {folder}"))
     start = time.perf_counter()
     try:
+        if (folder / FILE).is_file():
+            read_record(folder / FILE)
+            console.print(Text.assemble((run.title, "bold"), f": done already, {folder}"), soft_wrap=True)
+            return 0
+        console.print(Text.assemble((run.title, "bold"), f": {folder}"), soft_wrap=True)
         record = execute(run, folder, accelerator, resume=matrix.resume, console=console)
     except Exception as error:
         if accelerator.num_processes > 1:
             raise  # processes that lost step cannot go on together
-        what = str(error) if isinstance(error, AssignbenchError) else f"{type(error).__name__}: {error}"
-        append(folder / FAILURES, {"error": what, "traceback": traceback.format_exc()})
-        console.print(Text.assemble(("failed", "bold red"), f": {run.title}: {what}"))
-        console.print(Text(f"the traceback is in {folder / FAILURES}"))
-        return error.exit_code if isinstance(error, AssignbenchError) else 1
+        ours = isinstance(error, AssignbenchError)
+        what = str(error) if ours else f"{type(error).__name__}: {error} ({place(error)})"
+        console.print(Text.assemble(("failed", "bold red"), f": {run.title}: {what}"), soft_wrap=True)
+        with contextlib.suppress(AssignbenchError):  # the failure itself has been said
+            append(folder / FAILURES, {"error": what, "traceback": traceback.format_exc()})
+            console.print(Text(f"the traceback is in {folder / FAILURES}"), soft_wrap=True)
+        return error.exit_code if ours else 1
     finally:
         accelerator.free_memory()
     if record is not None:

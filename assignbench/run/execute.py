@@ -12,6 +12,7 @@ from rich.console import Console
 
 from assignbench.config import flatten
 from assignbench.data.dataset import Dataset
+from assignbench.data.pictures import check_headers
 from assignbench.run.checkpoint import remove, save_tensors, total_parameters
 from assignbench.run.environment import environment
 from assignbench.run.evaluate import Evaluation, check_dataset, evaluate, write_detections
@@ -47,6 +48,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
     started = datetime.now(UTC)
     recipe = run.recipe.recipe
     check_dataset(run.splits.evaluation)
+    check_headers(run.splits.evaluation.images)
     learner = build_learner(
         run.candidate.cls,
         run.candidate.options,
@@ -130,6 +132,7 @@ def record_of(
         per_class=result.per_class,
         detections=result.detections,
         detections_sha256=sha256_of(folder / DETECTIONS),
+        weights_sha256=sha256_of(folder / WEIGHTS),
         assignment=trained.statistics,
         learned_prior=learned_prior(learner, splits.train.classes),
         true_offsets=dict(splits.train.offsets) or None,

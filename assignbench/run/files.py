@@ -45,6 +45,23 @@ def write_text_atomic(path: Path, text: str) -> None:
             temporary.unlink()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that files can be written into.
+
+    Raises:
+        SystemProblem: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{secrets.token_hex(4)}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SystemProblem(
+            f"cannot write into {folder}: {error.strerror or error}; choose another --output"
+        ) from error
+
+
 def write_json_atomic(path: Path, content: Any) -> None:
     """Write one JSON document, atomically.
 

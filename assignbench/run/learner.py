@@ -15,7 +15,8 @@ from assignbench.data.batch import Batch
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.detector import Detector
 from assignbench.detector.objective import objective
-from assignbench.errors import UsageError
+from assignbench.errors import RunError
+from assignbench.plugins import construct
 from assignbench.recipe import ModelSettings
 
 CONTROLLED_LOSS = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=5.0))
@@ -44,12 +45,24 @@ class Learner(nn.Module):
         return self.detector.spec
 
     def forward(self, batch: Batch, timed: bool = False) -> Step:
-        """Predict, assign, charge. The last two run in float32 whatever the precision of the network."""
+        """Predict, assign, charge. The last two run in float32 whatever the precision of the network.
+
+        ``timed`` steps are samples: the strategy is timed and its record is checked, which makes a GPU wait.
+
+        Raises:
+            RunError: the strategy's record is impossible.
+        """
         predictions, priors = self.detector(batch.images, batch.sizes)
         with torch.autocast(batch.images.device.type, enabled=False):
             start = now(batch.images.device) if timed else 0.0
             assignment = assign(self.assigner, predictions, priors, batch.targets)
             seconds = now(batch.images.device) - start if timed else None
+            if timed:
+                try:
+                    assignment.check(predictions, batch.targets)
+                except ValueError as error:
+                    name = type(self.assigner).__name__
+                    raise RunError(f"{name} puts out an impossible assignment: {error}") from error
             losses = objective(
                 assignment,
                 predictions,
@@ -91,10 +104,7 @@ def build_learner(
     loss = CONTROLLED_LOSS
     setting = Setting(classes=classes, loss=loss, coding=Head().coding, channels=model.channels)
     torch.manual_seed(seed + 1)  # strategies with random parameters of their own do not shift the detector's
-    try:
-        assigner = strategy(setting, **options)
-    except ValueError as error:
-        raise UsageError(f"{strategy.__name__} refuses its options: {error}") from error
+    assigner = construct(strategy, options, setting)
     torch.manual_seed(seed)
     detector = Detector(
         Backbone(model.backbone, model.weights, load=pretrained),

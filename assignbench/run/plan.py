@@ -11,11 +11,11 @@ from typing import Any
 
 import assignbench
 from assignbench.config import ResolvedRecipe, deciding, digest
-from assignbench.core import Assigner
+from assignbench.core import Assigner, Setting
 from assignbench.data.dataset import Splits
-from assignbench.errors import UsageError
+from assignbench.errors import DataError, UsageError
 from assignbench.options import check_options, option_schema
-from assignbench.plugins import Strategy, load_class, resolve, source_digest, sources_digest
+from assignbench.plugins import Strategy, construct, load_class, resolve, source_digest, sources_digest
 
 PROTOCOL = "controlled"
 
@@ -68,15 +68,25 @@ def plan(
     """Data set by data set, seed by seed, strategy by strategy: a table fills row by row.
 
     Raises:
-        UsageError: two strategies, data sets or seeds are the same.
+        UsageError: two strategies, data sets or seeds are the same, or a strategy refuses its options.
+        DataError: a training split without objects.
     """
     for what, names in (
         ("strategy", [one.strategy.label for one in candidates]),
-        ("data set", [splits.train.name for splits in data]),
+        ("data set", [splits.spec for splits in data]),
         ("seed", [str(seed) for seed in seeds]),
     ):
         if repeated := {name for name in names if names.count(name) > 1}:
             raise UsageError(f"the same {what} is asked for twice: {', '.join(sorted(repeated))}")
+    names = [splits.train.name for splits in data]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"two data sets are both called {min(repeated)}; tables could not tell them apart, rename one")
+    for splits in data:
+        if splits.train.crowd.all():
+            raise DataError(f"{splits.train.name}: the training split holds no object that could be learned")
+    for splits in data:  # an option that the constructor refuses is said now, not after hours
+        for one in candidates:
+            construct(one.cls, one.options, Setting(classes=len(splits.train.classes)))
     return [
         Run(one, splits, recipe, seed, run_id(one, splits, recipe, seed))
         for splits in data

@@ -131,6 +131,7 @@ class RunRecord(BaseModel):
     metrics: Mapping[str, Fraction | None]  # AP, AP50, … AR100, …; fractions; None: no ground truth
     per_class: Mapping[str, Fraction | None]  # class → AP, every class of the data set
     detections: Count  # entries of the detections file
+    weights_sha256: str  # digest of weights.safetensors
     detections_sha256: str  # digest of the detections file that the metrics were computed from
 
     assignment: Mapping[str, float | None]  # statistics of the last epoch, as run/observe.py names them

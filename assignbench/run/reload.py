@@ -67,6 +67,8 @@ def open_run(folder: Path) -> Finished:
         pretrained=False,
     )
     tensors = load_tensors(folder / WEIGHTS)
+    if sha256_of(folder / WEIGHTS) != record.weights_sha256:
+        raise RunError(f"{folder / WEIGHTS} was altered: its sha256 is not the record's; the run has to be repeated")
     try:
         learner.load_state_dict(tensors)
     except RuntimeError as error:

@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +162,31 @@ def test_boxes_follow_mirrored_pictures(dataset):
                 expected = [10, 20, 20, 30] if label == 0 else [0, 0, 50, 40]
                 x0, y0, x1, y1 = np.array(expected) * height / 40
                 assert box == pytest.approx([width - x1, y0, width - x0, y1] if mirrored else [x0, y0, x1, y1])
+
+
+ORPHANS = """
+import multiprocessing, sys, time
+from assignbench.data.batch import _run
+def load(number):
+    return number
+if __name__ == "__main__":
+    batches = _run(load, range(10_000), workers=1)
+    next(batches)
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_workers_do_not_outlive_a_main_process_that_is_killed(tmp_path):
+    (tmp_path / "main.py").write_text(ORPHANS)
+    main = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stdout=subprocess.PIPE, text=True)
+    assert main.stdout is not None
+    worker = int(main.stdout.readline())
+    assert module._is_alive(worker)
+    main.kill()
+    main.wait()  # a killed process that nobody waited for would still count as there
+    main.stdout.close()
+    end = time.monotonic() + 30
+    while module._is_alive(worker) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not module._is_alive(worker)

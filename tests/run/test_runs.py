@@ -15,7 +15,7 @@ from rich.console import Console
 
 from assignbench.config import Matrix, load_recipe
 from assignbench.data.specs import open_dataset
-from assignbench.errors import DataError, RunError, UsageError
+from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.run import campaign, train
 from assignbench.run.campaign import Outcome, run_matrix
 from assignbench.run.checkpoint import checkpoints, load_tensors
@@ -296,6 +296,75 @@ def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(tmp_path: Path) -> N
     assert outcome.exit_code == 3
     assert "1.jpg (image 1) cannot be decoded" in text.getvalue()
     assert "area missing, taken from the box" in text.getvalue()
+
+
+FAULTY = """
+import torch
+from dataclasses import replace
+from assignbench.core import Assigner, Head, hard_assignment
+class Base(Assigner):
+    head = Head()
+    def __init__(self, setting, *, fault: str = "none") -> None:
+        super().__init__(setting)
+        if fault == "constructor":
+            raise TypeError("no such thing")
+        self.fault = fault
+    def forward(self, predictions, priors, targets):
+        none = torch.zeros(0, dtype=torch.int64)
+        record = hard_assignment(none, none, targets)
+        if self.fault == "raises":
+            raise KeyError("missing")
+        if self.fault == "nothing":
+            return None
+        if self.fault == "background":
+            return replace(record, background=torch.full((targets.images, len(priors)), -3.0))
+        return record
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("raises", "KeyError: 'missing' (FILE:17)"),
+        ("nothing", "must return an Assignment, not NoneType"),
+        ("background", "Base puts out an impossible assignment: background must be finite and in [0, 1]"),
+    ],
+)
+def test_what_a_strategy_does_wrong_is_said_and_the_others_go_on(
+    go: Go, tmp_path: Path, fault: str, message: str
+) -> None:
+    file = tmp_path / "faulty.py"
+    file.write_text(FAULTY)
+    outcome, text = go(strategies=(f"{file}:Base[fault={fault}]", "plain"))
+    assert outcome.errors == (1,)
+    assert len(outcome.records) == 1
+    assert message.replace("FILE", str(file)) in text
+
+
+def test_a_constructor_that_refuses_stops_everything_before_it_starts(go: Go, tmp_path: Path) -> None:
+    file = tmp_path / "faulty.py"
+    file.write_text(FAULTY)
+    with pytest.raises(UsageError, match=r"TypeError: no such thing \(.*faulty.py:10\)"):
+        go(strategies=("plain", f"{file}:Base[fault=constructor]"))
+    with pytest.raises(UsageError, match="tau must be positive"):
+        go(strategies=("plain", "autoassign[tau=0]"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_output_that_cannot_be_written_is_said_at_the_start(go: Go, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemProblem, match="cannot write into"):
+        go(output=tmp_path / "file" / "runs")
+
+
+def test_altered_weights_are_refused(go: Go, data: Path, tmp_path: Path) -> None:
+    outcome, _ = go()
+    folder = folder_of(outcome, tmp_path / "runs")
+    content = bytearray((folder / WEIGHTS).read_bytes())
+    content[-3] ^= 1
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(RunError, match="was altered"):
+        evaluate_run(folder, data, "cpu", Console(file=StringIO()))
 
 
 def test_the_same_thing_twice_is_refused(go: Go) -> None:
