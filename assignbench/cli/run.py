@@ -60,11 +60,13 @@ def run(
     skipped: repeat an interrupted command, and it goes on where it was.
     What --set can change is shown by: assignbench list recipes tiny
     """
+    from assignbench.cli.launching import start_all_processes
     from assignbench.cli.output import console, show
     from assignbench.compare import compare, render
     from assignbench.config import Matrix, load_recipe
     from assignbench.options import split_list
 
+    start_all_processes()
     matrix = Matrix(
         strategies=comma_list(assigner, "--assigner", split_list),
         datasets=comma_list(dataset, "--dataset"),

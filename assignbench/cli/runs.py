@@ -20,7 +20,10 @@ assignbench predict runs/RUN street.jpg --threshold 0.5
 
 def evaluate(run: RunArgument, data_root: DataRootOption = None, device: DeviceOption = Device.AUTO) -> None:
     """Evaluate a finished run again."""
+    from assignbench.cli.launching import start_all_processes
     from assignbench.cli.output import console, show, table
+
+    start_all_processes()
     from assignbench.run.reload import evaluate_run
 
     _, evaluation = evaluate_run(run, data_root, device.value, console())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from assignbench.core import Head
 from assignbench.core.priors import STRIDES
 
-GROUPS = 32  # of channels normalised together; fewer when the channels are not a multiple
+GROUPS = 32  # of channels normalised together; fewer when a group would be left with one: P7 can be 1 × 1
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def tower(channels: int, depth: int, group_norm: bool) -> nn.Sequential:
         layers.append(convolution)
         if group_norm:
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            layers.append(nn.GroupNorm(math.gcd(GROUPS, channels), channels))
+            layers.append(nn.GroupNorm(math.gcd(GROUPS, channels // 2), channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 

@@ -41,12 +41,9 @@ SETTINGS = {
 def launch(folder: Path, *arguments: str, processes: int) -> subprocess.CompletedProcess[str]:
     """``assignbench …`` by `accelerate launch`, or alone."""
     command = [sys.executable, "-m", "assignbench", *arguments]
-    if processes > 1:
-        command = [
-            *(sys.executable, "-m", "accelerate.commands.launch", "--cpu"),
-            *("--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"),
-            *("--dynamo_backend", "no", "--main_process_port", "0", "-m", "assignbench", *arguments),
-        ]
+    if processes > 1:  # word for word what the README says
+        launcher = (sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes))
+        command = [*launcher, "-m", "assignbench", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False

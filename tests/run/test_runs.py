@@ -205,7 +205,7 @@ def test_evaluating_again_finds_the_same(go: Go, data: Path, tmp_path: Path) -> 
     outcome, _ = go()
     folder = folder_of(outcome, tmp_path / "runs")
     text = StringIO()
-    result = evaluate_run(folder, data, "cpu", Console(file=text, width=200))
+    _, result = evaluate_run(folder, data, "cpu", Console(file=text, width=200))
     assert result.metrics == outcome.records[0].metrics
     assert (folder / AGAIN).read_bytes() == (folder / DETECTIONS).read_bytes()
     assert "equal those of the record" in text.getvalue()
@@ -325,7 +325,7 @@ class Base(Assigner):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("raises", "KeyError: 'missing' (FILE:17)"),
+        ("raises", "KeyError: 'missing' (FILE:16)"),
         ("nothing", "must return an Assignment, not NoneType"),
         ("background", "Base puts out an impossible assignment: background must be finite and in [0, 1]"),
     ],

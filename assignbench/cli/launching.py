@@ -1,0 +1,64 @@
+"""``accelerate launch --cpu --num_processes N``: all N processes, not one.
+
+On a CPU accelerate's launcher (1.15) starts a single process whatever it was asked for, unless MPI is set up: the
+training would go on alone and nobody would notice. It leaves marks in the environment (an address to meet at, and
+no rank), so the processes that were asked for are started here, by torchrun.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from assignbench.errors import UsageError
+
+MEETING = ("MASTER_ADDR", "MASTER_PORT")
+
+
+def start_all_processes() -> None:
+    """Replace this process by torchrun with N of its kind, when a launcher that was asked for N started only one.
+
+    Raises:
+        UsageError: N cannot be found out, or several machines are to take part.
+    """
+    if not is_alone(os.environ):
+        return
+    import psutil
+
+    parent = psutil.Process().parent()
+    count = processes_asked_for(parent.cmdline() if parent else [])
+    environment = {key: value for key, value in os.environ.items() if key not in MEETING}
+    arguments = ("--standalone", "--nproc_per_node", str(count), "-m", "assignbench", *sys.argv[1:])
+    sys.stderr.write(f"accelerate started one process on the CPU; torchrun starts the {count} that were asked for\n")
+    sys.stderr.flush()
+    os.execve(sys.executable, [sys.executable, "-m", "torch.distributed.run", *arguments], environment)  # noqa: S606
+
+
+def is_alone(environment: Mapping[str, str]) -> bool:
+    """Whether accelerate's launcher was asked for several processes on the CPU and started this one only."""
+    on_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+    return on_cpu and all(key in environment for key in MEETING) and "WORLD_SIZE" not in environment
+
+
+def processes_asked_for(command: Sequence[str]) -> int:
+    """N of ``accelerate launch … --num_processes N …``.
+
+    Raises:
+        UsageError: it is not there, or several machines are.
+    """
+    start = next((place for place, word in enumerate(command) if "launch" in Path(word).name), len(command))
+    words, found = list(command[start + 1 :]), {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        name = name.lstrip("-").replace("-", "_")
+        if name in ("num_processes", "num_machines", "module", "m"):
+            found.setdefault(name, value if equals else following)
+        if name in ("module", "m"):  # what follows is ours
+            break
+    count = found.get("num_processes", "")
+    if not count.isdecimal() or found.get("num_machines", "1") != "1":
+        raise UsageError(
+            "accelerate launch starts one process a machine on CPUs; "
+            "use torchrun --nproc_per_node N -m assignbench run --device cpu …"
+        )
+    return int(count)
