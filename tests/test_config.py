@@ -115,7 +115,7 @@ def test_a_file_needs_only_what_has_no_default(tmp_path):
         ("data.short_side=[64, a]", "must be a whole number ≥ 32 and ≤ 4096"),
         ("model.channels=100", "a multiple of 32"),
         ("train.lr=[1", "--set train.lr: while parsing"),
-        ("data.short_side=800", "data.short_side = 800 exceeds data.long_side = 224"),
+        ("data.short_side=800", "data.short_side = 800 exceeds data.long_side = 256"),
         ("train.accumulation=3", "train.batch = 8 does not divide by train.accumulation = 3"),
         ("train.warmup=801", "longer than train.iterations = 800"),
         ("train.steps=[9]", "onecycle has none"),
