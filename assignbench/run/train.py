@@ -20,7 +20,7 @@ from assignbench.recipe import DataSettings, TrainSettings
 from assignbench.run.checkpoint import Progress, load_newest, save_checkpoint
 from assignbench.run.clock import Stopwatch
 from assignbench.run.learner import Learner, Step
-from assignbench.run.lines import append, keep_lines
+from assignbench.run.lines import append, keep_lines, read_lines
 from assignbench.run.observe import Tally, statistics, tally
 from assignbench.run.optimise import build_optimizer, learning_rate, set_learning_rate
 from assignbench.run.progress import Reporter, reporting
@@ -98,7 +98,7 @@ def train(
         flip=data.flip,
         workers=data.workers,
     )
-    latest = statistics(Tally.empty())
+    latest = latest_statistics(folder / STATISTICS)
     with reporting(console, title, first, settings.iterations) as reporter, contextlib.closing(batches):
         for iteration in range(first, settings.iterations):
             rate = learning_rate(iteration, settings)
@@ -157,6 +157,14 @@ def micro_batch(settings: TrainSettings, processes: int) -> int:
             f"{settings.accumulation} micro-steps; choose a multiple of {parts}"
         )
     return settings.batch // parts
+
+
+def latest_statistics(file: Path) -> Mapping[str, float | None]:
+    """Those of the last epoch that a resumed run has behind it; of a new run, of nothing."""
+    rows = read_lines(file)
+    if not rows:
+        return statistics(Tally.empty())
+    return {name: value for name, value in rows[-1].items() if name not in ("iteration", "epoch")}
 
 
 def mean_losses(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:

@@ -182,6 +182,7 @@ def test_a_finished_training_goes_straight_to_evaluation(
     outcome, text = go(resume=True)
     assert outcome.exit_code == 0
     assert "4/4" not in text  # nothing was trained
+    assert outcome.records[0].assignment["objects"]  # and yet the statistics are there
 
 
 def test_evaluation_does_not_depend_on_the_batch(go: Go, tmp_path: Path) -> None:
