@@ -36,7 +36,7 @@ def terminal(table: Table) -> RenderableType:
     parts = []
     for block in table.blocks:
         # Text, not str: rich would read the brackets of "autoassign[tau=0.5]" as markup and drop them.
-        grid = RichTable(title=Text(_title(block)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        grid = RichTable(box=box.SIMPLE_HEAD)
         # Tight, so that six metrics with their spread fit into 80 letters; only names may be folded.
         grid.padding, grid.show_edge = 0, False
         strategy, *numbers = _head(table)
@@ -45,7 +45,7 @@ def terminal(table: Table) -> RenderableType:
             grid.add_column(head, justify="right", no_wrap=True)
         for row in block.rows:
             grid.add_row(*(Text(text.replace(" ± ", "±")) for text in _texts(table, row)))
-        parts.append(grid)
+        parts += [Text(_title(block), style="bold"), grid]  # as rich's own title it would wrap at the grid's width
     return Group(*parts, *(Text(note, style="dim") for note in table.notes))
 
 
