@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core.geometry import centerness, iou
+from assignbench.core.geometry import centerness, centers, iou
 from assignbench.core.types import Pairs, Predictions, Priors, Targets
 
 
@@ -40,8 +40,8 @@ class Centerness(Extra):
     def loss(self, pairs: Pairs, predictions: Predictions, priors: Priors, targets: Targets) -> Tensor:
         """BCE to the geometric centerness. It cannot reach 0: the target is soft, its entropy stays."""
         image = targets.image[pairs.object]
-        points = priors.boxes_at(image, pairs.location)
-        wanted = centerness(targets.boxes[pairs.object], (points[:, :2] + points[:, 2:]) / 2)
+        prior = priors.boxes_at(image, pairs.location)
+        wanted = centerness(targets.boxes[pairs.object], centers(prior))
         logits = predictions.extras[self.name][image, pairs.location]
         return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
 

@@ -18,10 +18,12 @@ Axes are written in words: ``[object, 4]``, ``[image, location, class]``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from assignbench.core.geometry import centers
 
 
 def _shape(name: str, tensor: Tensor, *axes: int | None) -> None:
@@ -129,7 +131,7 @@ class Priors:
     @property
     def centers(self) -> Tensor:
         """x, y of every location: ``[location, 2]`` or ``[image, location, 2]``."""
-        return (self.boxes[..., :2] + self.boxes[..., 2:]) / 2
+        return centers(self.boxes)
 
     def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
         """Prior boxes of image–location pairs: ``[pair], [pair] → [pair, 4]``."""
@@ -247,10 +249,6 @@ class Assignment:
     bagged: bool = False  # False: learn every pair; True: one good pair per object is enough
     losses: Mapping[str, Tensor] = field(default_factory=dict)  # [] losses on the strategy's own parameters
     notes: Mapping[str, Tensor] = field(default_factory=dict)  # [object] numbers for statistics
-
-    def with_notes(self, **notes: Tensor) -> Assignment:
-        """The same assignment with further per-object notes."""
-        return replace(self, notes={**self.notes, **notes})
 
     def check(self, predictions: Predictions, targets: Targets) -> None:
         """Refuse a record that cannot be meant: one that would train, but on something else.

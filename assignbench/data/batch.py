@@ -131,7 +131,7 @@ def evaluation_batches(
     Arguments, yields and errors as `training_batches`.
     """
     geometries = [Geometry(*resized(info.width, info.height, short_side, long_side)) for info in dataset.images]
-    plan = evaluation_plan([_padded([geometry]) for geometry in geometries], batch)
+    plan = evaluation_plan([padded([geometry]) for geometry in geometries], batch)
     load = partial(_evaluation_batch, dataset=dataset, geometries=geometries, plan=plan)
     return _run(load, range(process, len(plan), processes), workers)
 
@@ -176,7 +176,7 @@ def load_batch(dataset: Dataset, indices: Sequence[int], geometries: Sequence[Ge
     Raises:
         DataError: when a picture cannot be read.
     """
-    images = torch.zeros(len(indices), 3, *_padded(geometries), dtype=torch.uint8)
+    images = torch.zeros(len(indices), 3, *padded(geometries), dtype=torch.uint8)
     boxes, labels, image, crowd, scales = [], [], [], [], []
     for slot, (index, geometry) in enumerate(zip(indices, geometries, strict=True)):
         info, objects = dataset.images[index], dataset.objects_of(index)
@@ -203,7 +203,7 @@ def load_batch(dataset: Dataset, indices: Sequence[int], geometries: Sequence[Ge
     )
 
 
-def _padded(geometries: Sequence[Geometry]) -> tuple[int, int]:
+def padded(geometries: Sequence[Geometry]) -> tuple[int, int]:
     """Height and width that hold all, each a multiple of `MULTIPLE`."""
     height, width = max(g.height for g in geometries), max(g.width for g in geometries)
     return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE

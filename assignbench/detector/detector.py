@@ -13,10 +13,8 @@ from assignbench.core.priors import inside_image, pyramid_priors
 from assignbench.detector.backbone import Backbone, Pyramid
 from assignbench.detector.head import DenseHead
 
-MEAN, STD = (
-    (123.675, 116.28, 103.53),
-    (58.395, 57.12, 57.375),
-)  # RGB in 0 … 255, as torchvision's weights expect
+MEAN = (123.675, 116.28, 103.53)  # RGB in 0 … 255, as torchvision's weights expect
+STD = (58.395, 57.12, 57.375)
 
 
 class Detector(nn.Module):

@@ -30,6 +30,7 @@ from assignbench.run.record import FILE, RunRecord, read_record
 from assignbench.run.train import CHECKPOINTS, micro_batch
 
 FAILURES = "failures.jsonl"
+DONE, UNFINISHED, TO_DO = "done", "unfinished: --resume continues it", "to do"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def attempt(run: Run, matrix: Matrix, accelerator: Accelerator, console: Console
     folder = matrix.output / run.run_id
     start = time.perf_counter()
     try:
-        if (folder / FILE).is_file():
+        if state(folder) == DONE:
             read_record(folder / FILE)
             console.print(Text.assemble((run.title, "bold"), f": done already, {folder}"), soft_wrap=True)
             return 0
@@ -117,7 +118,7 @@ def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> Non
         UsageError: there are some, and ``--resume`` was not given.
     """
     folders = [output / run.run_id for run in runs]
-    started = [folder for folder in folders if not (folder / FILE).is_file() and checkpoints(folder / CHECKPOINTS)]
+    started = [folder for folder in folders if state(folder) == UNFINISHED]
     if started and not resume:
         raise UsageError(
             f"{started[0]} holds an unfinished run ({len(started)} of {len(runs)} are)\n"
@@ -130,13 +131,15 @@ def runs_table(runs: Sequence[Run], output: Path) -> RichTable:
     table = RichTable("run", "state", "folder", title="planned runs")
     for run in runs:
         folder = output / run.run_id
-        state = "to do"
-        if (folder / FILE).is_file():
-            state = "done"
-        elif checkpoints(folder / CHECKPOINTS):
-            state = "unfinished: --resume continues it"
-        table.add_row(run.title, state, str(folder))
+        table.add_row(run.title, state(folder), str(folder))
     return table
+
+
+def state(folder: Path) -> str:
+    """How far a run has come, by what its folder holds."""
+    if (folder / FILE).is_file():
+        return DONE
+    return UNFINISHED if checkpoints(folder / CHECKPOINTS) else TO_DO
 
 
 def show_data(splits: Splits, console: Console) -> None:

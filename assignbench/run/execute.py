@@ -70,7 +70,6 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         folder=folder,
         resume=resume,
         console=console,
-        title=run.title,
     )
     evaluating = time.perf_counter()
     found = detections_of(

@@ -48,7 +48,9 @@ def detections_of(
         workers=data.workers,
     )
     for batch in batches:
-        found = detect_batch(detector, batch.to(accelerator.device), settings)
+        found = detect_images(
+            detector, batch.images.to(accelerator.device), batch.sizes.to(accelerator.device), settings
+        )
         rows.extend(packed(batch, found, dataset))
         seen[torch.tensor(batch.indices, device=seen.device)] += 1
     detector.train(training)
@@ -60,14 +62,16 @@ def detections_of(
     return list(by_image(table.cpu().numpy(), len(dataset))) if accelerator.is_main_process else []
 
 
-def detect_batch(detector: Detector, batch: Batch, settings: EvaluateSettings) -> list[ImageDetections]:
-    """Detections of one batch, in pixels of the network input.
+def detect_images(
+    detector: Detector, images: Tensor, sizes: Tensor, settings: EvaluateSettings
+) -> list[ImageDetections]:
+    """Detections of padded images ``[image, 3, H, W]`` of ``sizes`` ``[image, 2]``, in pixels of the network input.
 
     In float32 whatever the precision of the training, so that neither batch nor machine shows in the result.
     """
-    predictions, priors = detector(batch.images, batch.sizes)
+    predictions, priors = detector(images, sizes)
     rule = PostprocessRule(settings.score_threshold, settings.candidates, settings.nms, settings.detections)
-    return detect(predictions, priors, batch.sizes, detector.spec.extras, rule)
+    return detect(predictions, priors, sizes, detector.spec.extras, rule)
 
 
 def packed(batch: Batch, found: list[ImageDetections], dataset: Dataset) -> Iterator[Tensor]:

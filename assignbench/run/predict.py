@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from assignbench.data.batch import MULTIPLE
+from assignbench.data.batch import padded
 from assignbench.data.dataset import ImageInfo
 from assignbench.data.pictures import picture_size, read_picture
 from assignbench.data.transforms import Geometry, move_picture, resized
 from assignbench.detector.detector import Detector
-from assignbench.detector.postprocess import PostprocessRule, detect
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.recipe import DataSettings, EvaluateSettings
 from assignbench.run.device import build_accelerator
 from assignbench.run.files import write_json_atomic
+from assignbench.run.infer import detect_images
 from assignbench.run.reload import open_run
 
 
@@ -75,14 +75,11 @@ def detect_picture(
     """Score, label and box in original pixels of what is in one picture ``[H, W, 3]``, best first."""
     height, width = pixels.shape[:2]
     geometry = Geometry(*resized(width, height, max(data.short_side), data.long_side))
-    padded = (-(-side // MULTIPLE) * MULTIPLE for side in (geometry.height, geometry.width))
-    image = torch.zeros(1, 3, *padded, dtype=torch.uint8)
+    image = torch.zeros(1, 3, *padded([geometry]), dtype=torch.uint8)
     image[0, :, : geometry.height, : geometry.width] = move_picture(pixels, geometry)
     device = detector.mean.device
     sizes = torch.tensor([[geometry.height, geometry.width]], device=device)
-    predictions, priors = detector(image.to(device), sizes)
-    rule = PostprocessRule(settings.score_threshold, settings.candidates, settings.nms, settings.detections)
-    found = detect(predictions, priors, sizes, detector.spec.extras, rule)[0]
+    (found,) = detect_images(detector, image.to(device), sizes, settings)
     scale = torch.tensor([width / geometry.width, height / geometry.height]).repeat(2)
     boxes = found.boxes.cpu() * scale
     return list(zip(found.scores.tolist(), found.labels.tolist(), boxes.tolist(), strict=True))

@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class Reporter:
     """Shows iterations; silent on every process but the first."""
 
-    def __init__(self, console: Console, title: str, first: int, last: int, live: Progress | None) -> None:
-        self.console, self.title, self.first, self.last, self.live = console, title, first, last, live
+    def __init__(self, console: Console, first: int, last: int, live: Progress | None) -> None:
+        self.console, self.first, self.last, self.live = console, first, last, live
         self.start = time.perf_counter()
-        self.task = live.add_task(title, total=last, completed=first, numbers="") if live else None
+        self.task = live.add_task("", total=last, completed=first, numbers="") if live else None
 
     def show(
         self,
@@ -43,10 +43,10 @@ class Reporter:
 
 
 @contextmanager
-def reporting(console: Console, title: str, first: int, last: int) -> Iterator[Reporter]:
+def reporting(console: Console, first: int, last: int) -> Iterator[Reporter]:
     """A reporter, with a live bar when the console is a terminal."""
     if not console.is_terminal or console.quiet:
-        yield Reporter(console, title, first, last, None)
+        yield Reporter(console, first, last, None)
         return
     columns = (
         BarColumn(bar_width=20),
@@ -55,7 +55,7 @@ def reporting(console: Console, title: str, first: int, last: int) -> Iterator[R
         TextColumn("{task.fields[numbers]}"),
     )
     with Progress(*columns, console=console, transient=True) as live:
-        yield Reporter(console, title, first, last, live)
+        yield Reporter(console, first, last, live)
 
 
 def clock(seconds: float) -> str:

@@ -85,7 +85,7 @@ def evaluate_run(folder: Path, data_root: Path | None, device: str, console: Con
     """
     finished = open_run(folder)
     record, recipe = finished.record, finished.recipe.recipe
-    accelerator = build_accelerator(device, recipe.train.precision)
+    accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     dataset = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
     if dataset.fingerprint != record.dataset.evaluation.fingerprint:

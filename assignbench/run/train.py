@@ -52,7 +52,6 @@ def train(
     folder: Path,
     resume: bool,
     console: Console,
-    title: str,
 ) -> Trained:
     """Train a learner in place.
 
@@ -99,7 +98,7 @@ def train(
         workers=data.workers,
     )
     latest = latest_statistics(folder / STATISTICS)
-    with reporting(console, title, first, settings.iterations) as reporter, contextlib.closing(batches):
+    with reporting(console, first, settings.iterations) as reporter, contextlib.closing(batches):
         for iteration in range(first, settings.iterations):
             rate = learning_rate(iteration, settings)
             set_learning_rate(optimizer, rate)
