@@ -25,7 +25,7 @@ class ResolvedRecipe:
 
     name: str  # of a shipped recipe, or the file's name
     recipe: Recipe
-    origins: Mapping[str, str]  # "train.lr" → "default", "recipe tiny" or "--set"
+    origins: Mapping[str, str]  # "train.lr" → "default", "recipe tiny", "preset mmdet" or "--set"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Matrix:
     datasets: tuple[str, ...]
     recipe: ResolvedRecipe
     seeds: tuple[int, ...]
+    protocol: str  # controlled or published
+    preset: str | None  # under published: which of a strategy's presets; None: its first
     data_root: Path | None  # None: the environment's ASSIGNBENCH_DATA, then datasets/
     output: Path
     resume: bool = False
@@ -76,6 +78,28 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> ResolvedRec
 
     recipe = _validated(values, origins, f"recipe {name}")
     return ResolvedRecipe(name, recipe, {key: origins.get(key, DEFAULT) for key in flatten(recipe)})
+
+
+def with_preset(
+    recipe: ResolvedRecipe, name: str, changes: Mapping[str, Any], schedule: Mapping[str, Any]
+) -> ResolvedRecipe:
+    """A recipe with the settings of a published preset, except where ``--set`` has spoken.
+
+    Args:
+        recipe: what all strategies share.
+        name: of the preset.
+        changes: dotted keys and values, under any recipe.
+        schedule: those that hold under the papers' schedule only (``train.papers``).
+
+    Raises:
+        UsageError: an unknown key, or values that do not fit together.
+    """
+    wanted = {**changes, **(schedule if recipe.recipe.train.papers else {})}
+    _refuse_unknown(wanted, f"preset {name}")
+    wanted = {key: value for key, value in wanted.items() if recipe.origins[key] != OVERRIDE}
+    origins = {**recipe.origins, **dict.fromkeys(wanted, f"preset {name}")}
+    merged = _validated({**flatten(recipe.recipe), **wanted}, origins, f"recipe {recipe.name} under preset {name}")
+    return ResolvedRecipe(recipe.name, merged, origins)
 
 
 def recorded_recipe(name: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> ResolvedRecipe:
@@ -225,7 +249,13 @@ def _allowed(schema: Mapping[str, Any]) -> str:
         return f"one of {', '.join(schema['enum'])}"
     if schema["type"] == "array":
         return f"{_allowed(schema['items'])}, or a {'non-empty ' if 'minItems' in schema else ''}list of such"
-    kinds = {"integer": "a whole number", "number": "a number", "string": "text", "null": "null"}
+    kinds = {
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "text",
+        "boolean": "true or false",
+        "null": "null",
+    }
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = " and ".join(f"{sign} {schema[bound]}" for bound, sign in signs.items() if bound in schema)
     multiple = f", a multiple of {schema['multipleOf']}" if "multipleOf" in schema else ""

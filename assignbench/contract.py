@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assignbench.core import Assigner, Assignment, Head, PairLoss, Regions, Setting, Targets, assign
+from assignbench.core import Assigner, Assignment, Head, PairLoss, Preset, Regions, Setting, Targets, assign
 from assignbench.core.geometry import sides
 from assignbench.detector.objective import objective
+from assignbench.options import check_options
 from assignbench.synthetic import Problem, random_problem
 
 CLASSES = 3
@@ -62,10 +63,12 @@ def check(cls: type[Assigner], options: Mapping[str, Any] | None = None) -> list
 
 
 def declares_itself(build: Build) -> None:
-    """It says what it needs of the detector, what it is, and which loss it was published with."""
+    """It says what it needs of the detector, what it is, and as which detectors it was published, if any."""
     assigner = build()
     require(isinstance(getattr(assigner, "head", None), Head), "head is not a Head")
-    require(isinstance(assigner.published, PairLoss), "published is not a PairLoss")
+    for name, preset in assigner.presets.items():
+        require(isinstance(preset, Preset), f"preset {name} is not a Preset")
+        check_options(type(assigner), preset.options)
     require(bool(assigner.source) or bool(type(assigner).__doc__), "neither source nor docstring says what it is")
 
 

@@ -137,7 +137,7 @@ def construct(cls: type[Assigner], options: Mapping[str, Any], setting: Setting)
     Raises:
         UsageError: the constructor refuses a value or fails, or it leaves no `Head`.
     """
-    from assignbench.core.assigner import Head
+    from assignbench.core.head import Head
 
     try:
         assigner = cls(setting, **options)

@@ -27,10 +27,40 @@ class ModelSettings(_Group):
     )
     weights: str = Field(
         min_length=1,
-        description="initial backbone: imagenet (its first layers are frozen), none (nothing is), or a file",
+        description="initial backbone: imagenet (torchvision's), msra or detectron (caffe style), or a file: its "
+        "first layers are frozen; none: nothing is",
+    )
+    style: Literal["pytorch", "caffe"] = Field(
+        "pytorch", description="which convolution of a bottleneck has the stride: the 3×3 (pytorch) or the 1×1 (caffe)"
+    )
+    pixels: Literal["torchvision", "caffe", "detectron"] = Field(
+        "torchvision",
+        description="what the backbone sees: RGB with mean and deviation (torchvision), BGR minus the mean colour of "
+        "ImageNet (caffe) or of Detectron's models (detectron)",
+    )
+    norm_affine: bool = Field(
+        False, description="whether a pretrained backbone's batch norm trains its scale and shift; its statistics never"
+    )
+    pyramid: Literal["p5_relu", "p5_plain", "c5_relu", "c5_plain"] = Field(
+        "p5_relu", description="P6 is computed from P5 or C5, and P7 from P6 after a ReLU or as it is"
+    )
+    pyramid_init: Literal["kaiming", "xavier"] = Field(
+        "kaiming", description="initial weights of the pyramid: He's or Glorot's, both uniform"
     )
     channels: int = Field(256, ge=32, le=1024, multiple_of=32, description="channels of pyramid and towers")
     towers: int = Field(4, ge=0, le=8, description="convolutions in each of the two towers")
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> "ModelSettings":
+        wanted = {"imagenet": "pytorch", "msra": "caffe", "detectron": "caffe"}.get(self.weights, self.style)
+        if wanted != self.style:
+            raise ValueError(
+                f"model.weights = {self.weights} are of style {wanted}, but model.style = {self.style}; "
+                "choose weights of that style, a file, or none"
+            )
+        if self.weights in ("msra", "detectron") and self.backbone not in ("resnet50", "resnet101"):
+            raise ValueError(f"model.weights = {self.weights} exist for resnet50 and resnet101, not {self.backbone}")
+        return self
 
 
 class DataSettings(_Group):
@@ -76,6 +106,9 @@ class TrainSettings(_Group):
         description="learning rate of the strategy's own parameters as a multiple of lr",
     )
     backbone_lr: float = Field(1.0, ge=0, le=10, description="learning rate of the backbone as a multiple of lr")
+    bias_lr: float = Field(1.0, ge=0, le=10, description="learning rate of biases, norms' apart, as a multiple of lr")
+    bias_decay: bool = Field(True, description="whether biases, norms' included, are subject to weight decay")
+    norm_decay: bool = Field(False, description="whether norm layers are subject to weight decay")
     schedule: Literal["step", "onecycle"] = Field(description="course of the learning rate")
     steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = Field(
         (), description="iterations after which schedule step multiplies the learning rate by gamma"
@@ -83,6 +116,10 @@ class TrainSettings(_Group):
     gamma: float = Field(0.1, gt=0, lt=1, description="factor of the learning rate at each of the steps")
     warmup: int = Field(0, ge=0, description="iterations in which the learning rate rises to lr")
     warmup_start: float = Field(0.001, gt=0, le=1, description="fraction of lr that the warm-up starts from")
+    papers: bool = Field(
+        False,
+        description="whether this is the papers' schedule: a published preset then sets warm-up and clip as its own",
+    )
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient of all parameters; null: any")
     precision: Literal["no", "bf16", "fp16", "auto"] = Field(
         "no",
@@ -125,8 +162,25 @@ class EvaluateSettings(_Group):
     batch: int = Field(
         16, ge=1, description="pictures per forward pass, over all processes; changes speed, not results"
     )
-    score_threshold: float = Field(0.05, ge=0, lt=1, description="lowest score of a detection")
-    candidates: int = Field(1000, ge=1, description="best-scored locations kept of each level before suppression")
+    score: Literal["root", "product"] = Field(
+        "root",
+        description="final score from class probability p and quality q (centerness, …): √(p·q) or p·q; same order",
+    )
+    score_threshold: float = Field(0.05, ge=0, lt=1, description="what a candidate must exceed")
+    threshold_on: Literal["output", "class", "score"] = Field(
+        "class",
+        description="what the threshold is held against: the class output alone, the class probability (implicit "
+        "objectness included), or the final score",
+    )
+    candidates: int = Field(
+        1000, ge=1, description="best pairs of location and class kept of each level before suppression"
+    )
+    rank_by: Literal["output", "class", "score"] = Field(
+        "score", description="what the best pairs are ranked by; see threshold_on"
+    )
+    candidates_per_location: bool = Field(
+        False, description="whether a level keeps at most as many pairs as it has locations"
+    )
     nms: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two boxes of a class is dropped")
     detections: int = Field(100, ge=1, description="detections kept per picture")
 

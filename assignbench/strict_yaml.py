@@ -20,7 +20,7 @@ from assignbench.errors import UsageError
 class _Loader(yaml.SafeLoader):
     """The safe loader with its own scalars, without duplicate keys and aliases."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own convention
+    yaml_implicit_resolvers: dict[str, Any] = {}  # PyYAML's own convention
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """As PyYAML's, but a document is a tree: what is written is all there is."""

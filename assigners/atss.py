@@ -9,10 +9,14 @@
 Source: arXiv 1912.02424, Algorithm 1. Choices where implementations differ or are silent: equal distances go to
 the lower prior index on every device; one candidate has deviation 0; when no candidate inside the box reaches
 t_n (a threshold can exceed every IoU, and rounding can lift a mean above equal values) the best ones inside are
-taken, unless ``reference`` is set.
+taken. ``reference`` undoes the first and the last: equal distances as `torch.topk` finds them, no rescue.
+
+Presets: ``mmdet`` (default; what the golden vectors prove), ``official``.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,20 +28,21 @@ from assignbench.core import (
     Deltas,
     GIoU,
     Head,
+    Normalisers,
     PairLoss,
     Predictions,
+    Preset,
     Priors,
     Setting,
     Targets,
     centerness,
     centers,
     hard_assignment,
+    image_floor,
     iou,
-    matrix_pairs,
-    max_by,
+    object_chunks,
     sides,
     smallest_k,
-    sum_by,
     winners,
 )
 
@@ -49,60 +54,115 @@ class ATSS(Assigner):
 
     Args:
         k: candidates per level and object, per prior of a cell.
-        reference: True leaves an object without positive when no candidate reaches its threshold.
+        reference: decide as the reference implementations where they leave it to rounding and to `torch.topk`.
+        normaliser: what the class part and centerness are divided by: the positives of the batch, or those of
+            each image, at least one an image.
     """
 
-    head = Head(offset=0.0, coding=Deltas((0.1, 0.1, 0.2, 0.2)), extras=(Centerness(),))
-    published = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=8.0))  # α·λ = 2
+    head = Head(extras=(Centerness(),))
     source = "ATSS, arXiv 1912.02424, Algorithm 1"
+    presets = {
+        "mmdet": Preset(
+            source="mmdetection 3.3.0, atss_r50_fpn_1x_coco",
+            head=Head(offset=0.0, coding=Deltas(), conv_bias=False, tower_std=0.01, extras=(Centerness(),)),
+            loss=PairLoss(box=GIoU(weight=8.0)),  # α·λ = 2
+            options={"reference": True, "normaliser": "image"},
+            recipe={
+                "model.pyramid": "p5_plain",
+                "model.pyramid_init": "xavier",
+                "model.norm_affine": True,
+                "train.norm_decay": True,
+                "evaluate.score": "product",
+                "evaluate.threshold_on": "output",
+                "evaluate.rank_by": "output",
+                "evaluate.nms": 0.6,
+            },
+            schedule={"train.warmup": 500},
+        ),
+        "official": Preset(
+            source="sfzhang15/ATSS, atss_R_50_FPN_1x; not its widths + 1, its constant warm-up, or the doubled rate "
+            "of the norms' biases",
+            head=Head(coding=Deltas(), tower_std=0.01, extras=(Centerness(),)),
+            loss=PairLoss(box=GIoU(weight=8.0)),
+            options={"reference": True},
+            recipe={
+                "model.style": "caffe",
+                "model.pixels": "detectron",
+                "model.pyramid": "p5_relu",
+                "train.bias_lr": 2.0,
+                "train.bias_decay": False,
+                "train.norm_decay": True,
+                "evaluate.score": "root",
+                "evaluate.threshold_on": "class",
+                "evaluate.rank_by": "score",
+                "evaluate.nms": 0.6,
+            },
+            schedule={"model.weights": "detectron", "train.warmup": 500, "train.warmup_start": 1 / 3},
+            padding_is_background=True,
+        ),
+    }
 
-    def __init__(self, setting: Setting, *, k: int = 9, reference: bool = False) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        k: int = 9,
+        reference: bool = False,
+        normaliser: Literal["batch", "image"] = "batch",
+    ) -> None:
         super().__init__(setting)
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        self.k, self.reference = k, reference
+        self.k, self.reference, self.normaliser = k, reference, normaliser
 
     @torch.no_grad()
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        objects, locations = self.candidates(priors, targets)
-        prior, box = priors.boxes_at(targets.image[objects], locations), targets.boxes[objects]
+        locations = self.candidates(priors, targets)
+        prior, box = priors.boxes_at(targets.image.expand_as(locations), locations), targets.boxes
         overlap = iou(prior, box)
-        inside = sides(box, centers(prior)).amin(-1) > MARGIN
+        inside = sides(box.expand_as(prior), centers(prior)).amin(-1) > MARGIN
 
-        positive = inside & (overlap >= threshold(overlap, objects, len(targets))[objects])
+        positive = inside & (overlap >= threshold(overlap))
         if not self.reference:
-            without = sum_by(positive.float(), objects, len(targets)) == 0
-            best = max_by(overlap.where(inside, -1.0), objects, len(targets))
-            positive |= inside & without[objects] & (overlap == best[objects])
+            best = overlap.where(inside, -1.0).amax(0)
+            positive |= inside & (overlap == best) & ~positive.any(0)
 
-        objects, locations = objects[positive], locations[positive]
-        won = winners(overlap[positive], objects, locations, targets, priors)
+        objects, rank = positive.t().nonzero(as_tuple=True)
+        locations, prior = locations[rank, objects], prior[rank, objects]
+        won = winners(overlap[rank, objects], objects, locations, targets, priors)
+        objects, locations = objects[won], locations[won]
+        central = centerness(box[objects], centers(prior[won]))
+        count = won.sum().to(central.dtype) if self.normaliser == "batch" else image_floor(objects, targets)
         return hard_assignment(
-            objects[won],
-            locations[won],
+            objects,
+            locations,
             targets,
-            box_weight=centerness(box[positive][won], centers(prior[positive][won])),
+            box_weight=central,
+            normalisers=Normalisers(positive=count, box=central.sum(), negative=count),
         )
 
-    def candidates(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
-        """C_n: on every level the k priors nearest to each object's centre."""
+    def candidates(self, priors: Priors, targets: Targets) -> Tensor:
+        """C_n: on every level the k locations nearest to each object's centre: ``[candidate, object]``."""
+        found, start = [], 0
+        for length in priors.level.unique_consecutive(return_counts=True)[1].tolist():
+            k = min(self.k * self.head.priors_per_cell, length)
+            columns = [targets.labels.new_zeros(k, 0)]
+            for chunk in object_chunks(len(targets), length):
+                points = priors.centers_of(targets.image[chunk])[..., start : start + length, :]
+                distance = (points - centers(targets.boxes[chunk])[:, None]).square().sum(-1).sqrt()
+                if self.reference:
+                    nearest = distance.topk(k, dim=1, largest=False).indices
+                else:
+                    nearest = smallest_k(distance, k).nonzero()[:, 1].reshape(-1, k)
+                columns.append(nearest.t() + start)
+            found.append(torch.cat(columns, dim=1))
+            start += length
+        return torch.cat(found)
 
-        def nearest(chunk: slice) -> Tensor:
-            points = priors.centers_of(targets.image[chunk])
-            distance = (points - centers(targets.boxes[chunk])[:, None]).norm(dim=-1)
-            chosen = torch.zeros_like(distance, dtype=torch.bool)
-            for level in range(self.setting.levels):
-                on_level = distance.masked_fill(priors.level != level, float("inf"))
-                chosen |= smallest_k(on_level, self.k * self.head.priors_per_cell)
-            return chosen
 
-        return matrix_pairs(nearest, len(targets), len(priors))
-
-
-def threshold(overlap: Tensor, objects: Tensor, object_count: int) -> Tensor:
-    """t_n = mean + standard deviation (n − 1) of the overlaps of each object's candidates: ``[object]``."""
-    count = sum_by(torch.ones_like(overlap), objects, object_count).clamp(min=1)
-    mean = sum_by(overlap, objects, object_count) / count
-    variance = sum_by((overlap - mean[objects]).square(), objects, object_count) / (count - 1).clamp(min=1)
-    return mean + variance.sqrt()
+def threshold(overlap: Tensor) -> Tensor:
+    """t_n = mean + standard deviation (n − 1) of each object's candidates: ``[candidate, object] → [object]``."""
+    if overlap.shape[1] == 0:
+        return overlap.new_zeros(0)  # `std` warns of nothing to average
+    return overlap.mean(0) + overlap.std(0, correction=min(1, len(overlap) - 1))

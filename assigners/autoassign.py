@@ -22,6 +22,9 @@ Choices: objects of one class over one location → the smaller w⁻ counts (in 
 that the order of annotations matters; ``same_class="last"`` is that rule); an object without a location costs
 the constant α·100 and teaches nothing (counted in the statistics); an image without any pair adds nothing to
 L_centre. σ is used as max(|σ|, 0.001).
+
+Presets: ``mmdet`` (default; what the golden vectors prove), ``official``: they differ in the backbone's mean colour
+and in which scores are thresholded and ranked at test time.
 """
 
 from __future__ import annotations
@@ -37,11 +40,13 @@ from assignbench.core import (
     Assignment,
     Discounts,
     GIoU,
+    Head,
     ImplicitObjectness,
     Normalisers,
     PairLoss,
     Pairs,
     Predictions,
+    Preset,
     Priors,
     Setting,
     Targets,
@@ -79,9 +84,44 @@ class AutoAssign(Assigner):
         detach_weights: stop the gradient through w⁺ (μ, σ then learn from L_centre alone).
     """
 
-    head = point_head(ImplicitObjectness(), offset=0.0, class_prior=0.02, box_bias=4.0)
-    published = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=5.0))
+    head = Head(extras=(ImplicitObjectness(),))
     source = "AutoAssign, arXiv 2007.03496, Sections 3.2–3.4"
+    presets = {
+        "mmdet": Preset(
+            source="mmdetection 3.3.0, autoassign_r50-caffe_fpn_1x_coco",
+            head=point_head(ImplicitObjectness(), offset=0.0, class_prior=0.02, box_bias=4.0),
+            loss=PairLoss(box=GIoU(weight=5.0)),
+            options={"same_class": "last"},
+            recipe={
+                "model.style": "caffe",
+                "model.pixels": "detectron",
+                "model.pyramid": "c5_relu",
+                "evaluate.threshold_on": "output",
+                "evaluate.rank_by": "output",
+                "evaluate.nms": 0.6,
+            },
+            schedule={"model.weights": "msra", "train.warmup": 1000},
+            padding_is_background=True,
+        ),
+        "official": Preset(
+            source="poodarchu/AutoAssign at its release (P6 from C5), auto_assign.res50.fpn.coco.800size.1x; its floor "
+            "of areas is 1.2e-7 where ours is 1e-6",
+            head=point_head(ImplicitObjectness(), offset=0.0, class_prior=0.02, box_bias=4.0),
+            loss=PairLoss(box=GIoU(weight=5.0)),
+            options={"same_class": "last"},
+            recipe={
+                "model.style": "caffe",
+                "model.pixels": "caffe",
+                "model.pyramid": "c5_relu",
+                "evaluate.threshold_on": "class",
+                "evaluate.rank_by": "class",
+                "evaluate.candidates_per_location": True,
+                "evaluate.nms": 0.6,
+            },
+            schedule={"model.weights": "msra", "train.warmup": 1000},
+            padding_is_background=True,
+        ),
+    }
 
     def __init__(
         self,

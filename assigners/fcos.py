@@ -9,7 +9,10 @@
 Ranges in pixels for P3 … P7: up to 64, 64–128, 128–256, 256–512, from 512: multiples of 8 strides.
 Source: arXiv 1904.01355, Sections 3.1–3.2; centre sampling, GIoU and centerness on the box tower are the
 improvements of its released version (38.7 AP, ResNet-50, 1×). Choices where implementations differ: range ends
-inclusive; box part weighted by centerness and divided by its sum; areas compared without a finite sentinel.
+inclusive; box part weighted by centerness and divided by its sum, at least 1 (``least_box``; mmdetection: 1e-6);
+areas compared without a finite sentinel.
+
+Presets: ``mmdet`` (default; what the golden vectors prove), ``official``, ``torchvision``.
 """
 
 from __future__ import annotations
@@ -21,8 +24,11 @@ from assignbench.core import (
     Assignment,
     Centerness,
     GIoU,
+    Head,
+    Normalisers,
     PairLoss,
     Predictions,
+    Preset,
     Priors,
     Setting,
     Targets,
@@ -44,21 +50,88 @@ class FCOS(Assigner):
         radius: ρ, half side of the central square in strides; 0 switches centre sampling off.
         scale_ranges: whether a level takes only objects of its range.
         base_range: upper end of the finest level's range, in strides; each level doubles it in pixels.
+        least_box: floor of the sum of centerness that the box part is divided by.
     """
 
-    head = point_head(Centerness())
-    published = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=4.0))  # α·λ = 1
+    head = Head(extras=(Centerness(),))
     source = "FCOS, arXiv 1904.01355, Sections 3.1–3.2"
+    presets = {
+        "mmdet": Preset(
+            source="mmdetection 3.3.0, fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco",
+            head=point_head(Centerness()),
+            loss=PairLoss(box=GIoU(weight=4.0)),  # α·λ = 1
+            options={"least_box": 1e-6},
+            recipe={
+                "model.style": "caffe",
+                "model.pixels": "caffe",
+                "model.pyramid": "p5_relu",
+                "model.pyramid_init": "xavier",
+                "train.bias_lr": 2.0,
+                "train.bias_decay": False,
+                "train.norm_decay": True,
+                "evaluate.score": "product",
+                "evaluate.threshold_on": "output",
+                "evaluate.rank_by": "output",
+                "evaluate.nms": 0.6,
+            },
+            schedule={"model.weights": "msra", "train.warmup": 500, "train.warmup_start": 1 / 3},
+            padding_is_background=True,
+        ),
+        "official": Preset(
+            source="tianzhi0549/FCOS, fcos_imprv_R_50_FPN_1x; not its widths + 1, its GIoU with (I + 1) / (U + 1), "
+            "its constant warm-up, or the doubled rate of the norms' biases",
+            head=point_head(Centerness()),
+            loss=PairLoss(box=GIoU(weight=4.0)),
+            recipe={
+                "model.style": "caffe",
+                "model.pixels": "detectron",
+                "model.pyramid": "p5_relu",
+                "train.bias_lr": 2.0,
+                "train.bias_decay": False,
+                "train.norm_decay": True,
+                "evaluate.score": "root",
+                "evaluate.threshold_on": "class",
+                "evaluate.rank_by": "score",
+                "evaluate.nms": 0.6,
+            },
+            schedule={"model.weights": "detectron", "train.warmup": 500, "train.warmup_start": 1 / 3},
+            padding_is_background=True,
+        ),
+        "torchvision": Preset(
+            source="torchvision 0.28, fcos_resnet50_fpn; to evaluate its checkpoints: its training differs in "
+            "open range ends, an unweighted box part and 26 epochs",
+            head=point_head(Centerness(), offset=0.0, spacing="image", level_scale=False),
+            loss=PairLoss(box=GIoU(weight=4.0)),
+            recipe={
+                "model.pyramid": "p5_relu",
+                "evaluate.score": "root",
+                "evaluate.threshold_on": "score",
+                "evaluate.score_threshold": 0.2,
+                "evaluate.rank_by": "score",
+                "evaluate.nms": 0.6,
+            },
+            padding_is_background=True,
+        ),
+    }
 
     def __init__(
-        self, setting: Setting, *, radius: float = 1.5, scale_ranges: bool = True, base_range: float = 8.0
+        self,
+        setting: Setting,
+        *,
+        radius: float = 1.5,
+        scale_ranges: bool = True,
+        base_range: float = 8.0,
+        least_box: float = 1.0,
     ) -> None:
         super().__init__(setting)
         if radius < 0:
             raise ValueError(f"radius must not be negative, got {radius}")
         if base_range <= 0:
             raise ValueError(f"base_range must be positive, got {base_range}")
+        if least_box <= 0:
+            raise ValueError(f"least_box must be positive, got {least_box}")
         self.radius, self.scale_ranges, self.base_range = radius, scale_ranges, base_range
+        self.least_box = least_box
 
     @torch.no_grad()
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
@@ -79,9 +152,12 @@ class FCOS(Assigner):
 
         objects, locations, boxes, points = objects[fits], locations[fits], boxes[fits], points[fits]
         won = winners(-area(boxes), objects, locations, targets, priors)
+        central = centerness(boxes[won], points[won])
+        count = won.sum().to(central.dtype)
         return hard_assignment(
             objects[won],
             locations[won],
             targets,
-            box_weight=centerness(boxes[won], points[won]),
+            box_weight=central,
+            normalisers=Normalisers(positive=count, box=central.sum(), negative=count, least_box=self.least_box),
         )

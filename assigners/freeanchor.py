@@ -10,10 +10,15 @@
 
 N: objects. The weights w carry gradient, A does not.
 Source: arXiv 1909.02466, Sections 3.2–3.4 (mean-max: Eq. 7; A: Eq. 5). Our name ← the paper's: pairs ← bag,
-discount factor 1 − A ← P{a ∈ A₋}. Objects of one class over one anchor: the larger A counts.
+discount factor 1 − A ← P{a ∈ A₋}. Objects of one class over one anchor: the larger A counts. Anchors of equal
+IoU at the end of a bag: the lower index (``ties="topk"``: whichever `torch.topk` finds, as the references).
+
+Presets: ``mmdet`` (default; what the golden vectors prove), ``official``.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,15 +28,16 @@ from assignbench.core import (
     Assignment,
     Deltas,
     Discounts,
-    Head,
     Normalisers,
     PairLoss,
     Pairs,
     Predictions,
+    Preset,
     Priors,
     Setting,
     SmoothL1,
     Targets,
+    anchor_head,
     class_winners,
     iou,
     iou_matrix,
@@ -50,26 +56,65 @@ class FreeAnchor(Assigner):
     Args:
         k: anchors in an object's bag.
         least_iou: t₁, overlap of a predicted box from which on it may count as a detection.
+        ties: which of several anchors of equal overlap: the first, or any that `torch.topk` finds.
+        normaliser: N of the batch, averaged over processes, or of each process on its own (local).
     """
 
-    head = Head(
-        size=4.0,
-        ratios=(0.5, 1.0, 2.0),
-        octaves=(0.0, 1 / 3, 2 / 3),
-        offset=0.0,
-        coding=Deltas((0.1, 0.1, 0.2, 0.2)),
-        group_norm=False,
-    )
-    published = PairLoss(alpha=0.5, gamma=2.0, box=SmoothL1(weight=0.75, beta=0.11))
+    head = anchor_head()
     source = "FreeAnchor, arXiv 1909.02466, Sections 3.2–3.4"
+    presets = {
+        "mmdet": Preset(
+            source="mmdetection 3.3.0, freeanchor_r50_fpn_1x_coco",
+            head=anchor_head(coding=Deltas()),
+            loss=PairLoss(alpha=0.5, box=SmoothL1(weight=0.75, beta=0.11)),
+            options={"ties": "topk", "normaliser": "local"},
+            recipe={
+                "model.pyramid": "c5_plain",
+                "model.pyramid_init": "xavier",
+                "model.norm_affine": True,
+                "train.norm_decay": True,
+                "evaluate.threshold_on": "output",
+                "evaluate.rank_by": "output",
+                "evaluate.nms": 0.5,
+            },
+            schedule={"train.warmup": 500, "train.clip": 35.0},
+            padding_is_background=True,
+        ),
+        "official": Preset(
+            source="zhangxiaosong18/FreeAnchor, free_anchor_R-50-FPN_1x; anchors at half a cell, half a pixel from "
+            "its own; not its widths + 1 or the doubled rate of the norms' biases",
+            head=anchor_head(coding=Deltas(), offset=0.5, class_prior=0.02),
+            loss=PairLoss(alpha=0.5, box=SmoothL1(weight=0.75, beta=0.11)),
+            options={"ties": "topk", "normaliser": "local"},
+            recipe={
+                "model.style": "caffe",
+                "model.pixels": "detectron",
+                "model.pyramid": "p5_relu",
+                "train.bias_lr": 2.0,
+                "train.bias_decay": False,
+                "train.norm_decay": True,
+                "evaluate.nms": 0.5,
+            },
+            schedule={"model.weights": "detectron", "train.warmup": 500, "train.warmup_start": 1 / 3},
+            padding_is_background=True,
+        ),
+    }
 
-    def __init__(self, setting: Setting, *, k: int = 50, least_iou: float = 0.6) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        k: int = 50,
+        least_iou: float = 0.6,
+        ties: Literal["first", "topk"] = "first",
+        normaliser: Literal["batch", "local"] = "batch",
+    ) -> None:
         super().__init__(setting)
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         if not 0 <= least_iou < 1:
             raise ValueError(f"least_iou must lie in [0, 1), got {least_iou}")
-        self.k, self.least_iou = k, least_iou
+        self.k, self.least_iou, self.ties, self.normaliser = k, least_iou, ties, normaliser
 
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
@@ -80,17 +125,20 @@ class FreeAnchor(Assigner):
         return Assignment(
             pairs=Pairs(objects, locations, weight=weight, box_weight=weight, quality=one),
             discounts=self.detections(predictions, priors, targets),
-            normalisers=Normalisers(positive=count, box=count, negative=count * self.k),
+            normalisers=Normalisers(count, count, count * self.k, local=self.normaliser == "local"),
             bagged=True,
         )
 
     @torch.no_grad()
     def bags(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
-        """A_n: the k anchors of highest overlap; equal overlaps: the lower anchor index."""
+        """A_n: the k anchors of highest overlap."""
 
         def nearest(chunk: slice) -> Tensor:
             overlap = iou_matrix(targets.boxes[chunk], priors.boxes_of(targets.image[chunk]))
-            return smallest_k(-overlap, self.k)
+            if self.ties == "first":
+                return smallest_k(-overlap, self.k)
+            highest = overlap.topk(min(self.k, overlap.shape[1]), dim=1, sorted=False).indices
+            return torch.zeros_like(overlap, dtype=torch.bool).scatter(1, highest, value=True)
 
         return matrix_pairs(nearest, len(targets), len(priors))
 

@@ -14,15 +14,13 @@ import torch
 from assignbench.core import (
     Assigner,
     Assignment,
-    GIoU,
-    PairLoss,
+    Head,
     Predictions,
     Priors,
     Targets,
     area,
     hard_assignment,
     inside_pairs,
-    point_head,
     winners,
 )
 
@@ -30,8 +28,7 @@ from assignbench.core import (
 class Plain(Assigner):
     """Every location in the box teaches it; no scale ranges, no centre sampling, no centerness."""
 
-    head = point_head()
-    published = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=4.0))  # α·λ = 1
+    head = Head()
     source = "AutoAssign, arXiv 2007.03496, appendix, Table 7, row 1"
 
     @torch.no_grad()

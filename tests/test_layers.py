@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     _DETECTOR: (*_BASE, _CORE, _DETECTOR),
     _DATA: (*_BASE, _CORE, _DATA),
     "assignbench.plugins": (*_BASE, *_STRANGERS, _CORE),
-    "assignbench.contract": (*_BASE, *_LAWS, _CORE, _DETECTOR),
+    "assignbench.contract": (*_BASE, *_LAWS, "assignbench.options", _CORE, _DETECTOR),
     _RUN: (*_BASE, *_SETTINGS, *_STRANGERS, *_LAWS, _CORE, _DETECTOR, _DATA, _RUN),
     "assignbench.compare": (*_BASE, *_SETTINGS, "assignbench.run.record", "assignbench.compare"),
     "assignbench.cli": ("assignbench",),

@@ -18,6 +18,13 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Protocol(StrEnum):
+    """What surrounds a strategy."""
+
+    CONTROLLED = "controlled"
+    PUBLISHED = "published"
+
+
 DeviceOption = Annotated[
     Device,
     typer.Option(metavar="auto|cpu|cuda", help="Where to compute; auto takes a GPU when there is one."),

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import assignbench
-from assignbench.cli import check, compare, listing, run, runs
+from assignbench.cli import check, compare, listing, run, runs, verify
 from assignbench.errors import AssignbenchError, UsageError
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with [bold]assignbench run[/bold]: AutoAssign on generated pictures, in minutes.\n\n"
-    "Exit codes: 0 fine, 1 run failed, 2 usage, 3 data, 4 machine, 130 interrupted.",
+    "Exit codes: 0 fine, 1 run failed, 2 usage, 3 data, 4 machine, 5 numbers differ, 130 interrupted.",
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
@@ -32,6 +32,7 @@ app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.add_typer(listing.app, name="list")
+app.add_typer(verify.app, name="verify")
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, comma_list, number_list
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, Protocol, comma_list, number_list
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -34,6 +34,15 @@ def run(
     recipe: Annotated[
         str, typer.Option(metavar="R", help="What all runs share: a shipped recipe or a YAML file.")
     ] = "tiny",
+    protocol: Annotated[
+        Protocol, typer.Option(metavar="P", help="controlled: one detector for all; published: each strategy its own.")
+    ] = Protocol.CONTROLLED,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Which published detector: mmdet, official, …", show_default="each strategy's first"
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each seed.")] = "0",
     data_root: DataRootOption = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that gets one folder per run.")] = Path("runs"),
@@ -72,6 +81,8 @@ def run(
         datasets=comma_list(dataset, "--dataset"),
         recipe=load_recipe(recipe, set_),
         seeds=number_list(seeds, "--seeds"),
+        protocol=protocol.value,
+        preset=preset,
         data_root=data_root,
         output=output,
         resume=resume,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from typing import TypeVar
 
+from assignbench.config import OVERRIDE
 from assignbench.errors import UsageError
 from assignbench.recipe import BOOKKEEPING
-from assignbench.run.record import RunRecord
+from assignbench.run.record import ResolvedValue, RunRecord
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -37,21 +38,19 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
     """Refuse a mixture, naming what differs and in which runs.
 
     Args:
-        records: the runs of one data set name.
+        records: the runs of one data set name under one protocol.
 
     Raises:
-        UsageError: several recipes or protocols, different data or settings, one label for two programs, or
-            two runs of one strategy and seed.
+        UsageError: several recipes, different data or settings, one row for two programs, or two runs of one
+            strategy and seed.
     """
     dataset = records[0].dataset.name
-    settings = _by(records, lambda record: (record.protocol, record.recipe))
-    if len(settings) > 1:
-        listed = "; ".join(f"{protocol} {recipe}: {_runs(some)}" for (protocol, recipe), some in settings.items())
-        raise UsageError(
-            f"the runs on {dataset} mix recipes or protocols ({listed}); choose with --recipe or --protocol"
-        )
+    recipes = _by(records, lambda record: record.recipe)
+    if len(recipes) > 1:
+        listed = "; ".join(f"{recipe}: {_runs(some)}" for recipe, some in recipes.items())
+        raise UsageError(f"the runs on {dataset} mix recipes ({listed}); choose with --recipe")
     _refuse_other_settings(dataset, records)
-    for label, some in _by(records, lambda record: record.assigner.label).items():
+    for label, some in _by(records, lambda record: record.row).items():
         programs = _by(
             some,
             lambda record: (record.assigner.source_sha256, repr(sorted(record.assigner.options.items()))),
@@ -87,7 +86,8 @@ def environment_notes(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _refuse_other_settings(dataset: str, records: Sequence[RunRecord]) -> None:
-    flat = {record.run_id: _flat(record) for record in records}
+    preset_keys = {key for record in records for key, entry in record.config.items() if _of_preset(entry)}
+    flat = {record.run_id: _flat(record, preset_keys) for record in records}
     differing = []
     for key in sorted({key for settings in flat.values() for key in settings}):
         values = _by(records, lambda record, key=key: flat[record.run_id].get(key, UNSET))
@@ -102,10 +102,17 @@ def _refuse_other_settings(dataset: str, records: Sequence[RunRecord]) -> None:
         )
 
 
-def _flat(record: RunRecord) -> Mapping[str, str]:
-    """What must agree, as text: data, classes and every setting that is neither strategy, seed nor place."""
+def _flat(record: RunRecord, preset_keys: Set[str]) -> Mapping[str, str]:
+    """What must agree, as text: data, classes and every setting that is neither strategy, seed nor place.
+
+    A setting that some preset sets is part of the strategies, unless it was given by hand.
+    """
     config = {
-        key: json.dumps(entry.value, sort_keys=True) for key, entry in record.config.items() if not _may_differ(key)
+        key: "as published"
+        if key in preset_keys and entry.origin != OVERRIDE
+        else json.dumps(entry.value, sort_keys=True)
+        for key, entry in record.config.items()
+        if not _may_differ(key)
     }
     return {
         "classes": ", ".join(record.dataset.classes),
@@ -113,6 +120,10 @@ def _flat(record: RunRecord) -> Mapping[str, str]:
         "evaluation data": record.dataset.evaluation.fingerprint[:12],
         **config,
     }
+
+
+def _of_preset(entry: ResolvedValue) -> bool:
+    return entry.origin.startswith("preset ")
 
 
 def _may_differ(key: str) -> bool:

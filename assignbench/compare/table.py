@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """One data set; its runs share protocol and recipe, and every strategy of the table has a row."""
+    """One data set under one protocol; its runs share the recipe, and every strategy run under it has a row."""
 
     dataset: str
     protocol: str
@@ -72,39 +72,53 @@ def compare(records: Sequence[RunRecord], *, baseline: str | None = None, metric
         known = sorted(set.intersection(*(set(record.metrics) for record in records)))
         if metric not in known:
             raise UsageError(f"unknown metric {metric!r}; the runs have: {', '.join(known)}")
-    strategies = _strategies(records, baseline)
+    _refuse_unknown(baseline, records)
     blocks, notes = [], []
-    for dataset in sorted({record.dataset.name for record in records}):
-        here = [record for record in records if record.dataset.name == dataset]
+    for dataset, protocol in sorted({(record.dataset.name, record.protocol) for record in records}):
+        under = [record for record in records if record.protocol == protocol]
+        here = [record for record in under if record.dataset.name == dataset]
         check_comparable(here)
-        runs = {strategy: _runs_of(strategy, here) for strategy in strategies}
-        base = runs.get(baseline, []) if baseline is not None else []
+        base_row = _baseline_row(baseline, under)
+        if baseline is not None and base_row is None:
+            notes.append(f"{dataset}: no run of the baseline {baseline} under the {protocol} protocol")
+        runs = {strategy: _runs_of(strategy, here) for strategy in _strategies(under, base_row)}
+        base = runs.get(base_row, []) if base_row is not None else []
         rows = tuple(
             Row(
                 strategy,
                 tuple(record.seed for record in own),
-                tuple(_cell(metric, own, [] if strategy == baseline else base) for metric in metrics),
+                tuple(_cell(metric, own, [] if strategy == base_row else base) for metric in metrics),
             )
             for strategy, own in runs.items()
         )
-        blocks.append(Block(dataset, here[0].protocol, here[0].recipe, rows))
-        notes += [*_seed_notes(dataset, rows, baseline), *environment_notes(here)]
+        blocks.append(Block(dataset, protocol, here[0].recipe, rows))
+        notes += [*_seed_notes(dataset, rows, base_row), *environment_notes(here)]
     return Table(tuple(metrics), baseline, tuple(blocks), tuple(notes))
 
 
-def _strategies(records: Sequence[RunRecord], baseline: str | None) -> list[str]:
-    """Labels in the order of the rows: the baseline first, then by alphabet."""
-    labels = sorted({record.assigner.label for record in records})
-    if baseline is None:
-        return labels
-    if baseline not in labels:
+def _refuse_unknown(baseline: str | None, records: Sequence[RunRecord]) -> None:
+    labels = sorted({name for record in records for name in (record.row, record.assigner.label)})
+    if baseline is not None and baseline not in labels:
         suggestion = did_you_mean(baseline, labels)
         raise UsageError(f"no run of the baseline {baseline!r}{suggestion}\nthere are: {', '.join(labels)}")
-    return [baseline, *(label for label in labels if label != baseline)]
 
 
-def _runs_of(strategy: str, records: Sequence[RunRecord]) -> list[RunRecord]:
-    return sorted((r for r in records if r.assigner.label == strategy), key=lambda record: record.seed)
+def _baseline_row(baseline: str | None, records: Sequence[RunRecord]) -> str | None:
+    """The row that is meant: by its name, or by the strategy's label where that has one preset only."""
+    rows = sorted({record.row for record in records if baseline in (record.row, record.assigner.label)})
+    if len(rows) > 1:
+        raise UsageError(f"the baseline {baseline!r} has several rows: {', '.join(rows)}; name one of them")
+    return rows[0] if rows else None
+
+
+def _strategies(records: Sequence[RunRecord], base_row: str | None) -> list[str]:
+    """Rows in their order: the baseline first, then by alphabet."""
+    rows = sorted({record.row for record in records})
+    return rows if base_row is None else [base_row, *(row for row in rows if row != base_row)]
+
+
+def _runs_of(row: str, records: Sequence[RunRecord]) -> list[RunRecord]:
+    return sorted((record for record in records if record.row == row), key=lambda record: record.seed)
 
 
 def _percent(metric: str, records: Sequence[RunRecord]) -> dict[int, float]:

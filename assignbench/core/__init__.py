@@ -1,6 +1,6 @@
 """All that a strategy may import."""
 
-from assignbench.core.assigner import Assigner, Head, Setting, assign, point_head
+from assignbench.core.assigner import Assigner, Setting, assign
 from assignbench.core.extras import (
     Centerness,
     Extra,
@@ -21,12 +21,14 @@ from assignbench.core.geometry import (
     iou_matrix,
     sides,
 )
+from assignbench.core.head import Head, anchor_head, point_head
 from assignbench.core.loss import BoxLoss, GIoU, PairBoxes, PairLoss, SmoothL1, pair_boxes, pair_logits
 from assignbench.core.matching import (
     best_of,
     best_overlap,
     class_winners,
     hard_assignment,
+    image_floor,
     inside_pairs,
     matrix_pairs,
     max_by,
@@ -36,6 +38,7 @@ from assignbench.core.matching import (
     sum_by,
     winners,
 )
+from assignbench.core.preset import Preset
 from assignbench.core.types import (
     Assignment,
     Discounts,
@@ -67,11 +70,13 @@ __all__ = [
     "Pairs",
     "PredictedIoU",
     "Predictions",
+    "Preset",
     "Priors",
     "Regions",
     "Setting",
     "SmoothL1",
     "Targets",
+    "anchor_head",
     "area",
     "assign",
     "best_of",
@@ -81,6 +86,7 @@ __all__ = [
     "class_winners",
     "giou",
     "hard_assignment",
+    "image_floor",
     "inside_pairs",
     "iou",
     "iou_matrix",

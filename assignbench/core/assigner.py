@@ -1,54 +1,20 @@
-"""What a strategy is, what it is told, and what it asks of the detector."""
+"""What a strategy is, what it is told, and how it is run."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from assignbench.core.extras import Extra
-from assignbench.core.geometry import Coding, Deltas, Distances, sides
+from assignbench.core.geometry import Coding, Deltas, sides
+from assignbench.core.head import Head
 from assignbench.core.loss import PairLoss
+from assignbench.core.preset import Preset
 from assignbench.core.types import Assignment, Predictions, Priors, Targets
-
-
-@dataclass(frozen=True)
-class Head:
-    """What the detector must produce for a strategy; the defaults are the controlled protocol's."""
-
-    size: float = 8.0  # side of a prior in strides: 8 · stride covers 64 … 1024 pixels on P3 … P7
-    ratios: tuple[float, ...] = (1.0,)  # height over width
-    octaves: tuple[float, ...] = (0.0,)  # the side is size · stride · 2^octave; ratios × octaves priors a cell
-    offset: float = 0.5  # where in its cell a location sits: 0 the corner, 0.5 the middle
-    coding: Coding = field(default_factory=Deltas)
-    box_bias: float = 0.0  # initial value of the four raw box outputs
-    class_prior: float = 0.01  # initial class probability
-    group_norm: bool = True  # group normalisation in the towers
-    extras: tuple[Extra, ...] = ()
-
-    def __post_init__(self) -> None:
-        names = [extra.name for extra in self.extras]
-        if len(set(names)) < len(names):
-            raise ValueError(f"an extra output is asked for twice: {', '.join(names)}")
-        if not self.ratios or not self.octaves:
-            raise ValueError("a head needs at least one prior a cell: ratios and octaves must not be empty")
-
-    @property
-    def priors_per_cell(self) -> int:
-        """Locations of one cell."""
-        return len(self.ratios) * len(self.octaves)
-
-    def controlled(self) -> Head:
-        """The head of the controlled protocol: priors and extras stay, all else is the same for every strategy."""
-        return Head(size=self.size, ratios=self.ratios, octaves=self.octaves, extras=self.extras)
-
-
-def point_head(*extras: Extra, **changes: object) -> Head:
-    """The FCOS-style head: one location a cell, distances to the four sides."""
-    return replace(Head(coding=Distances(), extras=extras), **changes)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -74,8 +40,8 @@ class Assigner(nn.Module, ABC):
     this signature is the schema of the options. Abstract or final: strategies are not subclassed.
     """
 
-    head: ClassVar[Head] | Head  # what the detector must produce; an instance may refine it after its options
-    published: ClassVar[PairLoss] = PairLoss()  # the loss the strategy was published with
+    head: ClassVar[Head] | Head  # priors and extras it is defined on; an instance may refine it after its options
+    presets: ClassVar[Mapping[str, Preset]] = {}  # the detectors it was published as; the first is the default
     source: ClassVar[str] = ""  # paper and section
 
     def __init__(self, setting: Setting) -> None:

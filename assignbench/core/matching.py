@@ -118,6 +118,12 @@ def class_winners(score: Tensor, objects: Tensor, locations: Tensor, targets: Ta
     return best_of(key, score)
 
 
+def image_floor(objects: Tensor, targets: Targets) -> Tensor:
+    """Σ over images of max(1, pairs of the image): ``[pair] → []``. At least the number of images."""
+    ones = torch.ones_like(objects, dtype=targets.boxes.dtype)
+    return sum_by(ones, targets.image[objects], targets.images).clamp(min=1).sum()
+
+
 @torch.no_grad()
 def best_overlap(predictions: Predictions, targets: Targets) -> Tensor:
     """Largest IoU of each predicted box with any object of its image, of any class: ``[image, location]``."""
@@ -137,6 +143,7 @@ def hard_assignment(
     quality: Tensor | None = None,
     box_weight: Tensor | None = None,
     background: Tensor | None = None,
+    normalisers: Normalisers | None = None,
 ) -> Assignment:
     """The record of a hard strategy: these pairs are positive, at most one at a location; the rest is background.
 
@@ -147,14 +154,16 @@ def hard_assignment(
         quality: ``[pair]`` class score to learn; None: 1.
         box_weight: ``[pair]`` weight of the box part (FCOS and ATSS: centerness); None: 1.
         background: ``[image, location]`` share of the negative term; 0 ignores a location.
+        normalisers: None: the number of pairs, for the box part the sum of ``box_weight``.
     """
     one = targets.boxes.new_ones(len(objects))
     box_weight = one if box_weight is None else box_weight
-    count = one.sum()
+    if normalisers is None:
+        normalisers = Normalisers(positive=one.sum(), box=box_weight.sum(), negative=one.sum())
     return Assignment(
         pairs=Pairs(objects, locations, weight=one, box_weight=box_weight, quality=one if quality is None else quality),
         # a positive location's own class is no background; its other classes are
         discounts=Discounts(targets.image[objects], locations, targets.labels[objects], torch.zeros_like(one)),
-        normalisers=Normalisers(positive=count, box=box_weight.sum(), negative=count),
+        normalisers=normalisers,
         background=background,
     )

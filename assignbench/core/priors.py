@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assignbench.core.assigner import Head
+from assignbench.core.head import Head
 from assignbench.core.types import Priors
 
 STRIDES = (8, 16, 32, 64, 128)  # P3 … P7
@@ -23,28 +23,31 @@ def map_sizes(height: int, width: int) -> tuple[tuple[int, int], ...]:
 def pyramid_priors(head: Head, height: int, width: int, device: torch.device | str = "cpu") -> Priors:
     """Priors in pixels of the padded image, in the order level, row, column, anchor (ratio, then octave).
 
-    Spacing is always the nominal stride, never image size over map size.
+    Spacing is the nominal stride, never image size over map size, unless ``head.spacing`` asks for that.
     """
     boxes, strides, levels = [], [], []
     for level, (stride, (rows, columns)) in enumerate(zip(STRIDES, map_sizes(height, width), strict=True)):
-        shapes = cell_shapes(head) * stride
-        y = (torch.arange(rows) + head.offset) * stride
-        x = (torch.arange(columns) + head.offset) * stride
+        step = (stride, stride) if head.spacing == "stride" else (height // rows, width // columns)
+        half = half_extents(head, stride)
+        y = (torch.arange(rows) + head.offset) * step[0]
+        x = (torch.arange(columns) + head.offset) * step[1]
         center = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[:, :, None]  # row, column, 1, xy
-        boxes.append(torch.cat((center - shapes / 2, center + shapes / 2), dim=-1).reshape(-1, 4))
+        boxes.append(torch.cat((center - half, center + half), dim=-1).reshape(-1, 4))
         strides.append(torch.full((len(boxes[-1]),), float(stride)))
         levels.append(torch.full((len(boxes[-1]),), level))
     return Priors(torch.cat(boxes).to(device), torch.cat(strides).to(device), torch.cat(levels).to(device))
 
 
-def cell_shapes(head: Head) -> Tensor:
-    """Width and height of a cell's priors in strides: ``[anchor, 2]``, ratio outer, octave inner."""
-    sides = [
-        (head.size * 2**octave / ratio**0.5, head.size * 2**octave * ratio**0.5)
-        for ratio in head.ratios
-        for octave in head.octaves
-    ]
-    return torch.tensor(sides)
+def half_extents(head: Head, stride: int) -> Tensor:
+    """Half width and height of a cell's priors in pixels: ``[anchor, 2]``, ratio outer, octave inner."""
+    halves = []
+    for ratio in head.ratios:
+        for octave in head.octaves:
+            side = head.size * stride * 2**octave
+            side = int(side) if head.whole_pixels else side
+            halves.append((side / ratio**0.5 / 2, side * ratio**0.5 / 2))
+    extents = torch.tensor(halves)
+    return extents.round() if head.whole_pixels else extents
 
 
 def inside_image(priors: Priors, sizes: Tensor) -> Tensor | None:

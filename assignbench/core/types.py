@@ -51,6 +51,10 @@ class Regions:
         """The same regions on another device."""
         return Regions(self.boxes.to(device, non_blocking=True), self.image.to(device, non_blocking=True))
 
+    def none(self) -> Regions:
+        """No regions, on the same device."""
+        return Regions(self.boxes[:0], self.image[:0])
+
 
 def _no_regions() -> Regions:
     return Regions(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
@@ -154,6 +158,7 @@ class Predictions:
     boxes: Tensor  # [image, location, 4] decoded
     regression: Tensor  # [image, location, 4] the same boxes in the head's own coding, for losses on deltas
     extras: Mapping[str, Tensor] = field(default_factory=dict)  # name → [image, location], logits
+    class_logits: Tensor | None = None  # logits before an extra joined them; None: none did
     pyramid: tuple[Tensor, ...] = ()  # per level [image, channel, row, column], for strategies that read it
 
     def __post_init__(self) -> None:
@@ -228,11 +233,13 @@ class Discounts:
 
 @dataclass(frozen=True)
 class Normalisers:
-    """What each term is divided by: this process's share; the objective averages over processes, floor 1."""
+    """What each term is divided by: this process's share; the objective averages over processes, then floors at 1."""
 
     positive: Tensor  # [] of the class part of pairs, or of the bags
     box: Tensor  # []
     negative: Tensor  # []
+    least_box: float = 1.0  # floor of the box normaliser
+    local: bool = False  # not averaged over processes: what a batch means then depends on their number
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from assignbench.core import Head, Predictions, Priors, join_logits
 from assignbench.core.priors import inside_image, pyramid_priors
-from assignbench.detector.backbone import Backbone, Pyramid
-from assignbench.detector.head import DenseHead
-
-MEAN = (123.675, 116.28, 103.53)  # RGB in 0 … 255, as torchvision's weights expect
-STD = (58.395, 57.12, 57.375)
+from assignbench.detector.backbone import Backbone
+from assignbench.detector.head import DenseHead, RawOutputs
+from assignbench.detector.pixels import Pixels
+from assignbench.detector.pyramid import Pyramid
 
 
 class Detector(nn.Module):
@@ -22,23 +21,37 @@ class Detector(nn.Module):
 
     Args:
         backbone: network giving C3, C4, C5.
+        pyramid: makes P3 … P7 of them.
         head: what to put out.
+        pixels: what the backbone expects to see.
         classes: number of classes.
         channels: width of pyramid and towers.
         depth: convolutions in each tower.
+        mask_padding: whether locations in the batch's padding are marked as outside.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: Backbone, head: Head, *, classes: int, channels: int, depth: int) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        pyramid: Pyramid,
+        head: Head,
+        pixels: Pixels,
+        *,
+        classes: int,
+        channels: int,
+        depth: int,
+        mask_padding: bool = True,
+    ) -> None:
         super().__init__()
-        self.spec = head
+        self.spec, self.pixels, self.mask_padding = head, pixels, mask_padding
         self.backbone = backbone
-        self.pyramid = Pyramid(backbone.channels, channels)
+        self.pyramid = pyramid
         self.head = DenseHead(head, classes, channels, depth)
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(pixels.std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Predictions, Priors]:
         """Predict.
@@ -47,30 +60,40 @@ class Detector(nn.Module):
             images: uint8 RGB ``[image, 3, height, width]``, padded right and bottom to a multiple of 32.
             sizes: height and width of each image without padding, ``[image, 2]``.
         """
-        pyramid = self.pyramid(self.backbone(self.normalise(images, sizes)))
+        predictions, priors = self.predict(self.normalise(images, sizes))
+        return predictions, replace(priors, inside=inside_image(priors, sizes)) if self.mask_padding else priors
+
+    def predict(self, x: Tensor) -> tuple[Predictions, Priors]:
+        """As `forward`, for images that are normalised already: float32 ``[image, 3, height, width]``."""
+        pyramid = self.pyramid(self.backbone(x))
         raw = self.head(pyramid)
-        with torch.autocast(images.device.type, enabled=False):
-            priors = cached_priors(self.spec, images.shape[-2], images.shape[-1], images.device)
-            logits = raw.logits
-            for extra in self.spec.extras:
-                if extra.joins_class:
-                    logits = join_logits(logits, raw.extras[extra.name])
-            predictions = Predictions(
-                logits=logits,
-                boxes=self.spec.coding.decode(raw.regression, priors.boxes, priors.stride),
-                regression=raw.regression,
-                extras=raw.extras,
-                pyramid=pyramid,
-            )
-        return predictions, replace(priors, inside=inside_image(priors, sizes))
+        with torch.autocast(x.device.type, enabled=False):
+            priors = cached_priors(self.spec, x.shape[-2], x.shape[-1], x.device)
+            return predictions_of(raw, self.spec, priors, pyramid), priors
 
     def normalise(self, images: Tensor, sizes: Tensor) -> Tensor:
-        """Subtract mean, divide by deviation; padding becomes 0, the mean colour."""
-        x = (images.float() - self.mean) / self.std
+        """Order of colours, minus mean, by deviation; padding becomes 0, the mean colour."""
+        x = ((images.flip(1) if self.pixels.bgr else images).float() - self.mean) / self.std
         rows = torch.arange(x.shape[-2], device=x.device) < sizes[:, :1]
         columns = torch.arange(x.shape[-1], device=x.device) < sizes[:, 1:]
         x = x * (rows[:, None, :, None] & columns[:, None, None, :])
         return x.contiguous(memory_format=torch.channels_last)
+
+
+def predictions_of(raw: RawOutputs, head: Head, priors: Priors, pyramid: tuple[Tensor, ...] = ()) -> Predictions:
+    """The head's raw outputs as strategies and objective read them: boxes decoded, joining extras joined."""
+    logits = raw.logits
+    for extra in head.extras:
+        if extra.joins_class:
+            logits = join_logits(logits, raw.extras[extra.name])
+    return Predictions(
+        logits=logits,
+        boxes=head.coding.decode(raw.regression, priors.boxes, priors.stride),
+        regression=raw.regression,
+        extras=raw.extras,
+        class_logits=None if logits is raw.logits else raw.logits,
+        pyramid=pyramid,
+    )
 
 
 @lru_cache(maxsize=64)

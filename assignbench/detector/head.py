@@ -24,17 +24,17 @@ class RawOutputs:
 
 
 class DenseHead(nn.Module):
-    """Class tower → class logits; box tower → box outputs and extras; one learned scale per level on the boxes."""
+    """Class tower → class logits; box tower → box outputs and extras; a learned scale per level on the boxes."""
 
     def __init__(self, head: Head, classes: int, channels: int, depth: int) -> None:
         super().__init__()
         cell = head.priors_per_cell
-        self.class_tower = tower(channels, depth, head.group_norm)
-        self.box_tower = tower(channels, depth, head.group_norm)
+        self.class_tower = tower(head, channels, depth)
+        self.box_tower = tower(head, channels, depth)
         self.class_output = output(channels, cell * classes, -math.log((1 - head.class_prior) / head.class_prior))
         self.box_output = output(channels, cell * 4, head.box_bias)
         self.extra_outputs = nn.ModuleDict({extra.name: output(channels, cell) for extra in head.extras})
-        self.scale = nn.Parameter(torch.ones(len(STRIDES)))
+        self.scale = nn.Parameter(torch.ones(len(STRIDES))) if head.level_scale else None
         self.classes = classes
 
     def forward(self, pyramid: tuple[Tensor, ...]) -> RawOutputs:
@@ -44,7 +44,8 @@ class DenseHead(nn.Module):
         for level, features in enumerate(pyramid):
             boxes = self.box_tower(features)
             logits.append(flatten(self.class_output(self.class_tower(features)), self.classes))
-            regression.append(flatten(self.box_output(boxes), 4) * self.scale[level])
+            raw = flatten(self.box_output(boxes), 4)
+            regression.append(raw if self.scale is None else raw * self.scale[level])
             for name, layer in self.extra_outputs.items():
                 extras[name].append(flatten(layer(boxes), 1)[..., 0])
         return RawOutputs(
@@ -54,18 +55,23 @@ class DenseHead(nn.Module):
         )
 
 
-def tower(channels: int, depth: int, group_norm: bool) -> nn.Sequential:
+def tower(head: Head, channels: int, depth: int) -> nn.Sequential:
     """``depth`` times convolution, group norm (optional), ReLU.
 
     Weights are N(0, 0.01) without norm. Before a norm their scale changes nothing but how far an optimizer's
-    step turns them: at 0.01 Adam's first steps would be a fifth of the weights, so He's scale is used.
+    step turns them: at 0.01 Adam's first steps would be a fifth of the weights, so He's scale is used, unless
+    ``head.tower_std`` asks for another.
     """
     layers: list[nn.Module] = []
     for _ in range(depth):
         convolution = output(channels, channels)
         layers.append(convolution)
-        if group_norm:
+        if head.tower_std is not None:
+            nn.init.normal_(convolution.weight, std=head.tower_std)
+        elif head.group_norm:
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        if head.group_norm:
+            convolution.bias = convolution.bias if head.conv_bias else None
             layers.append(nn.GroupNorm(math.gcd(GROUPS, channels // 2), channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

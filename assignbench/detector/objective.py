@@ -7,7 +7,7 @@
     strategy             as the assignment gives them
 
 b: the assignment's background; d, v: factor and weight of its discounts, 1 where there is none. Every N is averaged
-over processes and at least 1, so that a batch means the same on one GPU and on eight.
+over processes and at least 1, so that a batch means the same on one GPU and on eight; a preset may say otherwise.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ def objective(
 
 
 def normalisers(assignment: Assignment) -> Tensor:
-    """N⁺, N_box, N⁻: averaged over processes in one call that every process always makes, floor 1."""
+    """N⁺, N_box, N⁻: averaged over processes in one call that every process always makes, then floored."""
     own = assignment.normalisers
     shares = torch.stack((own.positive, own.box, own.negative)).detach()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if not own.local and torch.distributed.is_available() and torch.distributed.is_initialized():
         shares = shares.clone()
         torch.distributed.all_reduce(shares)
         shares = shares / torch.distributed.get_world_size()
-    return shares.clamp(min=1)
+    return torch.maximum(shares, shares.new_tensor((1.0, own.least_box, 1.0)))
 
 
 def bag_loss(assignment: Assignment, logits: Tensor, boxes: PairBoxes, loss: PairLoss, object_count: int) -> Tensor:

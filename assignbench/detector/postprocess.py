@@ -1,12 +1,14 @@
 """Predictions → detections: threshold, the best of each level, class-wise suppression, the best of all.
 
 Score: the class probability p, or √(p · quality) when an extra scales scores; the root keeps the scale of a
-probability and changes no order. The threshold acts on p, everything after it on the score.
+probability and changes no order. By default the threshold acts on p, everything after it on the score; published
+detectors differ in that, and the rule says how.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,13 +16,20 @@ from torchvision.ops import nms
 
 from assignbench.core import Extra, Predictions, Priors
 
+# the class output alone; the class probability, implicit objectness included; the final score
+Measure = Literal["output", "class", "score"]
+
 
 @dataclass(frozen=True)
 class PostprocessRule:
     """The numbers of post-processing."""
 
-    score_threshold: float = 0.05  # strict: p must exceed it
+    score: Literal["root", "product"] = "root"  # √(p · quality) or p · quality
+    score_threshold: float = 0.05  # strict: it must be exceeded
+    threshold_on: Measure = "class"
     candidates: int = 1000  # pairs of location and class kept per level and image before suppression
+    rank_by: Measure = "score"
+    candidates_per_location: bool = False  # of a level, at most as many as it has locations
     nms: float = 0.6  # IoU above which the weaker of two boxes of a class goes
     detections: int = 100  # kept per image
 
@@ -47,43 +56,47 @@ def detect(
         extras: those in use; which of them scale the score.
         rule: numbers.
     """
-    probability = predictions.logits.sigmoid()
-    score = probability
-    for extra in extras:
-        if extra.scales_score:
-            score = (score * predictions.extras[extra.name].sigmoid()[..., None]).sqrt()
-    score = score.where(probability > rule.score_threshold, 0)
-    boxes = clip(predictions.boxes, sizes)
-    score = score * ((boxes[..., 2:] > boxes[..., :2]).all(-1))[..., None]
+    score = probability = predictions.logits.sigmoid()
+    quality = [predictions.extras[extra.name].sigmoid() for extra in extras if extra.scales_score]
+    for factor in quality:
+        score = score * factor[..., None]
+    if quality and rule.score == "root":
+        score = score.sqrt()
+    alone = probability if predictions.class_logits is None else predictions.class_logits.sigmoid()
+    measures = {"output": alone, "class": probability, "score": score}
+    passed = measures[rule.threshold_on] > rule.score_threshold
+    image, location, label = best_of_levels(measures[rule.rank_by].where(passed, -1), priors, rule)
+    kept_score = score[image, location, label]
+    kept_boxes = clip(predictions.boxes, sizes)[image, location]
 
-    image, location, label, kept_score = level_candidates(score, priors, rule.candidates)
-    kept_boxes = boxes[image, location]
     # Classes are kept apart by shifting each one's boxes beyond all others; float64, so that the shift costs
     # no precision. One call per image: suppression compares every pair of boxes it is given.
     span = float(max(sizes.max().item(), 1)) + 1
     shifted = kept_boxes.double() + (label * span)[:, None]
+    sized = (kept_boxes[:, 2:] > kept_boxes[:, :2]).all(-1)
     found = []
     for index in range(predictions.images):
-        mine = (image == index).nonzero()[:, 0]
+        mine = (sized & (image == index)).nonzero()[:, 0]
         mine = mine[nms(shifted[mine], kept_score[mine].double(), rule.nms)][: rule.detections]
         found.append(ImageDetections(kept_boxes[mine], kept_score[mine], label[mine]))
     return found
 
 
-def level_candidates(score: Tensor, priors: Priors, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The best entries above 0 of each level and image: image, location, label and score, ``[entry]`` each."""
-    images, _, classes = score.shape
+def best_of_levels(measure: Tensor, priors: Priors, rule: PostprocessRule) -> tuple[Tensor, Tensor, Tensor]:
+    """The best entries of each level and image that are not negative: image, location and label, ``[entry]`` each."""
+    images, _, classes = measure.shape
     found = []
     start = 0
     for length in torch.unique_consecutive(priors.level, return_counts=True)[1].tolist():
-        flat = score[:, start : start + length].reshape(images, -1)
-        top, index = flat.topk(min(count, flat.shape[1]), dim=1)
-        image, rank = (top > 0).nonzero(as_tuple=True)
+        flat = measure[:, start : start + length].reshape(images, -1)
+        count = min(rule.candidates, length if rule.candidates_per_location else flat.shape[1])
+        top, index = flat.topk(count, dim=1)
+        image, rank = (top >= 0).nonzero(as_tuple=True)
         index = index[image, rank]
-        found.append((image, start + index // classes, index % classes, top[image, rank]))
+        found.append((image, start + index // classes, index % classes))
         start += length
-    image, location, label, kept = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return image, location, label, kept
+    image, location, label = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return image, location, label
 
 
 def clip(boxes: Tensor, sizes: Tensor) -> Tensor:

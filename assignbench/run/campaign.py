@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from assignbench.config import Matrix
+from assignbench.config import Matrix, ResolvedRecipe, flatten
 from assignbench.data.dataset import Splits, describe
 from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import AssignbenchError, UsageError
@@ -24,7 +24,7 @@ from assignbench.run.device import build_accelerator, settle_precision
 from assignbench.run.execute import execute
 from assignbench.run.files import make_folder
 from assignbench.run.lines import append
-from assignbench.run.plan import Run, candidate, plan
+from assignbench.run.plan import Candidate, Run, candidate, plan
 from assignbench.run.progress import clock
 from assignbench.run.record import FILE, RunRecord, read_record
 from assignbench.run.train import CHECKPOINTS, micro_batch
@@ -53,7 +53,7 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
     Raises:
         AssignbenchError: something is wrong with the request itself: nothing was trained.
     """
-    candidates = [candidate(text) for text in matrix.strategies]
+    candidates = [candidate(text, matrix.protocol, matrix.preset) for text in matrix.strategies]
     root = data_root(matrix.data_root)
     data = [open_dataset(spec, root) for spec in matrix.datasets]
     recipe = settle_precision(matrix.recipe, matrix.device)
@@ -71,6 +71,8 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
         f"lr {settings.lr:g}, precision {settings.precision}",
         highlight=False,
     )
+    for one in candidates:
+        show_preset(one, recipe, console)
     if matrix.dry_run:
         console.print(runs_table(runs, matrix.output))
         return Outcome((), ())
@@ -140,6 +142,22 @@ def state(folder: Path) -> str:
     if (folder / FILE).is_file():
         return DONE
     return UNFINISHED if checkpoints(folder / CHECKPOINTS) else TO_DO
+
+
+def show_preset(one: Candidate, recipe: ResolvedRecipe, console: Console) -> None:
+    """What a published preset changes in the recipe that the other strategies share."""
+    if one.protocol.preset is None:
+        return
+    own = one.protocol.recipe(recipe)
+    before, after = flatten(recipe.recipe), flatten(own.recipe)
+    changes = [f"{key} = {after[key]}" for key in after if after[key] != before[key]]
+    console.print(
+        f"{one.strategy.label}: preset {one.protocol.preset_name} ({one.protocol.preset.source}); "
+        f"{', '.join(changes) or 'the recipe as it is'}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def show_data(splits: Splits, console: Console) -> None:

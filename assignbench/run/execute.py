@@ -19,7 +19,7 @@ from assignbench.run.evaluate import Evaluation, check_dataset, evaluate, write_
 from assignbench.run.files import sha256_of, write_json_atomic
 from assignbench.run.infer import detections_of
 from assignbench.run.learner import Learner, build_learner
-from assignbench.run.plan import PROTOCOL, Run
+from assignbench.run.plan import Run
 from assignbench.run.record import (
     AssignerFacts,
     DatasetFacts,
@@ -55,6 +55,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         recipe.model,
         classes=len(run.splits.train.classes),
         seed=run.seed,
+        protocol=run.candidate.protocol,
     )
     with main_process(accelerator) as writes:
         if writes:
@@ -124,7 +125,8 @@ def record_of(
             evaluation=split_facts(splits.evaluation),
         ),
         recipe=run.recipe.name,
-        protocol=PROTOCOL,
+        protocol=one.protocol.name,
+        preset=one.protocol.preset_name,
         seed=run.seed,
         config=config_of(run),
         metrics=result.metrics,
@@ -155,7 +157,8 @@ def config_of(run: Run) -> dict[str, ResolvedValue]:
     }
     values["assigner.text"] = ResolvedValue(value=one.strategy.text, origin="--assigner")
     for name, value in one.all_options.items():
-        origin = "--assigner" if name in one.options else "default"
+        origin = f"preset {one.protocol.preset_name}" if name in one.options else "default"
+        origin = "--assigner" if name in one.given else origin
         values[f"assigner.{name}"] = ResolvedValue(value=value, origin=origin)
     return values
 

@@ -70,8 +70,12 @@ def detect_images(
     In float32 whatever the precision of the training, so that neither batch nor machine shows in the result.
     """
     predictions, priors = detector(images, sizes)
-    rule = PostprocessRule(settings.score_threshold, settings.candidates, settings.nms, settings.detections)
-    return detect(predictions, priors, sizes, detector.spec.extras, rule)
+    return detect(predictions, priors, sizes, detector.spec.extras, rule_of(settings))
+
+
+def rule_of(settings: EvaluateSettings) -> PostprocessRule:
+    """The post-processing that a recipe asks for."""
+    return PostprocessRule(**settings.model_dump(exclude={"batch"}))
 
 
 def packed(batch: Batch, found: list[ImageDetections], dataset: Dataset) -> Iterator[Tensor]:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from assignbench.core import Assigner, Assignment, GIoU, Head, PairLoss, Priors, Setting, assign
+from assignbench.core import Assigner, Assignment, Head, PairLoss, Predictions, Priors, Setting, Targets, assign
 from assignbench.data.batch import Batch
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.detector import Detector
 from assignbench.detector.objective import objective
+from assignbench.detector.pixels import PIXELS
+from assignbench.detector.pyramid import Pyramid
 from assignbench.errors import RunError
 from assignbench.plugins import construct
 from assignbench.recipe import ModelSettings
-
-CONTROLLED_LOSS = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=5.0))
+from assignbench.run.protocol import CONTROLLED, Protocol
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,15 @@ class Step:
 
 
 class Learner(nn.Module):
-    """Batch → losses, and the record they were computed from."""
+    """Batch → losses, and the record they were computed from.
 
-    def __init__(self, detector: Detector, assigner: Assigner, loss: PairLoss) -> None:
+    ``ignore_crowd`` False teaches crowd regions as background.
+    """
+
+    def __init__(self, detector: Detector, assigner: Assigner, loss: PairLoss, *, ignore_crowd: bool = True) -> None:
         super().__init__()
         self.detector, self.assigner, self.loss = detector, assigner, loss
+        self.ignore_crowd = ignore_crowd
 
     @property
     def head(self) -> Head:
@@ -53,26 +58,33 @@ class Learner(nn.Module):
             RunError: the strategy's record is impossible.
         """
         predictions, priors = self.detector(batch.images, batch.sizes)
-        with torch.autocast(batch.images.device.type, enabled=False):
-            start = now(batch.images.device) if timed else 0.0
-            assignment = assign(self.assigner, predictions, priors, batch.targets)
-            seconds = now(batch.images.device) - start if timed else None
+        return self.charge(predictions, priors, batch.targets, timed=timed)
+
+    def charge(self, predictions: Predictions, priors: Priors, targets: Targets, *, timed: bool = False) -> Step:
+        """As `forward`, for predictions that are there already."""
+        device = predictions.logits.device
+        targets = targets if self.ignore_crowd else replace(targets, ignore=targets.ignore.none())
+        with torch.autocast(device.type, enabled=False):
+            start = now(device) if timed else 0.0
+            assignment = assign(self.assigner, predictions, priors, targets)
+            seconds = now(device) - start if timed else None
             if timed:
                 try:
-                    assignment.check(predictions, batch.targets)
+                    assignment.check(predictions, targets)
                 except ValueError as error:
                     name = type(self.assigner).__name__
                     raise RunError(f"{name} puts out an impossible assignment: {error}") from error
-            losses = objective(
-                assignment,
-                predictions,
-                priors,
-                batch.targets,
-                loss=self.loss,
-                coding=self.head.coding,
-                extras=self.head.extras,
-            )
+            losses = self.losses(assignment, predictions, priors, targets)
         return Step(losses, assignment, priors, seconds)
+
+    def losses(
+        self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets
+    ) -> Mapping[str, Tensor]:
+        """What a record costs."""
+        head = self.head
+        return objective(
+            assignment, predictions, priors, targets, loss=self.loss, coding=head.coding, extras=head.extras
+        )
 
 
 def now(device: torch.device) -> float:
@@ -89,28 +101,46 @@ def build_learner(
     *,
     classes: int,
     seed: int,
+    protocol: Protocol = CONTROLLED,
     pretrained: bool = True,
 ) -> Learner:
-    """The controlled protocol: one detector, one loss; only the strategy differs.
+    """The detector and loss of the protocol around a strategy.
 
-    Strategies with the same seed start from the same backbone, pyramid and towers, bit for bit: these draw
-    their weights before anything whose size depends on the strategy. ``pretrained=False`` leaves a pretrained
-    backbone's weights to be loaded by the caller.
+    Strategies with the same seed start from the same backbone, pyramid and (under the controlled protocol) towers,
+    bit for bit: these draw their weights before anything whose size depends on the strategy. ``pretrained=False``
+    leaves a pretrained backbone's weights to be loaded by the caller.
+
+    Args:
+        strategy: class of the strategy.
+        options: all its options that are not defaults, the protocol's included.
+        model: settings of the recipe, as the protocol changed them.
+        classes: number of classes.
+        seed: of every random weight.
+        protocol: controlled, or published with a preset.
+        pretrained: whether to load the backbone's weights.
 
     Raises:
         UsageError: the strategy's constructor refuses its options.
         SystemProblem: pretrained weights are missing.
     """
-    loss = CONTROLLED_LOSS
-    setting = Setting(classes=classes, loss=loss, coding=Head().coding, channels=model.channels)
     torch.manual_seed(seed + 1)  # strategies with random parameters of their own do not shift the detector's
+    coding = Head().coding if protocol.preset is None else protocol.preset.head.coding
+    setting = Setting(classes=classes, loss=protocol.loss, coding=coding, channels=model.channels)
     assigner = construct(strategy, options, setting)
     torch.manual_seed(seed)
+    backbone = Backbone(
+        model.backbone, model.weights, style=model.style, norm_affine=model.norm_affine, load=pretrained
+    )
+    preset = protocol.preset
     detector = Detector(
-        Backbone(model.backbone, model.weights, load=pretrained),
-        assigner.head.controlled(),
+        backbone,
+        Pyramid(backbone.channels, model.channels, model.pyramid, model.pyramid_init),
+        protocol.head(assigner.head),
+        PIXELS[model.pixels],
         classes=classes,
         channels=model.channels,
         depth=model.towers,
+        mask_padding=preset is None or not preset.padding_is_background,
     )
-    return Learner(detector.to(memory_format=torch.channels_last), assigner, loss)
+    ignore_crowd = preset is None or not preset.crowd_is_background
+    return Learner(detector.to(memory_format=torch.channels_last), assigner, protocol.loss, ignore_crowd=ignore_crowd)

@@ -29,7 +29,8 @@ def build_optimizer(learner: Learner, train: TrainSettings) -> Optimizer:
     """SGD or AdamW over groups that carry a multiple of the rate (``scale``) and their own decay.
 
     Groups: backbone (rate × ``backbone_lr``), the rest of the detector, the strategy's own parameters (rate ×
-    ``strategy_lr``, decayed like weights, as AutoAssign's released code does). Norm layers do not decay.
+    ``strategy_lr``, decayed like weights, as AutoAssign's released code does); of the first two, biases and norm
+    layers as ``bias_lr``, ``bias_decay`` and ``norm_decay`` say.
     """
     norms = {
         id(parameter)
@@ -37,23 +38,20 @@ def build_optimizer(learner: Learner, train: TrainSettings) -> Optimizer:
         if isinstance(module, NORMS)
         for parameter in module.parameters(recurse=False)
     }
-    scales = {"backbone": train.backbone_lr, "head": 1.0, "strategy": train.strategy_lr}
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
-            part = "head"
+            norm, bias = id(parameter) in norms, name.endswith(".bias")
+            scale = train.bias_lr if bias and not norm else 1.0
             if name.startswith("detector.backbone."):
-                part = "backbone"
+                scale *= train.backbone_lr
             elif name.startswith("assigner."):
-                part = "strategy"
-            groups.setdefault((part, id(parameter) not in norms), []).append(parameter)
+                scale = train.strategy_lr
+            decays = (train.norm_decay or not norm) and (train.bias_decay or not bias)
+            groups.setdefault((scale, decays), []).append(parameter)
     listed = [
-        {
-            "params": parameters,
-            "scale": scales[part],
-            "weight_decay": train.weight_decay if decays else 0.0,
-        }
-        for (part, decays), parameters in groups.items()
+        {"params": parameters, "scale": scale, "weight_decay": train.weight_decay if decays else 0.0}
+        for (scale, decays), parameters in groups.items()
     ]
     if train.optimizer == "sgd":
         return torch.optim.SGD(listed, lr=train.lr, momentum=train.momentum)

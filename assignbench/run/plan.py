@@ -16,23 +16,28 @@ from assignbench.data.dataset import Splits
 from assignbench.errors import DataError, UsageError
 from assignbench.options import check_options, option_schema
 from assignbench.plugins import Strategy, construct, load_class, resolve, source_digest, sources_digest
-
-PROTOCOL = "controlled"
+from assignbench.run.protocol import Protocol, protocol_of
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A strategy that is imported and whose options fit."""
+    """A strategy that is imported, whose options fit, and the protocol it is to run under."""
 
     strategy: Strategy
     cls: type[Assigner]
-    options: Mapping[str, Any]  # those that were given, in the types of the constructor
+    given: Mapping[str, Any]  # options as given, in the types of the constructor
     source_sha256: str
+    protocol: Protocol
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the constructor gets: those given, before them the protocol's."""
+        return self.protocol.options(self.given)
 
     @property
     def all_options(self) -> dict[str, Any]:
         """Every option with its value, defaults included."""
-        return {option.name: option.default for option in option_schema(self.cls)} | dict(self.options)
+        return {option.name: option.default for option in option_schema(self.cls)} | self.options
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Run:
 
     candidate: Candidate
     splits: Splits
-    recipe: ResolvedRecipe
+    recipe: ResolvedRecipe  # as the candidate's protocol changes it
     seed: int
     run_id: str  # names the run's folder
 
@@ -51,15 +56,16 @@ class Run:
         return f"{self.candidate.strategy.label} on {self.splits.train.name}, seed {self.seed}"
 
 
-def candidate(text: str) -> Candidate:
+def candidate(text: str, protocol: str = "controlled", preset: str | None = None) -> Candidate:
     """Resolve, import and check one strategy.
 
     Raises:
-        UsageError: there is no such strategy, it cannot be imported, or its options do not fit.
+        UsageError: there is no such strategy, protocol or preset, it cannot be imported, or its options do not fit.
     """
     strategy = resolve(text)
     cls = load_class(strategy)
-    return Candidate(strategy, cls, check_options(cls, strategy.options), source_digest(cls))
+    given = check_options(cls, strategy.options)
+    return Candidate(strategy, cls, given, source_digest(cls), protocol_of(cls, protocol, preset))
 
 
 def plan(
@@ -84,11 +90,12 @@ def plan(
     for splits in data:
         if splits.train.crowd.all():
             raise DataError(f"{splits.train.name}: the training split holds no object that could be learned")
+    recipes = {one.strategy.label: one.protocol.recipe(recipe) for one in candidates}
     for splits in data:  # an option that the constructor refuses is said now, not after hours
         for one in candidates:
             construct(one.cls, one.options, Setting(classes=len(splits.train.classes)))
     return [
-        Run(one, splits, recipe, seed, run_id(one, splits, recipe, seed))
+        Run(one, splits, own := recipes[one.strategy.label], seed, run_id(one, splits, own, seed))
         for splits in data
         for seed in seeds
         for one in candidates
@@ -104,10 +111,12 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
         "data": [splits.train.fingerprint, splits.evaluation.fingerprint],
         "recipe": deciding(recipe.recipe),
         "seed": seed,
-        "protocol": PROTOCOL,
+        "protocol": one.protocol.name,
+        "preset": one.protocol.preset_name,
         "code": code_digest(),
     }
-    words = (splits.train.name, one.strategy.label, Path(recipe.name).stem, f"s{seed}")
+    preset = (one.protocol.preset_name,) if one.protocol.preset_name else ()
+    words = (splits.train.name, one.strategy.label, *preset, Path(recipe.name).stem, f"s{seed}")
     readable = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", Path(word).name).strip("_") for word in words)
     return f"{readable}-{digest(content)[:10]}"
 

@@ -125,6 +125,7 @@ class RunRecord(BaseModel):
     recipe: Name  # "tiny", "1x", …
     # controlled: one detector, loss and recipe for all, only the assignment differs; published: each its own
     protocol: Literal["controlled", "published"]
+    preset: Name | None  # under published: which of the strategy's presets
     seed: int
     config: Mapping[str, ResolvedValue]  # dotted key → value, the whole resolved configuration
 
@@ -149,12 +150,19 @@ class RunRecord(BaseModel):
     finished: AwareDatetime
     notes: tuple[str, ...]  # whatever is not standard, and what the evaluation wants to be known
 
+    @property
+    def row(self) -> str:
+        """What tables call the strategy: its label, and under the published protocol its preset."""
+        return self.assigner.label if self.preset is None else f"{self.assigner.label} ({self.preset})"
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if set(self.per_class) != set(self.dataset.classes):
             raise ValueError("per_class must name exactly the classes of the data set")
         if self.finished < self.started:
             raise ValueError("finished lies before started")
+        if (self.preset is None) != (self.protocol == "controlled"):
+            raise ValueError("a preset belongs to the published protocol, and to it only")
         return self
 
 

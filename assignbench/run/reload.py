@@ -20,6 +20,7 @@ from assignbench.run.execute import WEIGHTS
 from assignbench.run.files import sha256_of
 from assignbench.run.infer import detections_of
 from assignbench.run.learner import Learner, build_learner
+from assignbench.run.protocol import protocol_of
 from assignbench.run.record import FILE, RunRecord, read_record
 from assignbench.run.together import main_process
 
@@ -58,12 +59,14 @@ def open_run(folder: Path) -> Finished:
     if source_digest(cls) != record.assigner.source_sha256:
         notes = (f"the source of {strategy.label} has changed since this run was trained",)
     # the weights come from the run, so nothing pretrained is needed; frozen layers are frozen all the same
+    protocol = protocol_of(cls, record.protocol, record.preset)
     learner = build_learner(
         cls,
-        check_options(cls, strategy.options),
+        protocol.options(check_options(cls, strategy.options)),
         recipe.recipe.model,
         classes=len(record.dataset.classes),
         seed=record.seed,
+        protocol=protocol,
         pretrained=False,
     )
     tensors = load_tensors(folder / WEIGHTS)

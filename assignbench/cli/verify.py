@@ -1,0 +1,104 @@
+"""``assignbench verify``: whether published presets are numerically their reference implementations."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assignbench.cli.arguments import Device, DeviceOption
+if TYPE_CHECKING:
+    from assignbench.golden.checks import Check, Replay
+    from assignbench.golden.verify import Report
+
+DIFFERS = 5  # exit code
+
+app = typer.Typer(
+    help="Hold published presets against the numbers of their reference implementations.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+EXAMPLES = r"""[bold]Examples[/bold]
+
+assignbench verify golden ../shared/golden
+
+assignbench verify golden vectors --json > report.json
+"""
+
+
+@app.callback()
+def _verify() -> None:
+    """Hold published presets against the numbers of their reference implementations."""
+
+
+@app.command(epilog=EXAMPLES)
+def golden(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with losses/, network/, detections/ or trajectory/.")
+    ],
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="Preset of the implementation that the vectors came from.")
+    ] = "mmdet",
+    as_json: Annotated[bool, typer.Option("--json", help="Print every check as JSON.")] = False,
+    device: DeviceOption = Device.CPU,
+) -> None:
+    """Replay golden vectors: losses, gradients, assignments, networks, detections, first training steps.
+
+    Exit code 5 when something differs by more than its tolerance. What the
+    files hold, and the tolerances: docs/fidelity.md
+    """
+    from assignbench.cli.output import show
+    from assignbench.golden.verify import rows, verify
+    from assignbench.run.device import build_accelerator
+
+    where = str(build_accelerator(device.value, "no").device)
+    report = verify(folder, preset=preset, device=where, progress=_progress)
+    if as_json:
+        skipped = [{"strategy": one.strategy, "files": one.files, "reason": one.reason} for one in report.skipped]
+        content = {"preset": preset, "passed": report.passed, "checks": list(rows(report)), "skipped": skipped}
+        show(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        _show(report)
+    raise typer.Exit(0 if report.passed else DIFFERS)
+
+
+def _progress(name: str) -> None:
+    """What is being replayed, on a terminal; the line is overwritten by the next."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{name:<60}")
+        sys.stderr.flush()
+
+
+def _show(report: "Report") -> None:
+    from assignbench.cli.output import show, table
+
+    _progress("")
+    columns = ["strategy", "vectors", "worst relative error of each group, and where", ""]
+    rows = [
+        [one.strategy, f"{one.kind}/{one.case}", "   ".join(_check(check) for check in one.checks), _verdict(one)]
+        for one in report.replays
+    ]
+    show(table(columns, rows))
+    for one in report.replays:
+        for note in one.notes:
+            show(f"note: {one.strategy} {one.kind}/{one.case}: {note}\n")
+    for one in report.skipped:
+        show(f"skipped: {one.strategy} ({one.files} files): {one.reason}\n")
+    failed = sum(not one.passed for one in report.replays)
+    done = len(report.replays)
+    verdict = f"{failed} of {done} files differ" if failed else f"{done} files, all within tolerance"
+    show(f"preset {report.preset}: {verdict if done else 'nothing could be replayed'}\n")
+
+
+def _check(check: "Check") -> str:
+    worst = check.worst
+    if check.tolerance == 0:
+        return f"{check.group} " + ("identical" if worst.error == 0 else f"{worst.error:.0f} differ ({worst.name})")
+    odd = "" if check.passed else f" > {check.tolerance:g} ({worst.name})"
+    return f"{check.group} {worst.error:.1e}{odd}"
+
+
+def _verdict(one: "Replay") -> str:
+    return "ok" if one.passed else "DIFFERS"

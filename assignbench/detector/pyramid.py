@@ -1,0 +1,42 @@
+"""The feature pyramid: C3, C4, C5 → P3 … P7 (FPN, arXiv 1612.03144; P6 and P7 after RetinaNet)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Pyramid(nn.Module):
+    """P6 from P5 or C5, P7 from P6, with or without ReLU in between: implementations differ in both.
+
+    Args:
+        widths: channels of C3, C4, C5.
+        channels: of every level.
+        form: ``p5_relu``, ``p5_plain``, ``c5_relu`` or ``c5_plain``: what P6 is computed from, what comes before P7.
+        init: ``kaiming`` (uniform, a = 1) or ``xavier`` (uniform); biases start at 0.
+    """
+
+    def __init__(self, widths: tuple[int, ...], channels: int, form: str = "p5_relu", init: str = "kaiming") -> None:
+        super().__init__()
+        source, _, activation = form.partition("_")
+        self.from_c5, self.relu = source == "c5", activation == "relu"
+        self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
+        self.smooth = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in widths)
+        self.p6 = nn.Conv2d(widths[-1] if self.from_c5 else channels, channels, 3, stride=2, padding=1)
+        self.p7 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                if init == "xavier":
+                    nn.init.xavier_uniform_(module.weight)
+                else:
+                    nn.init.kaiming_uniform_(module.weight, a=1)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """C3, C4, C5 → P3, P4, P5, P6, P7."""
+        merged = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
+        for fine in range(len(merged) - 2, -1, -1):
+            merged[fine] = merged[fine] + F.interpolate(merged[fine + 1], size=merged[fine].shape[-2:])
+        levels = [smooth(x) for smooth, x in zip(self.smooth, merged, strict=True)]
+        p6 = self.p6(maps[-1] if self.from_c5 else levels[-1])
+        return (*levels, p6, self.p7(F.relu(p6) if self.relu else p6))

@@ -1,0 +1,1 @@
+"""Replays of golden vectors: whether a published preset is numerically its reference implementation."""

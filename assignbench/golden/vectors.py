@@ -1,0 +1,144 @@
+"""Golden vectors on disk: which there are, and their tensors; the layout is that of mmdetection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from assignbench.core import Head, Predictions, Priors, Targets
+from assignbench.core.priors import STRIDES, map_sizes, pyramid_priors
+from assignbench.detector.detector import predictions_of
+from assignbench.detector.head import RawOutputs, flatten
+from assignbench.errors import DataError, UsageError
+
+KINDS = ("losses", "network", "detections", "trajectory")
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One file: of a strategy, and of a case where there are several."""
+
+    kind: str
+    strategy: str
+    case: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What a file holds."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            raise DataError(f"{self.path} holds no tensor {name!r}; it is not a golden vector of this kind")
+        return self.tensors[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tensors
+
+    def levels(self, name: str) -> list[Tensor]:
+        """``name.0``, ``name.1``, … of all levels, or nothing where the strategy has no such output."""
+        return [self[f"{name}.{level}"] for level in range(len(STRIDES))] if f"{name}.0" in self else []
+
+    def setting(self, name: str) -> str:
+        """A value of the metadata."""
+        if name not in self.metadata:
+            raise DataError(f"{self.path} says no {name!r} in its metadata")
+        return self.metadata[name]
+
+
+def find(folder: Path) -> list[Vectors]:
+    """Every file of vectors below a folder, in the order of the kinds.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = [Vectors("losses", path.parent.name, path.stem, path) for path in folder.glob("losses/*/*.safetensors")]
+    found += [Vectors("network", path.stem, "outputs", path) for path in folder.glob("network/*.safetensors")]
+    found += [Vectors("detections", path.stem, "images", path) for path in folder.glob("detections/*.safetensors")]
+    found += [Vectors("trajectory", path.stem, "steps", path) for path in folder.glob("trajectory/*.json")]
+    if not found:
+        state = "holds no golden vectors" if folder.is_dir() else "does not exist"
+        raise UsageError(f"{folder} {state}; expected {', '.join(f'{kind}/' for kind in KINDS)} in it")
+    return sorted(found, key=lambda one: (one.strategy, KINDS.index(one.kind), one.case))
+
+
+def read_tensors(path: Path, device: torch.device) -> Tensors:
+    """All tensors of a safetensors file, on the device.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, "pt", device="cpu") as file:
+            tensors = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return Tensors(path, tensors, dict(file.metadata() or {}))
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        DataError: the file is missing, damaged or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not a JSON object")
+    return content
+
+
+def images_of(raw: Tensors) -> int:
+    """Images in the batch."""
+    return raw["cls.0"].shape[0]
+
+
+def priors_of(raw: Tensors, head: Head) -> Priors:
+    """The pyramid's priors for the maps of a file.
+
+    Raises:
+        DataError: the maps or strides are not a pyramid's P3 … P7.
+    """
+    if "strides" in raw.metadata and raw.metadata["strides"] != ",".join(map(str, STRIDES)):
+        raise DataError(f"{raw.path} is of strides {raw.metadata['strides']}; ours are {STRIDES}")
+    shapes = tuple(tuple(one.shape[-2:]) for one in raw.levels("cls"))
+    height, width = (size * STRIDES[0] for size in shapes[0])
+    if shapes != map_sizes(height, width):
+        raise DataError(f"{raw.path}: maps of sizes {shapes} are no pyramid that halves from level to level")
+    return pyramid_priors(head, height, width, raw["cls.0"].device)
+
+
+def predictions_from(
+    raw: Mapping[str, Tensor], head: Head, priors: Priors, classes: int, file: Tensors
+) -> Predictions:
+    """Predictions from raw maps ``cls.L``, ``reg.L`` and ``extra.L``: ``[image, anchor · K, row, column]``."""
+    joined = {
+        name: torch.cat([flatten(raw[f"{name}.{level}"], width) for level in range(len(STRIDES))], dim=1)
+        for name, width in (("cls", classes), ("reg", 4), ("extra", 1))
+        if f"{name}.0" in raw
+    }
+    if ("extra" in joined) != bool(head.extras):
+        raise DataError(f"{file.path}: the extra output of the file and of the strategy's head do not go together")
+    extras = {extra.name: joined["extra"][..., 0] for extra in head.extras}
+    return predictions_of(RawOutputs(joined["cls"], joined["reg"], extras), head, priors)
+
+
+def targets_of(boxes: list[Tensor], labels: list[Tensor]) -> Targets:
+    """The objects of a batch, from one tensor an image."""
+    image = [torch.full((len(one),), index, device=one.device) for index, one in enumerate(boxes)]
+    return Targets(torch.cat(boxes), torch.cat(labels).long(), torch.cat(image), len(boxes))

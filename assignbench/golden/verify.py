@@ -1,0 +1,142 @@
+"""Every file of vectors in a folder, replayed with the preset of the implementation it came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from assignbench.config import ResolvedRecipe, load_recipe
+from assignbench.core import Assigner
+from assignbench.errors import UsageError
+from assignbench.golden.checks import Check, Replay
+from assignbench.golden.detections import replay_detections
+from assignbench.golden.losses import replay_losses
+from assignbench.golden.network import build_network, replay_network
+from assignbench.golden.trajectory import replay_trajectory
+from assignbench.golden.vectors import Vectors, find, read_json, read_tensors
+from assignbench.plugins import load_class, resolve
+from assignbench.run.infer import rule_of
+from assignbench.run.protocol import Protocol, protocol_of
+
+RECIPE = "1x"  # the papers' network and evaluation, as far as a preset does not say otherwise
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Vectors of a strategy that cannot be replayed."""
+
+    strategy: str
+    files: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a folder."""
+
+    preset: str
+    replays: tuple[Replay, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was replayed, and all of it is within its tolerance."""
+        return bool(self.replays) and all(replay.passed for replay in self.replays)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A strategy under its preset: what is put to the test."""
+
+    cls: type[Assigner]
+    options: Mapping[str, Any]
+    protocol: Protocol
+    recipe: ResolvedRecipe
+
+
+def verify(
+    folder: Path,
+    *,
+    preset: str = "mmdet",
+    device: str = "cpu",
+    subject_of: Callable[[str, str], Subject] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Replay a folder of golden vectors.
+
+    Args:
+        folder: with ``losses/``, ``network/``, ``detections/`` and ``trajectory/``, or some of them.
+        preset: of the implementation that the vectors came from.
+        device: where to compute.
+        subject_of: what to test for a strategy's name and preset; None: the installed strategy.
+        progress: told the name of every file before it is replayed.
+
+    Raises:
+        UsageError: there are no vectors.
+        DataError: a file is damaged or does not hold what its kind should.
+    """
+    subject_of = cache(subject_of or installed)
+    replays, reasons, counts = [], {}, {}
+    for vectors in find(folder):
+        try:
+            subject = subject_of(vectors.strategy, preset)
+        except UsageError as error:
+            reasons[vectors.strategy] = str(error).splitlines()[0]
+            counts[vectors.strategy] = counts.get(vectors.strategy, 0) + 1
+            continue
+        progress(f"{vectors.strategy} {vectors.kind}/{vectors.case}")
+        checks, notes = replay(vectors, folder, subject, torch.device(device))
+        replays.append(Replay(vectors.strategy, vectors.kind, vectors.case, tuple(checks), tuple(notes)))
+    skipped = tuple(Skipped(name, counts[name], reason) for name, reason in reasons.items())
+    return Report(preset, tuple(replays), skipped)
+
+
+def installed(name: str, preset: str) -> Subject:
+    """An installed strategy, its preset and the papers' recipe under it.
+
+    Raises:
+        UsageError: there is no such strategy, or it has no such preset.
+    """
+    cls = load_class(resolve(name))
+    protocol = protocol_of(cls, "published", preset)
+    return Subject(cls, protocol.options({}), protocol, protocol.recipe(load_recipe(RECIPE)))
+
+
+def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.device) -> tuple[list[Check], list[str]]:
+    """One file."""
+    cls, options, protocol, recipe = subject.cls, subject.options, subject.protocol, subject.recipe.recipe
+    if vectors.kind == "losses":
+        return replay_losses(read_tensors(vectors.path, device), cls, options, protocol)
+    if vectors.kind == "detections":
+        file = read_tensors(vectors.path, device)
+        return list(replay_detections(file, cls, protocol, rule_of(recipe.evaluate))), []
+    network = folder / "network" / f"{vectors.strategy}.safetensors"
+    learner = build_network(network.with_suffix(".keys.json"), cls, options, recipe.model, protocol).to(device)
+    file = read_tensors(network, device)
+    if vectors.kind == "network":
+        return list(replay_network(file, learner)), []
+    steps = read_json(vectors.path)
+    return list(replay_trajectory(steps, vectors.path, file["image"], learner)), []
+
+
+def rows(report: Report) -> Iterator[dict[str, Any]]:
+    """One entry a check, for ``--json``."""
+    for one in report.replays:
+        for check in one.checks:
+            yield {
+                "strategy": one.strategy,
+                "kind": one.kind,
+                "case": one.case,
+                "group": check.group,
+                "worst": check.worst.error if math.isfinite(check.worst.error) else None,  # JSON has no infinity
+                "where": check.worst.name,
+                "tolerance": check.tolerance,
+                "passed": check.passed,
+                "notes": list(one.notes),
+            }

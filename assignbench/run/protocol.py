@@ -1,0 +1,69 @@
+"""The two protocols: one detector for all strategies (controlled), or each one's own (published)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from assignbench.config import ResolvedRecipe, with_preset
+from assignbench.core import Assigner, GIoU, Head, PairLoss, Preset
+from assignbench.errors import UsageError
+from assignbench.suggest import did_you_mean
+
+CONTROLLED_LOSS = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=5.0))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What surrounds a strategy: nothing of its own, or one of its presets."""
+
+    name: Literal["controlled", "published"] = "controlled"
+    preset_name: str | None = None
+    preset: Preset | None = None
+
+    @property
+    def loss(self) -> PairLoss:
+        """What a pair costs."""
+        return CONTROLLED_LOSS if self.preset is None else self.preset.loss
+
+    def head(self, wanted: Head) -> Head:
+        """The head in use, given the one that the strategy, with its options, is defined on."""
+        return wanted.controlled() if self.preset is None else replace(self.preset.head, extras=wanted.extras)
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The preset's options, then those that were given."""
+        return {**(self.preset.options if self.preset else {}), **given}
+
+    def recipe(self, recipe: ResolvedRecipe) -> ResolvedRecipe:
+        """The recipe as this protocol changes it."""
+        if self.preset is None:
+            return recipe
+        return with_preset(recipe, str(self.preset_name), self.preset.recipe, self.preset.schedule)
+
+
+CONTROLLED = Protocol()
+
+
+def protocol_of(cls: type[Assigner], name: str, preset: str | None = None) -> Protocol:
+    """The protocol of a strategy by name; ``preset`` None takes the strategy's first.
+
+    Raises:
+        UsageError: there is no such protocol or preset, or a preset is named for the controlled protocol.
+    """
+    if name == "controlled":
+        if preset is not None:
+            raise UsageError(f"preset {preset!r} is for --protocol published; the controlled protocol has none")
+        return CONTROLLED
+    if name != "published":
+        known = ("controlled", "published")
+        raise UsageError(f"no protocol is called {name!r}{did_you_mean(name, known)}\nknown: {', '.join(known)}")
+    presets = cls.presets
+    if not presets:
+        raise UsageError(f"{cls.__name__} declares no published preset; it runs under --protocol controlled only")
+    preset = next(iter(presets)) if preset is None else preset
+    if preset not in presets:
+        raise UsageError(
+            f"{cls.__name__} has no preset {preset!r}{did_you_mean(preset, presets)}\nit has: {', '.join(presets)}"
+        )
+    return Protocol(name, preset, presets[preset])

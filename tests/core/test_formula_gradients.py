@@ -1,0 +1,150 @@
+"""Each formula's gradient on its own against numerical differentiation, in float64, away from kinks and at extremes."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError, gradcheck
+
+from assignbench.core import (
+    BoxLoss,
+    Centerness,
+    Coding,
+    Deltas,
+    Distances,
+    Extra,
+    GIoU,
+    Objectness,
+    PairBoxes,
+    PairLoss,
+    Pairs,
+    PredictedIoU,
+    Predictions,
+    Priors,
+    SmoothL1,
+    Targets,
+    join_logits,
+)
+
+# from surely background to surely the class, more than 1e-3 from any target below
+LOGITS = [-30.0, -8.0, -2.5, -0.7, 0.0, 0.4, 1.9, 7.0, 12.0]
+
+
+def numbers(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def leaf(*values: float) -> Tensor:
+    return numbers(*values).requires_grad_()
+
+
+def rows(*values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def holds(function: Callable[..., Tensor], *inputs: Tensor) -> None:
+    """The gradient of every output in every input."""
+    gradcheck(function, inputs, eps=1e-6, atol=1e-8, rtol=1e-6)
+
+
+def test_the_check_fails_for_a_wrong_gradient() -> None:
+    with pytest.raises(GradcheckError):
+        holds(lambda x: x.sigmoid() * x.detach(), leaf(*LOGITS))
+
+
+def test_join_logits() -> None:
+    logits = torch.cartesian_prod(numbers(-30, -6, 0.3, 5, 30), numbers(-2, 1)).requires_grad_()
+    # not at ±20, where torch's softplus goes over to a straight line and jumps by 2e-9
+    holds(join_logits, logits, leaf(-30, -19, -5, -1, 0, 0.5, 2, 6, 19, 30))
+
+
+@pytest.mark.parametrize("focus", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("quality", [0.0, 0.3, 0.75, 1.0])
+def test_class_part(focus: float, quality: float) -> None:
+    loss = PairLoss(focus=focus)
+    holds(lambda x: loss.class_part(x, torch.full_like(x, quality)), leaf(*LOGITS))
+
+
+def test_likelihood_part() -> None:
+    holds(PairLoss().likelihood_part, leaf(*LOGITS))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+def test_background_part(gamma: float) -> None:
+    holds(PairLoss(gamma=gamma).background_part, leaf(*LOGITS))
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.0])
+@pytest.mark.parametrize("factor", [0.0, 1e-3, 0.5, 1.0])
+def test_discounted_background_part(gamma: float, factor: float) -> None:
+    loss = PairLoss(gamma=gamma)
+    # without the last logit: 1 − q is taken from q itself, which leaves a numerical derivative too few digits there
+    holds(lambda x: loss.discounted_background_part(x, torch.full_like(x, factor)), leaf(*LOGITS[:-1]))
+
+
+def test_a_factor_of_one_changes_no_gradient() -> None:
+    logits = leaf(*LOGITS)
+    plain = torch.autograd.grad(PairLoss().background_part(logits).sum(), logits)
+    whole = torch.autograd.grad(PairLoss().discounted_background_part(logits, torch.ones_like(logits)).sum(), logits)
+    torch.testing.assert_close(whole, plain, rtol=1e-9, atol=1e-12)
+
+
+# partly overlapping, one inside the other, beside each other, diagonal, narrow
+TRUE = rows([10, 10, 40, 30], [10, 10, 40, 30], [10, 10, 40, 30], [10, 10, 40, 30], [10, 10, 40, 30])
+PREDICTED = rows([13, 7, 48, 25], [15, 12, 35, 27], [50, 12, 70, 28], [60, 50, 90, 70], [19, 12, 20.5, 28])
+PRIOR = rows([8, 8, 40, 40], [16, 0, 48, 32], [40, 8, 72, 40], [56, 40, 88, 72], [4, 4, 36, 36])
+
+
+def cost_of_raw(box: BoxLoss, coding: Coding) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """The cost of the five pairs as a function of raw head outputs, and outputs that mean `PREDICTED`."""
+    stride = numbers(8, 8, 8, 8, 8)
+
+    def cost(raw: Tensor) -> Tensor:
+        return box(PairBoxes(coding.decode(raw, PRIOR, stride), TRUE, raw, PRIOR, stride, coding))
+
+    return cost, coding.encode(PREDICTED, PRIOR, stride).requires_grad_()
+
+
+@pytest.mark.parametrize("coding", [Distances(), Deltas(), Deltas((1.0, 1.0, 1.0, 1.0))])
+@pytest.mark.parametrize("box", [GIoU(), GIoU(weight=8.0), SmoothL1(), SmoothL1(weight=0.75, beta=0.11)])
+def test_box_losses(box: BoxLoss, coding: Coding) -> None:
+    cost, raw = cost_of_raw(box, coding)
+    (gradient,) = torch.autograd.grad(cost(raw).sum(), raw)
+    assert bool((gradient.abs().amax(-1) > 0).all())  # each of the five pairs is pulled, without overlap too
+    holds(cost, raw)
+
+
+def test_smooth_l1_within_beta() -> None:
+    coding = Deltas()
+    cost, _ = cost_of_raw(SmoothL1(weight=0.75, beta=0.11), coding)
+    near = coding.encode(TRUE, PRIOR, numbers(8, 8, 8, 8, 8)) + numbers(0.02, -0.05, 0.07, -0.1)
+    holds(cost, near.requires_grad_())
+
+
+EXTRA_TARGETS = Targets(rows([10, 10, 40, 30], [30, 5, 60, 50]), torch.tensor([0, 1]), torch.tensor([0, 1]), 2)
+
+
+def extra_cost(extra: Extra) -> Callable[[Tensor, Tensor], Tensor]:
+    """An extra's loss as a function of its logits and of the predicted boxes, for three pairs in two images."""
+    one = torch.ones(3, dtype=torch.float64)
+    pairs = Pairs(torch.tensor([0, 0, 1]), torch.tensor([0, 4, 2]), weight=one, box_weight=one, quality=one)
+    priors = Priors(PRIOR, numbers(8, 8, 8, 8, 8), torch.zeros(5, dtype=torch.int64))
+
+    def cost(logits: Tensor, boxes: Tensor) -> Tensor:
+        nothing = torch.zeros(2, 5, 3, dtype=torch.float64)
+        predictions = Predictions(nothing, boxes, torch.zeros_like(boxes), {extra.name: logits})
+        total = extra.loss(pairs, predictions, priors, EXTRA_TARGETS)
+        assert total is not None
+        return total
+
+    return cost
+
+
+@pytest.mark.parametrize("extra", [Centerness(), Objectness(), PredictedIoU(), PredictedIoU(weight=1.3)])
+def test_extras(extra: Extra) -> None:
+    cost, boxes = extra_cost(extra), PREDICTED.repeat(2, 1, 1)
+    logits = rows([-3, 0.2, 9, -20, 1], [2, -0.5, 0.3, 15, -7]).requires_grad_()
+    holds(lambda x: cost(x, boxes), logits)  # the boxes are held: the overlap to learn carries no gradient
+    (gradient,) = torch.autograd.grad(cost(logits, boxes.requires_grad_()), boxes, allow_unused=True)
+    assert gradient is None
