@@ -41,20 +41,26 @@ def build_record(
     dataset: str = "shapes",
     recipe: str = "tiny",
     protocol: str = "controlled",
+    preset: str | None = None,
     run_id: str | None = None,
     config: Mapping[str, Any] | None = None,
+    origins: Mapping[str, str] | None = None,
     metrics: Mapping[str, float | None] | None = None,
     options: Mapping[str, Any] | None = None,
     source: str = "a",
     fingerprint: str = "f" * 64,
     environment: Mapping[str, Any] | None = None,
 ) -> RunRecord:
-    """A record with one number; every other metric is that number too, but APl, which nothing measured."""
+    """A record with one number; every other metric is that number too, but APl, which nothing measured.
+
+    Without a preset, a published record has mmdet's.
+    """
     split = SplitFacts(name="train", images=4, objects=9, crowd=1, repairs=(), fingerprint=fingerprint)
     numbers = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "AR100"), ap)
     settings = {"train.lr": 0.01, "assigner.text": label, **(config or {})}
+    preset = preset or ("mmdet" if protocol == "published" else None)
     return RunRecord(
-        run_id=run_id or f"{label}-{dataset}-{recipe}-{seed}",
+        run_id=run_id or "-".join((label, dataset, *([preset] if preset else []), recipe, str(seed))),
         assigner=AssignerFacts(
             label=label,
             name=label.partition("[")[0],
@@ -66,8 +72,9 @@ def build_record(
         dataset=DatasetFacts(name=dataset, spec=dataset, classes=("disc", "ring"), train=split, evaluation=split),
         recipe=recipe,
         protocol=protocol,  # type: ignore[arg-type]
+        preset=preset,
         seed=seed,
-        config={key: ResolvedValue(value=value, origin="default") for key, value in settings.items()},
+        config={key: ResolvedValue(value=value, origin=(origins or {}).get(key, "default")) for key, value in settings.items()},
         metrics={**numbers, "APl": None, **(metrics or {})},
         per_class={"disc": ap, "ring": None},
         detections=12,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import assignbench
-from assignbench.cli import check, compare, listing, run, runs, verify
+from assignbench.cli import check, compare, listing, run, runs, verify, weights
 from assignbench.errors import AssignbenchError, UsageError
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
@@ -31,6 +31,7 @@ app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
 app.command("check", epilog=check.EXAMPLES)(check.check)
+app.command("import", epilog=weights.EXAMPLES)(weights.import_)
 app.add_typer(listing.app, name="list")
 app.add_typer(verify.app, name="verify")
 

@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 
 from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, RunArgument
+from assignbench.errors import UsageError
 
-EVAL_EXAMPLES = r"""[bold]Example[/bold]
+EVAL_EXAMPLES = r"""[bold]Examples[/bold]
 
 assignbench eval runs/RUN
+
+assignbench eval --weights atss.safetensors --dataset coco   [dim]# see: assignbench import[/dim]
 """
 
 PREDICT_EXAMPLES = r"""[bold]Example[/bold]
@@ -18,15 +21,56 @@ assignbench predict runs/RUN street.jpg --threshold 0.5
 """
 
 
-def evaluate(run: RunArgument, data_root: DataRootOption = None, device: DeviceOption = Device.AUTO) -> None:
-    """Evaluate a finished run again."""
+def evaluate(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run, inside runs/.", show_default=False)
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Imported weights instead of a run.", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="D", help="With --weights: the data set.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --weights: detections file.", show_default="beside the weights"),
+    ] = None,
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="With --weights: data.* or evaluate.* settings.", show_default=False
+        ),
+    ] = [],  # noqa: B006  # typer copies it
+    data_root: DataRootOption = None,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    """Evaluate a finished run again, or imported weights."""
     from assignbench.cli.launching import start_all_processes
     from assignbench.cli.output import console, show, table
 
+    if (run is None) == (weights is None):
+        raise UsageError("eval needs either RUN, the folder of a run, or --weights FILE with --dataset D")
+    if (weights is None) != (dataset is None):
+        raise UsageError("--weights and --dataset go together: a run knows its data set, imported weights do not")
+    if run is not None and (output is not None or set_):
+        raise UsageError("--output and --set are for --weights; a run is evaluated as it was")
     start_all_processes()
-    from assignbench.run.reload import evaluate_run
+    if run is not None:
+        from assignbench.run.reload import evaluate_run
 
-    _, evaluation = evaluate_run(run, data_root, device.value, console())
+        _, evaluation = evaluate_run(run, data_root, device.value, console())
+    else:
+        from assignbench.run.weights import evaluate_weights
+
+        evaluation = evaluate_weights(
+            Path(str(weights)),
+            str(dataset),
+            data_root=data_root,
+            output=output,
+            overrides=set_,
+            device=device.value,
+            console=console(),
+        )
     for column, values in (("metric", evaluation.metrics), ("class", evaluation.per_class)):
         rows = [[name, "–" if value is None else f"{100 * value:.1f}"] for name, value in values.items()]
         heading = "AP" if column == "class" else "%"

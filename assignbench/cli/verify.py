@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assignbench.cli.arguments import Device, DeviceOption
+
 if TYPE_CHECKING:
     from assignbench.golden.checks import Check, Replay
     from assignbench.golden.verify import Report

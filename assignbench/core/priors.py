@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,13 +22,20 @@ def map_sizes(height: int, width: int) -> tuple[tuple[int, int], ...]:
     return tuple(sizes)
 
 
-def pyramid_priors(head: Head, height: int, width: int, device: torch.device | str = "cpu") -> Priors:
+def pyramid_priors(
+    head: Head,
+    height: int,
+    width: int,
+    device: torch.device | str = "cpu",
+    maps: Sequence[tuple[int, int]] | None = None,
+) -> Priors:
     """Priors in pixels of the padded image, in the order level, row, column, anchor (ratio, then octave).
 
-    Spacing is the nominal stride, never image size over map size, unless ``head.spacing`` asks for that.
+    Spacing is the nominal stride, never image size over map size, unless ``head.spacing`` asks for that. ``maps``:
+    rows and columns of the levels, where they are not those of `map_sizes`.
     """
     boxes, strides, levels = [], [], []
-    for level, (stride, (rows, columns)) in enumerate(zip(STRIDES, map_sizes(height, width), strict=True)):
+    for level, (stride, (rows, columns)) in enumerate(zip(STRIDES, maps or map_sizes(height, width), strict=True)):
         step = (stride, stride) if head.spacing == "stride" else (height // rows, width // columns)
         half = half_extents(head, stride)
         y = (torch.arange(rows) + head.offset) * step[0]

@@ -52,20 +52,53 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
         DataError: when files are missing, damaged or inconsistent.
         SystemProblem: when ``shapes`` cannot be written.
     """
+    found = _locate(spec, data_root)
+    train = _open_train(found)
+    return Splits(found.canonical, train, _open_evaluation(found, train.classes))
+
+
+def open_evaluation(spec: str, data_root: Path) -> Dataset:
+    """The evaluation split alone, with the classes of its own annotations: the training split need not be there.
+
+    Raises:
+        As `open_dataset`.
+    """
+    return _open_evaluation(_locate(spec, data_root), None)
+
+
+@dataclass(frozen=True)
+class _Located:
+    """A data set that was asked for: where its parts are."""
+
+    canonical: str  # what opens it again from any folder
+    name: str  # what tables print
+    spec: CocoSpec | VocSpec
+    base: Path  # what its paths are relative to
+
+
+def _locate(spec: str, data_root: Path) -> _Located:
     kind, _, place = spec.partition(":")
     if kind in ("coco", "voc") and place:
         folder = Path(place).expanduser().resolve()
         if not folder.is_dir():
             raise DataError(f"data set {spec}: there is no folder {folder}")
-        spec = f"{kind}:{folder}"
-        return Splits(spec, *_open(_FOLDERS[kind](folder), f"{kind}:{folder.name}", folder, data_root))
+        return _Located(f"{kind}:{folder}", f"{kind}:{folder.name}", _FOLDERS[kind](folder), folder)
     if spec in _names():
         file = configs_folder() / "datasets" / f"{spec}.yaml"
-        return Splits(spec, *_open(load_spec(file), spec, data_root, data_root))
+        return _placed(load_spec(file), spec, spec, data_root, data_root)
     if spec.endswith((".yaml", ".yml")):
         file = Path(spec).expanduser().resolve()
-        return Splits(str(file), *_open(load_spec(file), file.name, file.parent, data_root))
+        return _placed(load_spec(file), str(file), file.name, file.parent, data_root)
     raise UsageError(_unknown(spec))
+
+
+def _placed(spec: DatasetSpec, canonical: str, name: str, base: Path, data_root: Path) -> _Located:
+    """Shapes are drawn on the way; they are a data set in COCO's layout then."""
+    if isinstance(spec, ShapesSpec):
+        fields = spec.model_dump(exclude={"format", "description"})
+        folder = prepare_shapes(ShapesParameters(**fields), data_root)
+        return _Located(canonical, name, _coco_in(folder, *SPLITS), folder)
+    return _Located(canonical, name, spec, base)
 
 
 def _names() -> list[str]:
@@ -82,64 +115,58 @@ def _unknown(spec: str) -> str:
     )
 
 
-def _open(spec: DatasetSpec, name: str, base: Path, data_root: Path) -> tuple[Dataset, Dataset]:
-    """Read both splits of what a specification describes; its paths are relative to ``base``."""
-    match spec:
-        case ShapesSpec():
-            fields = spec.model_dump(exclude={"format", "description"})
-            folder = prepare_shapes(ShapesParameters(**fields), data_root)
-            return _open_coco(_coco_in(folder, *SPLITS), name, folder)
-        case CocoSpec():
-            return _open_coco(spec, name, base)
-        case VocSpec():
-            return _open_voc(spec, name, base)
-
-
-def _open_coco(spec: CocoSpec, name: str, base: Path) -> tuple[Dataset, Dataset]:
-    parts = spec.train, spec.evaluation
-    _require(name, [base / path for part in parts for path in (part.annotations, part.images)])
-    train = read_coco(
-        base / spec.train.annotations,
-        base / spec.train.images,
+def _open_train(found: _Located) -> Dataset:
+    """The training split; what the evaluation split needs is checked at once, so that nothing trains in vain."""
+    spec, base, name = found.spec, found.base, found.name
+    if isinstance(spec, CocoSpec):
+        part = spec.train
+        _require(name, [base / path for one in (part, spec.evaluation) for path in (one.annotations, one.images)])
+        split = f"train ({part.images.name})"
+        return read_coco(base / part.annotations, base / part.images, name=name, split=split, training=True)
+    lists = [VocList(base / part.folder, part.list) for part in spec.train]
+    evaluation = [VocList(base / part.folder, part.list) for part in spec.evaluation]
+    _require(name, _voc_files([*lists, *evaluation]))
+    return read_voc(
+        lists,
         name=name,
-        split=f"train ({spec.train.images.name})",
-        training=True,
-    )
-    evaluation = read_coco(
-        base / spec.evaluation.annotations,
-        base / spec.evaluation.images,
-        name=name,
-        split=f"evaluation ({spec.evaluation.images.name})",
-        training=False,
-        classes=train.classes,
-    )
-    return train, evaluation
-
-
-def _open_voc(spec: VocSpec, name: str, base: Path) -> tuple[Dataset, Dataset]:
-    train, evaluation = (
-        [VocList(base / part.folder, part.list) for part in parts] for parts in (spec.train, spec.evaluation)
-    )
-    lists = [*train, *evaluation]
-    folders = [part.folder / kind for part in lists for kind in ("Annotations", "JPEGImages")]
-    _require(name, [*(part.file for part in lists), *folders])
-    taught = read_voc(
-        train,
-        name=name,
-        split=f"train ({_joined(train)})",
+        split=f"train ({_joined(lists)})",
         training=True,
         classes=spec.classes,
         pixel_origin=spec.pixel_origin,
     )
-    scored = read_voc(
-        evaluation,
+
+
+def _open_evaluation(found: _Located, classes: tuple[str, ...] | None) -> Dataset:
+    """The evaluation split, with the classes of the training split; None: its own."""
+    spec, base, name = found.spec, found.base, found.name
+    if isinstance(spec, CocoSpec):
+        part = spec.evaluation
+        _require(name, [base / part.annotations, base / part.images])
+        return read_coco(
+            base / part.annotations,
+            base / part.images,
+            name=name,
+            split=f"evaluation ({part.images.name})",
+            training=False,
+            classes=classes,
+        )
+    lists = [VocList(base / part.folder, part.list) for part in spec.evaluation]
+    _require(name, _voc_files(lists))
+    return read_voc(
+        lists,
         name=name,
-        split=f"evaluation ({_joined(evaluation)})",
+        split=f"evaluation ({_joined(lists)})",
         training=False,
-        classes=taught.classes,
+        classes=spec.classes if classes is None else classes,
         pixel_origin=spec.pixel_origin,
     )
-    return taught, scored
+
+
+def _voc_files(lists: list[VocList]) -> list[Path]:
+    return [
+        *(part.file for part in lists),
+        *(part.folder / kind for part in lists for kind in ("Annotations", "JPEGImages")),
+    ]
 
 
 def _joined(lists: list[VocList]) -> str:

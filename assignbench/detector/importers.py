@@ -69,6 +69,7 @@ def import_state(
     for name, shape in wanted.items():
         options = theirs(name, names, dictionary.inner)
         keys = next((option for option in options if any(key in tensors for key in option)), None)
+        used.update(keys or ())
         if keys is None and name.endswith(COUNTER):
             state[name] = torch.zeros((), dtype=torch.int64)
         elif keys is None and name == SCALE and dictionary.unit_scale:
@@ -78,7 +79,6 @@ def import_state(
         elif absent := [key for key in keys if key not in tensors]:
             missing += absent
         else:
-            used.update(keys)
             value = adapted(name, [tensors[key] for key in keys], dictionary, tensors, priors)
             if value.shape != torch.Size(shape):
                 misshapen.append(f"{keys[0]} ({cross(value.shape)}, wanted {cross(shape)})")
@@ -115,7 +115,7 @@ def adapted(
     if len(values) > 1:  # a number for each level
         return torch.cat([value.reshape(-1) for value in values])
     value = values[0]
-    if name.startswith(CLASS_OUTPUT) and dictionary.background and len(value) % priors == 0:
+    if name.startswith(CLASS_OUTPUT) and dictionary.background and value.ndim and len(value) % priors == 0:
         outputs = len(value) // priors
         return value.unflatten(0, (priors, outputs))[:, foreground(outputs)].flatten(0, 1)
     if name.endswith(".running_var") and dictionary.no_epsilon in tensors:

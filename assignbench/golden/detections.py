@@ -18,9 +18,7 @@ from assignbench.run.protocol import Protocol
 
 
 @torch.no_grad()
-def replay_detections(
-    file: Tensors, cls: type[Assigner], protocol: Protocol, rule: PostprocessRule
-) -> Iterator[Check]:
+def replay_detections(file: Tensors, cls: type[Assigner], protocol: Protocol, rule: PostprocessRule) -> Iterator[Check]:
     """Detections of every image: how many differ, and how far the others are."""
     head = protocol.head(cls.head)
     priors = priors_of(file, head)

@@ -73,7 +73,9 @@ def outputs(predictions: Predictions, priors: Priors, learner: Learner) -> dict[
     if isinstance(head.coding, Distances):
         regression = regression.clamp(min=0) * priors.stride[:, None]
     logits = predictions.logits if predictions.class_logits is None else predictions.class_logits
-    flat = {"cls": logits, "reg": regression, **{"extra": extra[..., None] for extra in predictions.extras.values()}}
+    flat = {"cls": logits, "reg": regression}
+    for extra in predictions.extras.values():  # one at most
+        flat["extra"] = extra[..., None]
     found = {f"fpn.{level}": features for level, features in enumerate(predictions.pyramid)}
     for name, values in flat.items():
         start = 0

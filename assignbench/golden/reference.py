@@ -36,7 +36,9 @@ def terms_as(names: Sequence[str], ours: Mapping[str, Tensor], where: str) -> di
     if unknown or set(ours) - covered:
         odd = ", ".join(unknown or sorted(set(ours) - covered))
         raise DataError(f"{where}: loss terms {', '.join(names)} do not fit ours ({', '.join(ours)}): {odd}")
-    return {name: torch.stack([ours[own] for own in TERMS[name] if own in ours] or [_zero(ours)]).sum() for name in names}
+    return {
+        name: torch.stack([ours[own] for own in TERMS[name] if own in ours] or [_zero(ours)]).sum() for name in names
+    }
 
 
 def _zero(ours: Mapping[str, Tensor]) -> Tensor:

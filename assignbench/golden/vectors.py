@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from assignbench.core import Head, Predictions, Priors, Targets
-from assignbench.core.priors import STRIDES, map_sizes, pyramid_priors
+from assignbench.core.priors import STRIDES, pyramid_priors
 from assignbench.detector.detector import predictions_of
 from assignbench.detector.head import RawOutputs, flatten
 from assignbench.errors import DataError, UsageError
@@ -112,20 +112,18 @@ def priors_of(raw: Tensors, head: Head) -> Priors:
     """The pyramid's priors for the maps of a file.
 
     Raises:
-        DataError: the maps or strides are not a pyramid's P3 … P7.
+        DataError: the strides are not those of P3 … P7.
     """
     if "strides" in raw.metadata and raw.metadata["strides"] != ",".join(map(str, STRIDES)):
         raise DataError(f"{raw.path} is of strides {raw.metadata['strides']}; ours are {STRIDES}")
-    shapes = tuple(tuple(one.shape[-2:]) for one in raw.levels("cls"))
-    height, width = (size * STRIDES[0] for size in shapes[0])
-    if shapes != map_sizes(height, width):
-        raise DataError(f"{raw.path}: maps of sizes {shapes} are no pyramid that halves from level to level")
-    return pyramid_priors(head, height, width, raw["cls.0"].device)
+    maps = [(one.shape[-2], one.shape[-1]) for one in raw.levels("cls")]
+    if not maps:
+        raise DataError(f"{raw.path} holds no class logits cls.0, cls.1, …")
+    height, width = (size * STRIDES[0] for size in maps[0])
+    return pyramid_priors(head, height, width, raw["cls.0"].device, maps)
 
 
-def predictions_from(
-    raw: Mapping[str, Tensor], head: Head, priors: Priors, classes: int, file: Tensors
-) -> Predictions:
+def predictions_from(raw: Mapping[str, Tensor], head: Head, priors: Priors, classes: int, file: Tensors) -> Predictions:
     """Predictions from raw maps ``cls.L``, ``reg.L`` and ``extra.L``: ``[image, anchor · K, row, column]``."""
     joined = {
         name: torch.cat([flatten(raw[f"{name}.{level}"], width) for level in range(len(STRIDES))], dim=1)

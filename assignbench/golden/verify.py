@@ -22,6 +22,7 @@ from assignbench.golden.trajectory import replay_trajectory
 from assignbench.golden.vectors import Vectors, find, read_json, read_tensors
 from assignbench.plugins import load_class, resolve
 from assignbench.run.infer import rule_of
+from assignbench.run.learner import Learner
 from assignbench.run.protocol import Protocol, protocol_of
 
 RECIPE = "1x"  # the papers' network and evaluation, as far as a preset does not say otherwise
@@ -117,12 +118,14 @@ def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.devic
         file = read_tensors(vectors.path, device)
         return list(replay_detections(file, cls, protocol, rule_of(recipe.evaluate))), []
     network = folder / "network" / f"{vectors.strategy}.safetensors"
-    learner = build_network(network.with_suffix(".keys.json"), cls, options, recipe.model, protocol).to(device)
     file = read_tensors(network, device)
+
+    def build() -> Learner:
+        return build_network(network.with_suffix(".keys.json"), cls, options, recipe.model, protocol).to(device)
+
     if vectors.kind == "network":
-        return list(replay_network(file, learner)), []
-    steps = read_json(vectors.path)
-    return list(replay_trajectory(steps, vectors.path, file["image"], learner)), []
+        return list(replay_network(file, build())), []
+    return replay_trajectory(read_json(vectors.path), vectors.path, file["image"], build)
 
 
 def rows(report: Report) -> Iterator[dict[str, Any]]:

@@ -38,14 +38,15 @@ class Progress:
     scaler: Mapping[str, Any]  # state of the loss scaler; {} without fp16
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors and flush them to the disk.
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors, and texts about them, and flush them to the disk.
 
     Raises:
         SystemProblem: the disk is full or read-only.
     """
     try:
-        save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, path)
+        plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+        save_file(plain, path, dict(metadata) if metadata else None)
         with path.open("rb") as file:
             os.fsync(file.fileno())
     except (OSError, SafetensorError) as error:

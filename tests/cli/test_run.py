@@ -28,6 +28,8 @@ def test_defaults(call, campaign):
             datasets=("shapes",),
             recipe=load_recipe("tiny"),
             seeds=(0,),
+            protocol="controlled",
+            preset=None,
             data_root=None,
             output=Path("runs"),
             resume=False,
@@ -42,7 +44,7 @@ def test_everything_given(call, campaign):
         *("run", "--assigner", "autoassign[tau=0.5,center=fixed],atss", "--assigner", "mine.py:Mine"),
         *("--dataset", "shapes,voc:/data/bccd", "--recipe", "1x", "--seeds", "0, 2", "--data-root", "/data"),
         *("--output", "out", "--set", "train.lr=0.02", "--set", "train.steps=[1000, 2000]"),
-        *("--resume", "--dry-run", "--device", "cpu"),
+        *("--protocol", "published", "--preset", "official", "--resume", "--dry-run", "--device", "cpu"),
     )
     assert (code, err) == (0, "")
     assert campaign.seen == [
@@ -51,6 +53,8 @@ def test_everything_given(call, campaign):
             datasets=("shapes", "voc:/data/bccd"),
             recipe=load_recipe("1x", ["train.lr=0.02", "train.steps=[1000, 2000]"]),
             seeds=(0, 2),
+            protocol="published",
+            preset="official",
             data_root=Path("/data"),
             output=Path("out"),
             resume=True,

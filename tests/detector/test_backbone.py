@@ -1,4 +1,4 @@
-"""Backbones and the pyramid: what is trained, what is loaded, what is said when weights are missing."""
+"""Backbones: what is trained, what is loaded, what is said when weights are missing."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from assignbench.detector import backbone
-from assignbench.detector.backbone import BACKBONES, Backbone, Pyramid
+from assignbench.detector.backbone import BACKBONES, Backbone
+from assignbench.detector.pyramid import Pyramid
 from assignbench.errors import SystemProblem, UsageError
 
 

@@ -69,6 +69,8 @@ def go(data: Path, tmp_path: Path) -> Go:
         *overrides: str,
         strategies: Sequence[str] = ("autoassign",),
         seeds: Sequence[int] = (0,),
+        protocol: str = "controlled",
+        preset: str | None = None,
         output: Path = tmp_path / "runs",
         resume: bool = False,
         dry_run: bool = False,
@@ -79,6 +81,8 @@ def go(data: Path, tmp_path: Path) -> Go:
             datasets=(str(data / "mini.yaml"),),
             recipe=load_recipe("tiny", merged(overrides)),
             seeds=tuple(seeds),
+            protocol=protocol,
+            preset=preset,
             data_root=data,
             output=output,
             resume=resume,
@@ -291,7 +295,15 @@ def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(tmp_path: Path) -> N
     victim.write_bytes(victim.read_bytes()[:900])
     text = StringIO()
     matrix = Matrix(
-        ("plain",), (f"coco:{root}",), load_recipe("tiny", SMALL), (0,), tmp_path, tmp_path / "runs", device="cpu"
+        ("plain",),
+        (f"coco:{root}",),
+        load_recipe("tiny", SMALL),
+        (0,),
+        "controlled",
+        None,
+        tmp_path,
+        tmp_path / "runs",
+        device="cpu",
     )
     outcome = run_matrix(matrix, Console(file=text, width=200))
     assert outcome.exit_code == 3

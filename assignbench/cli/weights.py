@@ -1,0 +1,51 @@
+"""``assignbench import``: checkpoints of other toolboxes."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = r"""[bold]Example[/bold]
+
+assignbench import atss_r50_fpn_1x_coco.pth --from mmdet --assigner atss --output atss.safetensors
+
+assignbench eval --weights atss.safetensors --dataset coco
+"""
+
+
+class Toolbox(StrEnum):
+    """Whose names a checkpoint has."""
+
+    MMDET = "mmdet"
+    TORCHVISION = "torchvision"
+    DETECTRON2 = "detectron2"
+
+
+def import_(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth, .pkl or .safetensors file.")],
+    toolbox: Annotated[
+        Toolbox, typer.Option("--from", metavar="T", help="mmdet, torchvision, or detectron2 (cvpods, too).")
+    ],
+    assigner: Annotated[str, typer.Option(metavar="A", help="Strategy that the checkpoint was trained with.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The .safetensors file to write.")],
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Preset of the strategy.", show_default="the toolbox's")
+    ] = None,
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="As model.backbone=resnet101.", show_default=False),
+    ] = [],  # noqa: B006  # typer copies it
+) -> None:
+    """Turn a published checkpoint into a file of weights for eval.
+
+    The checkpoint is read without running anything that is in it. Keys that
+    are missing, left over or of another shape are an error.
+    """
+    from assignbench.cli.output import show
+    from assignbench.run.weights import import_checkpoint
+
+    card, notes = import_checkpoint(checkpoint, toolbox.value, assigner, output, preset=preset, overrides=set_)
+    show(f"wrote {output}: {card.strategy}, preset {card.preset}, {card.classes} classes, from {card.checkpoint}\n")
+    for note in notes:
+        show(f"note: {note}\n")
