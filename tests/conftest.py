@@ -74,7 +74,10 @@ def build_record(
         protocol=protocol,  # type: ignore[arg-type]
         preset=preset,
         seed=seed,
-        config={key: ResolvedValue(value=value, origin=(origins or {}).get(key, "default")) for key, value in settings.items()},
+        config={
+            key: ResolvedValue(value=value, origin=(origins or {}).get(key, "default"))
+            for key, value in settings.items()
+        },
         metrics={**numbers, "APl": None, **(metrics or {})},
         per_class={"disc": ap, "ring": None},
         detections=12,

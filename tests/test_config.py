@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench import config
-from assignbench.config import deciding, digest, flatten, known_recipes, load_recipe
+from assignbench.config import deciding, digest, flatten, known_recipes, load_recipe, with_preset
 from assignbench.errors import UsageError
 from assignbench.recipe import BOOKKEEPING
 
@@ -177,9 +177,81 @@ def test_bookkeeping_does_not_decide():
 
 
 def test_a_recipe_survives_its_record():
-    resolved = load_recipe("1x", ["train.lr=0.02"])
-    values = json.loads(json.dumps(flatten(resolved.recipe)))
-    assert config.recorded_recipe("1x", values, resolved.origins) == resolved
+    shared = load_recipe("1x", ["train.lr=0.02"])
+    for resolved in (shared, with_preset(shared, "mmdet", CHANGES, SCHEDULE)):
+        values = json.loads(json.dumps(flatten(resolved.recipe)))
+        assert config.recorded_recipe("1x", values, resolved.origins) == resolved
+
+
+CHANGES = {"evaluate.nms": 0.5, "model.pyramid": "c5_plain"}
+SCHEDULE = {"train.warmup": 500, "train.clip": 35.0}
+
+
+def test_a_preset_changes_values_and_origins():
+    before = load_recipe("1x", ["data.workers=0"])
+    after = with_preset(before, "mmdet", CHANGES, {})
+    assert (after.recipe.evaluate.nms, after.recipe.model.pyramid) == (0.5, "c5_plain")
+    assert {key for key, origin in after.origins.items() if origin == "preset mmdet"} == set(CHANGES)
+    old, new = flatten(before.recipe), flatten(after.recipe)
+    assert {key for key in old if old[key] != new[key]} == set(CHANGES)
+    assert {key for key in old if before.origins[key] != after.origins[key]} == set(CHANGES)
+    assert after.name == "1x"
+    assert before.recipe.evaluate.nms == 0.6  # the recipe that the others share is as it was
+
+
+def test_what_set_says_goes_before_a_preset():
+    before = load_recipe("1x", ["evaluate.nms=0.7", "train.warmup=2000"])
+    after = with_preset(before, "mmdet", CHANGES, SCHEDULE)
+    assert (after.recipe.evaluate.nms, after.recipe.train.warmup, after.recipe.train.clip) == (0.7, 2000, 35.0)
+    assert (after.origins["evaluate.nms"], after.origins["train.warmup"]) == ("--set", "--set")
+    assert after.origins["model.pyramid"] == after.origins["train.clip"] == "preset mmdet"
+
+
+def test_a_presets_schedule_is_for_the_papers_schedule_only():
+    papers = with_preset(load_recipe("1x"), "mmdet", CHANGES, SCHEDULE)
+    assert (papers.recipe.train.warmup, papers.recipe.train.clip) == (500, 35.0)
+    for recipe in (load_recipe("tiny"), load_recipe("1x", ["train.papers=false"])):
+        other = with_preset(recipe, "mmdet", CHANGES, SCHEDULE)
+        assert (other.recipe.train.warmup, other.recipe.train.clip) == (
+            recipe.recipe.train.warmup,
+            recipe.recipe.train.clip,
+        )
+        assert other.origins["train.clip"] == recipe.origins["train.clip"]
+        assert other.recipe.evaluate.nms == 0.5
+    assert [name for name in known_recipes() if load_recipe(name).recipe.train.papers] == ["1x", "2x"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "schedule", "message"),
+    [
+        ({"evaluate.nmss": 0.5}, {}, "preset mine: unknown key 'evaluate.nmss'; did you mean evaluate.nms?"),
+        ({"evaluate": 0.5}, {}, "preset mine: 'evaluate' is a group of settings"),
+        ({"evaluate.nms": 2}, {}, "evaluate.nms = 2 (from preset mine) must be a number > 0 and ≤ 1"),
+        ({}, {"train.warmup": 100_000}, "recipe 1x under preset mine: train.warmup = 100000 is longer"),
+        ({}, {"model.weights": "msra"}, "model.weights = msra are of style caffe, but model.style = pytorch"),
+    ],
+)
+def test_a_wrong_preset_is_explained(changes, schedule, message):
+    with pytest.raises(UsageError) as error:
+        with_preset(load_recipe("1x"), "mine", changes, schedule)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.weights=detectron"], "model.weights = detectron are of style caffe, but model.style = pytorch"),
+        (["model.style=caffe"], "model.weights = imagenet are of style pytorch, but model.style = caffe"),
+        (
+            ["model.style=caffe", "model.weights=msra", "model.backbone=resnet18"],
+            "exist for resnet50 and resnet101, not resnet18",
+        ),
+    ],
+)
+def test_weights_fit_the_style_of_the_backbone(overrides, message):
+    assert message in refused("1x", *overrides)
+    assert load_recipe("1x", ["model.style=caffe", "model.weights=msra"]).recipe.model.weights == "msra"
+    assert load_recipe("1x", ["model.style=caffe", "model.weights=mine.pth"]).recipe.model.style == "caffe"
 
 
 def test_digest_by_hand():

@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "assignbench.contract": (*_BASE, *_LAWS, "assignbench.options", _CORE, _DETECTOR),
     _RUN: (*_BASE, *_SETTINGS, *_STRANGERS, *_LAWS, _CORE, _DETECTOR, _DATA, _RUN),
     "assignbench.golden": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _RUN, "assignbench.golden"),
+    "assignbench.bench": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _DATA, _RUN, "assignbench.bench"),
     "assignbench.compare": (*_BASE, *_SETTINGS, "assignbench.run.record", "assignbench.compare"),
     "assignbench.cli": ("assignbench",),
     "assignbench.__main__": ("assignbench.cli",),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assignbench.cli.arguments import Device, DeviceOption
+from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
     from assignbench.golden.checks import Check, Replay
@@ -62,6 +63,8 @@ def golden(
         show(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     else:
         _show(report)
+    if not report.replays:
+        raise UsageError(f"nothing in {folder} could be replayed with preset {preset!r}: {report.skipped[0].reason}")
     raise typer.Exit(0 if report.passed else DIFFERS)
 
 
@@ -89,8 +92,9 @@ def _show(report: "Report") -> None:
         show(f"skipped: {one.strategy} ({one.files} files): {one.reason}\n")
     failed = sum(not one.passed for one in report.replays)
     done = len(report.replays)
-    verdict = f"{failed} of {done} files differ" if failed else f"{done} files, all within tolerance"
-    show(f"preset {report.preset}: {verdict if done else 'nothing could be replayed'}\n")
+    if done:
+        verdict = f"{failed} of {done} files differ" if failed else f"{done} files, all within tolerance"
+        show(f"preset {report.preset}: {verdict}\n")
 
 
 def _check(check: "Check") -> str:

@@ -49,8 +49,10 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
     if len(recipes) > 1:
         listed = "; ".join(f"{recipe}: {_runs(some)}" for recipe, some in recipes.items())
         raise UsageError(f"the runs on {dataset} mix recipes ({listed}); choose with --recipe")
-    _refuse_other_settings(dataset, records)
+    preset_keys = {key for record in records for key, entry in record.config.items() if _of_preset(entry)}
+    _refuse_other_settings(dataset, records, preset_keys)
     for label, some in _by(records, lambda record: record.row).items():
+        _refuse_other_settings(dataset, some, frozenset())  # within a row, nothing is a matter of presets
         programs = _by(
             some,
             lambda record: (record.assigner.source_sha256, repr(sorted(record.assigner.options.items()))),
@@ -85,8 +87,7 @@ def environment_notes(records: Sequence[RunRecord]) -> list[str]:
     return notes
 
 
-def _refuse_other_settings(dataset: str, records: Sequence[RunRecord]) -> None:
-    preset_keys = {key for record in records for key, entry in record.config.items() if _of_preset(entry)}
+def _refuse_other_settings(dataset: str, records: Sequence[RunRecord], preset_keys: Set[str]) -> None:
     flat = {record.run_id: _flat(record, preset_keys) for record in records}
     differing = []
     for key in sorted({key for settings in flat.values() for key in settings}):

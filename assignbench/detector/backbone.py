@@ -47,6 +47,7 @@ class Backbone(nn.Module):
 
     Raises:
         UsageError: unknown name, or a file whose keys do not fit.
+        DataError: a damaged file.
         SystemProblem: the weights are neither on disk nor to be downloaded.
     """
 

@@ -13,7 +13,7 @@ import torch
 
 from assignbench.config import ResolvedRecipe, load_recipe
 from assignbench.core import Assigner
-from assignbench.errors import UsageError
+from assignbench.errors import DataError, UsageError
 from assignbench.golden.checks import Check, Replay
 from assignbench.golden.detections import replay_detections
 from assignbench.golden.losses import replay_losses
@@ -92,7 +92,11 @@ def verify(
             counts[vectors.strategy] = counts.get(vectors.strategy, 0) + 1
             continue
         progress(f"{vectors.strategy} {vectors.kind}/{vectors.case}")
-        checks, notes = replay(vectors, folder, subject, torch.device(device))
+        try:
+            checks, notes = replay(vectors, folder, subject, torch.device(device))
+        except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:  # shapes that do not go together
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise DataError(f"{vectors.path} is no golden vector of this kind: {reason}") from error
         replays.append(Replay(vectors.strategy, vectors.kind, vectors.case, tuple(checks), tuple(notes)))
     skipped = tuple(Skipped(name, counts[name], reason) for name, reason in reasons.items())
     return Report(preset, tuple(replays), skipped)

@@ -22,10 +22,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"detach_weights": True},
         {"center_loss": 0.0},
     ],
-    "atss": [{"reference": True}, {"k": 3}],
-    "fcos": [{"radius": 0.0}, {"scale_ranges": False}],
-    "retinanet": [{"forced": "off"}],
-    "freeanchor": [{"k": 5}],
+    "atss": [{"reference": True}, {"k": 3}, {"normaliser": "image"}],
+    "fcos": [{"radius": 0.0}, {"scale_ranges": False}, {"least_box": 1e-6}],
+    "retinanet": [{"forced": "off"}, {"least_forced": 0.0}, {"normaliser": "image"}, {"normaliser": "local"}],
+    "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
 }
 CASES = [
     (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))

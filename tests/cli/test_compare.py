@@ -36,6 +36,20 @@ def test_json_and_csv_hold_the_same_rows(call, folder):
     assert [line["strategy"] for line in lines] == [row["strategy"] for row in rows]
 
 
+def test_protocols_side_by_side_or_one_of_them(call, folder, tmp_path, make_record):
+    record = make_record("atss", 0, 0.45, protocol="published")
+    write_record(tmp_path / record.run_id, record)
+    _, out, _ = call("compare", folder, "--recipe", "tiny")
+    assert "controlled protocol" in out
+    assert "published protocol" in out
+    assert "atss (mmdet)" in out
+    _, out, _ = call("compare", folder, "--protocol", "published")
+    assert "controlled" not in out
+    code, _, err = call("compare", folder, "--protocol", "publishd")
+    assert code == 2
+    assert "no run has protocol 'publishd'; there are: 1x (controlled), tiny (controlled), tiny (published)" in err
+
+
 def test_metrics(call, folder):
     rows = json.loads(call("compare", folder, "--format", "json", "--metrics", "AP50, AR100")[1])
     assert {row["metric"] for row in rows} == {"AP50", "AR100"}

@@ -90,6 +90,69 @@ def test_two_recipes_under_a_protocol_are_refused_and_can_be_selected(make_recor
     assert len(compare(select(records, recipe="tiny", protocol="controlled")).blocks) == 1
 
 
+def test_protocols_stand_side_by_side_and_each_keeps_its_own_rules(make_record):
+    records = [
+        make_record("atss", ap=0.4),
+        make_record("fcos", ap=0.38),
+        make_record("atss", ap=0.42, protocol="published", config={"evaluate.nms": 0.6, "train.lr": 0.02}),
+        make_record("fcos", ap=0.41, protocol="published", config={"evaluate.nms": 0.6, "train.lr": 0.02}),
+    ]
+    table = compare(records)
+    assert [(block.dataset, block.protocol) for block in table.blocks] == [
+        ("shapes", "controlled"),
+        ("shapes", "published"),
+    ]
+    assert [[row.strategy for row in block.rows] for block in table.blocks] == [
+        ["atss", "fcos"],
+        ["atss (mmdet)", "fcos (mmdet)"],
+    ]
+    # another setting between the protocols is nothing, within one it is refused
+    message = refused([*records, make_record("plain", protocol="published", config={"train.lr": 0.03})])
+    assert "train.lr = 0.02 in run atss-shapes-mmdet-tiny-0, fcos-shapes-mmdet-tiny-0 but 0.03 in run plain" in message
+
+
+def of_preset(make_record, label, value, *, seed=0, origin="preset mmdet"):
+    return make_record(
+        label, seed, protocol="published", config={"evaluate.nms": value}, origins={"evaluate.nms": origin}
+    )
+
+
+def test_what_a_preset_sets_may_differ_between_strategies(make_record):
+    records = [
+        of_preset(make_record, "atss", 0.6),
+        of_preset(make_record, "retinanet", 0.5),
+        of_preset(make_record, "plain", 0.7, origin="recipe tiny"),  # its preset is content with the recipe's
+    ]
+    assert len(compare(records).blocks[0].rows) == 3
+
+
+def test_what_was_set_by_hand_may_not_differ(make_record):
+    message = refused([of_preset(make_record, "atss", 0.6), of_preset(make_record, "retinanet", 0.5, origin="--set")])
+    assert "evaluate.nms = 0.5 in run retinanet-shapes-mmdet-tiny-0 but as published in run atss" in message
+    both = [of_preset(make_record, label, 0.5, origin="--set") for label in ("atss", "retinanet")]
+    assert len(compare(both).blocks[0].rows) == 2
+
+
+@pytest.mark.parametrize("origin", ["preset mmdet", "recipe tiny"])
+def test_within_a_row_nothing_is_a_matter_of_presets(make_record, origin):
+    """Two seeds of one strategy, trained under an edited preset or recipe, are not averaged."""
+    records = [
+        of_preset(make_record, "atss", 0.6, origin=origin),
+        of_preset(make_record, "atss", 0.5, seed=1, origin=origin),
+        of_preset(make_record, "retinanet", 0.5),
+    ]
+    message = refused(records)
+    assert "evaluate.nms = 0.5 in run atss-shapes-mmdet-tiny-1 but 0.6 in run atss-shapes-mmdet-tiny-0" in message
+
+
+def test_presets_of_one_strategy_are_rows_of_their_own(make_record):
+    records = [
+        make_record("atss", protocol="published", preset=name, ap=ap)
+        for name, ap in (("mmdet", 0.3), ("official", 0.4))
+    ]
+    assert [row.strategy for row in compare(records).blocks[0].rows] == ["atss (mmdet)", "atss (official)"]
+
+
 def test_selecting_nothing_tells_what_there_is(make_record):
     with pytest.raises(UsageError, match=r"no run has recipe '2x'; there are: 1x \(controlled\), tiny \(controlled\)"):
         select([make_record(), make_record(recipe="1x")], recipe="2x")

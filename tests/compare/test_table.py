@@ -108,6 +108,45 @@ def test_an_unknown_baseline_is_met_with_a_suggestion(make_record):
         compare([make_record("atss"), make_record("fcos")], baseline="ats")
 
 
+def published(make_record, label="atss", seed=0, ap=0.4, preset="mmdet"):
+    return make_record(label, seed, ap, protocol="published", preset=preset)
+
+
+def test_a_baseline_is_a_row_or_a_label_under_every_protocol(make_record):
+    records = [
+        *(make_record(label, ap=ap) for label, ap in (("fcos", 0.40), ("atss", 0.41))),
+        *(published(make_record, label, ap=ap) for label, ap in (("fcos", 0.50), ("atss", 0.53))),
+    ]
+    by_label = compare(records, baseline="fcos")
+    assert [block.rows[0].strategy for block in by_label.blocks] == ["fcos", "fcos (mmdet)"]
+    differences = [block.rows[1].cells[0].difference for block in by_label.blocks]
+    assert differences == [pytest.approx(1), pytest.approx(3)]
+    assert by_label.notes == ()
+
+    by_row = compare(records, baseline="fcos (mmdet)")
+    assert [block.rows[1].cells[0].difference for block in by_row.blocks] == [None, pytest.approx(3)]
+    assert by_row.notes == ("shapes: no run of the baseline fcos (mmdet) under the controlled protocol",)
+
+
+def test_a_label_with_several_presets_does_not_name_a_baseline(make_record):
+    records = [published(make_record), published(make_record, preset="official"), published(make_record, "fcos")]
+    with pytest.raises(UsageError, match=r"'atss' has several rows: atss \(mmdet\), atss \(official\); name one"):
+        compare(records, baseline="atss")
+    rows = compare(records, baseline="atss (official)").blocks[0].rows
+    assert [row.strategy for row in rows] == ["atss (official)", "atss (mmdet)", "fcos (mmdet)"]
+
+
+def test_an_unknown_baseline_lists_rows_and_labels(make_record):
+    with pytest.raises(UsageError, match=r"there are: atss, atss \(mmdet\), fcos$"):
+        compare([published(make_record), make_record("fcos")], baseline="atss (official)")
+
+
+def test_a_strategy_of_one_protocol_is_not_missing_under_the_other(make_record):
+    table = compare([make_record("plain"), make_record("atss"), published(make_record)])
+    assert [[row.strategy for row in block.rows] for block in table.blocks] == [["atss", "plain"], ["atss (mmdet)"]]
+    assert table.notes == ()
+
+
 @settings(max_examples=25, derandomize=True, deadline=None)
 @given(data=st.data())
 def test_the_order_of_the_records_does_not_matter(make_record, data):

@@ -5,11 +5,14 @@ import torch
 
 from assignbench.core import (
     Head,
+    Normalisers,
     Priors,
     Targets,
     best_of,
     best_overlap,
     class_winners,
+    hard_assignment,
+    image_floor,
     inside_pairs,
     matching,
     max_by,
@@ -98,6 +101,28 @@ def test_group_sums() -> None:
     assert sum_by(values, group, 4).tolist() == [2, 0, 5, 0]
     assert max_by(values, group, 4, empty=-1).tolist() == [2, -1, 4, -1]
     assert min_by(values, group, 4, empty=-1).tolist() == [2, -1, 1, -1]
+
+
+def test_image_floor_counts_every_image_at_least_once() -> None:
+    some = targets((0, 0, [0, 0, 9, 9]), (0, 1, [0, 0, 9, 9]), (2, 0, [0, 0, 9, 9]), images=4)
+    # three pairs in image 0, one in image 2, none in images 1 and 3
+    assert image_floor(torch.tensor([0, 1, 1, 2]), some) == 3 + 1 + 1 + 1
+    assert image_floor(torch.zeros(0, dtype=torch.int64), some) == 4
+
+
+def test_a_hard_record_is_normalised_by_its_pairs_unless_told() -> None:
+    some = targets((0, 1, [0, 0, 9, 9]), (0, 0, [0, 0, 9, 9]))
+    objects, locations = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 3])
+    plain = hard_assignment(objects, locations, some)
+    assert [plain.normalisers.positive, plain.normalisers.box, plain.normalisers.negative] == [3, 3, 3]
+    assert plain.pairs.quality.tolist() == [1, 1, 1]
+    weighted = hard_assignment(objects, locations, some, box_weight=torch.tensor([0.5, 0.25, 0]))
+    assert [weighted.normalisers.positive, weighted.normalisers.box] == [3, 0.75]
+    # the own class of a positive location is no background
+    assert weighted.discounts.label.tolist() == [1, 1, 0]
+    assert weighted.discounts.factor.tolist() == [0, 0, 0]
+    own = Normalisers(torch.tensor(7.0), torch.tensor(8.0), torch.tensor(9.0), least_box=1e-6, local=True)
+    assert hard_assignment(objects, locations, some, normalisers=own).normalisers is own
 
 
 def test_best_overlap_looks_at_all_objects_of_the_own_image_only() -> None:

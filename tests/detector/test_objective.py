@@ -108,6 +108,40 @@ def test_normalisers_are_at_least_one() -> None:
     assert terms["class"] == pytest.approx(2 * 0.25 * LN2 / 4)
 
 
+def test_the_floor_of_the_box_normaliser_can_be_lowered() -> None:
+    pairs = replace(record().pairs, box_weight=torch.tensor([0.0, 0.25]))
+    two, quarter = torch.tensor(2.0), torch.tensor(0.25)
+    floored = losses(record(pairs=pairs, normalisers=Normalisers(two, quarter, two)))
+    assert floored["box"] == pytest.approx(0.25 * 5 * 0.25)
+    own = losses(record(pairs=pairs, normalisers=Normalisers(two, quarter, two, least_box=1e-6)))
+    assert own["box"] == pytest.approx(0.25 * 5 * 0.25 / 0.25)
+    nothing = torch.tensor(0.0)
+    terms = losses(record(normalisers=Normalisers(nothing, nothing, nothing, least_box=1e-6)))
+    assert terms["class"] == pytest.approx(2 * 0.25 * LN2 / 4)  # the other floors stay at 1
+    assert terms["box"] == pytest.approx(0.25 * 5 / 1e-6)
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_normalisers_are_averaged_over_processes_unless_they_are_local(
+    monkeypatch: pytest.MonkeyPatch, local: bool
+) -> None:
+    """Two processes: this one with 2 pairs, the other with 4."""
+    asked = []
+
+    def all_reduce(shares: Tensor) -> None:
+        asked.append(shares.clone())
+        shares += 4
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    two = torch.tensor(2.0)
+    terms = losses(record(normalisers=Normalisers(two, two, two, local=local)))
+    assert len(asked) == (0 if local else 1)
+    assert two == 2  # the record itself is not written to
+    assert terms["class"] == pytest.approx(0.25 * 2 * LN2 / 4 / (2 if local else 3))
+
+
 def test_centerness_is_learned_at_the_pairs() -> None:
     terms = losses(record(), extras=(Centerness(),))
     # location 0 is the centre (target 1), location 1 outside (target 0): ln 2 each, over 2

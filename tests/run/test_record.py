@@ -190,3 +190,15 @@ def test_reading_records_needs_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("protocol", "preset"), [("controlled", "mmdet"), ("published", None)])
+def test_a_preset_belongs_to_the_published_protocol(make_record, protocol, preset):
+    content = make_record().model_dump(mode="json")
+    with pytest.raises(ValidationError, match="a preset belongs to the published protocol"):
+        RunRecord.model_validate({**content, "protocol": protocol, "preset": preset})
+
+
+def test_a_row_is_named_after_label_and_preset(make_record):
+    assert make_record("atss[k=3]").row == "atss[k=3]"
+    assert make_record("atss[k=3]", protocol="published", preset="official").row == "atss[k=3] (official)"

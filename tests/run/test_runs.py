@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from assignbench.compare import compare
 from assignbench.config import Matrix, load_recipe
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
@@ -22,6 +23,7 @@ from assignbench.run.checkpoint import checkpoints, load_tensors
 from assignbench.run.execute import DETECTIONS, PRIOR, WEIGHTS
 from assignbench.run.lines import read_lines
 from assignbench.run.predict import predict
+from assignbench.run.record import read_records
 from assignbench.run.reload import AGAIN, evaluate_run
 
 SMALL = (
@@ -130,6 +132,50 @@ def test_a_run_leaves_what_it_promises_and_is_not_repeated(go: Go, tmp_path: Pat
     assert text.count("done already") == 2
     assert again.records == outcome.records
     assert (folder / "record.json").read_bytes() == before
+
+
+def test_both_protocols_leave_records_that_stand_side_by_side(go: Go, data: Path, tmp_path: Path) -> None:
+    short = "train.iterations=2"
+    controlled, _ = go(short, strategies=("atss",))
+    default, text = go(short, strategies=("retinanet", "atss"), protocol="published")
+    official, _ = go(short, strategies=("atss",), protocol="published", preset="official")
+    assert "retinanet: preset mmdet (mmdetection 3.3.0, retinanet_r50_fpn_1x_coco); " in text
+    assert "model.pyramid = c5_plain" in text
+    records = [*controlled.records, *default.records, *official.records]
+    assert len({record.run_id for record in records}) == 4
+    assert [record.preset for record in records] == [None, "mmdet", "mmdet", "official"]
+    assert [record.row for record in records[1:]] == ["retinanet (mmdet)", "atss (mmdet)", "atss (official)"]
+
+    config = default.records[1].config
+    assert (config["evaluate.score"].value, config["evaluate.score"].origin) == ("product", "preset mmdet")
+    assert (config["assigner.reference"].value, config["assigner.reference"].origin) == (True, "preset mmdet")
+    assert (config["train.batch"].value, config["train.batch"].origin) == (2, "--set")
+    assert config["train.warmup"].origin == "--set"
+    assert config["assigner.text"].value == "atss"
+    assert official.records[0].config["train.bias_lr"].value == 2.0
+
+    table = compare(read_records(tmp_path / "runs"))
+    assert [(block.protocol, [row.strategy for row in block.rows]) for block in table.blocks] == [
+        ("controlled", ["atss"]),
+        ("published", ["atss (mmdet)", "atss (official)", "retinanet (mmdet)"]),
+    ]
+
+    # evaluated again, each is the detector that it was trained as
+    for record in (default.records[1], official.records[0]):
+        printed = StringIO()
+        _, result = evaluate_run(tmp_path / "runs" / record.run_id, data, "cpu", Console(file=printed, width=200))
+        assert result.metrics == record.metrics
+        assert "equal those of the record" in printed.getvalue()
+
+
+def test_a_preset_nobody_has_starts_nothing(go: Go, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Plain declares no published preset"):
+        go(strategies=("atss", "plain"), protocol="published")
+    with pytest.raises(UsageError, match="RetinaNet has no preset 'official'"):
+        go(strategies=("atss", "retinanet"), protocol="published", preset="official")
+    with pytest.raises(UsageError, match="is for --protocol published"):
+        go(preset="mmdet")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_dry_run_trains_nothing(go: Go, tmp_path: Path) -> None:

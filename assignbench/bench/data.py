@@ -1,0 +1,131 @@
+"""``bench data``: the training loader's pictures per second and worker, against a bare loop over the same files.
+
+Measured:
+    time    wall time per picture times workers, from when every worker has delivered once to the last batch
+    floor   Pillow alone, one process: open, decode, resize to the same size
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from assignbench.bench.measure import memory_advice
+from assignbench.data.batch import Batch, training_batches
+from assignbench.data.dataset import Dataset
+from assignbench.errors import UsageError
+from assignbench.recipe import DataSettings
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """One line of the benchmark."""
+
+    dataset: str
+    batch: int
+    workers: int  # 0: this process loads
+    pictures: int  # that were timed
+    per_second: float  # pictures of the whole loader
+    ms: float  # a picture and worker
+    floor_ms: float  # a picture in the bare loop
+    ratio: float
+
+
+def bench_data(
+    dataset: Dataset,
+    settings: DataSettings,
+    *,
+    batch: int,
+    workers: Sequence[int],
+    pictures: int,
+    repeat: int,
+    progress: Callable[[str], None],
+) -> list[DataRow]:
+    """The loader with each number of workers.
+
+    Args:
+        dataset: training split.
+        settings: sizes and mirroring.
+        batch: pictures in a batch.
+        workers: numbers of workers, each at most the CPU cores of this machine.
+        pictures: to be timed, at least; rounded up to batches.
+        repeat: passes of loader and bare loop, in turn; the fastest counts.
+        progress: told what is being measured.
+
+    Raises:
+        UsageError: more workers than cores, which the loader would not start.
+        DataError: a picture cannot be read.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if max(workers) > cores:
+        raise UsageError(f"--workers {max(workers)}: this process may use {cores} CPU cores, the loader starts no more")
+    rows = []
+    for count in workers:
+        progress(f"{dataset.name}: {count} workers")
+        loader, bare, batches = [], [], []
+        with memory_advice(f"{dataset.name}: batch {batch}, {count} workers"):
+            for _ in range(repeat):
+                seconds, batches = load(dataset, settings, batch=batch, workers=count, pictures=pictures)
+                loader.append(seconds)
+                bare.append(decode(dataset, batches))
+        timed = batch * len(batches)
+        ms, floor = 1e3 * min(loader) * max(1, count) / timed, 1e3 * min(bare) / timed
+        rows.append(
+            DataRow(
+                dataset=dataset.name,
+                batch=batch,
+                workers=count,
+                pictures=timed,
+                per_second=round(timed / min(loader), 2),
+                ms=round(ms, 3),
+                floor_ms=round(floor, 3),
+                ratio=round(ms / floor, 3),
+            )
+        )
+    return rows
+
+
+def load(
+    dataset: Dataset, settings: DataSettings, *, batch: int, workers: int, pictures: int
+) -> tuple[float, list[Batch]]:
+    """One pass of the loader: seconds, and the batches that came within them."""
+    first = max(1, workers)  # until then processes start
+    batches = training_batches(
+        dataset,
+        batch=batch,
+        seed=0,
+        start=0,
+        stop=first + -(-pictures // batch),
+        process=0,
+        processes=1,
+        short_side=settings.short_side,
+        long_side=settings.long_side,
+        flip=settings.flip,
+        workers=workers,
+    )
+    with closing(batches):
+        for _ in range(first):
+            next(batches)
+        start = time.perf_counter()
+        found = list(batches)
+        return time.perf_counter() - start, found
+
+
+def decode(dataset: Dataset, batches: Sequence[Batch]) -> float:
+    """Seconds that Pillow takes to decode the pictures of these batches and to bring them to their size."""
+    wanted = [
+        (dataset.images[index].path, (int(size[1]), int(size[0])))
+        for one in batches
+        for index, size in zip(one.indices, one.sizes, strict=True)
+    ]
+    start = time.perf_counter()
+    for path, size in wanted:
+        with Image.open(path) as picture:
+            np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BILINEAR))
+    return time.perf_counter() - start

@@ -1,0 +1,143 @@
+"""``bench loss``: assignment and loss, forward and backward, against one pass over the logits.
+
+time    raw outputs → joined and decoded → assigned → charged → gradients of all raw outputs
+floor   the focal term of background alone on the same class logits, summed, forward and backward
+memory  the peak of one run, beyond the raw outputs and their gradients
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from assignbench.bench.measure import Task, clock_of, least_seconds, memory_advice, one_thread
+from assignbench.bench.memory import in_fresh_process, peak_bytes
+from assignbench.bench.problem import Case, leaves, random_objects, random_outputs
+from assignbench.bench.strategies import UNUSED, learner_of
+from assignbench.core import Priors, Targets
+from assignbench.core.priors import inside_image
+from assignbench.detector.detector import cached_priors, predictions_of
+from assignbench.detector.head import RawOutputs
+from assignbench.run.learner import Learner
+from assignbench.run.plan import Candidate, candidate
+
+WARM_UP = Case(objects=2, height=64, width=64, batch=1, classes=1)
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """One line of the benchmark."""
+
+    strategy: str
+    objects: int  # an image
+    image: str  # height x width, pixels
+    batch: int
+    ms: float  # assignment and loss, forward and backward
+    floor_ms: float
+    ratio: float
+    peak_extra_mb: float  # 10⁶ bytes
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A learner and what its network would have put out."""
+
+    learner: Learner
+    raw: RawOutputs
+    priors: Priors
+    targets: Targets
+    sizes: Tensor  # [image, 2] height and width of each image: no padding here
+
+    def charge(self) -> None:
+        """What follows the network in a training step, as in `Detector.forward` and `Learner.forward`."""
+        priors = self.priors
+        if self.learner.detector.mask_padding:
+            priors = replace(priors, inside=inside_image(priors, self.sizes))
+        predictions = predictions_of(self.raw, self.learner.head, priors)
+        losses = self.learner.charge(predictions, priors, self.targets).losses
+        torch.stack(list(losses.values())).sum().backward()
+
+    def floor(self) -> None:
+        """The least that any strategy has to do: call everything background."""
+        self.learner.loss.background_part(self.raw.logits).sum().backward()
+
+    def forget(self) -> None:
+        """Drop all gradients."""
+        for tensor in (*leaves(self.raw), *self.learner.assigner.parameters()):
+            tensor.grad = None
+
+
+def problem_of(learner: Learner, case: Case, device: torch.device) -> Problem:
+    """A strategy's problem of a case's size."""
+    return Problem(
+        learner=learner,
+        raw=random_outputs(learner.head, case, device),
+        priors=cached_priors(learner.head, case.height, case.width, device),
+        targets=random_objects(case).to(device),
+        sizes=torch.tensor([[case.height, case.width]] * case.batch, device=device),
+    )
+
+
+def bench_loss(
+    candidates: Sequence[Candidate],
+    cases: Sequence[Case],
+    *,
+    device: torch.device,
+    repeat: int,
+    progress: Callable[[str], None],
+) -> list[LossRow]:
+    """Every strategy on every case.
+
+    Raises:
+        SystemProblem: a case does not fit into memory.
+    """
+    rows = []
+    for one in candidates:
+        for case in cases:
+            progress(f"{one.strategy.label}: {case}")
+            with memory_advice(f"{one.strategy.label}: {case}"), one_thread():
+                rows.append(loss_row(one, case, device, repeat))
+    return rows
+
+
+def loss_row(one: Candidate, case: Case, device: torch.device, repeat: int) -> LossRow:
+    """One strategy on one case; memory first, in a process whose end harms nobody."""
+    if device.type == "cpu":
+        what = f"{one.strategy.label}: {case}"
+        protocol = one.protocol
+        peak = in_fresh_process(what, peak_extra, one.strategy.text, protocol.name, protocol.preset_name, case)
+    else:
+        peak = extra_bytes(one, case, device)
+    problem = problem_of(learner_of(one, UNUSED, case.classes).to(device), case, device)
+    floor, spent = least_seconds(
+        [Task(problem.floor, problem.forget), Task(problem.charge, problem.forget)], repeat, clock_of(device)
+    )
+    return LossRow(
+        strategy=one.strategy.label,
+        objects=case.objects,
+        image=case.image,
+        batch=case.batch,
+        ms=round(1e3 * spent, 3),
+        floor_ms=round(1e3 * floor, 3),
+        ratio=round(spent / floor, 3),
+        peak_extra_mb=round(peak / 1e6, 1),
+    )
+
+
+def peak_extra(text: str, protocol: str, preset: str | None, case: Case) -> int:
+    """As `extra_bytes` on the CPU, for a strategy by its text: what a fresh process is asked."""
+    with memory_advice(f"{text}: {case}"), one_thread():
+        return extra_bytes(candidate(text, protocol, preset), case, torch.device("cpu"))
+
+
+def extra_bytes(one: Candidate, case: Case, device: torch.device) -> int:
+    """Peak of one run beyond the raw outputs, their gradients, priors and targets."""
+    learner = learner_of(one, UNUSED, case.classes).to(device)
+    # libraries take memory when they are first used
+    problem_of(learner, replace(WARM_UP, classes=case.classes), device).charge()
+    problem = problem_of(learner, case, device)
+    gradients = sum(tensor.nbytes for tensor in leaves(problem.raw))
+    return max(0, peak_bytes(problem.charge, device) - gradients)

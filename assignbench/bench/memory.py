@@ -1,0 +1,78 @@
+"""Peak memory of a function.
+
+On a CPU it is what the operating system counts, the resident set: torch's own counters miss what other libraries
+take and what the allocator does not give back. Two traps. The peak is a high-water mark, so what came before hides
+what is asked for: the mark is reset where Linux allows it. And memory that this process once freed may be handed out
+again without growing the resident set: so each measurement needs a process of its own, `in_fresh_process`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import psutil
+import torch
+
+from assignbench.bench.measure import does_not_fit
+from assignbench.errors import SystemProblem
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
+    """Most memory in use while a function runs, beyond what is in use before: bytes ≥ 0.
+
+    On a GPU these are torch's allocations there; on a CPU the resident set, to a few hundred kilobytes.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with contextlib.suppress(OSError):  # not Linux, or not allowed: the peak so far stays
+        _CLEAR.write_text("5", encoding="ascii")
+    before = psutil.Process().memory_info().rss
+    run()
+    return max(0, highest_resident() - before)
+
+
+def highest_resident() -> int:
+    """High-water mark of this process's resident set in bytes.
+
+    Not `getrusage` on Linux: its mark survives exec, so a process starts with that of whoever started it.
+    """
+    if _STATUS.is_file():
+        line = next(line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+def in_fresh_process(
+    what: str, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    """Call a function of a module, with plain arguments, in a new process; its exceptions come back.
+
+    Raises:
+        SystemProblem: the process was killed, which is what systems do when memory is short.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(function, *arguments, **named).result()
+        except BrokenProcessPool as error:
+            raise SystemProblem(does_not_fit(what)) from error

@@ -1,0 +1,66 @@
+import os
+from functools import partial
+
+import pytest
+import torch
+
+from assignbench.bench.loss import extra_bytes, peak_extra
+from assignbench.bench.memory import in_fresh_process, peak_bytes
+from assignbench.bench.problem import Case
+from assignbench.errors import SystemProblem
+
+CPU = torch.device("cpu")
+PLANTED = 64_000_000
+
+GREEDY = """
+import torch
+from assignbench.core import Assigner, Head, hard_assignment
+
+class Greedy(Assigner):
+    head = Head()
+
+    def __init__(self, setting, *, numbers: int = 0):
+        super().__init__(setting)
+        self.numbers = numbers
+
+    def forward(self, predictions, priors, targets):
+        torch.ones(self.numbers)
+        nobody = torch.zeros(0, dtype=torch.int64)
+        return hard_assignment(nobody, nobody, targets)
+"""
+
+
+def test_a_planted_allocation_is_seen_though_it_is_gone_at_the_end():
+    seen = in_fresh_process("this", peak_bytes, partial(torch.ones, PLANTED // 4), CPU)
+    assert seen == pytest.approx(PLANTED, abs=4e6)
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak cannot be reset here")
+def test_what_was_allocated_before_is_not_counted():
+    torch.ones(3 * PLANTED // 4)
+    assert peak_bytes(partial(torch.ones, PLANTED // 4), CPU) == pytest.approx(PLANTED, abs=8e6)
+
+
+def test_what_a_strategy_allocates_is_seen(tmp_path):
+    (tmp_path / "greedy.py").write_text(GREEDY)
+    case = Case(objects=1, height=64, width=64, batch=1, classes=2)
+    text = f"{tmp_path / 'greedy.py'}:Greedy[numbers={PLANTED // 4}]"
+    seen = in_fresh_process(str(case), peak_extra, text, "controlled", None, case)
+    assert seen == pytest.approx(PLANTED, abs=6e6)
+
+
+def test_raw_outputs_and_gradients_are_not_counted(one, monkeypatch):
+    case = Case(objects=1, height=256, width=256, batch=1, classes=80)
+    gradients = 1364 * (80 + 4) * 4  # locations of 32², 16², 8², 4², 2² cells
+    monkeypatch.setattr("assignbench.bench.loss.peak_bytes", lambda run, device: gradients + 5)
+    assert extra_bytes(one("plain"), case, CPU) == 5
+
+
+def test_a_killed_process_is_explained():
+    with pytest.raises(SystemProblem, match="atss does not fit into memory; lower --batch or --image"):
+        in_fresh_process("atss", os._exit, 1)
+
+
+def test_errors_come_back():
+    with pytest.raises(ValueError, match="invalid literal"):
+        in_fresh_process("int", int, "x")

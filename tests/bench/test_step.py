@@ -1,0 +1,108 @@
+import json
+import warnings
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from assignbench.bench.problem import Case
+from assignbench.bench.rival import RIVALS
+from assignbench.bench.step import bench_step, random_batch, step_of
+from assignbench.bench.trace import host_syncs
+from assignbench.config import load_recipe
+from assignbench.errors import RunError, UsageError
+
+CPU = torch.device("cpu")
+RECIPE = load_recipe("tiny", ["train.precision=no", "model.channels=32", "model.towers=0"])
+
+
+def state(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in module.parameters()]
+
+
+def test_pictures_are_padded_as_in_training():
+    batch = random_batch(Case(objects=1, height=70, width=97, batch=2, classes=3), CPU)
+    assert batch.images.shape == (2, 3, 96, 128)
+    assert batch.sizes.tolist() == [[70, 97]] * 2
+    assert batch.images[..., :70, :97].float().std() > 50
+    assert not batch.images[..., 70:, :].any()
+    assert not batch.images[..., 97:].any()
+
+
+@pytest.mark.parametrize("kind", ["train", "bare"])
+def test_steps_do_all_the_work_and_move_nothing(one, small, kind):
+    step = step_of(one("autoassign"), RECIPE, small, CPU)
+    before = state(step.learner)
+    getattr(step, kind)()
+    assert all(torch.equal(a, b) for a, b in zip(before, state(step.learner), strict=True))
+    moved = [parameter for parameter in step.learner.detector.parameters() if parameter in step.optimizer.state]
+    assert len(moved) == len(list(step.learner.detector.parameters()))
+    assert all(parameter.grad is None for parameter in step.learner.parameters())
+
+
+def test_a_network_that_overflows_is_not_measured(one, small):
+    step = step_of(one("atss"), RECIPE, small, CPU)
+    with torch.no_grad():
+        step.learner.detector.head.class_output.weight.fill_(float("nan"))
+    with pytest.raises(RunError, match="not finite"):
+        step.train()
+
+
+def run(candidates, cases, **changes):
+    options = {"device": CPU, "repeat": 1, "rivals": False, "trace": None, "progress": str}
+    return bench_step(candidates, RECIPE, cases, **{**options, **changes})
+
+
+def test_rows_and_trace(one, small, tmp_path):
+    file = tmp_path / "deep" / "trace.json"
+    rows, waits = run([one("atss")], [small], trace=file)
+    assert list(asdict(rows[0])) == [
+        *("strategy", "objects", "image", "batch", "backbone", "precision"),
+        *("ms", "floor_ms", "ratio", "host_syncs", "rival_ms"),
+    ]
+    assert (rows[0].backbone, rows[0].precision, rows[0].host_syncs, rows[0].rival_ms) == ("resnet18", "no", None, None)
+    assert rows[0].ratio == pytest.approx(rows[0].ms / rows[0].floor_ms, rel=0.02)
+    assert waits == {"atss": ()}
+    names = {event.get("name") for event in json.loads(file.read_text())["traceEvents"]}
+    assert "aten::convolution" in names
+
+
+def test_a_rival_is_measured_on_the_same_pictures(one, small, monkeypatch):
+    seen = []
+
+    class Double(torch.nn.Linear):
+        def __init__(self, **options):
+            super().__init__(1, 1)
+            seen.append(options)
+
+        def forward(self, pictures, targets):
+            seen.append((pictures, targets))
+            return {"loss": self.weight.sum()}
+
+    monkeypatch.setitem(RIVALS, "retinanet", Double)
+    rows, _ = run([one("retinanet")], [small], rivals=True)
+    assert rows[0].rival_ms is not None
+    assert (seen[0]["min_size"], seen[0]["max_size"], seen[0]["num_classes"]) == (64, 96, 5)
+    pictures, targets = seen[1]
+    batch = random_batch(small, CPU)
+    assert torch.equal(torch.stack(pictures), batch.images[..., :64, :96].float() / 255)
+    assert torch.equal(torch.cat([target["boxes"] for target in targets]), batch.targets.boxes)
+
+
+def test_no_rival(one, small):
+    with pytest.raises(UsageError, match="torchvision trains no atss"):
+        run([one("atss")], [small], rivals=True)
+
+
+def test_waits_are_counted_with_their_place(monkeypatch):
+    modes = []
+    monkeypatch.setattr("torch.cuda.set_sync_debug_mode", modes.append)
+
+    def step():
+        warnings.warn("called a synchronizing CUDA operation (Triggered internally)", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+        warnings.warn("called a synchronizing CUDA operation (Triggered internally)", stacklevel=1)
+
+    found = host_syncs(step)
+    assert [place.partition(":")[0] for place in found] == ["test_step.py"] * 2
+    assert modes == ["warn", "default"]

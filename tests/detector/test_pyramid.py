@@ -1,0 +1,68 @@
+"""The feature pyramid: what P6 and P7 are computed from, and how its weights start."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from assignbench.detector.pyramid import Pyramid
+
+WIDTHS = (6, 12, 24)
+
+
+@pytest.fixture
+def maps() -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = zip(WIDTHS, ((8, 10), (4, 5), (2, 3)), strict=True)
+    return tuple(torch.randn(1, width, *size, generator=generator) for width, size in sizes)
+
+
+@pytest.mark.parametrize("form", ["p5_relu", "p5_plain", "c5_relu", "c5_plain"])
+def test_what_p6_and_p7_see(maps: tuple[Tensor, ...], form: str) -> None:
+    torch.manual_seed(0)
+    pyramid = Pyramid(WIDTHS, 32, form)
+    with torch.no_grad():
+        levels = pyramid(maps)
+        source = maps[-1] if form.startswith("c5") else levels[2]
+        p6 = F.conv2d(source, pyramid.p6.weight, pyramid.p6.bias, stride=2, padding=1)
+        assert bool((p6 < 0).any())  # or the activation could not be seen
+        before = p6.relu() if form.endswith("relu") else p6
+        p7 = F.conv2d(before, pyramid.p7.weight, pyramid.p7.bias, stride=2, padding=1)
+    torch.testing.assert_close(levels[3], p6)
+    torch.testing.assert_close(levels[4], p7)
+
+
+def test_the_default_is_p5_with_an_activation(maps: tuple[Tensor, ...]) -> None:
+    torch.manual_seed(0)
+    default = Pyramid(WIDTHS, 32)
+    torch.manual_seed(0)
+    named = Pyramid(WIDTHS, 32, "p5_relu", "kaiming")
+    for one, other in zip(default(maps), named(maps), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_coarse_levels_are_added_to_fine_ones(maps: tuple[Tensor, ...]) -> None:
+    pyramid = Pyramid(WIDTHS, 32)
+    with torch.no_grad():
+        for layer in (*pyramid.lateral, *pyramid.smooth):
+            layer.weight.zero_()
+        pyramid.lateral[2].bias.fill_(1.0)
+        pyramid.lateral[0].bias.fill_(0.25)
+        for layer in pyramid.smooth:
+            layer.weight[:, :, 1, 1] = torch.eye(32)
+        levels = pyramid(maps)
+    assert [level.unique().tolist() for level in levels[:3]] == [[1.25], [1.0], [1.0]]
+
+
+@pytest.mark.parametrize("form", ["p5_relu", "c5_relu"])
+def test_initial_weights_are_uniform_with_the_bound_that_was_asked_for(form: str) -> None:
+    for init in ("kaiming", "xavier"):
+        torch.manual_seed(0)
+        for layer in (one for one in Pyramid((64, 96, 128), 64, form, init).modules() if isinstance(one, nn.Conv2d)):
+            fan_in, fan_out = layer.weight[0].numel(), layer.weight[:, 0].numel()
+            # He's bound with a = 1 is √(3 / fan in), Glorot's √(6 / (fan in + fan out))
+            bound = (3 / fan_in) ** 0.5 if init == "kaiming" else (6 / (fan_in + fan_out)) ** 0.5
+            largest = layer.weight.detach().abs().max().item()
+            assert 0.99 * bound < largest <= bound * (1 + 1e-6)
+            assert layer.bias is not None
+            assert not layer.bias.any()

@@ -1,0 +1,118 @@
+"""Golden vectors pass: the ones that lie here, those beside the repository, and ones of other sizes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from assignbench.errors import UsageError
+from assignbench.golden.vectors import KINDS, find
+from assignbench.golden.verify import Report, Subject, installed, replay, rows, verify
+
+STRATEGIES = ("atss", "autoassign", "fcos", "freeanchor", "retinanet")
+
+
+def failures(report: Report) -> list[str]:
+    return [
+        f"{one.strategy} {one.kind}/{one.case}: {check.group} {check.worst}"
+        for one in report.replays
+        for check in one.checks
+        if not check.passed
+    ]
+
+
+def test_the_vectors_that_lie_here_pass_and_are_few(vectors: Path) -> None:
+    report = verify(vectors)
+    assert failures(report) == []
+    assert report.passed
+    assert {one.strategy for one in report.replays if one.kind == "losses"} == set(STRATEGIES)
+    assert {one.strategy for one in report.replays if one.kind == "detections"} == {"autoassign", "fcos"}
+    assert report.skipped == ()
+    assert sum(file.stat().st_size for file in vectors.parent.rglob("*") if file.suffix not in (".py", ".pyc")) < 3e6
+
+
+def test_they_are_those_that_were_given(vectors: Path, shared: Path) -> None:
+    for one in find(vectors):
+        assert one.path.read_bytes() == (shared / one.path.relative_to(vectors)).read_bytes(), one.path
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_all_vectors_pass_but_for_slow_trajectories(shared: Path, strategy: str) -> None:
+    """Of the trajectories only those that need no second look at rounding: `assignbench verify golden` replays all."""
+    quick = ("fcos", "freeanchor")
+    seen = set()
+    for one in find(shared):
+        if one.strategy != strategy or (one.kind == "trajectory" and strategy not in quick):
+            continue
+        checks, _ = replay(one, shared, installed(strategy, "mmdet"), torch.device("cpu"))
+        assert checks
+        assert [check for check in checks if not check.passed] == [], one
+        seen.add(one.kind)
+    assert seen >= {"losses", "network", "detections"}
+
+
+def test_other_sizes_classes_and_networks_pass(own: Path, subject: Callable[..., Subject]) -> None:
+    report = verify(own, subject_of=lambda name, preset: subject(name, preset=preset))
+    assert failures(report) == []
+    assert {(one.strategy, one.kind) for one in report.replays} == {(s, k) for s in STRATEGIES for k in KINDS}
+    groups = {check.group for one in report.replays for check in one.checks}
+    assert groups >= {
+        *("losses", "gradients", "assigned", "anchors", "outputs", "detections", "boxes", "scores"),
+        *("trainable", "first step", "later steps"),
+    }
+    assert all(not one.notes for one in report.replays)  # nothing had to be settled or measured in rounding errors
+
+
+def test_own_vectors_are_no_empty_exercise(own: Path) -> None:
+    for strategy in STRATEGIES:
+        losses = load_file(own / "losses" / strategy / "own.safetensors")
+        assert all(value > 0 for name, value in losses.items() if name.startswith("loss."))
+        found = load_file(own / "detections" / f"{strategy}.safetensors")
+        assert all(len(found[f"det_scores.{image}"]) > 20 for image in range(2))
+        steps = json.loads((own / "trajectory" / f"{strategy}.json").read_text())["steps"]
+        assert len({tuple(step.values()) for step in steps}) == len(steps)
+
+
+def test_files_are_found_in_order(own: Path) -> None:
+    found = find(own)
+    assert [one.strategy for one in found] == sorted(one.strategy for one in found)
+    first = [(one.kind, one.case) for one in found if one.strategy == "atss"]
+    assert first == [
+        *(("losses", case) for case in ("all_empty", "first_empty", "floored", "own")),
+        *(("network", "outputs"), ("detections", "images"), ("trajectory", "steps")),
+    ]
+
+
+def test_a_strategy_that_cannot_be_replayed_is_skipped_with_the_reason(own: Path, tmp_path: Path) -> None:
+    for name in ("nobodys", "fcos"):
+        (tmp_path / "losses" / name).mkdir(parents=True)
+        for case in ("a", "b"):
+            content = (own / "losses" / "fcos" / "own.safetensors").read_bytes()
+            (tmp_path / "losses" / name / f"{case}.safetensors").write_bytes(content)
+    report = verify(tmp_path)
+    assert report.passed
+    assert [(one.strategy, one.files) for one in report.skipped] == [("nobodys", 2)]
+    assert report.skipped[0].reason.startswith("no strategy is called 'nobodys'")
+
+    report = verify(tmp_path, preset="mmdetection")
+    assert not report.passed
+    reasons = {one.strategy: one.reason for one in report.skipped}
+    assert reasons["fcos"] == "FCOS has no preset 'mmdetection'; did you mean mmdet?"
+    assert list(rows(report)) == []
+
+
+def test_a_folder_without_vectors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no golden vectors; expected losses/, network/, detections/, traj"):
+        verify(tmp_path)
+    with pytest.raises(UsageError, match="does not exist"):
+        verify(tmp_path / "none")
+
+
+def test_progress_names_every_file(vectors: Path) -> None:
+    told: list[str] = []
+    verify(vectors, progress=told.append)
+    assert told[0] == "atss losses/overlap"
+    assert len(told) == len(find(vectors))
