@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assignbench.core import Head, Predictions, Priors, Targets, join_logits
+from assignbench.core import Head, Predictions, Priors, Targets, joining
 from assignbench.core.priors import pyramid_priors
 
 
@@ -35,13 +35,10 @@ class Problem:
 
     @property
     def predictions(self) -> Predictions:
-        """The raw outputs, joined and decoded as the detector does."""
-        logits = self.raw.logits
-        for extra in self.head.extras:
-            if extra.joins_class:
-                logits = join_logits(logits, self.raw.extras[extra.name])
+        """The raw outputs, decoded as the detector does."""
         boxes = self.head.coding.decode(self.raw.regression, self.priors.boxes, self.priors.stride)
-        return Predictions(logits, boxes, self.raw.regression, self.raw.extras)
+        joined = joining(self.head.extras)
+        return Predictions(self.raw.logits, boxes, self.raw.regression, self.raw.extras, joined)
 
     def of_image(self, image: int) -> Problem:
         """One image of the batch as a problem of its own, with fresh leaves."""

@@ -40,9 +40,12 @@ from assignbench.core import (
     hard_assignment,
     image_floor,
     iou,
-    object_chunks,
+    matrix_pairs,
+    max_by,
+    nearest_locations,
     sides,
-    smallest_k,
+    smallest_columns,
+    sum_by,
     winners,
 )
 
@@ -118,21 +121,21 @@ class ATSS(Assigner):
     @torch.no_grad()
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        locations = self.candidates(priors, targets)
-        prior, box = priors.boxes_at(targets.image.expand_as(locations), locations), targets.boxes
+        objects, locations = self.candidates(priors, targets)
+        prior, box = priors.boxes_at(targets.image[objects], locations), targets.boxes[objects]
         overlap = iou(prior, box)
-        inside = sides(box.expand_as(prior), centers(prior)).amin(-1) > MARGIN
+        inside = sides(box, centers(prior)).amin(-1) > MARGIN
 
-        positive = inside & (overlap >= threshold(overlap))
+        positive = inside & (overlap >= threshold(overlap, objects, len(targets))[objects])
         if not self.reference:
-            best = overlap.where(inside, -1.0).amax(0)
-            positive |= inside & (overlap == best) & ~positive.any(0)
+            without = sum_by(positive.to(overlap.dtype), objects, len(targets)) == 0
+            best = max_by(overlap.where(inside, -1.0), objects, len(targets))
+            positive |= inside & without[objects] & (overlap == best[objects])
 
-        objects, rank = positive.t().nonzero(as_tuple=True)
-        locations, prior = locations[rank, objects], prior[rank, objects]
-        won = winners(overlap[rank, objects], objects, locations, targets, priors)
+        objects, locations, overlap = objects[positive], locations[positive], overlap[positive]
+        won = winners(overlap, objects, locations, targets, priors)
         objects, locations = objects[won], locations[won]
-        central = centerness(box[objects], centers(prior[won]))
+        central = centerness(targets.boxes[objects], centers(prior[positive][won]))
         count = won.sum().to(central.dtype) if self.normaliser == "batch" else image_floor(objects, targets)
         return hard_assignment(
             objects,
@@ -142,27 +145,27 @@ class ATSS(Assigner):
             normalisers=Normalisers(positive=count, box=central.sum(), negative=count),
         )
 
-    def candidates(self, priors: Priors, targets: Targets) -> Tensor:
-        """C_n: on every level the k locations nearest to each object's centre: ``[candidate, object]``."""
-        found, start = [], 0
-        for length in priors.level.unique_consecutive(return_counts=True)[1].tolist():
-            k = min(self.k * self.head.priors_per_cell, length)
-            columns = [targets.labels.new_zeros(k, 0)]
-            for chunk in object_chunks(len(targets), length):
-                points = priors.centers_of(targets.image[chunk])[..., start : start + length, :]
-                distance = (points - centers(targets.boxes[chunk])[:, None]).square().sum(-1).sqrt()
-                if self.reference:
-                    nearest = distance.topk(k, dim=1, largest=False).indices
-                else:
-                    nearest = smallest_k(distance, k).nonzero()[:, 1].reshape(-1, k)
-                columns.append(nearest.t() + start)
-            found.append(torch.cat(columns, dim=1))
-            start += length
-        return torch.cat(found)
+    def candidates(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """C_n: on every level the k priors nearest to each object's centre: ``[pair], [pair]``."""
+        points = centers(targets.boxes)
+        if priors.grid is not None and not self.reference:
+            return nearest_locations(points, priors, self.k)
+
+        def nearest(chunk: slice) -> Tensor:
+            distance = (priors.centers_of(targets.image[chunk]) - points[chunk, None]).square().sum(-1).sqrt()
+            chosen = []
+            for part in distance.split(priors.level.unique_consecutive(return_counts=True)[1].tolist(), dim=1):
+                k = min(self.k * self.head.priors_per_cell, part.shape[1])
+                columns = part.topk(k, largest=False).indices if self.reference else smallest_columns(part, k)
+                chosen.append(torch.zeros_like(part, dtype=torch.bool).scatter(1, columns, value=True))
+            return torch.cat(chosen, dim=1)
+
+        return matrix_pairs(nearest, len(targets), len(priors))
 
 
-def threshold(overlap: Tensor) -> Tensor:
-    """t_n = mean + standard deviation (n − 1) of each object's candidates: ``[candidate, object] → [object]``."""
-    if overlap.shape[1] == 0:
-        return overlap.new_zeros(0)  # `std` warns of nothing to average
-    return overlap.mean(0) + overlap.std(0, correction=min(1, len(overlap) - 1))
+def threshold(overlap: Tensor, objects: Tensor, object_count: int) -> Tensor:
+    """t_n = mean + standard deviation (n − 1) of the overlaps of each object's candidates: ``[object]``."""
+    count = sum_by(torch.ones_like(overlap), objects, object_count).clamp(min=1)
+    mean = sum_by(overlap, objects, object_count) / count
+    variance = sum_by((overlap - mean[objects]).square(), objects, object_count) / (count - 1).clamp(min=1)
+    return mean + variance.sqrt()

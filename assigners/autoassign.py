@@ -29,6 +29,7 @@ and in which scores are thresholded and ranked at test time.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -53,13 +54,18 @@ from assignbench.core import (
     best_overlap,
     centers,
     class_winners,
+    covered_pairs,
     inside_pairs,
     max_by,
     min_by,
     pair_boxes,
+    pair_likelihood,
     pair_logits,
     point_head,
+    same_class_neighbours,
+    sides,
     sum_by,
+    take,
 )
 
 TINY = 1e-12
@@ -159,62 +165,98 @@ class AutoAssign(Assigner):
 
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        objects, locations = inside_pairs(targets, priors)
+        discounts = self.negative_weight(predictions, priors, targets)
+        objects, locations = self.candidates(priors, targets)
         center = self.center_weight(priors, targets, objects, locations)
-        weight = center * self.confidence_weight(predictions, priors, targets, objects, locations)
+        likelihood = pair_likelihood(
+            predictions, priors, targets, objects, locations, loss=self.setting.loss, coding=self.setting.coding
+        )
+        weight = center * self.confidence_weight(predictions, priors, targets, objects, locations, likelihood)
         weight = weight / sum_by(weight, objects, len(targets)).clamp(min=TINY)[objects]
         if self.detach_weights:
             weight = weight.detach()
 
+        one = torch.ones_like(weight)
         return Assignment(
-            pairs=Pairs(objects, locations, weight, box_weight=weight, quality=torch.ones_like(weight)),
-            discounts=self.negative_weight(predictions, priors, targets, objects, locations),
+            pairs=Pairs(objects, locations, weight, box_weight=weight, quality=one, likelihood=likelihood),
+            discounts=discounts,
             normalisers=self.normalisers(center, targets),
             bagged=True,
             losses=self.losses(center, targets, objects),
         )
+
+    @torch.no_grad()
+    def candidates(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """S_n, without the locations where G is 0 in floating point: they weigh nothing and learn nothing.
+
+        exp(−d²/2σ²) is 0 from d = σ·√(2·104) on in float32: of a large box that is most of what lies on fine levels.
+        """
+        if self.center == "none" or priors.grid is None:
+            return inside_pairs(targets, priors)
+        row = targets.labels if self.center == "category" else torch.zeros_like(targets.labels)
+        mu, sigma = self.mu[row], self.sigma[row].abs().clamp(min=LEAST_SIGMA)
+        reach = (2 * -math.log(torch.finfo(mu.dtype).smallest_normal) + 40) ** 0.5 * sigma
+        step = priors.grid.step[:, 0, None]  # [level, 1] the stride
+        middle = centers(targets.boxes)[:, None] + mu[:, None] * step  # [object, level, 2]
+        around = torch.cat((middle - reach[:, None] * step, middle + reach[:, None] * step), dim=-1)
+        box = targets.boxes[:, None]
+        low, high = torch.maximum(around[..., :2], box[..., :2]), torch.minimum(around[..., 2:], box[..., 2:])
+        objects, locations = covered_pairs(torch.cat((low, high), dim=-1), priors.grid)
+        inside = sides(take(targets.boxes, objects), take(priors.centers, locations)).amin(-1) > 0
+        return objects[inside], locations[inside]
 
     def center_weight(self, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
         """G: Gaussian of the offset from the box's centre, in the location's strides: ``[pair]``."""
         if self.center == "none":
             return targets.boxes.new_ones(len(objects))
         row = targets.labels[objects] if self.center == "category" else torch.zeros_like(objects)
-        mu, sigma = self.mu[row], self.sigma[row].abs().clamp(min=LEAST_SIGMA)
-        points = centers(priors.boxes_at(targets.image[objects], locations))
-        offset = (points - centers(targets.boxes[objects])) / priors.stride[locations, None]
+        mu, sigma = take(self.mu, row), take(self.sigma, row).abs().clamp(min=LEAST_SIGMA)
+        place = locations if priors.boxes.ndim == 2 else targets.image[objects] * len(priors) + locations
+        offset = take(priors.centers, place) - take(centers(targets.boxes), objects)
+        offset = offset / priors.stride[locations, None]
         return (-((offset - mu) ** 2) / (2 * sigma**2)).exp().prod(-1)
 
     def confidence_weight(
-        self, predictions: Predictions, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor
+        self,
+        predictions: Predictions,
+        priors: Priors,
+        targets: Targets,
+        objects: Tensor,
+        locations: Tensor,
+        likelihood: Tensor,
     ) -> Tensor:
         """C = exp(P⁺ / τ), or with one factor of P⁺ as its argument: ``[pair]``."""
-        if self.confidence == "off":
-            return targets.boxes.new_ones(len(objects))
-        cost = targets.boxes.new_zeros(len(objects))
-        if self.confidence != "location":
-            cost = cost + self.setting.loss.likelihood_part(pair_logits(predictions, targets, objects, locations))
-        if self.confidence != "class":
-            boxes = pair_boxes(predictions, priors, targets, objects, locations, self.setting.coding)
-            cost = cost + self.setting.loss.box(boxes)
-        return ((-cost).exp() / self.tau).exp()
+        loss = self.setting.loss
+        match self.confidence:
+            case "joint":
+                confidence = likelihood
+            case "class":
+                confidence = (-loss.likelihood_part(pair_logits(predictions, targets, objects, locations))).exp()
+            case "location":
+                boxes = pair_boxes(predictions, priors, targets, objects, locations, self.setting.coding)
+                confidence = (-loss.box(boxes)).exp()
+            case _:
+                return torch.ones_like(likelihood)
+        return (confidence / self.tau).exp()
 
     @torch.no_grad()
-    def negative_weight(
-        self, predictions: Predictions, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor
-    ) -> Discounts:
+    def negative_weight(self, predictions: Predictions, priors: Priors, targets: Targets) -> Discounts:
         """w⁻ of every location in a box, for the object's own class."""
+        objects, locations = inside_pairs(targets, priors)
         if self.negative == "one":
             objects, locations = objects[:0], locations[:0]
-        best = best_overlap(predictions, targets)[targets.image[objects], locations]
-        sharp = 1 / (1 - best).clamp(min=TINY)
-        low = min_by(sharp, objects, len(targets))[objects]
-        high = max_by(sharp, objects, len(targets))[objects]
-        mapped = (sharp - low + TINY) / (high - low + TINY)
+        place = targets.image[objects] * predictions.locations + locations
+        sharp = 1 / (1 - best_overlap(predictions, targets).view(-1)[place]).clamp(min=TINY)
+        low = min_by(sharp, objects, len(targets))
+        high = max_by(sharp, objects, len(targets))
+        mapped = (sharp - low[objects] + TINY) / (high - low + TINY)[objects]
 
         score = mapped if self.same_class == "strongest" else objects
-        kept = class_winners(score, objects, locations, targets, priors)
-        objects = objects[kept]
-        return Discounts(targets.image[objects], locations[kept], targets.labels[objects], factor=1 - mapped[kept])
+        contested = same_class_neighbours(targets)[objects]
+        kept = ~contested
+        kept[contested] = class_winners(score[contested], objects[contested], locations[contested], targets, priors)
+        objects, locations, mapped = objects[kept], locations[kept], mapped[kept]
+        return Discounts(targets.image[objects], locations, targets.labels[objects], factor=1 - mapped)
 
     def normalisers(self, center: Tensor, targets: Targets) -> Normalisers:
         """N for the bags; Σ G, the pairs, or N for the negative term."""

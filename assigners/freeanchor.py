@@ -39,13 +39,9 @@ from assignbench.core import (
     Targets,
     anchor_head,
     class_winners,
-    iou,
-    iou_matrix,
-    matrix_pairs,
-    object_chunks,
-    pair_boxes,
-    pair_logits,
-    smallest_k,
+    overlaps,
+    pair_likelihood,
+    smallest_columns,
     sum_by,
 )
 
@@ -119,11 +115,15 @@ class FreeAnchor(Assigner):
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
         objects, locations = self.bags(priors, targets)
-        weight = self.mean_max(predictions, priors, targets, objects, locations)
-        count = predictions.logits.new_tensor(float(len(targets)))
+        likelihood = pair_likelihood(
+            predictions, priors, targets, objects, locations, loss=self.setting.loss, coding=self.setting.coding
+        )
+        raw = 1 / (1 - likelihood).clamp(min=1e-12)
+        weight = raw / sum_by(raw, objects, len(targets))[objects]
+        count = targets.boxes.new_tensor(float(len(targets)))
         one = torch.ones_like(weight)
         return Assignment(
-            pairs=Pairs(objects, locations, weight=weight, box_weight=weight, quality=one),
+            pairs=Pairs(objects, locations, weight, box_weight=weight, quality=one, likelihood=likelihood),
             discounts=self.detections(predictions, priors, targets),
             normalisers=Normalisers(count, count, count * self.k, local=self.normaliser == "local"),
             bagged=True,
@@ -132,39 +132,27 @@ class FreeAnchor(Assigner):
     @torch.no_grad()
     def bags(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
         """A_n: the k anchors of highest overlap."""
-
-        def nearest(chunk: slice) -> Tensor:
-            overlap = iou_matrix(targets.boxes[chunk], priors.boxes_of(targets.image[chunk]))
+        found = [torch.zeros(0, 2, dtype=torch.int64, device=targets.boxes.device)]
+        k = min(self.k, len(priors))
+        for part in overlaps(targets, priors.boxes):
             if self.ties == "first":
-                return smallest_k(-overlap, self.k)
-            highest = overlap.topk(min(self.k, overlap.shape[1]), dim=1, sorted=False).indices
-            return torch.zeros_like(overlap, dtype=torch.bool).scatter(1, highest, value=True)
-
-        return matrix_pairs(nearest, len(targets), len(priors))
-
-    def mean_max(
-        self, predictions: Predictions, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor
-    ) -> Tensor:
-        """w: weights of each bag's anchors, summing to 1 over the bag: ``[pair]``."""
-        boxes = pair_boxes(predictions, priors, targets, objects, locations, self.setting.coding)
-        cost = self.setting.loss.likelihood_part(pair_logits(predictions, targets, objects, locations))
-        likelihood = (-cost - self.setting.loss.box(boxes)).exp()
-        raw = 1 / (1 - likelihood).clamp(min=1e-12)
-        return raw / sum_by(raw, objects, len(targets))[objects]
+                locations = smallest_columns(-part.iou, k)
+            else:
+                locations = part.iou.topk(k, dim=1, sorted=False).indices.sort(1).values
+            found.append(torch.stack((part.objects[:, None].expand_as(locations), locations), dim=-1).flatten(0, 1))
+        objects, locations = torch.cat(found).unbind(1)
+        return objects, locations
 
     @torch.no_grad()
     def detections(self, predictions: Predictions, priors: Priors, targets: Targets) -> Discounts:
         """1 − A, where A is above 0."""
-        rows, columns, chances = [], [], []
-        for chunk in object_chunks(len(targets), len(priors)):
-            overlap = iou(predictions.boxes[targets.image[chunk]], targets.boxes[chunk, None])
-            top = overlap.amax(1, keepdim=True)
-            objects, locations = (overlap > self.least_iou).nonzero(as_tuple=True)
-            reach = (top - self.least_iou).clamp(min=torch.finfo(top.dtype).eps)
-            chance = ((overlap - self.least_iou) / reach)[objects, locations].clamp(0, 1)
-            rows.append(objects + chunk.start)
-            columns.append(locations)
-            chances.append(chance)
+        rows, columns, chances = [targets.labels[:0]], [targets.labels[:0]], [targets.boxes.new_zeros(0)]
+        for part in overlaps(targets, predictions.boxes):
+            row, location = (part.iou > self.least_iou).nonzero(as_tuple=True)
+            reach = (part.iou.amax(1) - self.least_iou).clamp(min=torch.finfo(part.iou.dtype).eps)
+            rows.append(part.objects[row])
+            columns.append(location)
+            chances.append(((part.iou[row, location] - self.least_iou) / reach[row]).clamp(0, 1))
         objects, locations, chance = torch.cat(rows), torch.cat(columns), torch.cat(chances)
         kept = class_winners(chance, objects, locations, targets, priors)
         objects = objects[kept]

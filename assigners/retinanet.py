@@ -36,8 +36,7 @@ from assignbench.core import (
     anchor_head,
     hard_assignment,
     image_floor,
-    iou_matrix,
-    object_chunks,
+    overlaps,
     winners,
 )
 
@@ -132,35 +131,31 @@ class RetinaNet(Assigner):
     def match(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
         """Best IoU of each anchor, its object, and the object that forces it (−1: none): ``[image, location]`` each.
 
-        The matrix of overlaps is built for a few objects at a time and reduced at once; maxima and lowest
+        The matrix of overlaps is built for a few objects at a time and reduced at once; maxima and first
         indices do not depend on where it is cut.
         """
         shape = (targets.images, len(priors))
         best = targets.boxes.new_full(shape, -1.0)
         owner = torch.full(shape, -1, dtype=torch.int64, device=best.device)
-        claims: list[tuple[Tensor, Tensor, Tensor]] = []  # forcing pairs: object, anchor, overlap
-        for chunk in object_chunks(len(targets), len(priors)):
-            image = targets.image[chunk]
-            overlap = iou_matrix(targets.boxes[chunk], priors.boxes_of(image))
+        claims = [torch.zeros(0, 2, dtype=torch.int64, device=best.device)]  # forcing pairs: object, anchor
+        scores = [best.new_zeros(0)]
+        for part in overlaps(targets, priors.boxes):
+            overlap, image = part.iou, part.image
             if priors.inside is not None:
-                overlap = overlap.masked_fill(~priors.inside[image], -1.0)
-
-            rows = image[:, None].expand_as(overlap)
-            index = torch.arange(len(targets), device=best.device)[chunk, None].expand_as(overlap)
-            top = best.scatter_reduce(0, rows, overlap, "amax")
-            firsts = index.where(overlap == top.gather(0, rows), len(targets))
-            first = torch.full_like(owner, len(targets)).scatter_reduce(0, rows, firsts, "amin")
-            owner = torch.where(top > best, first, owner)
-            best = top
+                overlap.masked_fill_(~priors.inside[image], -1.0)
+            top, first = overlap.max(0)
+            owner[image] = torch.where(top > best[image], part.objects[first], owner[image])
+            best[image] = torch.maximum(top, best[image])
 
             own_best = overlap.amax(1, keepdim=True)
-            objects, locations = ((overlap == own_best) & (own_best >= self.least_forced)).nonzero(as_tuple=True)
-            claims.append((objects + chunk.start, locations, overlap[objects, locations]))
+            rows, locations = ((overlap == own_best) & (own_best >= self.least_forced)).nonzero(as_tuple=True)
+            claims.append(torch.stack((part.objects[rows], locations), dim=1))
+            scores.append(overlap[rows, locations])
 
         forced = torch.full_like(owner, -1)
         if self.forced != "off":
-            objects, locations, overlap = (torch.cat(parts) for parts in zip(*claims, strict=True))
-            score = overlap if self.forced == "best" else objects
+            objects, locations = torch.cat(claims).unbind(1)
+            score = torch.cat(scores) if self.forced == "best" else objects
             won = winners(score, objects, locations, targets, priors)
             forced[targets.image[objects[won]], locations[won]] = objects[won]
         return best, owner, forced

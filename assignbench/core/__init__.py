@@ -7,7 +7,7 @@ from assignbench.core.extras import (
     ImplicitObjectness,
     Objectness,
     PredictedIoU,
-    join_logits,
+    joining,
 )
 from assignbench.core.geometry import (
     Coding,
@@ -20,20 +20,27 @@ from assignbench.core.geometry import (
     iou,
     iou_matrix,
     sides,
+    take,
 )
 from assignbench.core.head import Head, anchor_head, point_head
-from assignbench.core.loss import BoxLoss, GIoU, PairBoxes, PairLoss, SmoothL1, pair_boxes, pair_logits
+from assignbench.core.ledger import join_logits
+from assignbench.core.loss import BoxLoss, GIoU, PairBoxes, PairLoss, SmoothL1, pair_boxes, pair_likelihood, pair_logits
 from assignbench.core.matching import (
     best_of,
     best_overlap,
     class_winners,
+    covered_pairs,
     hard_assignment,
     image_floor,
     inside_pairs,
     matrix_pairs,
     max_by,
     min_by,
+    nearest_locations,
     object_chunks,
+    overlaps,
+    same_class_neighbours,
+    smallest_columns,
     smallest_k,
     sum_by,
     winners,
@@ -84,6 +91,7 @@ __all__ = [
     "centerness",
     "centers",
     "class_winners",
+    "covered_pairs",
     "giou",
     "hard_assignment",
     "image_floor",
@@ -91,15 +99,22 @@ __all__ = [
     "iou",
     "iou_matrix",
     "join_logits",
+    "joining",
     "matrix_pairs",
     "max_by",
     "min_by",
+    "nearest_locations",
     "object_chunks",
+    "overlaps",
     "pair_boxes",
+    "pair_likelihood",
     "pair_logits",
     "point_head",
+    "same_class_neighbours",
     "sides",
+    "smallest_columns",
     "smallest_k",
     "sum_by",
+    "take",
     "winners",
 ]

@@ -7,6 +7,7 @@ class probability itself, in training and test (`ImplicitObjectness`), and needs
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -93,9 +94,9 @@ class ImplicitObjectness(Extra):
         return
 
 
-def join_logits(logits: Tensor, extra: Tensor) -> Tensor:
-    """The logit of σ(logits) · σ(extra): ``[..., class], [...] → [..., class]``, without leaving the log domain.
-
-    1 / p = (1 + e^−c)(1 + e^−o), so −logit(p) = log(1/p − 1) = log( e^−o + e^−c (1 + e^−o) ).
-    """
-    return -torch.logaddexp(F.softplus(-extra)[..., None] - logits, -extra[..., None])
+def joining(extras: Iterable[Extra]) -> str | None:
+    """Name of the extra that joins the class probability; one at most."""
+    names = [extra.name for extra in extras if extra.joins_class]
+    if len(names) > 1:
+        raise ValueError(f"only one extra may join the class probability, not {' and '.join(names)}")
+    return names[0] if names else None

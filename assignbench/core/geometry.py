@@ -61,6 +61,14 @@ def sides(boxes: Tensor, points: Tensor) -> Tensor:
     return torch.cat((points - boxes[..., :2], boxes[..., 2:] - points), dim=-1)
 
 
+def take(table: Tensor, place: Tensor) -> Tensor:
+    """Rows of a table of boxes or points: ``[..., n], [pair] → [pair, n]``, places counted over all leading axes.
+
+    Each coordinate of the result is contiguous, which is several times as fast to compute with.
+    """
+    return table.reshape(-1, table.shape[-1]).t().index_select(1, place).t()
+
+
 def centers(boxes: Tensor) -> Tensor:
     """Centre x, y: ``[..., 4] → [..., 2]``."""
     return (boxes[..., :2] + boxes[..., 2:]) / 2

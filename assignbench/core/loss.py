@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core.geometry import Coding, giou
+from assignbench.core.geometry import Coding, giou, take
 from assignbench.core.types import Predictions, Priors, Targets
 
 
@@ -87,7 +87,7 @@ class PairLoss:
         return F.softplus(-logits)
 
     def background_part(self, logits: Tensor) -> Tensor:
-        """Focal cost of calling these background: ``[...] → [...]``."""
+        """Focal cost of calling these background: ``[...] → [...]``. Of all outputs: `Ledger.background`."""
         return logits.sigmoid().pow(self.gamma) * F.softplus(logits)
 
     def discounted_background_part(self, logits: Tensor, factor: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class PairLoss:
 
 def pair_logits(predictions: Predictions, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
     """The logit of each object's own class at its pair's location: ``[pair], [pair] → [pair]``."""
-    return predictions.logits[targets.image[objects], locations, targets.labels[objects]]
+    return predictions.logits_at(targets.image[objects], locations, targets.labels[objects])
 
 
 def pair_boxes(
@@ -111,11 +111,28 @@ def pair_boxes(
 ) -> PairBoxes:
     """The boxes of pairs, gathered once for whatever box loss is in use."""
     image = targets.image[objects]
+    place = image * predictions.locations + locations
+    prior = locations if priors.boxes.ndim == 2 else place
     return PairBoxes(
-        predicted=predictions.boxes[image, locations],
-        true=targets.boxes[objects],
-        regression=predictions.regression[image, locations],
-        prior=priors.boxes_at(image, locations),
+        predicted=take(predictions.boxes, place),
+        true=take(targets.boxes, objects),
+        regression=take(predictions.regression, place),
+        prior=take(priors.boxes, prior),
         stride=priors.stride[locations],
         coding=coding,
     )
+
+
+def pair_likelihood(
+    predictions: Predictions,
+    priors: Priors,
+    targets: Targets,
+    objects: Tensor,
+    locations: Tensor,
+    *,
+    loss: PairLoss,
+    coding: Coding,
+) -> Tensor:
+    """exp(−ℓ_bag) = p · exp(−λ L_box) of pairs, what a bag is made of: ``[pair], [pair] → [pair]``."""
+    cost = loss.likelihood_part(pair_logits(predictions, targets, objects, locations))
+    return (-cost - loss.box(pair_boxes(predictions, priors, targets, objects, locations, coding))).exp()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from assignbench.core.head import Head
-from assignbench.core.types import Priors
+from assignbench.core.types import Grid, Priors
 
 STRIDES = (8, 16, 32, 64, 128)  # P3 … P7
 
@@ -34,17 +34,24 @@ def pyramid_priors(
     Spacing is the nominal stride, never image size over map size, unless ``head.spacing`` asks for that. ``maps``:
     rows and columns of the levels, where they are not those of `map_sizes`.
     """
-    boxes, strides, levels = [], [], []
-    for level, (stride, (rows, columns)) in enumerate(zip(STRIDES, maps or map_sizes(height, width), strict=True)):
-        step = (stride, stride) if head.spacing == "stride" else (height // rows, width // columns)
+    maps = maps or map_sizes(height, width)
+    boxes, strides, levels, steps = [], [], [], []
+    for level, (stride, (rows, columns)) in enumerate(zip(STRIDES, maps, strict=True)):
+        step = (stride, stride) if head.spacing == "stride" else (width // columns, height // rows)
         half = half_extents(head, stride)
-        y = (torch.arange(rows) + head.offset) * step[0]
-        x = (torch.arange(columns) + head.offset) * step[1]
+        x = (torch.arange(columns) + head.offset) * step[0]
+        y = (torch.arange(rows) + head.offset) * step[1]
         center = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[:, :, None]  # row, column, 1, xy
         boxes.append(torch.cat((center - half, center + half), dim=-1).reshape(-1, 4))
         strides.append(torch.full((len(boxes[-1]),), float(stride)))
         levels.append(torch.full((len(boxes[-1]),), level))
-    return Priors(torch.cat(boxes).to(device), torch.cat(strides).to(device), torch.cat(levels).to(device))
+        steps.append(step)
+    sizes = torch.tensor(maps)
+    lengths = torch.tensor([len(part) for part in boxes])
+    step = torch.tensor(steps, dtype=torch.float32)
+    grid = Grid(lengths.cumsum(0) - lengths, sizes[:, 0], sizes[:, 1], head.offset * step, step, head.priors_per_cell)
+    joined = (torch.cat(parts).to(device) for parts in (boxes, strides, levels))
+    return Priors(*joined, grid=grid.to(device))
 
 
 def half_extents(head: Head, stride: int) -> Tensor:

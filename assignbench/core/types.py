@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from assignbench.core.geometry import centers
+from assignbench.core.ledger import Ledger, join_logits
 
 
 def _shape(name: str, tensor: Tensor, *axes: int | None) -> None:
@@ -106,6 +108,27 @@ class Targets:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """How fixed priors are laid out: cells in rows and columns, level after level; what enumeration needs to know.
+
+    All tensors are ``[level]``. Cell (row, column) of a level has its locations, one for each anchor, from
+    ``start + (row · columns + column) · anchors`` on, and its centre at ``first + (column, row) · step``.
+    """
+
+    start: Tensor  # int64, first location
+    rows: Tensor  # int64
+    columns: Tensor  # int64
+    first: Tensor  # [level, 2] x, y of cell (0, 0), pixels
+    step: Tensor  # [level, 2] pixels between cells
+    anchors: int  # locations of a cell
+
+    def to(self, device: torch.device | str) -> Grid:
+        """The same layout on another device."""
+        moved = (part.to(device) for part in (self.start, self.rows, self.columns, self.first, self.step))
+        return Grid(*moved, anchors=self.anchors)
+
+
+@dataclass(frozen=True)
 class Priors:
     """Where the detector predicts, and the box it starts from there.
 
@@ -117,6 +140,7 @@ class Priors:
     stride: Tensor  # [location] float32, pixels between neighbouring cells of the level
     level: Tensor  # [location] int64, 0 = finest
     inside: Tensor | None = None  # [image, location] bool; False: in the batch's padding, taught nothing
+    grid: Grid | None = None  # of fixed priors; None: they may lie anywhere
 
     def __post_init__(self) -> None:
         locations = self.boxes.shape[-2]
@@ -152,38 +176,58 @@ class Priors:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the detector says at every location, always float32."""
+    """What the detector says at every location, always float32.
 
-    logits: Tensor  # [image, location, class]: σ(logit) is the class probability, implicit objectness included
+    The class probability is σ(output), or σ(output) · σ(extra) where an extra joins it.
+    """
+
+    outputs: Tensor  # [image, location, class] of the class tower, logits
     boxes: Tensor  # [image, location, 4] decoded
     regression: Tensor  # [image, location, 4] the same boxes in the head's own coding, for losses on deltas
     extras: Mapping[str, Tensor] = field(default_factory=dict)  # name → [image, location], logits
-    class_logits: Tensor | None = None  # logits before an extra joined them; None: none did
+    joined: str | None = None  # the extra that joins the class probability
     pyramid: tuple[Tensor, ...] = ()  # per level [image, channel, row, column], for strategies that read it
 
     def __post_init__(self) -> None:
-        images, locations, _ = self.logits.shape
-        _shape("Predictions.logits", self.logits, None, None, None)
+        images, locations, _ = self.outputs.shape
+        _shape("Predictions.outputs", self.outputs, None, None, None)
         _shape("Predictions.boxes", self.boxes, images, locations, 4)
         _shape("Predictions.regression", self.regression, images, locations, 4)
         for name, extra in self.extras.items():
             if extra.shape[:2] != (images, locations):
                 raise ValueError(f"extra output {name!r} must start with [{images}, {locations}]")
 
+    @cached_property
+    def logits(self) -> Tensor:
+        """Logits of all class probabilities: ``[image, location, class]``. For single entries take `logits_at`."""
+        return self.outputs if self.joined is None else join_logits(self.outputs, self.extras[self.joined])
+
+    def logits_at(self, image: Tensor, location: Tensor, label: Tensor) -> Tensor:
+        """Logits of the class probabilities of entries, at a cost that grows with them alone: ``[entry]`` each."""
+        outputs = self.ledger.read(image, location, label)
+        if self.joined is None:
+            return outputs
+        return join_logits(outputs[:, None], self.extras[self.joined][image, location])[:, 0]
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Keeps what is read off the outputs to one gradient."""
+        return Ledger(self.outputs)
+
     @property
     def images(self) -> int:
         """Images in the batch."""
-        return self.logits.shape[0]
+        return self.outputs.shape[0]
 
     @property
     def locations(self) -> int:
         """Locations of one image."""
-        return self.logits.shape[1]
+        return self.outputs.shape[1]
 
     @property
     def classes(self) -> int:
         """Classes the detector knows."""
-        return self.logits.shape[2]
+        return self.outputs.shape[2]
 
 
 @dataclass(frozen=True)
@@ -195,10 +239,13 @@ class Pairs:
     weight: Tensor  # [pair] float32, of the class part (of the whole pair in a bag); may carry gradient
     box_weight: Tensor  # [pair] float32, of the box part
     quality: Tensor  # [pair] float32 in [0, 1], class score this location should learn; 1: full confidence
+    likelihood: Tensor | None = None  # [pair] exp(−ℓ) of a bag, where the strategy has it from `PairLoss.likelihood`
 
     def __post_init__(self) -> None:
         for name in ("location", "weight", "box_weight", "quality"):
             _shape(f"Pairs.{name}", getattr(self, name), len(self.object))
+        if self.likelihood is not None:
+            _shape("Pairs.likelihood", self.likelihood, len(self.object))
 
     def __len__(self) -> int:
         return len(self.object)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from assignbench.core import Head, Predictions, Priors, join_logits
+from assignbench.core import Head, Predictions, Priors, joining
 from assignbench.core.priors import inside_image, pyramid_priors
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.head import DenseHead, RawOutputs
@@ -82,16 +82,12 @@ class Detector(nn.Module):
 
 def predictions_of(raw: RawOutputs, head: Head, priors: Priors, pyramid: tuple[Tensor, ...] = ()) -> Predictions:
     """The head's raw outputs as strategies and objective read them: boxes decoded, joining extras joined."""
-    logits = raw.logits
-    for extra in head.extras:
-        if extra.joins_class:
-            logits = join_logits(logits, raw.extras[extra.name])
     return Predictions(
-        logits=logits,
+        outputs=raw.logits,
         boxes=head.coding.decode(raw.regression, priors.boxes, priors.stride),
         regression=raw.regression,
         extras=raw.extras,
-        class_logits=None if logits is raw.logits else raw.logits,
+        joined=joining(head.extras),
         pyramid=pyramid,
     )
 

@@ -23,12 +23,13 @@ from assignbench.core import (
     Assignment,
     Coding,
     Extra,
-    PairBoxes,
     PairLoss,
+    Pairs,
     Predictions,
     Priors,
     Targets,
     pair_boxes,
+    pair_likelihood,
     pair_logits,
     sum_by,
 )
@@ -51,12 +52,16 @@ def objective(
     """
     pairs = assignment.pairs
     positive, box, negative = normalisers(assignment)
-    logits = pair_logits(predictions, targets, pairs.object, pairs.location)
-    boxes = pair_boxes(predictions, priors, targets, pairs.object, pairs.location, coding)
-
     if assignment.bagged:
-        terms = {"bag": loss.alpha * bag_loss(assignment, logits, boxes, loss, len(targets)) / positive}
+        likelihood = pairs.likelihood
+        if likelihood is None:
+            likelihood = pair_likelihood(
+                predictions, priors, targets, pairs.object, pairs.location, loss=loss, coding=coding
+            )
+        terms = {"bag": loss.alpha * bag_loss(pairs, likelihood, len(targets)) / positive}
     else:
+        logits = pair_logits(predictions, targets, pairs.object, pairs.location)
+        boxes = pair_boxes(predictions, priors, targets, pairs.object, pairs.location, coding)
         class_sum = (pairs.weight * loss.class_part(logits, pairs.quality)).sum()
         box_sum = (pairs.box_weight * loss.box(boxes)).sum()
         terms = {"class": loss.alpha * class_sum / positive, "box": loss.alpha * box_sum / box}
@@ -83,25 +88,24 @@ def normalisers(assignment: Assignment) -> Tensor:
     return torch.maximum(shares, shares.new_tensor((1.0, own.least_box, 1.0)))
 
 
-def bag_loss(assignment: Assignment, logits: Tensor, boxes: PairBoxes, loss: PairLoss, object_count: int) -> Tensor:
+def bag_loss(pairs: Pairs, likelihood: Tensor, object_count: int) -> Tensor:
     """−Σ_objects log Σ_pairs w exp(−ℓ); an object without any pair costs 100 (the floor of the logarithm)."""
-    pairs = assignment.pairs
-    likelihood = (-loss.likelihood_part(logits) - loss.box(boxes)).exp()
     bags = sum_by(pairs.weight * likelihood, pairs.object, object_count).clamp(0, 1)  # rounding may exceed 1
     return F.binary_cross_entropy(bags, torch.ones_like(bags), reduction="sum")
 
 
 def background_loss(assignment: Assignment, predictions: Predictions, loss: PairLoss) -> Tensor:
     """The focal term of all classes at all locations, with the discounted entries replaced."""
-    discounts, background = assignment.discounts, assignment.background
+    discounts, background, ledger = assignment.discounts, assignment.background, predictions.ledger
     entries = (discounts.image, discounts.location, discounts.label)
-    own = predictions.logits[entries]
-    # −∞ is "surely background": it costs nothing and has no gradient
-    ordinary = predictions.logits.index_put(entries, own.new_tensor(float("-inf")))
-    dense = loss.background_part(ordinary)
-    dense = dense.sum() if background is None else (background[..., None] * dense).sum()
-
-    softened = loss.discounted_background_part(own, discounts.factor)
+    extra = None if predictions.joined is None else predictions.extras[predictions.joined]
+    dense = ledger.background(
+        loss.gamma,
+        without=ledger.index(*entries),
+        weight=None if background is None else background.detach(),
+        extra=extra,
+    )
+    softened = loss.discounted_background_part(predictions.logits_at(*entries), discounts.factor)
     if discounts.weight is not None:
         softened = softened * discounts.weight
     if background is not None:

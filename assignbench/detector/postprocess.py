@@ -62,7 +62,7 @@ def detect(
         score = score * factor[..., None]
     if quality and rule.score == "root":
         score = score.sqrt()
-    alone = probability if predictions.class_logits is None else predictions.class_logits.sigmoid()
+    alone = probability if predictions.joined is None else predictions.outputs.sigmoid()
     measures = {"output": alone, "class": probability, "score": score}
     passed = measures[rule.threshold_on] > rule.score_threshold
     image, location, label = best_of_levels(measures[rule.rank_by].where(passed, -1), priors, rule)

@@ -72,8 +72,7 @@ def outputs(predictions: Predictions, priors: Priors, learner: Learner) -> dict[
     regression = predictions.regression
     if isinstance(head.coding, Distances):
         regression = regression.clamp(min=0) * priors.stride[:, None]
-    logits = predictions.logits if predictions.class_logits is None else predictions.class_logits
-    flat = {"cls": logits, "reg": regression}
+    flat = {"cls": predictions.outputs, "reg": regression}
     for extra in predictions.extras.values():  # one at most
         flat["extra"] = extra[..., None]
     found = {f"fpn.{level}": features for level, features in enumerate(predictions.pyramid)}

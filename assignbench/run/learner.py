@@ -62,7 +62,7 @@ class Learner(nn.Module):
 
     def charge(self, predictions: Predictions, priors: Priors, targets: Targets, *, timed: bool = False) -> Step:
         """As `forward`, for predictions that are there already."""
-        device = predictions.logits.device
+        device = predictions.outputs.device
         targets = targets if self.ignore_crowd else replace(targets, ignore=targets.ignore.none())
         with torch.autocast(device.type, enabled=False):
             start = now(device) if timed else 0.0
