@@ -44,6 +44,7 @@ from assignbench.core import (
     Head,
     ImplicitObjectness,
     Normalisers,
+    PairBoxes,
     PairLoss,
     Pairs,
     Predictions,
@@ -54,16 +55,13 @@ from assignbench.core import (
     best_overlap,
     centers,
     class_winners,
-    covered_pairs,
     inside_pairs,
     max_by,
     min_by,
-    pair_boxes,
     pair_likelihood,
     pair_logits,
     point_head,
     same_class_neighbours,
-    sides,
     sum_by,
     take,
 )
@@ -165,8 +163,8 @@ class AutoAssign(Assigner):
 
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        discounts = self.negative_weight(predictions, priors, targets)
-        objects, locations = self.candidates(priors, targets)
+        inside = inside_pairs(targets, priors)
+        objects, locations = self.weighted_pairs(inside, priors, targets)
         center = self.center_weight(priors, targets, objects, locations)
         likelihood = pair_likelihood(
             predictions, priors, targets, objects, locations, loss=self.setting.loss, coding=self.setting.coding
@@ -179,31 +177,26 @@ class AutoAssign(Assigner):
         one = torch.ones_like(weight)
         return Assignment(
             pairs=Pairs(objects, locations, weight, box_weight=weight, quality=one, likelihood=likelihood),
-            discounts=discounts,
-            normalisers=self.normalisers(center, targets),
+            discounts=self.negative_weight(predictions, priors, targets, *inside),
+            normalisers=self.normalisers(center, len(inside[0]), targets),
             bagged=True,
             losses=self.losses(center, targets, objects),
         )
 
     @torch.no_grad()
-    def candidates(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
-        """S_n, without the locations where G is 0 in floating point: they weigh nothing and learn nothing.
+    def weighted_pairs(self, inside: tuple[Tensor, Tensor], priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """The pairs of S_n whose G is not 0 in floating point: the others weigh nothing and learn nothing.
 
-        exp(−d²/2σ²) is 0 from d = σ·√(2·104) on in float32: of a large box that is most of what lies on fine levels.
+        Of a large box, that is most of what lies on fine levels.
         """
         if self.center == "none" or priors.grid is None:
-            return inside_pairs(targets, priors)
+            return inside
         row = targets.labels if self.center == "category" else torch.zeros_like(targets.labels)
-        mu, sigma = self.mu[row], self.sigma[row].abs().clamp(min=LEAST_SIGMA)
-        reach = (2 * -math.log(torch.finfo(mu.dtype).smallest_normal) + 40) ** 0.5 * sigma
-        step = priors.grid.step[:, 0, None]  # [level, 1] the stride
-        middle = centers(targets.boxes)[:, None] + mu[:, None] * step  # [object, level, 2]
-        around = torch.cat((middle - reach[:, None] * step, middle + reach[:, None] * step), dim=-1)
-        box = targets.boxes[:, None]
-        low, high = torch.maximum(around[..., :2], box[..., :2]), torch.minimum(around[..., 2:], box[..., 2:])
-        objects, locations = covered_pairs(torch.cat((low, high), dim=-1), priors.grid)
-        inside = sides(take(targets.boxes, objects), take(priors.centers, locations)).amin(-1) > 0
-        return objects[inside], locations[inside]
+        sigma = self.sigma[row].abs().clamp(min=LEAST_SIGMA)
+        reach = sigma * (80 - 2 * math.log(torch.finfo(sigma.dtype).smallest_normal)) ** 0.5  # e^(−reach²/2σ²) = 0
+        low, high = ((self.mu[row] + sign * reach)[:, None] * priors.grid.step for sign in (-1, 1))
+        middle = centers(targets.boxes)[:, None]
+        return inside_pairs(targets, priors, within=torch.cat((middle + low, middle + high), dim=-1))
 
     def center_weight(self, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
         """G: Gaussian of the offset from the box's centre, in the location's strides: ``[pair]``."""
@@ -233,16 +226,17 @@ class AutoAssign(Assigner):
             case "class":
                 confidence = (-loss.likelihood_part(pair_logits(predictions, targets, objects, locations))).exp()
             case "location":
-                boxes = pair_boxes(predictions, priors, targets, objects, locations, self.setting.coding)
+                boxes = PairBoxes(predictions, priors, targets, objects, locations, self.setting.coding)
                 confidence = (-loss.box(boxes)).exp()
             case _:
                 return torch.ones_like(likelihood)
         return (confidence / self.tau).exp()
 
     @torch.no_grad()
-    def negative_weight(self, predictions: Predictions, priors: Priors, targets: Targets) -> Discounts:
+    def negative_weight(
+        self, predictions: Predictions, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor
+    ) -> Discounts:
         """w⁻ of every location in a box, for the object's own class."""
-        objects, locations = inside_pairs(targets, priors)
         if self.negative == "one":
             objects, locations = objects[:0], locations[:0]
         place = targets.image[objects] * predictions.locations + locations
@@ -253,17 +247,18 @@ class AutoAssign(Assigner):
 
         score = mapped if self.same_class == "strongest" else objects
         contested = same_class_neighbours(targets)[objects]
-        kept = ~contested
-        kept[contested] = class_winners(score[contested], objects[contested], locations[contested], targets, priors)
+        rivals = contested.nonzero()[:, 0]
+        won = class_winners(score[rivals], objects[rivals], locations[rivals], targets, priors)
+        kept = (~contested).index_put((rivals,), won).nonzero()[:, 0]
         objects, locations, mapped = objects[kept], locations[kept], mapped[kept]
         return Discounts(targets.image[objects], locations, targets.labels[objects], factor=1 - mapped)
 
-    def normalisers(self, center: Tensor, targets: Targets) -> Normalisers:
-        """N for the bags; Σ G, the pairs, or N for the negative term."""
+    def normalisers(self, center: Tensor, pairs: int, targets: Targets) -> Normalisers:
+        """N for the bags; Σ G, the pairs of S, or N for the negative term."""
         count = center.new_tensor(float(len(targets)))
         negative = {
             "center": center.detach().sum(),
-            "pairs": center.new_tensor(float(len(center))),
+            "pairs": center.new_tensor(float(pairs)),
             "objects": count,
         }[self.negative_normaliser]
         return Normalisers(positive=count, box=count, negative=negative)

@@ -24,7 +24,7 @@ from assignbench.core.geometry import (
 )
 from assignbench.core.head import Head, anchor_head, point_head
 from assignbench.core.ledger import join_logits
-from assignbench.core.loss import BoxLoss, GIoU, PairBoxes, PairLoss, SmoothL1, pair_boxes, pair_likelihood, pair_logits
+from assignbench.core.loss import BoxLoss, GIoU, PairBoxes, PairLoss, SmoothL1, pair_likelihood, pair_logits
 from assignbench.core.matching import (
     best_of,
     best_overlap,
@@ -106,7 +106,6 @@ __all__ = [
     "nearest_locations",
     "object_chunks",
     "overlaps",
-    "pair_boxes",
     "pair_likelihood",
     "pair_logits",
     "point_head",

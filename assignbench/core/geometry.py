@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 EPS = 1e-6  # pixels², floor of unions and enclosing areas
 MAX_LOG_RATIO = math.log(1000 / 16)  # a delta may change width or height by this factor at most, both ways
@@ -45,12 +47,58 @@ def iou_matrix(boxes: Tensor, priors: Tensor) -> Tensor:
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU in [−1, 1] of boxes in step (arXiv 1902.09630): IoU − (enclosing − union) / enclosing."""
-    intersection = _intersection(a, b)
-    union = (area(a) + area(b) - intersection).clamp(min=EPS)
-    low, high = torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])
-    enclosing = (high - low).clamp(min=0).prod(-1).clamp(min=EPS)
-    return intersection / union - (enclosing - union) / enclosing
+    """Generalised IoU in [−1, 1] of boxes in step (arXiv 1902.09630): IoU − (enclosing − union) / enclosing.
+
+    ``[box, 4], [box, 4] → [box]``; the gradient goes to ``a`` alone.
+    """
+    return _GIoU.apply(a, b)
+
+
+class _GIoU(Function):
+    """I/U − 1 + U/C with intersection I, union U, enclosing area C, and its gradient by the first box in one pass.
+
+    With width w, height h of the intersection and W, H of the enclosing box, and A the first box's area:
+    ∂/∂I = 1/U + I/U² − 1/C,   ∂/∂A = 1/C − I/U²,   ∂/∂C = −U/C²; a corner moves I and C only while it is the
+    inner or outer one of the two (half of it where both are equal).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ax0, ay0, ax1, ay1 = a.unbind(-1)
+        bx0, by0, bx1, by1 = b.unbind(-1)
+        inner_w = torch.minimum(ax1, bx1) - torch.maximum(ax0, bx0)  # before they are cut at 0
+        inner_h = torch.minimum(ay1, by1) - torch.maximum(ay0, by0)
+        w, h = inner_w.clamp(min=0), inner_h.clamp(min=0)
+        outer_w = (torch.maximum(ax1, bx1) - torch.minimum(ax0, bx0)).clamp(min=0)
+        outer_h = (torch.maximum(ay1, by1) - torch.minimum(ay0, by0)).clamp(min=0)
+        intersection, whole = w * h, outer_w * outer_h
+        joint = area(a) + area(b) - intersection
+        union, enclosing = joint.clamp(min=EPS), whole.clamp(min=EPS)
+        if ctx.needs_input_grad[0]:
+            by_area = (1 / enclosing - intersection / union.square()).mul_(joint >= EPS)
+            by_inner = 1 / union - by_area
+            by_outer = (-union / enclosing.square()).mul_(whole >= EPS)
+            by_w, by_h = (by_inner * h).mul_(inner_w >= 0), (by_inner * w).mul_(inner_h >= 0)
+            by_outer_w, by_outer_h = by_outer * outer_h, by_outer * outer_w
+            slope = torch.empty(4, *a.shape[:-1], dtype=a.dtype, device=a.device)
+            corners = ((ax0, bx0, by_w, by_outer_w, -1), (ay0, by0, by_h, by_outer_h, -1))
+            corners += ((bx1, ax1, by_w, by_outer_w, 1), (by1, ay1, by_h, by_outer_h, 1))
+            for side, (larger, smaller, by_inside, by_outside, sign) in enumerate(corners):
+                inside = share(larger, smaller)
+                torch.lerp(by_outside, by_inside, inside, out=slope[side])
+                slope[side].addcmul_(by_area, (ay1 - ay0) if side % 2 == 0 else (ax1 - ax0)).mul_(sign)
+            ctx.save_for_backward(slope)
+        return intersection / union - (enclosing - union) / enclosing
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = ctx.saved_tensors
+        return (slope * gradients[0]).movedim(0, -1), None
+
+
+def share(larger: Tensor, smaller: Tensor) -> Tensor:
+    """1 where the first is the larger, 0 where it is the smaller, ½ where they are equal."""
+    return torch.heaviside(larger - smaller, larger.new_tensor(0.5))
 
 
 def sides(boxes: Tensor, points: Tensor) -> Tensor:

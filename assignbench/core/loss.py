@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,14 +23,43 @@ from assignbench.core.types import Predictions, Priors, Targets
 
 @dataclass(frozen=True)
 class PairBoxes:
-    """The boxes of a list of pairs, in all forms a box loss may want."""
+    """The boxes of a list of pairs, in all forms a box loss may want; each is gathered when it is asked for."""
 
-    predicted: Tensor  # [pair, 4]
-    true: Tensor  # [pair, 4]
-    regression: Tensor  # [pair, 4] raw head outputs of the prediction
-    prior: Tensor  # [pair, 4]
-    stride: Tensor  # [pair]
+    predictions: Predictions
+    priors: Priors
+    targets: Targets
+    objects: Tensor  # [pair]
+    locations: Tensor  # [pair]
     coding: Coding
+
+    @property
+    def predicted(self) -> Tensor:
+        """Decoded boxes: ``[pair, 4]``."""
+        return take(self.predictions.boxes, self._place)
+
+    @property
+    def regression(self) -> Tensor:
+        """The same as raw head outputs: ``[pair, 4]``."""
+        return take(self.predictions.regression, self._place)
+
+    @property
+    def true(self) -> Tensor:
+        """The objects' boxes: ``[pair, 4]``."""
+        return take(self.targets.boxes, self.objects)
+
+    @property
+    def prior(self) -> Tensor:
+        """``[pair, 4]``."""
+        return take(self.priors.boxes, self.locations if self.priors.boxes.ndim == 2 else self._place)
+
+    @property
+    def stride(self) -> Tensor:
+        """``[pair]``."""
+        return self.priors.stride[self.locations]
+
+    @cached_property
+    def _place(self) -> Tensor:
+        return self.targets.image[self.objects] * self.predictions.locations + self.locations
 
 
 class BoxLoss(ABC):
@@ -90,37 +120,10 @@ class PairLoss:
         """Focal cost of calling these background: ``[...] → [...]``. Of all outputs: `Ledger.background`."""
         return logits.sigmoid().pow(self.gamma) * F.softplus(logits)
 
-    def discounted_background_part(self, logits: Tensor, factor: Tensor) -> Tensor:
-        """As `background_part`, of the probability p · factor: ``[...], [...] → [...]``."""
-        q = logits.sigmoid() * factor
-        return q.pow(self.gamma) * -(-q).clamp(min=-1 + 1e-7).log1p()
-
 
 def pair_logits(predictions: Predictions, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
     """The logit of each object's own class at its pair's location: ``[pair], [pair] → [pair]``."""
     return predictions.logits_at(targets.image[objects], locations, targets.labels[objects])
-
-
-def pair_boxes(
-    predictions: Predictions,
-    priors: Priors,
-    targets: Targets,
-    objects: Tensor,
-    locations: Tensor,
-    coding: Coding,
-) -> PairBoxes:
-    """The boxes of pairs, gathered once for whatever box loss is in use."""
-    image = targets.image[objects]
-    place = image * predictions.locations + locations
-    prior = locations if priors.boxes.ndim == 2 else place
-    return PairBoxes(
-        predicted=take(predictions.boxes, place),
-        true=take(targets.boxes, objects),
-        regression=take(predictions.regression, place),
-        prior=take(priors.boxes, prior),
-        stride=priors.stride[locations],
-        coding=coding,
-    )
 
 
 def pair_likelihood(
@@ -135,4 +138,4 @@ def pair_likelihood(
 ) -> Tensor:
     """exp(−ℓ_bag) = p · exp(−λ L_box) of pairs, what a bag is made of: ``[pair], [pair] → [pair]``."""
     cost = loss.likelihood_part(pair_logits(predictions, targets, objects, locations))
-    return (-cost - loss.box(pair_boxes(predictions, priors, targets, objects, locations, coding))).exp()
+    return (-cost - loss.box(PairBoxes(predictions, priors, targets, objects, locations, coding))).exp()

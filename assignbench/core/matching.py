@@ -51,10 +51,13 @@ def matrix_pairs(rows: Callable[[slice], Tensor], object_count: int, location_co
     return objects, locations
 
 
-def inside_pairs(targets: Targets, priors: Priors, margin: float = 0.0) -> tuple[Tensor, Tensor]:
+def inside_pairs(
+    targets: Targets, priors: Priors, margin: float = 0.0, within: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """All pairs whose location lies strictly inside the object's box, by more than ``margin`` pixels.
 
     On a grid only the cells that the box covers are looked at, so the cost grows with the pairs that are found.
+    ``within``: further boxes, ``[object, level, 4]``, outside of which the caller needs no pair; some may come anyway.
     """
 
     def rows(chunk: slice) -> Tensor:
@@ -63,24 +66,37 @@ def inside_pairs(targets: Targets, priors: Priors, margin: float = 0.0) -> tuple
 
     if priors.grid is None:
         return matrix_pairs(rows, len(targets), len(priors))
-    objects, locations = covered_pairs(targets.boxes[:, None], priors.grid)
+    boxes = targets.boxes[:, None]
+    if within is not None:
+        low, high = torch.maximum(boxes[..., :2], within[..., :2]), torch.minimum(boxes[..., 2:], within[..., 2:])
+        boxes = torch.cat((low, high), dim=-1)
+    objects, locations = covered_pairs(boxes, priors, margin)
+    if priors.grid.anchors == 1:
+        return objects, locations
     inside = sides(take(targets.boxes, objects), take(priors.centers, locations)).amin(-1) > margin
     return objects[inside], locations[inside]
 
 
-def covered_pairs(boxes: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-    """Pairs of boxes and the locations of all cells whose centre may lie in them.
+def covered_pairs(boxes: Tensor, priors: Priors, margin: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Pairs of boxes and the locations of all cells whose centre lies in them: a rectangle of cells on every level.
 
-    A rectangle of cells on every level, a cell too wide on each side rather than too narrow: what really lies
-    inside is for the caller to test. Ordered by box, then location.
+    Exact where a cell has one location; of several, whose centres may differ by rounding, the first decides for all.
+    Ordered by box, then location. The priors must lie on a grid.
 
     Args:
         boxes: ``[box, level, 4]``, or ``[box, 1, 4]`` where they are the same on every level.
-        grid: the locations.
+        priors: on a grid.
+        margin: pixels between centre and side.
     """
-    size = torch.stack((grid.columns, grid.rows), dim=-1) - 1  # [level, 2] x, y of the last cell
+    grid = priors.grid
+    if grid is None:
+        raise ValueError("only priors on a grid can be counted off")
+    size = torch.stack((grid.columns, grid.rows), dim=-1)  # [level, 2]
     low = ((boxes[..., :2] - grid.first) / grid.step).floor().long().clamp(min=0)  # [box, level, 2]
-    high = torch.minimum(((boxes[..., 2:] - grid.first) / grid.step).ceil().long(), size)
+    high = torch.minimum(((boxes[..., 2:] - grid.first) / grid.step).ceil().long(), size - 1)
+    for _ in range(2):  # at most two cells too wide on each side
+        low = low + (cell_centers(low, priors, grid) - boxes[..., :2] <= margin).long()
+        high = high - (boxes[..., 2:] - cell_centers(high, priors, grid) <= margin).long()
     width, height = (high - low + 1).clamp(min=0).unbind(-1)
     height = height * (width > 0)
 
@@ -95,6 +111,14 @@ def covered_pairs(boxes: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     shift = first - (length.cumsum(0) - length)
     location = torch.arange(len(line), device=boxes.device) + shift[line]
     return (owner // len(grid.start))[line], location
+
+
+def cell_centers(cell: Tensor, priors: Priors, grid: Grid) -> Tensor:
+    """X of columns and y of rows as the priors have them, to the last bit: ``[box, level, 2] → [box, level, 2]``."""
+    inner = torch.minimum(cell.clamp(min=0), torch.stack((grid.columns, grid.rows), dim=-1) - 1)
+    x = priors.centers[grid.start + inner[..., 0] * grid.anchors, 0]
+    y = priors.centers[grid.start + inner[..., 1] * grid.columns * grid.anchors, 1]
+    return torch.stack((x, y), dim=-1)
 
 
 def smallest_k(cost: Tensor, k: int) -> Tensor:
@@ -150,7 +174,8 @@ def nearest_locations(points: Tensor, priors: Priors, k: int) -> tuple[Tensor, T
     location = grid.start[:, None] + cell * grid.anchors
     center = priors.centers[location.where(fits, 0)]
     distance = (center - points[:, None, None]).square().sum(-1).sqrt().masked_fill(~fits, float("inf"))
-    chosen = smallest_columns(distance.flatten(0, 1), k).view(*distance.shape[:2], -1)
+    nearest = smallest_columns(distance.flatten(0, 1), k)
+    chosen = nearest.view(*distance.shape[:2], nearest.shape[1])
     point, level, rank = fits.gather(-1, chosen).nonzero(as_tuple=True)
     first = location[point, level, chosen[point, level, rank]]
     every = first[:, None] + torch.arange(grid.anchors, device=points.device)
@@ -176,16 +201,21 @@ def best_of(group: Tensor, score: Tensor) -> Tensor:
     """Mask of the best entry of each group; equal scores: the earliest entry. ``[pair], [pair] → bool [pair]``.
 
     Args:
-        group: any integer keys, they need not be dense.
+        group: integer keys from 0 to 2³¹ − 1, they need not be dense.
         score: the larger the better.
     """
-    if len(group) == 0:
-        return torch.zeros_like(group, dtype=torch.bool)
-    keys, index = group.unique(return_inverse=True)
-    best = score == max_by(score, index, len(keys))[index]
-    order = torch.arange(len(group), device=group.device)
-    first = torch.full_like(keys, len(group)).scatter_reduce(0, index[best], order[best], "amin")
-    return order == first[index]
+    if score.dtype == torch.float32:
+        bits = (score + 0.0).view(torch.int32)  # −0 becomes 0
+        rank = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()  # integers in the order of the floats
+        keys, order = ((group << 32) - rank).sort(stable=True)
+        keys = (keys + (1 << 31)) >> 32
+    else:
+        order = score.argsort(descending=True, stable=True)
+        order = order[group[order].argsort(stable=True)]
+        keys = group[order]
+    first = torch.ones_like(keys, dtype=torch.bool)
+    first[1:] = keys[1:] != keys[:-1]
+    return torch.zeros_like(first).scatter(0, order, first)
 
 
 def winners(score: Tensor, objects: Tensor, locations: Tensor, targets: Targets, priors: Priors) -> Tensor:

@@ -23,12 +23,12 @@ from assignbench.core import (
     Assignment,
     Coding,
     Extra,
+    PairBoxes,
     PairLoss,
     Pairs,
     Predictions,
     Priors,
     Targets,
-    pair_boxes,
     pair_likelihood,
     pair_logits,
     sum_by,
@@ -61,7 +61,7 @@ def objective(
         terms = {"bag": loss.alpha * bag_loss(pairs, likelihood, len(targets)) / positive}
     else:
         logits = pair_logits(predictions, targets, pairs.object, pairs.location)
-        boxes = pair_boxes(predictions, priors, targets, pairs.object, pairs.location, coding)
+        boxes = PairBoxes(predictions, priors, targets, pairs.object, pairs.location, coding)
         class_sum = (pairs.weight * loss.class_part(logits, pairs.quality)).sum()
         box_sum = (pairs.box_weight * loss.box(boxes)).sum()
         terms = {"class": loss.alpha * class_sum / positive, "box": loss.alpha * box_sum / box}
@@ -95,19 +95,13 @@ def bag_loss(pairs: Pairs, likelihood: Tensor, object_count: int) -> Tensor:
 
 
 def background_loss(assignment: Assignment, predictions: Predictions, loss: PairLoss) -> Tensor:
-    """The focal term of all classes at all locations, with the discounted entries replaced."""
-    discounts, background, ledger = assignment.discounts, assignment.background, predictions.ledger
-    entries = (discounts.image, discounts.location, discounts.label)
-    extra = None if predictions.joined is None else predictions.extras[predictions.joined]
-    dense = ledger.background(
+    """The focal term of all classes at all locations, of discounted entries with their factor and weight."""
+    discounts, ledger = assignment.discounts, predictions.ledger
+    return ledger.background(
         loss.gamma,
-        without=ledger.index(*entries),
-        weight=None if background is None else background.detach(),
-        extra=extra,
+        entries=ledger.index(discounts.image, discounts.location, discounts.label),
+        factor=discounts.factor,
+        weight=discounts.weight,
+        share=assignment.background,
+        extra=None if predictions.joined is None else predictions.extras[predictions.joined],
     )
-    softened = loss.discounted_background_part(predictions.logits_at(*entries), discounts.factor)
-    if discounts.weight is not None:
-        softened = softened * discounts.weight
-    if background is not None:
-        softened = softened * background[discounts.image, discounts.location]
-    return dense + softened.sum()

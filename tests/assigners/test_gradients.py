@@ -34,7 +34,6 @@ from assignbench.core import (
     Setting,
     SmoothL1,
     Targets,
-    pair_boxes,
 )
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.objective import objective
@@ -159,7 +158,7 @@ def frozen(case: Case, assigner: Assigner, problem: Problem) -> Frozen:
 
 def assert_smooth(case: Case, problem: Problem, pairs: Pairs) -> None:
     """No argument of a max, min, abs or clamp near its bend: the losses are smooth where they are differentiated."""
-    boxes = pair_boxes(
+    boxes = PairBoxes(
         problem.predictions, problem.priors, problem.targets, pairs.object, pairs.location, problem.head.coding
     )
     assert len(pairs) > 0
