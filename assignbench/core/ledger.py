@@ -25,9 +25,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 PIECE = 1 << 16  # entries worked on at once on a CPU: they stay in its cache
+ROWS = 32  # a piece has a multiple of them: the last entries of a vector unit's width are rounded in another way
 DEVICE_PIECE = 1 << 26  # on a GPU: bounds the memory of intermediate results
 FAINT = 1e-12  # probabilities below it count as 0: their powers would be denormal, and a hundred times as slow
-REST = 1e-7  # least 1 − q: its logarithm stays finite
+REST = 1e-30  # least 1 − q: its logarithm stays finite
 LIMIT = 40.0  # e^−40 is as good as 0 beside 1; beyond it, products of two exponentials would overflow
 
 
@@ -44,7 +45,6 @@ class _Account:
 
     def __init__(self, outputs: Tensor) -> None:
         self.outputs = outputs  # detached
-        self.dense: Tensor | None = None  # gradient of the background terms, while a backward pass is under way
         self.listed: list[tuple[Tensor, Tensor]] = []  # flat index and gradient of entries that were read off
 
 
@@ -112,20 +112,26 @@ class _Slopes:
 
 
 class _Open(Function):
-    """The outputs as a token that readers depend on, so that its backward runs after all of theirs."""
+    """The outputs as a token that readers depend on, so that its backward runs after all of theirs.
+
+    The token has their shape and no memory of its own. The background's gradient comes back along it, in a tensor that
+    nobody else holds; a backward pass that does not ask for the outputs' gradient drops it, so that nothing is left
+    over for the next one.
+    """
 
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, account: _Account) -> Tensor:
         ctx.account = account
-        return outputs.new_zeros(())
+        ctx.set_materialize_grads(False)
+        return outputs.new_zeros(()).expand(outputs.shape)
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         account: _Account = ctx.account
-        gradient = torch.zeros_like(account.outputs) if account.dense is None else account.dense
+        gradient = torch.zeros_like(account.outputs) if gradients[0] is None else gradients[0]
         for index, values in account.listed:
             gradient.view(-1).index_add_(0, index, values)
-        account.dense, account.listed = None, []
+        account.listed = []
         return gradient, None
 
 
@@ -142,7 +148,7 @@ class _Read(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (index,) = ctx.saved_tensors
         ctx.account.listed.append((index, gradients[0]))
-        return gradients[0].new_zeros(()), None, None
+        return None, None, None
 
 
 class _Background(Function):
@@ -161,74 +167,93 @@ class _Background(Function):
         if ctx.slopes is None:  # a further backward pass: the first has given its gradient away
             _, ctx.slopes = one_pass(account.outputs, ctx.extra, ctx.rule)
         slopes, ctx.slopes = ctx.slopes, None
-        dense = slopes.outputs.mul_(gradients[0])
-        account.dense = dense if account.dense is None else account.dense.add_(dense)
         extra = None if slopes.extra is None else slopes.extra.mul_(gradients[0])
-        return gradients[0].new_zeros(()), extra, None, None
+        return slopes.outputs.mul_(gradients[0]), extra, None, None
 
 
 def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor, _Slopes]:
     """The term and its gradients: all entries piece by piece, then the list in their stead."""
     classes = outputs.shape[-1]
-    rows, gamma = outputs.view(-1, classes), rule.gamma
+    rows = outputs.view(-1, classes)
     gradient = torch.empty_like(rows)
-    joined = None if extra is None else torch.empty_like(extra).view(-1)
-    odds = None if extra is None else (-extra.reshape(-1, 1).clamp(-LIMIT, LIMIT)).exp_()
+    odds = None if extra is None else (-extra.reshape(-1, 1).clamp(-LIMIT, LIMIT)).exp_()  # B
+    joined = None if odds is None else torch.empty_like(odds)  # gradient by o
     share = None if rule.share is None else rule.share.reshape(-1, 1)
     listed = torch.zeros_like(rows, dtype=torch.bool)
     listed.view(-1)[rule.entries] = True
 
-    step = max(1, (PIECE if outputs.device.type == "cpu" else DEVICE_PIECE) // classes)
+    step = (PIECE if outputs.device.type == "cpu" else DEVICE_PIECE) // classes // ROWS * ROWS or ROWS
     totals = [rows.new_zeros(())]
     for start in range(0, len(rows), step):
         piece = slice(start, start + step)
-        z, slope = rows[piece], gradient[piece]
-        if odds is None:
-            p = z.sigmoid()
-            value = p.pow(gamma).mul_(F.softplus(z))
-            torch.pow(p, gamma + 1, out=slope)
-            slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma)
+        slope = gradient[piece]
+        if odds is None or joined is None:
+            value = plain_piece(rows[piece], rule.gamma, slope)
+            mask_and_weigh((value, slope), listed[piece], None if share is None else share[piece])
         else:
-            b = odds[piece]
-            a = (-z.clamp(-LIMIT, LIMIT)).exp_()
-            s = torch.addcmul(a, a, b).add_(b)
-            inverse = s.reciprocal()
-            p = s.add_(1).reciprocal_()
-            value = p.pow(gamma).mul_(inverse.log1p())
-            torch.pow(p, gamma + 1, out=slope)
-            slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma).mul_(inverse.add_(1))  # f′ / (1 − p)
-        value.masked_fill_(listed[piece], 0)
-        slope.masked_fill_(listed[piece], 0)
-        if share is not None:
-            value.mul_(share[piece])
-            slope.mul_(share[piece])
-        if odds is not None and joined is not None:
-            joined[piece] = slope.sum(-1) * (b / (1 + b))[:, 0]
-            slope.mul_(a.div_(a + 1))
+            value, not_z = joined_piece(rows[piece], odds[piece], rule.gamma, slope)
+            mask_and_weigh((value, slope), listed[piece], None if share is None else share[piece])
+            torch.sum(slope, dim=-1, keepdim=True, out=joined[piece])
+            slope.mul_(not_z)
         totals.append(value.sum())
-    totals.append(discounted(rows, gradient, extra, joined, rule))
+    by_extra = None
+    if joined is not None and odds is not None and extra is not None:
+        by_extra = joined.mul_(odds / (1 + odds)).view_as(extra)
+    totals.append(discounted(rows, gradient, extra, by_extra, rule))
     total = torch.stack(totals).double().sum().to(outputs.dtype)
-    return total, _Slopes(gradient.view_as(outputs), None if joined is None else joined.view_as(extra))
+    return total, _Slopes(gradient.view_as(outputs), by_extra)
 
 
-def discounted(rows: Tensor, gradient: Tensor, extra: Tensor | None, joined: Tensor | None, rule: _Rule) -> Tensor:
+def plain_piece(z: Tensor, gamma: float, slope: Tensor) -> Tensor:
+    """The term f of a piece; f′ goes to ``slope``."""
+    p = z.sigmoid()
+    value = p.pow(gamma).mul_(F.softplus(z))
+    torch.pow(p, gamma + 1, out=slope)
+    slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma)
+    return value
+
+
+def joined_piece(z: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """The term f of a piece, and 1 − σ(z); f′ / (1 − p) goes to ``slope``."""
+    a = (-z.clamp(-LIMIT, LIMIT)).exp_()
+    s = torch.addcmul(a, a, b).add_(b)
+    inverse = s.reciprocal()
+    p = s.add_(1).reciprocal_()
+    value = p.pow(gamma).mul_(inverse.log1p())
+    torch.pow(p, gamma + 1, out=slope)
+    slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma).mul_(inverse.add_(1))
+    return value, a.div_(a + 1)
+
+
+def mask_and_weigh(tensors: tuple[Tensor, ...], listed: Tensor, share: Tensor | None) -> None:
+    """Take the listed entries out, and give every row its share; in place."""
+    for tensor in tensors:
+        tensor.masked_fill_(listed, 0)
+        if share is not None:
+            tensor.mul_(share)
+
+
+def discounted(rows: Tensor, gradient: Tensor, extra: Tensor | None, by_extra: Tensor | None, rule: _Rule) -> Tensor:
     """The list's share of the term; writes its gradients.
 
     With q = p · d:  f = −q^γ log(1 − q),  q · ∂f/∂q = γ f + q^(γ+1) / (1 − q),  ∂q/∂z = q (1 − σ(z)).
+    1 − q = (1 − d) + d (1 − p) keeps its digits where q is near 1.
     """
     place = rule.entries // rows.shape[-1]
     z = rows.view(-1)[rule.entries]
-    p = z.sigmoid()
+    p, not_p = z.sigmoid(), (-z).sigmoid()
     o = None if extra is None else extra.view(-1)[place]
-    q = (p if o is None else p * o.sigmoid()) * rule.factor
+    if o is not None:
+        p, not_p = p * o.sigmoid(), not_p + p * (-o).sigmoid()
+    q = p * rule.factor
     q = q.masked_fill(q < FAINT, 0)
-    rest = (1 - q).clamp(min=REST)
+    rest = ((1 - rule.factor) + rule.factor * not_p).clamp(min=REST)
     value = -q.pow(rule.gamma) * rest.log()
     slope = value * rule.gamma + q.pow(rule.gamma + 1) / rest
     for weight in (rule.weight, None if rule.share is None else rule.share.reshape(-1)[place]):
         if weight is not None:
             value, slope = value * weight, slope * weight
     gradient.view(-1)[rule.entries] = slope * (-z).sigmoid()
-    if o is not None and joined is not None:
-        joined.index_add_(0, place, slope * (-o).sigmoid())
+    if o is not None and by_extra is not None:
+        by_extra.view(-1).index_add_(0, place, slope * (-o).sigmoid())
     return value.sum()

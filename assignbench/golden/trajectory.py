@@ -22,7 +22,7 @@ LR, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4  # of every trainable parameter, constant
 # A step may hinge on the last bit of a number: the sign of an L1 difference of 0 ± 1e-7, an activation at ReLU's bend.
 # From there on trajectories part, ours from ours as much as ours from the reference's. How much is measured, by
 # starting again from inputs that differ by a rounding error.
-STARTS = 4
+STARTS = 6
 ROUNDING = 2.0**-23  # relative
 FACTOR = 3.0  # times what rounding does to our own trajectory is no difference
 

@@ -71,7 +71,8 @@ class Frozen(Assigner):
         assert record.pairs.object.equal(self.base.pairs.object)  # no decision flips under a step of 1e-6
         assert record.pairs.location.equal(self.base.pairs.location)
         if self.weights:
-            record = replace(record, pairs=self.base.pairs)
+            weight = self.base.pairs.weight
+            record = replace(record, pairs=replace(record.pairs, weight=weight, box_weight=weight))
         return replace(record, discounts=self.base.discounts, normalisers=self.base.normalisers)
 
 

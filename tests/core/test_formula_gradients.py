@@ -26,6 +26,7 @@ from assignbench.core import (
     Targets,
     join_logits,
 )
+from assignbench.core.ledger import Ledger
 
 # from surely background to surely the class, more than 1e-3 from any target below
 LOGITS = [-30.0, -8.0, -2.5, -0.7, 0.0, 0.4, 1.9, 7.0, 12.0]
@@ -75,19 +76,24 @@ def test_background_part(gamma: float) -> None:
     holds(PairLoss(gamma=gamma).background_part, leaf(*LOGITS))
 
 
-@pytest.mark.parametrize("gamma", [1.0, 2.0])
 @pytest.mark.parametrize("factor", [0.0, 1e-3, 0.5, 1.0])
-def test_discounted_background_part(gamma: float, factor: float) -> None:
-    loss = PairLoss(gamma=gamma)
-    # without the last logit: 1 − q is taken from q itself, which leaves a numerical derivative too few digits there
-    holds(lambda x: loss.discounted_background_part(x, torch.full_like(x, factor)), leaf(*LOGITS[:-1]))
+@pytest.mark.parametrize("gamma", [1.0, 2.0])
+def test_discounted_background(gamma: float, factor: float) -> None:
+    every = torch.arange(len(LOGITS))
+    holds(lambda x: discounted(x, torch.full_like(x, factor), gamma, every), leaf(*LOGITS))
 
 
 def test_a_factor_of_one_changes_no_gradient() -> None:
     logits = leaf(*LOGITS)
     plain = torch.autograd.grad(PairLoss().background_part(logits).sum(), logits)
-    whole = torch.autograd.grad(PairLoss().discounted_background_part(logits, torch.ones_like(logits)).sum(), logits)
+    every = torch.arange(len(LOGITS))
+    whole = torch.autograd.grad(discounted(logits, torch.ones_like(logits), 2.0, every), logits)
     torch.testing.assert_close(whole, plain, rtol=1e-9, atol=1e-12)
+
+
+def discounted(logits: Tensor, factor: Tensor, gamma: float, entries: Tensor) -> Tensor:
+    """The background term of a column of logits, all of them with a factor."""
+    return Ledger(logits[None, :, None]).background(gamma, entries=entries, factor=factor)
 
 
 # partly overlapping, one inside the other, beside each other, diagonal, narrow
@@ -96,12 +102,20 @@ PREDICTED = rows([13, 7, 48, 25], [15, 12, 35, 27], [50, 12, 70, 28], [60, 50, 9
 PRIOR = rows([8, 8, 40, 40], [16, 0, 48, 32], [40, 8, 72, 40], [56, 40, 88, 72], [4, 4, 36, 36])
 
 
+def pairs_of(predicted: Tensor, raw: Tensor, stride: Tensor, coding: Coding) -> PairBoxes:
+    """Prediction, object and prior number i are a pair."""
+    every, image = torch.arange(5), torch.zeros(5, dtype=torch.int64)
+    predictions = Predictions(torch.zeros(1, 5, 1, dtype=torch.float64), predicted[None], raw[None])
+    priors = Priors(PRIOR, stride, torch.zeros(5, dtype=torch.int64))
+    return PairBoxes(predictions, priors, Targets(TRUE, image, image, 1), every, every, coding)
+
+
 def cost_of_raw(box: BoxLoss, coding: Coding) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     """The cost of the five pairs as a function of raw head outputs, and outputs that mean `PREDICTED`."""
     stride = numbers(8, 8, 8, 8, 8)
 
     def cost(raw: Tensor) -> Tensor:
-        return box(PairBoxes(coding.decode(raw, PRIOR, stride), TRUE, raw, PRIOR, stride, coding))
+        return box(pairs_of(coding.decode(raw, PRIOR, stride), raw, stride, coding))
 
     return cost, coding.encode(PREDICTED, PRIOR, stride).requires_grad_()
 

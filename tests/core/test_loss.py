@@ -6,7 +6,8 @@ import pytest
 import torch
 import torchvision.ops
 
-from assignbench.core import Deltas, GIoU, PairBoxes, PairLoss, SmoothL1
+from assignbench.core import Deltas, GIoU, PairBoxes, PairLoss, Predictions, Priors, SmoothL1, Targets
+from assignbench.core.ledger import Ledger
 
 
 def test_class_part_at_full_quality_is_the_focal_loss() -> None:
@@ -28,9 +29,11 @@ def test_quality_below_one_is_the_quality_focal_loss() -> None:
 
 
 def test_a_discount_of_one_changes_nothing_and_of_zero_costs_nothing() -> None:
-    loss, logits = PairLoss(), torch.randn(20)
-    torch.testing.assert_close(loss.discounted_background_part(logits, torch.ones(20)), loss.background_part(logits))
-    assert loss.discounted_background_part(logits, torch.zeros(20)).sum() == 0
+    logits, every = torch.randn(20), torch.arange(20)
+    ledger = Ledger(logits[None, :, None])
+    whole = ledger.background(2.0, entries=every, factor=torch.ones(20))
+    torch.testing.assert_close(whole, PairLoss().background_part(logits).sum())
+    assert ledger.background(2.0, entries=every, factor=torch.zeros(20)) == 0
 
 
 def test_background_has_neither_cost_nor_gradient_at_minus_infinity() -> None:
@@ -44,14 +47,11 @@ def test_background_has_neither_cost_nor_gradient_at_minus_infinity() -> None:
 
 
 def boxes_for_hand() -> PairBoxes:
-    return PairBoxes(
-        predicted=torch.tensor([[0.0, 0, 4, 4]]),
-        true=torch.tensor([[2.0, 2, 6, 6]]),
-        regression=torch.tensor([[0.5, 0, 0, 0]]),
-        prior=torch.tensor([[0.0, 0, 4, 4]]),
-        stride=torch.tensor([8.0]),
-        coding=Deltas((1, 1, 1, 1)),
-    )
+    zero, box = torch.zeros(1, dtype=torch.int64), torch.tensor([[0.0, 0, 4, 4]])
+    predictions = Predictions(torch.zeros(1, 1, 1), box[None], torch.tensor([[[0.5, 0, 0, 0]]]))
+    priors = Priors(box, torch.tensor([8.0]), zero)
+    targets = Targets(torch.tensor([[2.0, 2, 6, 6]]), zero, zero, 1)
+    return PairBoxes(predictions, priors, targets, zero, zero, Deltas((1, 1, 1, 1)))
 
 
 def test_box_losses_by_hand() -> None:

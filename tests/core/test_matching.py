@@ -14,6 +14,7 @@ from assignbench.core import (
     hard_assignment,
     image_floor,
     inside_pairs,
+    iou,
     matching,
     max_by,
     min_by,
@@ -130,7 +131,7 @@ def test_best_overlap_looks_at_all_objects_of_the_own_image_only() -> None:
     best = best_overlap(problem.predictions, problem.targets)
     for image in range(2):
         own = problem.targets.of_image(image)
-        rows = [matching.iou(problem.predictions.boxes[image], box) for box in own.boxes]
+        rows = [iou(problem.predictions.boxes[image], box) for box in own.boxes]
         torch.testing.assert_close(best[image], torch.stack(rows).amax(0))
 
 

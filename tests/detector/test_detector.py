@@ -98,7 +98,9 @@ def test_predicting_from_normalised_images_is_the_same() -> None:
 
 def test_a_joining_extra_leaves_the_logits_before_it() -> None:
     predictions, _ = detector(head=Head(extras=(ImplicitObjectness(),)))(picture(), SIZES)
-    assert predictions.class_logits is not None
-    joined = join_logits(predictions.class_logits, predictions.extras["implicit_objectness"])
+    assert predictions.joined == "implicit_objectness"
+    joined = join_logits(predictions.outputs, predictions.extras["implicit_objectness"])
     assert torch.equal(predictions.logits, joined)
-    assert detector()(picture(), SIZES)[0].class_logits is None
+    plain, _ = detector()(picture(), SIZES)
+    assert plain.joined is None
+    assert plain.logits is plain.outputs

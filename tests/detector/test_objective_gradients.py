@@ -10,13 +10,12 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 from assignbench.core import (
     Assignment,
     Discounts,
-    Distances,
     GIoU,
     Normalisers,
-    PairBoxes,
     PairLoss,
     Pairs,
     Predictions,
+    giou,
 )
 from assignbench.detector.objective import background_loss, bag_loss
 
@@ -51,9 +50,8 @@ def record(weight: Tensor, background: Tensor | None = None) -> Assignment:
 
 
 def bag(logits: Tensor, boxes: Tensor, weight: Tensor) -> Tensor:
-    stride = torch.full((5,), 8.0, dtype=torch.float64)
-    pairs = PairBoxes(boxes, TRUE, torch.zeros_like(boxes), torch.zeros_like(boxes), stride, Distances())
-    return bag_loss(record(weight), logits, pairs, LOSS, 3)  # the third object has no pair: a constant
+    cost = LOSS.likelihood_part(logits) + LOSS.box.weight * (1 - giou(boxes, TRUE))
+    return bag_loss(record(weight).pairs, (-cost).exp(), 3)  # the third object has no pair: a constant
 
 
 def test_bag_loss() -> None:

@@ -16,12 +16,15 @@ def run(
     output: torch.Tensor | None = None,
     level: torch.Tensor | None = None,
 ) -> list[ImageDetections]:
-    """``output``: the class output's own logits, where an extra has joined ``logits``."""
+    """``output``: the class output's own logits, where an extra has joined it to ``logits``."""
     images, locations, _ = logits.shape
     level = torch.zeros(locations, dtype=torch.int64) if level is None else level
     priors = Priors(boxes[0], torch.ones(locations), level)
     extras = {} if extra is None else {"centerness": extra}
-    predictions = Predictions(logits, boxes, boxes, extras, class_logits=output)
+    predictions = Predictions(logits, boxes, boxes, extras)
+    if output is not None:  # 1/p = (1 + 1/odds) (1 + 1/odds of the joining extra), the same for all classes here
+        share = (logits.sigmoid() / output.sigmoid())[..., 0].logit()
+        predictions = Predictions(output, boxes, boxes, {**extras, "joins": share}, joined="joins")
     sizes = torch.tensor([[50, 60]] * images)
     return detect(predictions, priors, sizes, (Centerness(),) if extras else (), rule)
 
