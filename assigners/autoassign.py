@@ -194,7 +194,8 @@ class AutoAssign(Assigner):
         row = targets.labels if self.center == "category" else torch.zeros_like(targets.labels)
         sigma = self.sigma[row].abs().clamp(min=LEAST_SIGMA)
         reach = sigma * (80 - 2 * math.log(torch.finfo(sigma.dtype).smallest_normal)) ** 0.5  # e^(−reach²/2σ²) = 0
-        low, high = ((self.mu[row] + sign * reach)[:, None] * priors.grid.step for sign in (-1, 1))
+        stride = priors.stride[priors.grid.start, None]  # [level, 1]; cells may lie closer than their nominal stride
+        low, high = ((self.mu[row] + sign * reach)[:, None] * stride for sign in (-1, 1))
         middle = centers(targets.boxes)[:, None]
         return inside_pairs(targets, priors, within=torch.cat((middle + low, middle + high), dim=-1))
 

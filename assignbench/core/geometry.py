@@ -78,7 +78,7 @@ class _GIoU(Function):
             by_area = (1 / enclosing - intersection / union.square()).mul_(joint >= EPS)
             by_inner = 1 / union - by_area
             by_outer = (-union / enclosing.square()).mul_(whole >= EPS)
-            by_w, by_h = (by_inner * h).mul_(inner_w >= 0), (by_inner * w).mul_(inner_h >= 0)
+            by_w, by_h = (by_inner * h).mul_(inner_w > 0), (by_inner * w).mul_(inner_h > 0)
             by_outer_w, by_outer_h = by_outer * outer_h, by_outer * outer_w
             slope = torch.empty(4, *a.shape[:-1], dtype=a.dtype, device=a.device)
             corners = ((ax0, bx0, by_w, by_outer_w, -1), (ay0, by0, by_h, by_outer_h, -1))

@@ -242,7 +242,7 @@ def discounted(rows: Tensor, gradient: Tensor, extra: Tensor | None, by_extra: T
     place = rule.entries // rows.shape[-1]
     z = rows.view(-1)[rule.entries]
     p, not_p = z.sigmoid(), (-z).sigmoid()
-    o = None if extra is None else extra.view(-1)[place]
+    o = None if extra is None else extra.reshape(-1)[place]
     if o is not None:
         p, not_p = p * o.sigmoid(), not_p + p * (-o).sigmoid()
     q = p * rule.factor

@@ -19,6 +19,7 @@ from assignbench.core.types import Assignment, Discounts, Grid, Normalisers, Pai
 
 CHUNK = 1 << 17  # entries of an [object, location] matrix held at once on a CPU: its intermediate results stay in cache
 BLOCK = 64  # entries of a long row that are represented by their minimum
+SLACK = 1e-2  # pixels; more than rounding moves the centres of one cell's anchors apart
 DEVICE_CHUNK = 1 << 24  # on a GPU: 64 MB a float tensor
 
 
@@ -68,11 +69,12 @@ def inside_pairs(
         return matrix_pairs(rows, len(targets), len(priors))
     boxes = targets.boxes[:, None]
     if within is not None:
-        low, high = torch.maximum(boxes[..., :2], within[..., :2]), torch.minimum(boxes[..., 2:], within[..., 2:])
+        low = torch.maximum(boxes[..., :2], within[..., :2] - margin)
+        high = torch.minimum(boxes[..., 2:], within[..., 2:] + margin)
         boxes = torch.cat((low, high), dim=-1)
-    objects, locations = covered_pairs(boxes, priors, margin)
     if priors.grid.anchors == 1:
-        return objects, locations
+        return covered_pairs(boxes, priors, margin)
+    objects, locations = covered_pairs(boxes, priors, margin - SLACK)
     inside = sides(take(targets.boxes, objects), take(priors.centers, locations)).amin(-1) > margin
     return objects[inside], locations[inside]
 
@@ -92,8 +94,8 @@ def covered_pairs(boxes: Tensor, priors: Priors, margin: float = 0.0) -> tuple[T
     if grid is None:
         raise ValueError("only priors on a grid can be counted off")
     size = torch.stack((grid.columns, grid.rows), dim=-1)  # [level, 2]
-    low = ((boxes[..., :2] - grid.first) / grid.step).floor().long().clamp(min=0)  # [box, level, 2]
-    high = torch.minimum(((boxes[..., 2:] - grid.first) / grid.step).ceil().long(), size - 1)
+    low = ((boxes[..., :2] + margin - grid.first) / grid.step).floor().long().clamp(min=0)  # [box, level, 2]
+    high = torch.minimum(((boxes[..., 2:] - margin - grid.first) / grid.step).ceil().long(), size - 1)
     for _ in range(2):  # at most two cells too wide on each side
         low = low + (cell_centers(low, priors, grid) - boxes[..., :2] <= margin).long()
         high = high - (boxes[..., 2:] - cell_centers(high, priors, grid) <= margin).long()

@@ -38,5 +38,14 @@ class Pyramid(nn.Module):
         for fine in range(len(merged) - 2, -1, -1):
             merged[fine] = merged[fine] + F.interpolate(merged[fine + 1], size=merged[fine].shape[-2:])
         levels = [smooth(x) for smooth, x in zip(self.smooth, merged, strict=True)]
-        p6 = self.p6(maps[-1] if self.from_c5 else levels[-1])
-        return (*levels, p6, self.p7(F.relu(p6) if self.relu else p6))
+        p6 = self.p6(widened(maps[-1] if self.from_c5 else levels[-1]))
+        return (*levels, p6, self.p7(widened(F.relu(p6) if self.relu else p6)))
+
+
+def widened(x: Tensor) -> Tensor:
+    """A map of one column with a column of zeros beside it: the strided 3×3 convolution gives the same.
+
+    On a CPU the bf16 weight gradient of that convolution over a single column is memory that nobody wrote to
+    (torch 2.15, oneDNN): NaN in one run, a number in the next.
+    """
+    return F.pad(x, (0, 1)) if x.shape[-1] == 1 else x

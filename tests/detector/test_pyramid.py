@@ -66,3 +66,21 @@ def test_initial_weights_are_uniform_with_the_bound_that_was_asked_for(form: str
             assert 0.99 * bound < largest <= bound * (1 + 1e-6)
             assert layer.bias is not None
             assert not layer.bias.any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 1), (1, 2), (3, 3)])
+def test_gradients_of_narrow_maps_in_bf16(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    pyramid = Pyramid((8, 8, 8), 32).to(memory_format=torch.channels_last)
+    maps = [torch.randn(2, 8, height * scale, width * scale) for scale in (4, 2, 1)]
+
+    def gradients(precision: bool) -> list[torch.Tensor]:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision):
+            levels = pyramid(tuple(x.contiguous(memory_format=torch.channels_last) for x in maps))
+        loss = torch.stack([level.float().square().sum() for level in levels]).sum()
+        return list(torch.autograd.grad(loss, (pyramid.p6.weight, pyramid.p7.weight)))
+
+    junk = [torch.full((1 << size,), float("nan")) for size in range(8, 20)]
+    del junk  # what is not written to is found out by what it holds
+    for coarse, fine in zip(gradients(precision=True), gradients(precision=False), strict=True):
+        torch.testing.assert_close(coarse, fine, rtol=0.1, atol=0.1 * fine.abs().max().item())
