@@ -232,6 +232,8 @@ def class_winners(score: Tensor, objects: Tensor, locations: Tensor, targets: Ta
     """As `winners`, but objects compete only with objects of their own class."""
     classes = int(targets.labels.max()) + 1 if len(targets) else 1
     key = (targets.image[objects] * len(priors) + locations) * classes + targets.labels[objects]
+    if targets.images * len(priors) * classes >= 1 << 31:  # more than `best_of` takes: number those that occur
+        key = key.unique(return_inverse=True)[1]
     return best_of(key, score)
 
 

@@ -11,6 +11,7 @@ from assignbench.errors import SystemProblem
 
 CPU = torch.device("cpu")
 PLANTED = 64_000_000
+LIBRARIES = 16e6  # what torch may take at its first operation in a fresh process
 
 GREEDY = """
 import torch
@@ -32,13 +33,18 @@ class Greedy(Assigner):
 
 def test_a_planted_allocation_is_seen_though_it_is_gone_at_the_end():
     seen = in_fresh_process("this", peak_bytes, partial(torch.ones, PLANTED // 4), CPU)
-    assert seen == pytest.approx(PLANTED, abs=4e6)
+    assert seen == pytest.approx(PLANTED, abs=LIBRARIES)
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak cannot be reset here")
 def test_what_was_allocated_before_is_not_counted():
+    seen = in_fresh_process("this", peak_after_more)
+    assert seen == pytest.approx(PLANTED, abs=LIBRARIES)
+
+
+def peak_after_more() -> int:
     torch.ones(3 * PLANTED // 4)
-    assert peak_bytes(partial(torch.ones, PLANTED // 4), CPU) == pytest.approx(PLANTED, abs=8e6)
+    return peak_bytes(partial(torch.ones, PLANTED // 4), CPU)
 
 
 def test_what_a_strategy_allocates_is_seen(tmp_path):
@@ -46,7 +52,7 @@ def test_what_a_strategy_allocates_is_seen(tmp_path):
     case = Case(objects=1, height=64, width=64, batch=1, classes=2)
     text = f"{tmp_path / 'greedy.py'}:Greedy[numbers={PLANTED // 4}]"
     seen = in_fresh_process(str(case), peak_extra, text, "controlled", None, case)
-    assert seen == pytest.approx(PLANTED, abs=6e6)
+    assert seen == pytest.approx(PLANTED, abs=LIBRARIES)
 
 
 def test_raw_outputs_and_gradients_are_not_counted(one, monkeypatch):

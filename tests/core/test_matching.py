@@ -1,5 +1,7 @@
 """Pairs, winners and group sums: examples that can be checked by eye."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -150,3 +152,12 @@ def test_nine_priors_of_a_cell() -> None:
     assert torch.equal(priors.centers[:9], torch.zeros(9, 2))
     torch.testing.assert_close(size[3:6, 0], torch.tensor([32, 40.3175, 50.7968]))  # ratio 1: P3's three sides
     torch.testing.assert_close(size[:, 1] / size[:, 0], torch.tensor([0.5, 1, 2]).repeat_interleave(3))
+
+
+def test_more_classes_at_locations_than_31_bits_count() -> None:
+    # 2 images × 5456 locations × 300,000 classes: keys beyond 2³¹ must not run into each other
+    problem = random_problem(Head(), seed=3, classes=2, counts=(1, 1), height=512, width=512)
+    targets = replace(problem.targets, labels=torch.tensor([0, 299_999]))
+    objects, locations = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 5455, 5455, 5455])
+    won = class_winners(torch.tensor([0.1, 0.2, 0.3, 0.4]), objects, locations, targets, problem.priors)
+    assert won.tolist() == [True, True, False, True]
