@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 
 from assignbench.core import (
+    MASKRCNN_BENCHMARK,
+    MASKRCNN_BENCHMARK_SCHEDULE,
     Assigner,
     Assignment,
     Centerness,
@@ -89,18 +91,13 @@ class ATSS(Assigner):
             loss=PairLoss(box=GIoU(weight=8.0)),
             options={"reference": True},
             recipe={
-                "model.style": "caffe",
-                "model.pixels": "detectron",
-                "model.pyramid": "p5_relu",
-                "train.bias_lr": 2.0,
-                "train.bias_decay": False,
-                "train.norm_decay": True,
+                **MASKRCNN_BENCHMARK,
                 "evaluate.score": "root",
                 "evaluate.threshold_on": "class",
                 "evaluate.rank_by": "score",
                 "evaluate.nms": 0.6,
             },
-            schedule={"model.weights": "detectron", "train.warmup": 500, "train.warmup_start": 1 / 3},
+            schedule=MASKRCNN_BENCHMARK_SCHEDULE,
             padding_is_background=True,
         ),
     }

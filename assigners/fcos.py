@@ -20,6 +20,8 @@ from __future__ import annotations
 import torch
 
 from assignbench.core import (
+    MASKRCNN_BENCHMARK,
+    MASKRCNN_BENCHMARK_SCHEDULE,
     Assigner,
     Assignment,
     Centerness,
@@ -83,18 +85,13 @@ class FCOS(Assigner):
             head=point_head(Centerness()),
             loss=PairLoss(box=GIoU(weight=4.0)),
             recipe={
-                "model.style": "caffe",
-                "model.pixels": "detectron",
-                "model.pyramid": "p5_relu",
-                "train.bias_lr": 2.0,
-                "train.bias_decay": False,
-                "train.norm_decay": True,
+                **MASKRCNN_BENCHMARK,
                 "evaluate.score": "root",
                 "evaluate.threshold_on": "class",
                 "evaluate.rank_by": "score",
                 "evaluate.nms": 0.6,
             },
-            schedule={"model.weights": "detectron", "train.warmup": 500, "train.warmup_start": 1 / 3},
+            schedule=MASKRCNN_BENCHMARK_SCHEDULE,
             padding_is_background=True,
         ),
         "torchvision": Preset(

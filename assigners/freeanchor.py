@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 
 from assignbench.core import (
+    MASKRCNN_BENCHMARK,
+    MASKRCNN_BENCHMARK_SCHEDULE,
     Assigner,
     Assignment,
     Deltas,
@@ -82,16 +84,8 @@ class FreeAnchor(Assigner):
             head=anchor_head(coding=Deltas(), offset=0.5, class_prior=0.02),
             loss=PairLoss(alpha=0.5, box=SmoothL1(weight=0.75, beta=0.11)),
             options={"ties": "topk", "normaliser": "local"},
-            recipe={
-                "model.style": "caffe",
-                "model.pixels": "detectron",
-                "model.pyramid": "p5_relu",
-                "train.bias_lr": 2.0,
-                "train.bias_decay": False,
-                "train.norm_decay": True,
-                "evaluate.nms": 0.5,
-            },
-            schedule={"model.weights": "detectron", "train.warmup": 500, "train.warmup_start": 1 / 3},
+            recipe={**MASKRCNN_BENCHMARK, "evaluate.nms": 0.5},
+            schedule=MASKRCNN_BENCHMARK_SCHEDULE,
             padding_is_background=True,
         ),
     }

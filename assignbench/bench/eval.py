@@ -21,7 +21,7 @@ import torch
 from assignbench.bench.measure import Task, clock_of, least_seconds, memory_advice, one_thread
 from assignbench.bench.outputs import Stage, outputs_like
 from assignbench.bench.problem import Case, random_objects
-from assignbench.bench.strategies import UNUSED, learner_of
+from assignbench.bench.strategies import UNUSED
 from assignbench.config import ResolvedRecipe
 from assignbench.data.dataset import Dataset, ImageInfo
 from assignbench.detector.detector import cached_priors, predictions_of
@@ -29,6 +29,7 @@ from assignbench.detector.postprocess import detect
 from assignbench.run.detections import Detections
 from assignbench.run.evaluate import evaluate, write_detections
 from assignbench.run.infer import rule_of
+from assignbench.run.learner import bare_learner
 from assignbench.run.plan import Candidate
 
 SCORED = 100  # detections of an image in the file that pycocotools gets
@@ -93,7 +94,7 @@ def postprocessing_row(
 ) -> EvalRow:
     """One strategy on one case."""
     rule = rule_of(one.protocol.recipe(recipe).recipe.evaluate)
-    head = learner_of(one, UNUSED, case.classes).head
+    head = bare_learner(one, UNUSED, case.classes).head
     priors = cached_priors(head, case.height, case.width, device)
     predictions = predictions_of(outputs_like(stage, head, case, device), head, priors)
     sizes = torch.tensor([[case.height, case.width]] * case.batch, device=device)

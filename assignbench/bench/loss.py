@@ -16,12 +16,12 @@ from torch import Tensor
 from assignbench.bench.measure import Task, clock_of, least_seconds, memory_advice, one_thread
 from assignbench.bench.memory import in_fresh_process, peak_bytes
 from assignbench.bench.problem import Case, leaves, random_objects, random_outputs
-from assignbench.bench.strategies import UNUSED, learner_of
+from assignbench.bench.strategies import UNUSED
 from assignbench.core import Priors, Targets
 from assignbench.core.priors import inside_image
 from assignbench.detector.detector import cached_priors, predictions_of
 from assignbench.detector.head import RawOutputs
-from assignbench.run.learner import Learner
+from assignbench.run.learner import Learner, bare_learner
 from assignbench.run.plan import Candidate, candidate
 
 WARM_UP = Case(objects=2, height=64, width=64, batch=1, classes=1)
@@ -111,7 +111,7 @@ def loss_row(one: Candidate, case: Case, device: torch.device, repeat: int) -> L
         peak = in_fresh_process(what, peak_extra, one.strategy.text, protocol.name, protocol.preset_name, case)
     else:
         peak = extra_bytes(one, case, device)
-    problem = problem_of(learner_of(one, UNUSED, case.classes).to(device), case, device)
+    problem = problem_of(bare_learner(one, UNUSED, case.classes).to(device), case, device)
     floor, spent = least_seconds(
         [Task(problem.floor, problem.forget), Task(problem.charge, problem.forget)], repeat, clock_of(device)
     )
@@ -135,7 +135,7 @@ def peak_extra(text: str, protocol: str, preset: str | None, case: Case) -> int:
 
 def extra_bytes(one: Candidate, case: Case, device: torch.device) -> int:
     """Peak of one run beyond the raw outputs, their gradients, priors and targets."""
-    learner = learner_of(one, UNUSED, case.classes).to(device)
+    learner = bare_learner(one, UNUSED, case.classes).to(device)
     # libraries take memory when they are first used
     problem_of(learner, replace(WARM_UP, classes=case.classes), device).charge()
     problem = problem_of(learner, case, device)

@@ -21,14 +21,13 @@ from torch.optim import Optimizer
 from assignbench.bench.measure import Task, clock_of, least_seconds, memory_advice, one_thread
 from assignbench.bench.problem import Case, leaves, random_objects
 from assignbench.bench.rival import rival_step
-from assignbench.bench.strategies import learner_of
 from assignbench.bench.trace import host_syncs, write_trace
 from assignbench.config import ResolvedRecipe
 from assignbench.data.batch import Batch, padded
 from assignbench.data.transforms import Geometry
 from assignbench.errors import RunError
 from assignbench.recipe import ModelSettings, TrainSettings
-from assignbench.run.learner import Learner
+from assignbench.run.learner import Learner, bare_learner
 from assignbench.run.optimise import build_optimizer, set_learning_rate
 from assignbench.run.plan import Candidate
 
@@ -117,7 +116,7 @@ def random_batch(case: Case, device: torch.device) -> Batch:
 def step_of(one: Candidate, recipe: ResolvedRecipe, case: Case, device: torch.device) -> Step:
     """A strategy's training under a recipe, as its protocol changes it."""
     settings = one.protocol.recipe(recipe).recipe
-    learner = learner_of(one, settings.model, case.classes).to(device).train()
+    learner = bare_learner(one, settings.model, case.classes).to(device).train()
     optimizer = build_optimizer(learner, settings.train)
     set_learning_rate(optimizer, 0.0)
     return Step(learner, optimizer, random_batch(case, device), settings.model, settings.train)

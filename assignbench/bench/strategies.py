@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from assignbench.errors import UsageError
 from assignbench.plugins import known_strategies, resolve
 from assignbench.recipe import ModelSettings
-from assignbench.run.learner import Learner, build_learner
 from assignbench.run.plan import Candidate, candidate
 
 # A network that is never run: only the head's specification and the strategy are used.
@@ -31,8 +30,3 @@ def chosen(texts: Sequence[str] | None, protocol: str, preset: str | None) -> li
 def _has(name: str, preset: str | None) -> bool:
     presets = resolve(name).load().presets
     return preset in presets if preset else bool(presets)
-
-
-def learner_of(one: Candidate, model: ModelSettings, classes: int) -> Learner:
-    """The learner that a run would train, with random weights."""
-    return build_learner(one.cls, one.options, model, classes=classes, seed=0, protocol=one.protocol, pretrained=False)

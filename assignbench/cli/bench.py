@@ -15,10 +15,10 @@ from assignbench.cli.benching import (
     cases,
     image_of,
     positive,
-    progress,
     report,
     show_waits,
 )
+from assignbench.cli.output import progress
 from assignbench.errors import UsageError
 
 app = typer.Typer(

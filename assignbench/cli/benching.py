@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
@@ -96,16 +95,9 @@ def batch_of(recipe: "ResolvedRecipe") -> str:
     return str(train.batch // train.accumulation)
 
 
-def progress(what: str) -> None:
-    """What is being measured, on a terminal; the line is overwritten by the next."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{what:<100}")
-        sys.stderr.flush()
-
-
 def report(rows: Sequence[Any], as_json: bool, device: object, about: str) -> None:
     """Rows as JSON, or a table under the machine and versions that made it."""
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import progress, show, table
     from assignbench.run.environment import environment
 
     progress("")

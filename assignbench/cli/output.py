@@ -49,3 +49,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Ite
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     return grid
+
+
+def progress(what: str) -> None:
+    """What is being done, on a terminal; the line is overwritten by the next."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{what:<100}")
+        sys.stderr.flush()

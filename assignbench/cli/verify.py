@@ -1,7 +1,6 @@
 """``assignbench verify``: whether published presets are numerically their reference implementations."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,12 +50,12 @@ def golden(
     Exit code 5 when something differs by more than its tolerance. What the
     files hold, and the tolerances: docs/fidelity.md
     """
-    from assignbench.cli.output import show
+    from assignbench.cli.output import progress, show
     from assignbench.golden.verify import rows, verify
     from assignbench.run.device import build_accelerator
 
     where = str(build_accelerator(device.value, "no").device)
-    report = verify(folder, preset=preset, device=where, progress=_progress)
+    report = verify(folder, preset=preset, device=where, progress=progress)
     if as_json:
         skipped = [{"strategy": one.strategy, "files": one.files, "reason": one.reason} for one in report.skipped]
         content = {"preset": preset, "passed": report.passed, "checks": list(rows(report)), "skipped": skipped}
@@ -68,17 +67,10 @@ def golden(
     raise typer.Exit(0 if report.passed else DIFFERS)
 
 
-def _progress(name: str) -> None:
-    """What is being replayed, on a terminal; the line is overwritten by the next."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{name:<60}")
-        sys.stderr.flush()
-
-
 def _show(report: "Report") -> None:
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import progress, show, table
 
-    _progress("")
+    progress("")
     columns = ["strategy", "vectors", "worst relative error of each group, and where", ""]
     rows = [
         [one.strategy, f"{one.kind}/{one.case}", "   ".join(_check(check) for check in one.checks), _verdict(one)]

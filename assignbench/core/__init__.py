@@ -45,7 +45,7 @@ from assignbench.core.matching import (
     sum_by,
     winners,
 )
-from assignbench.core.preset import Preset
+from assignbench.core.preset import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE, Preset
 from assignbench.core.types import (
     Assignment,
     Discounts,
@@ -58,6 +58,8 @@ from assignbench.core.types import (
 )
 
 __all__ = [
+    "MASKRCNN_BENCHMARK",
+    "MASKRCNN_BENCHMARK_SCHEDULE",
     "Assigner",
     "Assignment",
     "BoxLoss",

@@ -239,7 +239,7 @@ class Pairs:
     weight: Tensor  # [pair] float32, of the class part (of the whole pair in a bag); may carry gradient
     box_weight: Tensor  # [pair] float32, of the box part
     quality: Tensor  # [pair] float32 in [0, 1], class score this location should learn; 1: full confidence
-    likelihood: Tensor | None = None  # [pair] exp(−ℓ) of a bag, where the strategy has it from `PairLoss.likelihood`
+    likelihood: Tensor | None = None  # [pair] exp(−ℓ) of a bag, where the strategy has it from `pair_likelihood`
 
     def __post_init__(self) -> None:
         for name in ("location", "weight", "box_weight", "quality"):

@@ -20,12 +20,10 @@ from assignbench.golden.losses import replay_losses
 from assignbench.golden.network import build_network, replay_network
 from assignbench.golden.trajectory import replay_trajectory
 from assignbench.golden.vectors import Vectors, find, read_json, read_tensors
-from assignbench.plugins import load_class, resolve
 from assignbench.run.infer import rule_of
 from assignbench.run.learner import Learner
-from assignbench.run.protocol import Protocol, protocol_of
-
-RECIPE = "1x"  # the papers' network and evaluation, as far as a preset does not say otherwise
+from assignbench.run.plan import candidate
+from assignbench.run.protocol import PAPERS_RECIPE, Protocol
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,8 @@ def installed(name: str, preset: str) -> Subject:
     Raises:
         UsageError: there is no such strategy, or it has no such preset.
     """
-    cls = load_class(resolve(name))
-    protocol = protocol_of(cls, "published", preset)
-    return Subject(cls, protocol.options({}), protocol, protocol.recipe(load_recipe(RECIPE)))
+    one = candidate(name, "published", preset)
+    return Subject(one.cls, one.options, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE)))
 
 
 def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.device) -> tuple[list[Check], list[str]]:

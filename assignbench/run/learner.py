@@ -20,6 +20,7 @@ from assignbench.detector.pyramid import Pyramid
 from assignbench.errors import RunError
 from assignbench.plugins import construct
 from assignbench.recipe import ModelSettings
+from assignbench.run.plan import Candidate
 from assignbench.run.protocol import CONTROLLED, Protocol
 
 
@@ -144,3 +145,8 @@ def build_learner(
     )
     ignore_crowd = preset is None or not preset.crowd_is_background
     return Learner(detector.to(memory_format=torch.channels_last), assigner, protocol.loss, ignore_crowd=ignore_crowd)
+
+
+def bare_learner(one: Candidate, model: ModelSettings, classes: int) -> Learner:
+    """The learner that a run of a candidate would train, without pretrained weights: to be filled, or measured."""
+    return build_learner(one.cls, one.options, model, classes=classes, seed=0, protocol=one.protocol, pretrained=False)

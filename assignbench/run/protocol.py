@@ -11,6 +11,7 @@ from assignbench.core import Assigner, GIoU, Head, PairLoss, Preset
 from assignbench.errors import UsageError
 from assignbench.suggest import did_you_mean
 
+PAPERS_RECIPE = "1x"  # network and evaluation of published detectors, as far as a preset does not say otherwise
 CONTROLLED_LOSS = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=5.0))
 
 

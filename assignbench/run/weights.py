@@ -25,11 +25,11 @@ from assignbench.run.device import build_accelerator
 from assignbench.run.evaluate import Evaluation, check_dataset, evaluate, write_detections
 from assignbench.run.files import make_folder, sha256_of
 from assignbench.run.infer import detections_of
-from assignbench.run.learner import Learner, build_learner
+from assignbench.run.learner import bare_learner
 from assignbench.run.plan import Candidate, candidate
+from assignbench.run.protocol import PAPERS_RECIPE
 from assignbench.run.together import main_process
 
-RECIPE = "1x"  # the papers' network and evaluation, as far as a preset does not say otherwise
 PRESETS: Mapping[Toolbox, str] = {"mmdet": "mmdet", "torchvision": "torchvision", "detectron2": "official"}
 KEY = "assignbench"  # of the safetensors metadata that holds the card
 
@@ -81,12 +81,12 @@ def import_checkpoint(
     if not path.is_file():
         raise UsageError(f"there is no checkpoint {path}")
     one = candidate(strategy, "published", preset or PRESETS[toolbox])
-    recipe = one.protocol.recipe(load_recipe(RECIPE, overrides))
+    recipe = one.protocol.recipe(load_recipe(PAPERS_RECIPE, overrides))
     checkpoint = read_checkpoint(path)
     notes = contradictions(checkpoint, one, recipe)
     head = one.protocol.head(one.cls.head)
     classes = class_count(checkpoint.tensors, toolbox, head.priors_per_cell)
-    learner = published_learner(one, recipe, classes)
+    learner = bare_learner(one, recipe.recipe.model, classes)
     wanted = {name: tensor.shape for name, tensor in learner.state_dict().items()}
     learner.load_state_dict(import_state(checkpoint.tensors, toolbox, wanted))
     if checkpoint.classes is not None and len(checkpoint.classes) != classes:
@@ -138,13 +138,6 @@ def contradictions(checkpoint: Checkpoint, one: Candidate, recipe: ResolvedRecip
     return ()
 
 
-def published_learner(one: Candidate, recipe: ResolvedRecipe, classes: int) -> Learner:
-    """The preset's detector, without weights."""
-    return build_learner(
-        one.cls, one.options, recipe.recipe.model, classes=classes, seed=0, protocol=one.protocol, pretrained=False
-    )
-
-
 def read_card(file: Path) -> Card:
     """What a file of weights is of.
 
@@ -193,7 +186,7 @@ def evaluate_weights(
     """
     card = read_card(file)
     one = candidate(card.strategy, "published", card.preset)
-    stored = recorded_recipe(RECIPE, card.recipe, dict.fromkeys(card.recipe, "weights"))
+    stored = recorded_recipe(PAPERS_RECIPE, card.recipe, dict.fromkeys(card.recipe, "weights"))
     recipe = with_overrides(stored, overrides)
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
@@ -201,7 +194,7 @@ def evaluate_weights(
     check_dataset(evaluation)
     for note in same_classes(card, evaluation):
         console.print(f"note: {note}", soft_wrap=True)
-    learner = published_learner(one, recipe, card.classes)
+    learner = bare_learner(one, recipe.recipe.model, card.classes)
     learner.load_state_dict(load_tensors(file))
     learner.to(accelerator.device)
     settings = recipe.recipe
@@ -217,7 +210,7 @@ def evaluate_weights(
 
 def with_overrides(recipe: ResolvedRecipe, overrides: Sequence[str]) -> ResolvedRecipe:
     """The recipe of a file of weights with what ``--set`` says; the detector itself is not to be changed."""
-    given = load_recipe(RECIPE, overrides)
+    given = load_recipe(PAPERS_RECIPE, overrides)
     changed = {key: value for key, value in flatten(given.recipe).items() if given.origins[key] == "--set"}
     if fixed := [key for key in changed if key.startswith(("model.", "train."))]:
         raise UsageError(f"--set {fixed[0]} does not fit weights that are trained; data.* and evaluate.* can be set")

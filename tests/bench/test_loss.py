@@ -5,8 +5,9 @@ import torch
 
 from assignbench.bench.loss import bench_loss, problem_of
 from assignbench.bench.problem import Case, leaves
-from assignbench.bench.strategies import UNUSED, learner_of
+from assignbench.bench.strategies import UNUSED
 from assignbench.core import GIoU, PairLoss
+from assignbench.run.learner import bare_learner
 
 CPU = torch.device("cpu")
 
@@ -14,7 +15,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def problem(one, small):
     def problem(text: str, case: Case = small):
-        return problem_of(learner_of(one(text), UNUSED, case.classes), case, CPU)
+        return problem_of(bare_learner(one(text), UNUSED, case.classes), case, CPU)
 
     return problem
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from assignbench.cli.benching import image_size, progress
+from assignbench.cli.benching import image_size
+from assignbench.cli.output import progress
 from assignbench.errors import UsageError
 
 TINY = ("--image", "64x64", "--batch", "1", "--classes", "3", "--repeat", "1")

@@ -14,8 +14,9 @@ from assignbench.config import load_recipe
 from assignbench.detector.importers import theirs
 from assignbench.detector.names import MMDET
 from assignbench.errors import DataError, UsageError
+from assignbench.run.learner import bare_learner
 from assignbench.run.plan import candidate
-from assignbench.run.weights import evaluate_weights, import_checkpoint, published_learner, read_card
+from assignbench.run.weights import evaluate_weights, import_checkpoint, read_card
 
 SMALL = ("model.backbone=resnet18", "model.weights=any.pth", "model.channels=32", "model.towers=1")
 FAST = ("data.short_side=64", "data.long_side=96", "data.workers=0")
@@ -28,7 +29,7 @@ def save(
 ) -> Path:
     """A checkpoint of a small network for two classes, as mmdetection would have saved it."""
     one = candidate(strategy, "published", "mmdet")
-    state = published_learner(one, one.protocol.recipe(load_recipe("1x", SMALL)), 2).state_dict()
+    state = bare_learner(one, one.protocol.recipe(load_recipe("1x", SMALL)).recipe.model, 2).state_dict()
     tensors = {}
     for name, tensor in state.items():
         options = theirs(name, MMDET.shared | MMDET.normed, {})
