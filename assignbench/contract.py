@@ -169,14 +169,29 @@ def inputs_untouched(build: Build) -> None:
         require(torch.equal(before[name], tensor.detach()), f"{name} were changed in place")
 
 
+def reads_what_it_says(build: Build) -> None:
+    """With ``reads_predictions = False`` other predictions change nothing: it is told the host's objects and priors."""
+    assigner, problem = case(build, (3, 2))
+    if assigner.reads_predictions:
+        return
+    other = random_problem(assigner.head.controlled(), seed=8, classes=CLASSES, counts=(1, 1))
+    before = decide(assigner, problem)
+    after = assign(assigner, other.predictions, problem.priors, problem.targets)
+    for image in range(problem.targets.images):
+        try:
+            same_record(before, after, problem, image, lambda index: index, other_image=image)
+        except Broken as broken:
+            raise Broken(f"reads_predictions is False, but with other predictions {broken}") from broken
+
+
 def padding_and_crowds(build: Build) -> None:
     """Neither the batch's padding nor a crowd region is taught to be background."""
     assigner, problem = case(build, (3, 2))
-    inside = torch.ones(2, len(problem.priors), dtype=torch.bool)
-    inside[1] = problem.priors.centers[:, 0] < 64
+    priors = problem.priors.padded(torch.tensor([[128, 160], [128, 64]]))
+    inside = torch.ones(2, len(priors), dtype=torch.bool)
+    inside[1] = priors.centers[:, 0] < 64
     crowd = torch.tensor([[32.0, 32.0, 128.0, 96.0]])
     targets = replace(problem.targets, ignore=Regions(crowd, torch.tensor([0])))
-    priors = replace(problem.priors, inside=inside)
     record = assign(assigner, problem.predictions, priors, targets)
     require(record.background is not None, "nothing is ignored")
     background = record.background if record.background is not None else inside.float()
@@ -198,6 +213,7 @@ LAWS: Mapping[str, Callable[[Build], None]] = {
     "small images": small_images,
     "deterministic": deterministic,
     "inputs untouched": inputs_untouched,
+    "reads what it says": reads_what_it_says,
     "padding and crowds": padding_and_crowds,
 }
 
@@ -268,8 +284,9 @@ def same_record(
             record.pairs.quality,
         )
         pairs = torch.stack([column[mine].detach().double() for column in columns], dim=1)
-        here = record.discounts.image == place
-        columns = (record.discounts.location, record.discounts.label, record.discounts.factor)
+        counted = record.discounts.counted()
+        here = counted.image == place
+        columns = (counted.location, counted.label, counted.factor)
         discounts = torch.stack([column[here].detach().double() for column in columns], dim=1)
         taught = record.background[place] if record.background is not None else torch.ones(len(problem.priors))
         tables.append((in_order(pairs, 2), in_order(discounts, 2), taught.detach().double()))

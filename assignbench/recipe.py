@@ -125,6 +125,11 @@ class TrainSettings(_Group):
         "no",
         description="mixed precision of the network in training; auto: bf16 where it is native, else no",
     )
+    compile: bool = Field(
+        False,
+        description="whether torch.compile builds the network for training: the same results up to rounding, minutes "
+        "later and then faster, on a GPU above all; needs a C++ compiler",
+    )
     checkpoint_every: int = Field(1000, ge=1, description="iterations between checkpoints")
     log_every: int = Field(20, ge=1, description="iterations between lines of the loss log")
     statistics_every: int = Field(10, ge=1, description="iterations between samples of the assignment's statistics")
@@ -183,6 +188,11 @@ class EvaluateSettings(_Group):
     )
     nms: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two boxes of a class is dropped")
     detections: int = Field(100, ge=1, description="detections kept per picture")
+    evaluator: Literal["pycocotools", "fast"] = Field(
+        "pycocotools",
+        description="what scores detections; fast: faster-coco-eval (assignbench[fast]), whose numbers must equal "
+        "pycocotools' on the first file of a command",
+    )
 
 
 class Recipe(_Group):
@@ -196,5 +206,12 @@ class Recipe(_Group):
 
 # Settings that change how fast or how talkative a run is, never its result.
 BOOKKEEPING = frozenset(
-    {"data.workers", "train.checkpoint_every", "train.log_every", "train.statistics_every", "evaluate.batch"}
+    {
+        "data.workers",
+        "train.checkpoint_every",
+        "train.log_every",
+        "train.statistics_every",
+        "evaluate.batch",
+        "evaluate.evaluator",
+    }
 )

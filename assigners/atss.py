@@ -66,6 +66,7 @@ class ATSS(Assigner):
 
     head = Head(extras=(Centerness(),))
     source = "ATSS, arXiv 1912.02424, Algorithm 1"
+    reads_predictions = False
     presets = {
         "mmdet": Preset(
             source="mmdetection 3.3.0, atss_r50_fpn_1x_coco",

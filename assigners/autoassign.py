@@ -30,7 +30,7 @@ and in which scores are thresholded and ranked at test time.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -52,15 +52,20 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    beside,
     best_overlap,
+    cell_centers,
     centers,
     class_winners,
+    covered_cells,
     inside_pairs,
     max_by,
     min_by,
     pair_likelihood,
     pair_logits,
+    pick,
     point_head,
+    rectangle_pairs,
     same_class_neighbours,
     sum_by,
     take,
@@ -68,6 +73,17 @@ from assignbench.core import (
 
 TINY = 1e-12
 LEAST_SIGMA = 1e-3  # strides
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Pairs of objects and locations inside them, ordered by object, then location."""
+
+    all_objects: Tensor  # [pair] S_n, whole
+    all_locations: Tensor
+    rivals: Tensor  # [some] those of them whose box meets another one of its class
+    objects: Tensor  # [pair] S_n, as far as it weighs anything
+    locations: Tensor
 
 
 class AutoAssign(Assigner):
@@ -163,49 +179,67 @@ class AutoAssign(Assigner):
 
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        inside = inside_pairs(targets, priors)
-        objects, locations = self.weighted_pairs(inside, priors, targets)
+        bags = self.bags(priors, targets)
+        objects, locations = bags.objects, bags.locations
         center = self.center_weight(priors, targets, objects, locations)
         likelihood = pair_likelihood(
             predictions, priors, targets, objects, locations, loss=self.setting.loss, coding=self.setting.coding
         )
         weight = center * self.confidence_weight(predictions, priors, targets, objects, locations, likelihood)
-        weight = weight / sum_by(weight, objects, len(targets)).clamp(min=TINY)[objects]
+        weight = weight / pick(sum_by(weight, objects, len(targets)).clamp(min=TINY), objects)
         if self.detach_weights:
             weight = weight.detach()
 
         one = torch.ones_like(weight)
         return Assignment(
             pairs=Pairs(objects, locations, weight, box_weight=weight, quality=one, likelihood=likelihood),
-            discounts=self.negative_weight(predictions, priors, targets, *inside),
-            normalisers=self.normalisers(center, len(inside[0]), targets),
+            discounts=self.negative_weight(predictions, priors, targets, bags),
+            normalisers=self.normalisers(center, len(bags.all_objects), targets),
             bagged=True,
             losses=self.losses(center, targets, objects),
         )
 
     @torch.no_grad()
-    def weighted_pairs(self, inside: tuple[Tensor, Tensor], priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
-        """The pairs of S_n whose G is not 0 in floating point: the others weigh nothing and learn nothing.
+    def bags(self, priors: Priors, targets: Targets) -> Bags:
+        """S_n. Counted off on the host, so that a GPU is waited for only once: for μ and σ."""
+        host, layout = targets.on_host(), priors.on_host()
+        inside = inside_pairs(host, layout)
+        rivals = same_class_neighbours(host)[inside[0]].nonzero()[:, 0]
+        weighted = self.weighted_pairs(layout, host) or inside
+        return Bags(*(beside(each, priors.boxes) for each in (*inside, rivals, *weighted)))
 
-        Of a large box, that is most of what lies on fine levels.
+    def weighted_pairs(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor] | None:
+        """The pairs of S_n that G lets weigh anything; None: all.
+
+        Where G is so small beside its largest value in the bag that C cannot lift the pair above 2⁻⁴⁰ of it, the
+        pair is left out: all of them together change no digit of a float. In a large box that is most of what lies
+        on fine levels.
         """
-        if self.center == "none" or priors.grid is None:
-            return inside
+        grid = priors.grid
+        if self.center == "none" or grid is None or grid.anchors > 1:
+            return None
+        cells = covered_cells(targets.boxes[:, None], priors)
         row = targets.labels if self.center == "category" else torch.zeros_like(targets.labels)
-        sigma = self.sigma[row].abs().clamp(min=LEAST_SIGMA)
-        reach = sigma * (80 - 2 * math.log(torch.finfo(sigma.dtype).smallest_normal)) ** 0.5  # e^(−reach²/2σ²) = 0
-        stride = priors.stride[priors.grid.start, None]  # [level, 1]; cells may lie closer than their nominal stride
-        low, high = ((self.mu[row] + sign * reach)[:, None] * stride for sign in (-1, 1))
-        middle = centers(targets.boxes)[:, None]
-        return inside_pairs(targets, priors, within=torch.cat((middle + low, middle + high), dim=-1))
+        mu, sigma = torch.stack((self.mu, self.sigma)).cpu()[:, row, None]
+        sigma = sigma.abs().clamp(min=LEAST_SIGMA)
+        stride = priors.stride[grid.start, None]  # [level, 1]
+        middle = centers(targets.boxes)[:, None] + mu * stride  # [object, level, 2]: there G = 1
+
+        # ((d − μ) / σ)² where it is least: nowhere in the bag is G larger
+        nearest = cell_centers(cells.nearest_to(middle, grid), priors, grid)
+        off = ((nearest - middle) / (sigma * stride)).square().sum(-1)
+        least = off.masked_fill(cells.empty, float("inf")).amin(1)[:, None, None]
+        gain = 1 / self.tau if self.confidence != "off" else 0.0  # C ≤ e^gain
+        reach = sigma * stride * (least + 2 * (40 * math.log(2) + gain)).sqrt()
+        return rectangle_pairs(cells.within(middle - reach, middle + reach, grid), grid)
 
     def center_weight(self, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
         """G: Gaussian of the offset from the box's centre, in the location's strides: ``[pair]``."""
         if self.center == "none":
             return targets.boxes.new_ones(len(objects))
-        row = targets.labels[objects] if self.center == "category" else torch.zeros_like(objects)
+        row = pick(targets.labels, objects) if self.center == "category" else torch.zeros_like(objects)
         mu, sigma = take(self.mu, row), take(self.sigma, row).abs().clamp(min=LEAST_SIGMA)
-        place = locations if priors.boxes.ndim == 2 else targets.image[objects] * len(priors) + locations
+        place = locations if priors.boxes.ndim == 2 else pick(targets.image, objects) * len(priors) + locations
         offset = take(priors.centers, place) - take(centers(targets.boxes), objects)
         offset = offset / priors.stride[locations, None]
         return (-((offset - mu) ** 2) / (2 * sigma**2)).exp().prod(-1)
@@ -234,25 +268,22 @@ class AutoAssign(Assigner):
         return (confidence / self.tau).exp()
 
     @torch.no_grad()
-    def negative_weight(
-        self, predictions: Predictions, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor
-    ) -> Discounts:
+    def negative_weight(self, predictions: Predictions, priors: Priors, targets: Targets, bags: Bags) -> Discounts:
         """w⁻ of every location in a box, for the object's own class."""
+        objects, locations, rivals = bags.all_objects, bags.all_locations, bags.rivals
         if self.negative == "one":
-            objects, locations = objects[:0], locations[:0]
-        place = targets.image[objects] * predictions.locations + locations
-        sharp = 1 / (1 - best_overlap(predictions, targets).view(-1)[place]).clamp(min=TINY)
+            objects, locations, rivals = objects[:0], locations[:0], rivals[:0]
+        image, labels = pick(targets.image, objects), pick(targets.labels, objects)
+        sharp = (1 / (1 - best_overlap(predictions, targets)).clamp(min=TINY)).view(-1)
+        sharp = pick(sharp, image * predictions.locations + locations)
         low = min_by(sharp, objects, len(targets))
         high = max_by(sharp, objects, len(targets))
-        mapped = (sharp - low[objects] + TINY) / (high - low + TINY)[objects]
+        mapped = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
 
-        score = mapped if self.same_class == "strongest" else objects
-        contested = same_class_neighbours(targets)[objects]
-        rivals = contested.nonzero()[:, 0]
-        won = class_winners(score[rivals], objects[rivals], locations[rivals], targets, priors)
-        kept = (~contested).index_put((rivals,), won).nonzero()[:, 0]
-        objects, locations, mapped = objects[kept], locations[kept], mapped[kept]
-        return Discounts(targets.image[objects], locations, targets.labels[objects], factor=1 - mapped)
+        score = pick(mapped if self.same_class == "strongest" else objects, rivals)
+        won = class_winners(score, pick(objects, rivals), pick(locations, rivals), targets, priors, predictions.classes)
+        counts = torch.ones_like(mapped).index_put((rivals,), won.to(mapped.dtype))
+        return Discounts(image, locations, labels, factor=1 - mapped, weight=counts)
 
     def normalisers(self, center: Tensor, pairs: int, targets: Targets) -> Normalisers:
         """N for the bags; Σ G, the pairs of S, or N for the negative term."""
@@ -270,8 +301,8 @@ class AutoAssign(Assigner):
             return {}
         image = targets.image
         count = sum_by(torch.ones_like(targets.boxes[:, 0]), image, targets.images)
-        mass = sum_by(center, image[objects], targets.images)
-        pairs = sum_by(torch.ones_like(center), image[objects], targets.images)
+        mass = sum_by(center, pick(image, objects), targets.images)
+        pairs = sum_by(torch.ones_like(center), pick(image, objects), targets.images)
         share = torch.where(pairs > 0, count / mass.clamp(min=TINY), 0 * mass)
         return {"center": self.center_loss * share.mean()}
 

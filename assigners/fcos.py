@@ -18,6 +18,7 @@ Presets: ``mmdet`` (default; what the golden vectors prove), ``official``, ``tor
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from assignbench.core import (
     MASKRCNN_BENCHMARK,
@@ -57,6 +58,7 @@ class FCOS(Assigner):
 
     head = Head(extras=(Centerness(),))
     source = "FCOS, arXiv 1904.01355, Sections 3.1–3.2"
+    reads_predictions = False
     presets = {
         "mmdet": Preset(
             source="mmdetection 3.3.0, fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco",
@@ -133,7 +135,7 @@ class FCOS(Assigner):
     @torch.no_grad()
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        objects, locations = inside_pairs(targets, priors)
+        objects, locations = inside_pairs(targets, priors, within=self.candidate_boxes(priors, targets))
         boxes = targets.boxes[objects]
         points = centers(priors.boxes_at(targets.image[objects], locations))
         stride, level = priors.stride[locations], priors.level[locations]
@@ -158,3 +160,24 @@ class FCOS(Assigner):
             box_weight=central,
             normalisers=Normalisers(positive=count, box=central.sum(), negative=count, least_box=self.least_box),
         )
+
+    def candidate_boxes(self, priors: Priors, targets: Targets) -> Tensor | None:
+        """On each level a box that holds all positive locations of an object: ``[object, level, 4]``; None: its own.
+
+        A location near the centre lies within `radius`; one whose distances to all sides are at most r lies between
+        the side on the right minus r and the side on the left plus r.
+        """
+        if priors.grid is None or (self.radius == 0 and not self.scale_ranges):
+            return None
+        stride = priors.stride[priors.grid.start, None]  # [level, 1]
+        low = high = centers(targets.boxes)[:, None]
+        if self.radius > 0:
+            low, high = low - self.radius * stride, high + self.radius * stride
+        else:
+            low, high = low - float("inf"), high + float("inf")
+        if self.scale_ranges:
+            reach = self.base_range * stride
+            reach[-1] = float("inf")
+            low = torch.maximum(low, targets.boxes[:, None, 2:] - reach)
+            high = torch.minimum(high, targets.boxes[:, None, :2] + reach)
+        return torch.cat((low, high), dim=-1)

@@ -18,6 +18,7 @@ Presets: ``mmdet`` (default; what the golden vectors prove), ``official``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -40,11 +41,17 @@ from assignbench.core import (
     SmoothL1,
     Targets,
     anchor_head,
+    beside,
+    best_of,
     class_winners,
+    max_by,
+    near_pairs,
+    overlapping_pairs,
     overlaps,
     pair_likelihood,
     smallest_columns,
     sum_by,
+    sure_overlap,
 )
 
 
@@ -126,6 +133,16 @@ class FreeAnchor(Assigner):
     @torch.no_grad()
     def bags(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
         """A_n: the k anchors of highest overlap."""
+        host, anchors = targets.on_host(), priors.on_host()
+        sure = sure_overlap(host, replace(anchors, extent=None), self.k)  # anchors in the padding belong to bags too
+        if self.ties == "topk" or not bool((sure > 0).all()):
+            return self.bags_of_all(priors, targets)
+        objects, locations, overlap = overlapping_pairs(host, anchors.boxes, sure)
+        best = best_of(objects, overlap, self.k)
+        return beside(objects[best], priors.boxes), beside(locations[best], priors.boxes)
+
+    def bags_of_all(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """A_n, looking at every anchor: some of a bag may not overlap the object, or ties are `torch.topk`'s."""
         found = [torch.zeros(0, 2, dtype=torch.int64, device=targets.boxes.device)]
         k = min(self.k, len(priors))
         for part in overlaps(targets, priors.boxes):
@@ -139,15 +156,12 @@ class FreeAnchor(Assigner):
 
     @torch.no_grad()
     def detections(self, predictions: Predictions, priors: Priors, targets: Targets) -> Discounts:
-        """1 − A, where A is above 0."""
-        rows, columns, chances = [targets.labels[:0]], [targets.labels[:0]], [targets.boxes.new_zeros(0)]
-        for part in overlaps(targets, predictions.boxes):
-            row, location = (part.iou > self.least_iou).nonzero(as_tuple=True)
-            reach = (part.iou.amax(1) - self.least_iou).clamp(min=torch.finfo(part.iou.dtype).eps)
-            rows.append(part.objects[row])
-            columns.append(location)
-            chances.append(((part.iou[row, location] - self.least_iou) / reach[row]).clamp(0, 1))
-        objects, locations, chance = torch.cat(rows), torch.cat(columns), torch.cat(chances)
-        kept = class_winners(chance, objects, locations, targets, priors)
-        objects = objects[kept]
-        return Discounts(targets.image[objects], locations[kept], targets.labels[objects], factor=1 - chance[kept])
+        """1 − A, wherever A can be above 0."""
+        least = torch.full((len(targets),), self.least_iou)
+        objects, locations, overlap = near_pairs(targets, predictions.boxes, least)
+        reach = (max_by(overlap, objects, len(targets)) - self.least_iou).clamp(min=torch.finfo(overlap.dtype).eps)
+        chance = ((overlap - self.least_iou) / reach[objects]).clamp(0, 1)
+        won = class_winners(chance, objects, locations, targets, priors, predictions.classes)
+        return Discounts(
+            targets.image[objects], locations, targets.labels[objects], factor=1 - chance, weight=won.to(chance.dtype)
+        )

@@ -30,6 +30,7 @@ class Plain(Assigner):
 
     head = Head()
     source = "AutoAssign, arXiv 2007.03496, appendix, Table 7, row 1"
+    reads_predictions = False
 
     @torch.no_grad()
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:

@@ -36,7 +36,9 @@ from assignbench.core import (
     anchor_head,
     hard_assignment,
     image_floor,
-    overlaps,
+    max_by,
+    overlapping_pairs,
+    sure_overlap,
     winners,
 )
 
@@ -56,6 +58,7 @@ class RetinaNet(Assigner):
 
     head = anchor_head()
     source = "RetinaNet, arXiv 1708.02002, Section 4"
+    reads_predictions = False
     presets = {
         "mmdet": Preset(
             source="mmdetection 3.3.0, retinanet_r50_fpn_1x_coco",
@@ -100,9 +103,9 @@ class RetinaNet(Assigner):
         normaliser: Literal["batch", "image", "local"] = "batch",
     ) -> None:
         super().__init__(setting)
-        if not 0 <= background_iou <= positive_iou <= 1:
+        if not 0 < background_iou <= positive_iou <= 1:
             raise ValueError(
-                f"0 ≤ background_iou ≤ positive_iou ≤ 1 does not hold for {background_iou} and {positive_iou}"
+                f"0 < background_iou ≤ positive_iou ≤ 1 does not hold for {background_iou} and {positive_iou}"
             )
         if not 0 <= least_forced <= 1:
             raise ValueError(f"least_forced must lie in [0, 1], got {least_forced}")
@@ -131,31 +134,43 @@ class RetinaNet(Assigner):
     def match(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
         """Best IoU of each anchor, its object, and the object that forces it (−1: none): ``[image, location]`` each.
 
-        The matrix of overlaps is built for a few objects at a time and reduced at once; maxima and first
-        indices do not depend on where it is cut.
+        Overlaps below background_iou that force nothing are left out: there the best IoU is 0.
         """
-        shape = (targets.images, len(priors))
-        best = targets.boxes.new_full(shape, -1.0)
-        owner = torch.full(shape, -1, dtype=torch.int64, device=best.device)
-        claims = [torch.zeros(0, 2, dtype=torch.int64, device=best.device)]  # forcing pairs: object, anchor
-        scores = [best.new_zeros(0)]
-        for part in overlaps(targets, priors.boxes):
-            overlap, image = part.iou, part.image
-            if priors.inside is not None:
-                overlap.masked_fill_(~priors.inside[image], -1.0)
-            top, first = overlap.max(0)
-            owner[image] = torch.where(top > best[image], part.objects[first], owner[image])
-            best[image] = torch.maximum(top, best[image])
-
-            own_best = overlap.amax(1, keepdim=True)
-            rows, locations = ((overlap == own_best) & (own_best >= self.least_forced)).nonzero(as_tuple=True)
-            claims.append(torch.stack((part.objects[rows], locations), dim=1))
-            scores.append(overlap[rows, locations])
-
-        forced = torch.full_like(owner, -1)
+        least = torch.full_like(targets.boxes[:, 0], self.background_iou)
         if self.forced != "off":
-            objects, locations = torch.cat(claims).unbind(1)
-            score = torch.cat(scores) if self.forced == "best" else objects
+            sure = sure_overlap(targets, priors)
+            least = torch.where(sure > 0, least.minimum(sure), least)
+        objects, locations, overlap = overlapping_pairs(targets, priors.boxes, least)
+        taught = priors.inside_at(targets.image[objects], locations)
+        objects, locations, overlap = objects[taught], locations[taught], overlap[taught]
+
+        best = targets.boxes.new_zeros(targets.images, len(priors))
+        owner = torch.full_like(best, -1, dtype=torch.int64)
+        forced = torch.full_like(owner, -1)
+        won = winners(overlap, objects, locations, targets, priors)
+        place = targets.image[objects[won]], locations[won]
+        best[place], owner[place] = overlap[won], objects[won]
+
+        if self.forced != "off":
+            objects, locations, overlap = self.claims(objects, locations, overlap, priors, targets)
+            score = overlap if self.forced == "best" else objects
             won = winners(score, objects, locations, targets, priors)
             forced[targets.image[objects[won]], locations[won]] = objects[won]
         return best, owner, forced
+
+    def claims(
+        self, objects: Tensor, locations: Tensor, overlap: Tensor, priors: Priors, targets: Targets
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The pairs in which an object forces an anchor, of all that overlap, and their IoU: ``[pair]`` each."""
+        own_best = max_by(overlap, objects, len(targets))
+        best = (overlap == own_best[objects]) & (overlap >= self.least_forced)
+        objects, locations, overlap = objects[best], locations[best], overlap[best]
+        if self.least_forced == 0:  # all anchors are best, with IoU 0, for an object that overlaps none
+            lost = (own_best == 0).nonzero()[:, 0]
+            everywhere = torch.arange(len(priors)).repeat(len(lost))
+            lost = lost.repeat_interleave(len(priors))
+            taught = priors.inside_at(targets.image[lost], everywhere)
+            objects = torch.cat((objects, lost[taught]))
+            locations = torch.cat((locations, everywhere[taught]))
+            overlap = torch.cat((overlap, overlap.new_zeros(int(taught.sum()))))
+        return objects, locations, overlap

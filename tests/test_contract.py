@@ -81,6 +81,11 @@ def weight_of_small(record: Assignment, *_: Any) -> Assignment:
     return replace(record, pairs=replace(pairs, weight=pairs.weight * share + nothing))
 
 
+def weight_of_predictions(record: Assignment, predictions: Predictions, *_: Any) -> Assignment:
+    weight = predictions.boxes[0, record.pairs.location, 0].detach().abs()
+    return replace(record, pairs=replace(record.pairs, weight=weight))
+
+
 FAULTS: dict[str, type[Assigner]] = {
     "declares itself": strategy(unchanged, head=None),
     "well-formed record": strategy(discount_twice),
@@ -92,6 +97,7 @@ FAULTS: dict[str, type[Assigner]] = {
     "small images": strategy(crash_on_few_locations),
     "deterministic": strategy(noise),
     "inputs untouched": strategy(overwrite),
+    "reads what it says": strategy(weight_of_predictions, reads_predictions=False),
 }
 
 

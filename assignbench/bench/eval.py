@@ -2,7 +2,7 @@
 
 Measured:
     post-processing   threshold, ranking and suppression of a batch; floor: one sigmoid and one comparison of its scores
-    scoring           pycocotools on a detections file of as many images; floor: reading the file
+    scoring           a detections file by pycocotools, and by faster-coco-eval where it is installed; floor: reading it
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
@@ -28,11 +30,13 @@ from assignbench.detector.detector import cached_priors, predictions_of
 from assignbench.detector.postprocess import detect
 from assignbench.run.detections import Detections
 from assignbench.run.evaluate import evaluate, write_detections
+from assignbench.run.evaluators import Evaluator
 from assignbench.run.infer import rule_of
 from assignbench.run.learner import bare_learner
 from assignbench.run.plan import Candidate
 
-SCORED = 100  # detections of an image in the file that pycocotools gets
+SCORED = 100  # detections of an image in the file that is scored
+EVALUATORS: dict[Evaluator, str] = {"pycocotools": "pycocotools", "fast": "faster-coco-eval"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def bench_eval(
         cases: what a batch holds.
         device: where to compute.
         repeat: samples.
-        scored: images of the file that pycocotools scores; 0: none.
+        scored: images of the file that is scored; 0: none.
         progress: told what is being measured.
 
     Raises:
@@ -84,8 +88,8 @@ def bench_eval(
                     rows.append(postprocessing_row(one, recipe, case, stage, device, repeat))
     if scored:
         for case in cases:
-            progress(f"pycocotools: {scored} images")
-            rows.append(scoring_row(case, scored, repeat))
+            progress(f"scoring: {scored} images")
+            rows.extend(scoring_rows(case, scored, repeat))
     return rows
 
 
@@ -122,29 +126,39 @@ def postprocessing_row(
     )
 
 
-def scoring_row(case: Case, images: int, repeat: int) -> EvalRow:
-    """The evaluator of record, on random detections beside random objects."""
+def scoring_rows(case: Case, images: int, repeat: int) -> list[EvalRow]:
+    """Every evaluator that is installed, on random detections beside random objects.
+
+    The first run, which is not timed, holds the fast one against pycocotools.
+    """
+    installed: list[Evaluator] = [name for name in EVALUATORS if name == "pycocotools" or find_spec("faster_coco_eval")]
     with TemporaryDirectory() as folder:
         file = Path(folder) / "detections.json"
         dataset = random_dataset(case, images)
         write_detections(dataset, random_detections(dataset, case), file)
-        reading, scoring = least_seconds(
-            [Task(lambda: json.loads(file.read_bytes())), Task(lambda: evaluate(dataset, file))],
+        reading, *scoring = least_seconds(
+            [
+                Task(lambda: json.loads(file.read_bytes())),
+                *(Task(partial(evaluate, dataset, file, name)) for name in installed),
+            ],
             repeat,
             time.process_time,
         )
-    return EvalRow(
-        part="scoring",
-        strategy="pycocotools",
-        outputs="trained",
-        objects=case.objects,
-        image=case.image,
-        images=images,
-        detections=float(SCORED),
-        ms=round(1e3 * scoring / images, 3),
-        floor_ms=round(1e3 * reading / images, 3),
-        ratio=round(scoring / reading, 3),
-    )
+    return [
+        EvalRow(
+            part="scoring",
+            strategy=EVALUATORS[name],
+            outputs="trained",
+            objects=case.objects,
+            image=case.image,
+            images=images,
+            detections=float(SCORED),
+            ms=round(1e3 * spent / images, 3),
+            floor_ms=round(1e3 * reading / images, 3),
+            ratio=round(spent / reading, 3),
+        )
+        for name, spent in zip(installed, scoring, strict=True)
+    ]
 
 
 def random_dataset(case: Case, images: int) -> Dataset:

@@ -18,7 +18,6 @@ from assignbench.bench.memory import in_fresh_process, peak_bytes
 from assignbench.bench.problem import Case, leaves, random_objects, random_outputs
 from assignbench.bench.strategies import UNUSED
 from assignbench.core import Priors, Targets
-from assignbench.core.priors import inside_image
 from assignbench.detector.detector import cached_priors, predictions_of
 from assignbench.detector.head import RawOutputs
 from assignbench.run.learner import Learner, bare_learner
@@ -55,7 +54,7 @@ class Problem:
         """What follows the network in a training step, as in `Detector.forward` and `Learner.forward`."""
         priors = self.priors
         if self.learner.detector.mask_padding:
-            priors = replace(priors, inside=inside_image(priors, self.sizes))
+            priors = priors.padded(self.sizes)
         predictions = predictions_of(self.raw, self.learner.head, priors)
         losses = self.learner.charge(predictions, priors, self.targets).losses
         torch.stack(list(losses.values())).sum().backward()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
-from assignbench.errors import SystemProblem
+from assignbench.run import device
 from assignbench.run.learner import now
 
 
@@ -54,20 +54,9 @@ def least_seconds(
     return tuple(map(min, samples))
 
 
-def clock_of(device: torch.device) -> Callable[[], float]:
+def clock_of(where: torch.device) -> Callable[[], float]:
     """CPU: time of this process, whatever others do; GPU: wall time, once everything queued is done."""
-    return time.process_time if device.type == "cpu" else partial(now, device)
-
-
-def device_of(name: str) -> torch.device:
-    """``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
-
-    Raises:
-        SystemProblem: cuda is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SystemProblem("no CUDA device can be used by torch here; set --device to cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return time.process_time if where.type == "cpu" else partial(now, where)
 
 
 @contextmanager
@@ -81,20 +70,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextmanager
-def memory_advice(what: str) -> Iterator[None]:
-    """Say what to change where torch says that memory is short.
-
-    Raises:
-        SystemProblem: in place of torch's error.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        if not short:
-            raise
-        raise SystemProblem(does_not_fit(what)) from error
+def memory_advice(what: str) -> AbstractContextManager[None]:
+    """Say in a block what to change where torch says that memory is short; see `assignbench.run.device`."""
+    return device.memory_advice(does_not_fit(what))
 
 
 def does_not_fit(what: str) -> str:

@@ -33,6 +33,22 @@ DataRootOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of the data sets.", show_default="ASSIGNBENCH_DATA, else datasets/"),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Which published detector: mmdet, official, …", show_default="each strategy's first"
+    ),
+]
+ProtocolOption = Annotated[
+    Protocol, typer.Option(metavar="P", help="controlled: one detector for all; published: each strategy its own.")
+]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of the recipe; may be repeated.", show_default=False
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.")]
 
 

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, Protocol, number_list
+from assignbench.cli.arguments import (
+    DataRootOption,
+    Device,
+    DeviceOption,
+    JsonOption,
+    PresetOption,
+    Protocol,
+    ProtocolOption,
+    SetOption,
+    number_list,
+)
 from assignbench.cli.benching import (
     Sizes,
     batch_of,
@@ -39,17 +49,11 @@ AssignerOption = Annotated[
     typer.Option(metavar="A,B", help="Strategies, as for run.", show_default="all that are installed"),
 ]
 ClassesOption = Annotated[int, typer.Option(metavar="K", help="Classes.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the rows as JSON, and nothing else.")]
 ObjectsOption = Annotated[str, typer.Option(metavar="G[,G…]", help="Objects in each image.")]
-PresetOption = Annotated[str | None, typer.Option(metavar="NAME", help="Which published detector.")]
-ProtocolOption = Annotated[Protocol, typer.Option(metavar="P", help="controlled or published, as for run.")]
 RepeatOption = Annotated[int, typer.Option(metavar="R", help="Repeats; the fastest counts.")]
 SizesOption = Annotated[
     Sizes,
     typer.Option(metavar="S", help="Objects of 8 … 600 pixels (coco) or 8 … 64 (crowd); auto: crowd from 1000 on."),
-]
-SetOption = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.", show_default=False)
 ]
 
 LOSS_EXAMPLES = r"""[bold]Examples[/bold]
@@ -57,6 +61,12 @@ LOSS_EXAMPLES = r"""[bold]Examples[/bold]
 assignbench bench loss --assigner atss,mine.py:Mine --objects 7,200
 
 assignbench bench loss --assigner fcos --objects 50 --image 256x256,512x512,1024x1024 --json
+"""
+GROWTH_EXAMPLES = r"""[bold]Examples[/bold]
+
+assignbench bench growth --plot growth.svg   [dim]# six strategies, three axes: some minutes[/dim]
+
+assignbench bench growth --assigner mine.py:Mine,fcos --axis objects --objects 10,100,1000 --plot mine.png
 """
 STEP_EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -95,12 +105,75 @@ def loss(
     """
     wanted = cases(objects, image, batch, classes, sizes)
     from assignbench.bench.loss import bench_loss
-    from assignbench.bench.measure import device_of
+    from assignbench.run.device import device_of
 
     where = device_of(device.value)
     strategies = candidates(assigner, protocol.value, preset)
     rows = bench_loss(strategies, built(wanted), device=where, repeat=positive(repeat, "--repeat"), progress=progress)
     report(rows, as_json, where, f"{protocol.value} protocol, {classes} classes, sizes {sizes.value}, best of {repeat}")
+
+
+@app.command(epilog=GROWTH_EXAMPLES)
+def growth(
+    assigner: AssignerOption = None,
+    axis: Annotated[str, typer.Option(metavar="A[,A…]", help="What grows.")] = "objects,image,batch",
+    objects: Annotated[
+        str, typer.Option(metavar="G[,G…]", help="The objects axis, in one image of 800x1216.")
+    ] = "1,2,5,10,20,50,100,200,500,1000,2000",
+    image: Annotated[
+        str, typer.Option(metavar="HxW[,…]", help="The image axis, with an object for every 64x64 pixels.")
+    ] = "256x256,384x384,512x512,768x768,1024x1024,1536x1536,2048x2048",
+    batch: Annotated[
+        str, typer.Option(metavar="N[,N…]", help="The batch axis, images of 512x512 with 100 objects each.")
+    ] = "1,2,4,8,16",
+    sizes: Annotated[
+        Sizes, typer.Option(metavar="S", help="Objects of 8 … 600 pixels (coco) or 8 … 64 (crowd).")
+    ] = Sizes.COCO,
+    classes: ClassesOption = 80,
+    repeat: RepeatOption = 3,
+    limit: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Seconds a run may take; an axis ends before one that takes more.")
+    ] = 30,
+    protocol: ProtocolOption = Protocol.CONTROLLED,
+    preset: PresetOption = None,
+    device: DeviceOption = Device.CPU,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw a picture: svg, png or pdf; needs assignbench\\[plots].")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How time grows with objects, image and batch, against pairs.
+
+    A pair is an object and a location inside its box. An exponent of 1 means
+    that what objects add to the time of an empty batch is proportional to
+    their pairs. The floor is that of [bold]loss[/bold].
+    """
+    from assignbench.cli.growing import series, show_growth
+
+    wanted = series(axis, objects=objects, image=image, batch=batch, classes=classes, sizes=sizes)
+    if plot is not None:
+        from assignbench.plot import check_plot
+
+        check_plot(plot)
+    from assignbench.bench.growth import bench_growth
+    from assignbench.run.device import device_of
+
+    where = device_of(device.value)
+    outcome = bench_growth(
+        candidates(assigner, protocol.value, preset),
+        {name: built(cases) for name, cases in wanted.items()},
+        device=where,
+        repeat=positive(repeat, "--repeat"),
+        limit=limit,
+        progress=progress,
+    )
+    about = f"{protocol.value} protocol, {classes} classes, sizes {sizes.value}, best of {repeat}"
+    show_growth(outcome, as_json, where, about)
+    if plot is not None:
+        from assignbench.cli.plotting import draw_growth
+        from assignbench.plot import save
+
+        save(draw_growth(outcome), plot)
 
 
 @app.command(epilog=STEP_EXAMPLES)
@@ -134,13 +207,12 @@ def step(
     """A whole training step, its data on the device already.
 
     The floor is the bare network: forward, backward of the plain sum of its
-    outputs, optimizer. On a GPU the times that a step waits for it are counted.
+    outputs, optimizer. Also counted: how often a step makes the host wait.
     """
-    from assignbench.bench.measure import device_of
     from assignbench.bench.rival import SAME_NETWORK
     from assignbench.bench.step import bench_step
     from assignbench.config import load_recipe
-    from assignbench.run.device import settle_precision
+    from assignbench.run.device import device_of, settle_precision
 
     where = device_of(device.value)
     usual, changes = ("1x", ["train.precision=bf16"]) if where.type == "cuda" else ("tiny", [])
@@ -154,7 +226,7 @@ def step(
         strategies,
         settled,
         batches,
-        device=where,
+        device=device.value,
         repeat=positive(repeat, "--repeat"),
         rivals=against is not None,
         trace=trace,
@@ -217,7 +289,7 @@ def evaluation(
     preset: PresetOption = None,
     device: DeviceOption = Device.CPU,
     scored: Annotated[
-        int, typer.Option("--score", metavar="N", min=0, help="Images for pycocotools to score; 0: none.")
+        int, typer.Option("--score", metavar="N", min=0, help="Images of the detections file to score; 0: none.")
     ] = 200,
     as_json: JsonOption = False,
 ) -> None:
@@ -230,7 +302,7 @@ def evaluation(
 
     wanted, settled = cases(objects, image, batch, classes, sizes), load_recipe(recipe, set_)
     from assignbench.bench.eval import bench_eval
-    from assignbench.bench.measure import device_of
+    from assignbench.run.device import device_of
 
     where = device_of(device.value)
     rows = bench_eval(

@@ -122,4 +122,4 @@ def show_waits(waits: dict[str, tuple[str, ...]]) -> None:
 
     for strategy, places in waits.items():
         if places:
-            show(f"{strategy} waits for the GPU in {', '.join(places)}\n")
+            show(f"{strategy} makes the host wait for a GPU in {', '.join(places)}\n")

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, Protocol, comma_list, number_list
+from assignbench.cli.arguments import (
+    DataRootOption,
+    Device,
+    DeviceOption,
+    PresetOption,
+    Protocol,
+    ProtocolOption,
+    SetOption,
+    comma_list,
+    number_list,
+)
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -34,27 +44,12 @@ def run(
     recipe: Annotated[
         str, typer.Option(metavar="R", help="What all runs share: a shipped recipe or a YAML file.")
     ] = "tiny",
-    protocol: Annotated[
-        Protocol, typer.Option(metavar="P", help="controlled: one detector for all; published: each strategy its own.")
-    ] = Protocol.CONTROLLED,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Which published detector: mmdet, official, …", show_default="each strategy's first"
-        ),
-    ] = None,
+    protocol: ProtocolOption = Protocol.CONTROLLED,
+    preset: PresetOption = None,
     seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each seed.")] = "0",
     data_root: DataRootOption = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that gets one folder per run.")] = Path("runs"),
-    set_: Annotated[
-        list[str],
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a setting of the recipe; may be repeated.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006
+    set_: SetOption = [],  # noqa: B006
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue unfinished runs from their last checkpoint.")
     ] = False,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, RunArgument
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, RunArgument, SetOption
 from assignbench.errors import UsageError
 
 EVAL_EXAMPLES = r"""[bold]Examples[/bold]
@@ -35,16 +35,15 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="With --weights: detections file.", show_default="beside the weights"),
     ] = None,
-    set_: Annotated[
-        list[str],
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="With --weights: data.* or evaluate.* settings.", show_default=False
-        ),
-    ] = [],  # noqa: B006  # typer copies it
+    set_: SetOption = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
 ) -> None:
-    """Evaluate a finished run again, or imported weights."""
+    """Evaluate a finished run again, or imported weights.
+
+    With --weights, --set changes settings of data.* and evaluate.*; a run is
+    evaluated as it was.
+    """
     from assignbench.cli.launching import start_all_processes
     from assignbench.cli.output import console, show, table
 

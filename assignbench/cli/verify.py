@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import Device, DeviceOption
+from assignbench.cli.arguments import Device, DeviceOption, JsonOption
 from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def golden(
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="Preset of the implementation that the vectors came from.")
     ] = "mmdet",
-    as_json: Annotated[bool, typer.Option("--json", help="Print every check as JSON.")] = False,
+    as_json: JsonOption = False,
     device: DeviceOption = Device.CPU,
 ) -> None:
     """Replay golden vectors: losses, gradients, assignments, networks, detections, first training steps.
@@ -52,10 +52,9 @@ def golden(
     """
     from assignbench.cli.output import progress, show
     from assignbench.golden.verify import rows, verify
-    from assignbench.run.device import build_accelerator
+    from assignbench.run.device import device_of
 
-    where = str(build_accelerator(device.value, "no").device)
-    report = verify(folder, preset=preset, device=where, progress=progress)
+    report = verify(folder, preset=preset, device=str(device_of(device.value)), progress=progress)
     if as_json:
         skipped = [{"strategy": one.strategy, "files": one.files, "reason": one.reason} for one in report.skipped]
         content = {"preset": preset, "passed": report.passed, "checks": list(rows(report)), "skipped": skipped}

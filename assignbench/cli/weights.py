@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from assignbench.cli.arguments import SetOption
+
 EXAMPLES = r"""[bold]Example[/bold]
 
 assignbench import atss_r50_fpn_1x_coco.pth --from mmdet --assigner atss --output atss.safetensors
@@ -32,15 +34,13 @@ def import_(
     preset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Preset of the strategy.", show_default="the toolbox's")
     ] = None,
-    set_: Annotated[
-        list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="As model.backbone=resnet101.", show_default=False),
-    ] = [],  # noqa: B006  # typer copies it
+    set_: SetOption = [],  # noqa: B006  # typer copies it
 ) -> None:
     """Turn a published checkpoint into a file of weights for eval.
 
     The checkpoint is read without running anything that is in it. Keys that
-    are missing, left over or of another shape are an error.
+    are missing, left over or of another shape are an error. Another network
+    than ResNet-50: --set model.backbone=resnet101
     """
     from assignbench.cli.output import show
     from assignbench.run.weights import import_checkpoint

@@ -75,6 +75,7 @@ def environment_notes(records: Sequence[RunRecord]) -> list[str]:
         "assignbench version": lambda record: record.environment.assignbench,
         "commit": lambda record: _short(record.environment.commit),
         "torch version": lambda record: record.environment.torch,
+        "evaluator": lambda record: record.scored_by,
         "precision": lambda record: record.environment.precision,
         "number of processes": lambda record: record.environment.processes,
         "device": lambda record: (record.environment.gpus or ("CPU",))[0],
@@ -84,6 +85,8 @@ def environment_notes(records: Sequence[RunRecord]) -> list[str]:
         values = sorted({str(value_of(record)) for record in records})
         if len(values) > 1:
             notes.append(f"{records[0].dataset.name}: the runs differ in {name} ({', '.join(values)})")
+        elif name == "evaluator" and not values[0].startswith("pycocotools "):
+            notes.append(f"{records[0].dataset.name}: scored by {values[0]}")
     return notes
 
 

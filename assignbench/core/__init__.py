@@ -1,6 +1,14 @@
 """All that a strategy may import."""
 
 from assignbench.core.assigner import Assigner, Setting, assign
+from assignbench.core.cells import (
+    Rectangles,
+    cell_centers,
+    covered_cells,
+    inside_pairs,
+    nearest_locations,
+    rectangle_pairs,
+)
 from assignbench.core.extras import (
     Centerness,
     Extra,
@@ -19,6 +27,7 @@ from assignbench.core.geometry import (
     giou,
     iou,
     iou_matrix,
+    pick,
     sides,
     take,
 )
@@ -27,24 +36,20 @@ from assignbench.core.ledger import join_logits
 from assignbench.core.loss import BoxLoss, GIoU, PairBoxes, PairLoss, SmoothL1, pair_likelihood, pair_logits
 from assignbench.core.matching import (
     best_of,
-    best_overlap,
     class_winners,
-    covered_pairs,
     hard_assignment,
     image_floor,
-    inside_pairs,
     matrix_pairs,
     max_by,
     min_by,
-    nearest_locations,
     object_chunks,
-    overlaps,
     same_class_neighbours,
     smallest_columns,
     smallest_k,
     sum_by,
     winners,
 )
+from assignbench.core.overlap import Overlaps, best_overlap, near_pairs, overlapping_pairs, overlaps, sure_overlap
 from assignbench.core.preset import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE, Preset
 from assignbench.core.types import (
     Assignment,
@@ -55,6 +60,7 @@ from assignbench.core.types import (
     Priors,
     Regions,
     Targets,
+    beside,
 )
 
 __all__ = [
@@ -74,6 +80,7 @@ __all__ = [
     "ImplicitObjectness",
     "Normalisers",
     "Objectness",
+    "Overlaps",
     "PairBoxes",
     "PairLoss",
     "Pairs",
@@ -81,6 +88,7 @@ __all__ = [
     "Predictions",
     "Preset",
     "Priors",
+    "Rectangles",
     "Regions",
     "Setting",
     "SmoothL1",
@@ -88,12 +96,14 @@ __all__ = [
     "anchor_head",
     "area",
     "assign",
+    "beside",
     "best_of",
     "best_overlap",
+    "cell_centers",
     "centerness",
     "centers",
     "class_winners",
-    "covered_pairs",
+    "covered_cells",
     "giou",
     "hard_assignment",
     "image_floor",
@@ -105,17 +115,22 @@ __all__ = [
     "matrix_pairs",
     "max_by",
     "min_by",
+    "near_pairs",
     "nearest_locations",
     "object_chunks",
+    "overlapping_pairs",
     "overlaps",
     "pair_likelihood",
     "pair_logits",
+    "pick",
     "point_head",
+    "rectangle_pairs",
     "same_class_neighbours",
     "sides",
     "smallest_columns",
     "smallest_k",
     "sum_by",
+    "sure_overlap",
     "take",
     "winners",
 ]

@@ -43,6 +43,8 @@ class Assigner(nn.Module, ABC):
     head: ClassVar[Head] | Head  # priors and extras it is defined on; an instance may refine it after its options
     presets: ClassVar[Mapping[str, Preset]] = {}  # the detectors it was published as; the first is the default
     source: ClassVar[str] = ""  # paper and section
+    reads_predictions: ClassVar[bool] = True
+    """False: priors and objects alone decide. It is then done on the host, while a GPU still runs the network."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
@@ -66,10 +68,15 @@ def assign(assigner: Assigner, predictions: Predictions, priors: Priors, targets
     A location in the batch's padding is never background; nor is one whose centre lies in a crowd region,
     unless it is part of a pair.
     """
-    assignment = assigner(predictions, priors, targets)
+    if assigner.reads_predictions:
+        assignment = assigner(predictions, priors, targets)
+    else:
+        assignment = assigner(predictions, priors.on_host(), targets.on_host())
     if not isinstance(assignment, Assignment):
         name, kind = type(assigner).__name__, type(assignment).__name__
         raise TypeError(f"{name}.forward must return an Assignment, not {kind}")
+    if not assigner.reads_predictions:
+        assignment = assignment.to(predictions.outputs.device)
     taught = shared_background(assignment, priors, targets)
     if taught is None:
         return assignment

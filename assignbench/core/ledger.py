@@ -16,6 +16,7 @@ With A = e^−z, B = e^−o and S = A + B + AB: p = 1 / (1 + S), −log(1 − p)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
+
+from assignbench.core.geometry import pick
 
 PIECE = 1 << 16  # entries worked on at once on a CPU: they stay in its cache
 ROWS = 32  # a piece has a multiple of them: the last entries of a vector unit's width are rounded in another way
@@ -82,7 +85,7 @@ class Ledger:
 
         Args:
             gamma: γ.
-            entries: flat indices of that list, each once: `index`.
+            entries: flat indices of that list: `index`; of those that occur again, all but one have weight 0.
             factor: ``[entry]`` in [0, 1], without gradient; 0 leaves the entry out.
             weight: ``[entry]``, without gradient; None: 1.
             share: ``[image, location]``, without gradient; None: 1.
@@ -142,7 +145,7 @@ class _Read(Function):
     def forward(ctx: Any, _token: Tensor, account: _Account, index: Tensor) -> Tensor:
         ctx.account = account
         ctx.save_for_backward(index)
-        return account.outputs.view(-1)[index]
+        return pick(account.outputs.view(-1), index)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -188,11 +191,13 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
         piece = slice(start, start + step)
         slope = gradient[piece]
         if odds is None or joined is None:
-            value = plain_piece(rows[piece], rule.gamma, slope)
-            mask_and_weigh((value, slope), listed[piece], None if share is None else share[piece])
+            value, not_z = plain_piece(rows[piece], listed[piece], rule.gamma, slope), None
         else:
-            value, not_z = joined_piece(rows[piece], odds[piece], rule.gamma, slope)
-            mask_and_weigh((value, slope), listed[piece], None if share is None else share[piece])
+            value, not_z = joined_piece(rows[piece], listed[piece], odds[piece], rule.gamma, slope)
+        if share is not None:
+            value.mul_(share[piece])
+            slope.mul_(share[piece])
+        if joined is not None and not_z is not None:
             torch.sum(slope, dim=-1, keepdim=True, out=joined[piece])
             slope.mul_(not_z)
         totals.append(value.sum())
@@ -204,8 +209,14 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
     return total, _Slopes(gradient.view_as(outputs), by_extra)
 
 
-def plain_piece(z: Tensor, gamma: float, slope: Tensor) -> Tensor:
-    """The term f of a piece; f′ goes to ``slope``."""
+def farthest(z: Tensor) -> float:
+    """The negated logit of an entry left out: there p^γ log(1 − p) is 0 in floating point; e^ of it is finite."""
+    return 0.9 * math.log(torch.finfo(z.dtype).max)
+
+
+def plain_piece(z: Tensor, listed: Tensor, gamma: float, slope: Tensor) -> Tensor:
+    """The term f of a piece, f′ goes to ``slope``; listed entries count 0."""
+    z = z.masked_fill(listed, -farthest(z))
     p = z.sigmoid()
     value = p.pow(gamma).mul_(F.softplus(z))
     torch.pow(p, gamma + 1, out=slope)
@@ -213,9 +224,9 @@ def plain_piece(z: Tensor, gamma: float, slope: Tensor) -> Tensor:
     return value
 
 
-def joined_piece(z: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """The term f of a piece, and 1 − σ(z); f′ / (1 − p) goes to ``slope``."""
-    a = (-z.clamp(-LIMIT, LIMIT)).exp_()
+def joined_piece(z: Tensor, listed: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """The term f of a piece, and 1 − σ(z); f′ / (1 − p) goes to ``slope``; listed entries count 0."""
+    a = (-z).clamp_(-LIMIT, LIMIT).masked_fill_(listed, farthest(z)).exp_()
     s = torch.addcmul(a, a, b).add_(b)
     inverse = s.reciprocal()
     p = s.add_(1).reciprocal_()
@@ -225,14 +236,6 @@ def joined_piece(z: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Ten
     return value, a.div_(a + 1)
 
 
-def mask_and_weigh(tensors: tuple[Tensor, ...], listed: Tensor, share: Tensor | None) -> None:
-    """Take the listed entries out, and give every row its share; in place."""
-    for tensor in tensors:
-        tensor.masked_fill_(listed, 0)
-        if share is not None:
-            tensor.mul_(share)
-
-
 def discounted(rows: Tensor, gradient: Tensor, extra: Tensor | None, by_extra: Tensor | None, rule: _Rule) -> Tensor:
     """The list's share of the term; writes its gradients.
 
@@ -240,9 +243,9 @@ def discounted(rows: Tensor, gradient: Tensor, extra: Tensor | None, by_extra: T
     1 − q = (1 − d) + d (1 − p) keeps its digits where q is near 1.
     """
     place = rule.entries // rows.shape[-1]
-    z = rows.view(-1)[rule.entries]
+    z = pick(rows.view(-1), rule.entries)
     p, not_p = z.sigmoid(), (-z).sigmoid()
-    o = None if extra is None else extra.reshape(-1)[place]
+    o = None if extra is None else pick(extra.reshape(-1), place)
     if o is not None:
         p, not_p = p * o.sigmoid(), not_p + p * (-o).sigmoid()
     q = p * rule.factor
@@ -250,10 +253,10 @@ def discounted(rows: Tensor, gradient: Tensor, extra: Tensor | None, by_extra: T
     rest = ((1 - rule.factor) + rule.factor * not_p).clamp(min=REST)
     value = -q.pow(rule.gamma) * rest.log()
     slope = value * rule.gamma + q.pow(rule.gamma + 1) / rest
-    for weight in (rule.weight, None if rule.share is None else rule.share.reshape(-1)[place]):
+    for weight in (rule.weight, None if rule.share is None else pick(rule.share.reshape(-1), place)):
         if weight is not None:
             value, slope = value * weight, slope * weight
-    gradient.view(-1)[rule.entries] = slope * (-z).sigmoid()
+    gradient.view(-1).index_add_(0, rule.entries, slope * (-z).sigmoid())  # there it is 0: these entries are listed
     if o is not None and by_extra is not None:
         by_extra.view(-1).index_add_(0, place, slope * (-o).sigmoid())
     return value.sum()

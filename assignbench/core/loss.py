@@ -17,7 +17,7 @@ from functools import cached_property
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core.geometry import Coding, giou, take
+from assignbench.core.geometry import Coding, giou, pick, take
 from assignbench.core.types import Predictions, Priors, Targets
 
 
@@ -59,7 +59,7 @@ class PairBoxes:
 
     @cached_property
     def _place(self) -> Tensor:
-        return self.targets.image[self.objects] * self.predictions.locations + self.locations
+        return pick(self.targets.image, self.objects) * self.predictions.locations + self.locations
 
 
 class BoxLoss(ABC):
@@ -123,7 +123,7 @@ class PairLoss:
 
 def pair_logits(predictions: Predictions, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
     """The logit of each object's own class at its pair's location: ``[pair], [pair] → [pair]``."""
-    return predictions.logits_at(targets.image[objects], locations, targets.labels[objects])
+    return predictions.logits_at(pick(targets.image, objects), locations, pick(targets.labels, objects))
 
 
 def pair_likelihood(

@@ -50,8 +50,9 @@ def pyramid_priors(
     lengths = torch.tensor([len(part) for part in boxes])
     step = torch.tensor(steps, dtype=torch.float32)
     grid = Grid(lengths.cumsum(0) - lengths, sizes[:, 0], sizes[:, 1], head.offset * step, step, head.priors_per_cell)
-    joined = (torch.cat(parts).to(device) for parts in (boxes, strides, levels))
-    return Priors(*joined, grid=grid.to(device))
+    joined = (torch.cat(parts) for parts in (boxes, strides, levels))
+    priors = Priors(*joined, grid=grid)
+    return priors if torch.device(device).type == "cpu" else priors.to(device)
 
 
 def half_extents(head: Head, stride: int) -> Tensor:
@@ -64,15 +65,3 @@ def half_extents(head: Head, stride: int) -> Tensor:
             halves.append((side / ratio**0.5 / 2, side * ratio**0.5 / 2))
     extents = torch.tensor(halves)
     return extents.round() if head.whole_pixels else extents
-
-
-def inside_image(priors: Priors, sizes: Tensor) -> Tensor | None:
-    """Which locations lie within each image's own area, rounded up to 32 pixels: bool ``[image, location]``.
-
-    Args:
-        priors: of the batch.
-        sizes: height and width of each image before padding, ``[image, 2]``.
-    """
-    limit = (-(-sizes // 32) * 32).flip(-1)  # x, y
-    centers = priors.centers if priors.boxes.ndim == 3 else priors.centers[None]
-    return (centers < limit[:, None]).all(-1)

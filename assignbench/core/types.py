@@ -18,8 +18,9 @@ Axes are written in words: ``[object, 4]``, ``[image, location, class]``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,6 +37,28 @@ def _shape(name: str, tensor: Tensor, *axes: int | None) -> None:
     if not fits:
         wanted = ", ".join("any" if axis is None else str(axis) for axis in axes)
         raise ValueError(f"{name} must have shape [{wanted}], not {list(tensor.shape)}")
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor on a device; from the host to a GPU by way of page-locked memory, so that the host need not wait."""
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def beside(tensor: Tensor, other: Tensor) -> Tensor:
+    """A tensor where another one lies; see `to_device`."""
+    return to_device(tensor, other.device)
+
+
+_Kept = TypeVar("_Kept", "Targets", "Priors")
+
+
+def _remember(moved: _Kept, original: _Kept) -> _Kept:
+    """Keep what was copied to a device where it came from the host; `dataclasses.replace` forgets it on purpose."""
+    if original.boxes.device.type == "cpu":
+        object.__setattr__(moved, "_host", original)
+    return moved
 
 
 @dataclass(frozen=True)
@@ -76,6 +99,7 @@ class Targets:
     image: Tensor  # [object] int64, 0 … images−1
     images: int  # images in the batch, those without objects included
     ignore: Regions = field(default_factory=_no_regions)
+    _host: Targets | None = field(default=None, init=False, repr=False, compare=False)  # what `to` copied from
 
     def __post_init__(self) -> None:
         _shape("Targets.boxes", self.boxes, None, 4)
@@ -87,13 +111,23 @@ class Targets:
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
-        return Targets(
+        moved = Targets(
             boxes=self.boxes.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
             image=self.image.to(device, non_blocking=True),
             images=self.images,
             ignore=self.ignore.to(device),
         )
+        return _remember(moved, self)
+
+    def on_host(self) -> Targets:
+        """The same targets in the host's memory: without waiting for the device where they came from there."""
+        return self if self.boxes.device.type == "cpu" else self._host or self.to("cpu")
+
+    def without_ignored(self) -> Targets:
+        """The same objects, and no region that teaches nothing."""
+        bare = replace(self, ignore=self.ignore.none())
+        return bare if self._host is None else _remember(bare, self._host.without_ignored())
 
     def of_image(self, image: int) -> Targets:
         """The objects of one image, as a batch of one."""
@@ -139,8 +173,9 @@ class Priors:
     boxes: Tensor  # [location, 4] or [image, location, 4]
     stride: Tensor  # [location] float32, pixels between neighbouring cells of the level
     level: Tensor  # [location] int64, 0 = finest
-    inside: Tensor | None = None  # [image, location] bool; False: in the batch's padding, taught nothing
+    extent: Tensor | None = None  # [image, 2] x, y from which on it is the batch's padding; None: nothing is
     grid: Grid | None = None  # of fixed priors; None: they may lie anywhere
+    _host: Priors | None = field(default=None, init=False, repr=False, compare=False)  # what `to` copied from
 
     def __post_init__(self) -> None:
         locations = self.boxes.shape[-2]
@@ -150,16 +185,56 @@ class Priors:
             _shape("Priors.boxes", self.boxes, None, None, 4)
         _shape("Priors.stride", self.stride, locations)
         _shape("Priors.level", self.level, locations)
-        if self.inside is not None:
-            _shape("Priors.inside", self.inside, None, locations)
+        if self.extent is not None:
+            _shape("Priors.extent", self.extent, None, 2)
 
     def __len__(self) -> int:
         return self.boxes.shape[-2]
 
-    @property
+    @cached_property
     def centers(self) -> Tensor:
         """x, y of every location: ``[location, 2]`` or ``[image, location, 2]``."""
         return centers(self.boxes)
+
+    @cached_property
+    def inside(self) -> Tensor | None:
+        """Which locations are not in the batch's padding, which teaches nothing: bool ``[image, location]``."""
+        if self.extent is None:
+            return None
+        place = self.centers if self.boxes.ndim == 3 else self.centers[None]
+        return (place < self.extent[:, None]).all(-1)
+
+    def inside_at(self, image: Tensor, location: Tensor) -> Tensor:
+        """`inside` of image–location pairs, at a cost that grows with them alone: ``[pair], [pair] → bool [pair]``."""
+        if self.extent is None:
+            return torch.ones_like(location, dtype=torch.bool)
+        return (centers(self.boxes_at(image, location)) < self.extent[image]).all(-1)
+
+    def padded(self, sizes: Tensor) -> Priors:
+        """The same priors, told where images end: at their size rounded up to 32 pixels.
+
+        Args:
+            sizes: height and width of each image before padding, ``[image, 2]``; best in the host's memory.
+        """
+        extent = (-(-sizes // PADDING) * PADDING).flip(-1)
+        told = replace(self, extent=extent.to(self.boxes.device, non_blocking=True))
+        host = self._host
+        if host is None or extent.device.type != "cpu":
+            return told
+        return _remember(told, replace(host, extent=extent))
+
+    def to(self, device: torch.device | str) -> Priors:
+        """The same priors on another device."""
+        moved = Priors(
+            *(part.to(device, non_blocking=True) for part in (self.boxes, self.stride, self.level)),
+            extent=None if self.extent is None else self.extent.to(device, non_blocking=True),
+            grid=None if self.grid is None else self.grid.to(device),
+        )
+        return _remember(moved, self)
+
+    def on_host(self) -> Priors:
+        """The same priors in the host's memory: without waiting for the device where they came from there."""
+        return self if self.boxes.device.type == "cpu" else self._host or self.to("cpu")
 
     def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
         """Prior boxes of image–location pairs: ``[pair], [pair] → [pair, 4]``."""
@@ -172,6 +247,9 @@ class Priors:
     def centers_of(self, image: Tensor) -> Tensor:
         """As `boxes_of`, their centres."""
         return self.centers if self.boxes.ndim == 2 else self.centers[image]
+
+
+PADDING = 32  # pixels: what an image's own area is rounded up to
 
 
 @dataclass(frozen=True)
@@ -250,6 +328,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.object)
 
+    def to(self, device: torch.device | str) -> Pairs:
+        """The same pairs on another device."""
+        return Pairs(*(_each(getattr(self, part.name), device) for part in fields(self)))
+
 
 @dataclass(frozen=True)
 class Discounts:
@@ -259,7 +341,8 @@ class Discounts:
     (DW, NoisyAnchor); 0 in either removes it, as for the own class of a hard positive.
 
     A sparse list on purpose: dense weights would be as large as the logits (a gigabyte for nine anchors,
-    80 classes and 16 images), while almost every factor is 1. One entry per (image, location, class).
+    80 classes and 16 images), while almost every factor is 1. One entry per (image, location, class); where several
+    objects want one, all but one of them have weight 0, which leaves them out.
     """
 
     image: Tensor  # [entry] int64
@@ -277,6 +360,17 @@ class Discounts:
     def __len__(self) -> int:
         return len(self.image)
 
+    def counted(self) -> Discounts:
+        """Without the entries of weight 0. Their number depends on values: a GPU is waited for."""
+        if self.weight is None:
+            return self
+        kept = self.weight > 0
+        return Discounts(self.image[kept], self.location[kept], self.label[kept], self.factor[kept], self.weight[kept])
+
+    def to(self, device: torch.device | str) -> Discounts:
+        """The same discounts on another device."""
+        return Discounts(*(_each(getattr(self, part.name), device) for part in fields(self)))
+
 
 @dataclass(frozen=True)
 class Normalisers:
@@ -287,6 +381,11 @@ class Normalisers:
     negative: Tensor  # []
     least_box: float = 1.0  # floor of the box normaliser
     local: bool = False  # not averaged over processes: what a batch means then depends on their number
+
+    def to(self, device: torch.device | str) -> Normalisers:
+        """The same shares on another device."""
+        shares = (to_device(share, device) for share in (self.positive, self.box, self.negative))
+        return Normalisers(*shares, least_box=self.least_box, local=self.local)
 
 
 @dataclass(frozen=True)
@@ -304,6 +403,18 @@ class Assignment:
     losses: Mapping[str, Tensor] = field(default_factory=dict)  # [] losses on the strategy's own parameters
     notes: Mapping[str, Tensor] = field(default_factory=dict)  # [object] numbers for statistics
 
+    def to(self, device: torch.device | str) -> Assignment:
+        """The same record on another device; the host does not wait for it."""
+        return Assignment(
+            pairs=self.pairs.to(device),
+            discounts=self.discounts.to(device),
+            normalisers=self.normalisers.to(device),
+            background=None if self.background is None else to_device(self.background, device),
+            bagged=self.bagged,
+            losses={name: to_device(loss, device) for name, loss in self.losses.items()},
+            notes={name: to_device(note, device) for name, note in self.notes.items()},
+        )
+
     def check(self, predictions: Predictions, targets: Targets) -> None:
         """Refuse a record that cannot be meant: one that would train, but on something else.
 
@@ -320,7 +431,8 @@ class Assignment:
         _index("Discounts.image", discounts.image, images)
         _index("Discounts.location", discounts.location, predictions.locations)
         _index("Discounts.label", discounts.label, predictions.classes)
-        _unique("Discounts", discounts.image, discounts.location, discounts.label)
+        counted = discounts.counted()
+        _unique("Discounts", counted.image, counted.location, counted.label)
         _within("Pairs.weight", pairs.weight, float("inf"))
         _within("Pairs.box_weight", pairs.box_weight, float("inf"))
         _within("Pairs.quality", pairs.quality, 1.0)
@@ -335,6 +447,10 @@ class Assignment:
         for name, note in self.notes.items():
             if note.shape[:1] != (len(targets),):
                 raise ValueError(f"note {name!r} must have one entry an object, not shape {list(note.shape)}")
+
+
+def _each(tensor: Tensor | None, device: torch.device | str) -> Any:
+    return None if tensor is None else to_device(tensor, device)
 
 
 def _index(name: str, index: Tensor, count: int) -> None:

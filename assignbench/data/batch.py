@@ -57,8 +57,27 @@ class Batch:
         )
 
     def pin_memory(self) -> Batch:
-        """Called by the loader: pictures in page-locked memory, from where a GPU fetches them faster."""
-        return replace(self, images=self.images.pin_memory())
+        """Called by the loader: the same batch in page-locked memory, from where a GPU fetches it by itself."""
+        targets, ignore = self.targets, self.targets.ignore
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            sizes=self.sizes.pin_memory(),
+            targets=replace(
+                targets,
+                boxes=targets.boxes.pin_memory(),
+                labels=targets.labels.pin_memory(),
+                image=targets.image.pin_memory(),
+                ignore=Regions(ignore.boxes.pin_memory(), ignore.image.pin_memory()),
+            ),
+            scales=self.scales.pin_memory(),
+        )
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Everything in it that lies on a device."""
+        targets, ignore = self.targets, self.targets.ignore
+        objects = (targets.boxes, targets.labels, targets.image, ignore.boxes, ignore.image)
+        return (self.images, self.sizes, self.scales, *objects)
 
 
 def training_batches(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from assignbench.core import Head, Predictions, Priors, joining
-from assignbench.core.priors import inside_image, pyramid_priors
+from assignbench.core.priors import pyramid_priors
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.head import DenseHead, RawOutputs
 from assignbench.detector.pixels import Pixels
@@ -52,6 +52,7 @@ class Detector(nn.Module):
         self.head = DenseHead(head, classes, channels, depth)
         self.register_buffer("mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(pixels.std).view(3, 1, 1), persistent=False)
+        self.compiled: Callable[[Tensor], tuple[tuple[Tensor, ...], RawOutputs]] | None = None  # `network`, in training
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Predictions, Priors]:
         """Predict.
@@ -61,15 +62,23 @@ class Detector(nn.Module):
             sizes: height and width of each image without padding, ``[image, 2]``.
         """
         predictions, priors = self.predict(self.normalise(images, sizes))
-        return predictions, replace(priors, inside=inside_image(priors, sizes)) if self.mask_padding else priors
+        return predictions, priors.padded(sizes) if self.mask_padding else priors
 
     def predict(self, x: Tensor) -> tuple[Predictions, Priors]:
         """As `forward`, for images that are normalised already: float32 ``[image, 3, height, width]``."""
-        pyramid = self.pyramid(self.backbone(x))
-        raw = self.head(pyramid)
+        pyramid, raw = self.raw_outputs(x)
         with torch.autocast(x.device.type, enabled=False):
             priors = cached_priors(self.spec, x.shape[-2], x.shape[-1], x.device)
             return predictions_of(raw, self.spec, priors, pyramid), priors
+
+    def raw_outputs(self, x: Tensor) -> tuple[tuple[Tensor, ...], RawOutputs]:
+        """`network`, compiled if it was and this is training."""
+        return self.compiled(x) if self.compiled is not None and self.training else self.network(x)
+
+    def network(self, x: Tensor) -> tuple[tuple[Tensor, ...], RawOutputs]:
+        """Normalised images → P3 … P7, and the head's raw outputs."""
+        pyramid = self.pyramid(self.backbone(x))
+        return pyramid, self.head(pyramid)
 
     def normalise(self, images: Tensor, sizes: Tensor) -> Tensor:
         """Order of colours, minus mean, by deviation; padding becomes 0, the mean colour."""

@@ -1,5 +1,8 @@
 """Predictions → detections: threshold, the best of each level, class-wise suppression, the best of all.
 
+All images of a batch together, after one pass over the class outputs. Equal scores stand in the order of their
+levels, then of their rank there; of one rank the lower location comes first, then the lower class.
+
 Score: the class probability p, or √(p · quality) when an extra scales scores; the root keeps the scale of a
 probability and changes no order. By default the threshold acts on p, everything after it on the score; published
 detectors differ in that, and the rule says how.
@@ -7,14 +10,17 @@ detectors differ in that, and the rule says how.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import nms
 
 from assignbench.core import Extra, Predictions, Priors
+from assignbench.core.ledger import ROWS, join_logits
+from assignbench.detector.suppress import best_apart
 
 # the class output alone; the class probability, implicit objectness included; the final score
 Measure = Literal["output", "class", "score"]
@@ -56,47 +62,83 @@ def detect(
         extras: those in use; which of them scale the score.
         rule: numbers.
     """
-    score = probability = predictions.logits.sigmoid()
-    quality = [predictions.extras[extra.name].sigmoid() for extra in extras if extra.scales_score]
+    location, labels, scores = candidates_of(predictions, priors, extras, rule)
+    image = torch.arange(predictions.images, device=scores.device)[:, None]
+    boxes = clip(predictions.boxes[image, location], sizes)
+    sized = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    scores, order = scores.where(sized, -1).sort(dim=1, descending=True, stable=True)
+    boxes, labels = boxes[image, order], labels[image, order]
+    stays = best_apart(boxes, labels, scores >= 0, rule.nms, rule.detections)
+    counts = stays.sum(1).tolist()
+    found = (column[stays].split(counts) for column in (boxes, scores, labels))
+    return [ImageDetections(*one) for one in zip(*found, strict=True)]
+
+
+def candidates_of(
+    predictions: Predictions, priors: Priors, extras: tuple[Extra, ...], rule: PostprocessRule
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Location, label and score of the best entries, level by level, ``[image, entry]`` each; score −1: not one.
+
+    At one location every measure grows with the class output. So the k best entries of a level lie at those k
+    locations whose largest output measures best, and nothing else has to be looked at twice.
+    """
+    outputs = predictions.outputs
+    joins = None if predictions.joined is None else predictions.extras[predictions.joined]
+    quality = [predictions.extras[extra.name] for extra in extras if extra.scales_score]
+    _, rank = measured(outputs.amax(-1, keepdim=True), joins, quality, rule)
+    lengths = torch.unique_consecutive(priors.level, return_counts=True)[1].tolist()
+    chosen, start = [], 0
+    for length in lengths:
+        places = highest(rank[:, start : start + length, 0], min(rule.candidates, length))
+        chosen.append(start + places.sort(dim=1).values)
+        start += length
+    # whole vector units: the last entries would be rounded in another way, and with them the images of a batch
+    location = torch.cat(chosen, dim=1)
+    location = F.pad(location, (0, -location.shape[1] % ROWS))
+
+    at = torch.arange(predictions.images, device=outputs.device)[:, None], location
+    score, rank = measured(outputs[at], None if joins is None else joins[at], [each[at] for each in quality], rule)
+    classes, places, start = outputs.shape[2], [], 0
+    for length, part in zip(lengths, chosen, strict=True):
+        level = rank[:, start : start + part.shape[1]].flatten(1)
+        most = min(rule.candidates, length if rule.candidates_per_location else level.shape[1])
+        places.append(start * classes + highest(level, most))
+        start += part.shape[1]
+    place = torch.cat(places, dim=1)
+    passed = rank.flatten(1).gather(1, place) >= 0
+    score = score.flatten(1).gather(1, place).where(passed, -1)
+    return location.gather(1, place // classes), place % classes, score
+
+
+def measured(
+    outputs: Tensor, joins: Tensor | None, quality: Sequence[Tensor], rule: PostprocessRule
+) -> tuple[Tensor, Tensor]:
+    """Scores of entries, and what they are ranked by: −1 where the threshold is not exceeded.
+
+    Args:
+        outputs: class outputs, ``[image, location, class]``.
+        joins: logit of the extra that joins the class probability, ``[image, location]``; None: there is none.
+        quality: logits of the factors of the score, ``[image, location]`` each.
+        rule: numbers.
+    """
+    alone = outputs.sigmoid()
+    score = probability = alone if joins is None else join_logits(outputs, joins).sigmoid()
     for factor in quality:
-        score = score * factor[..., None]
+        score = score * factor.sigmoid()[..., None]
     if quality and rule.score == "root":
         score = score.sqrt()
-    alone = probability if predictions.joined is None else predictions.outputs.sigmoid()
     measures = {"output": alone, "class": probability, "score": score}
-    passed = measures[rule.threshold_on] > rule.score_threshold
-    image, location, label = best_of_levels(measures[rule.rank_by].where(passed, -1), priors, rule)
-    kept_score = score[image, location, label]
-    kept_boxes = clip(predictions.boxes, sizes)[image, location]
-
-    # Classes are kept apart by shifting each one's boxes beyond all others; float64, so that the shift costs
-    # no precision. One call per image: suppression compares every pair of boxes it is given.
-    span = float(max(sizes.max().item(), 1)) + 1
-    shifted = kept_boxes.double() + (label * span)[:, None]
-    sized = (kept_boxes[:, 2:] > kept_boxes[:, :2]).all(-1)
-    found = []
-    for index in range(predictions.images):
-        mine = (sized & (image == index)).nonzero()[:, 0]
-        mine = mine[nms(shifted[mine], kept_score[mine].double(), rule.nms)][: rule.detections]
-        found.append(ImageDetections(kept_boxes[mine], kept_score[mine], label[mine]))
-    return found
+    return score, measures[rule.rank_by].where(measures[rule.threshold_on] > rule.score_threshold, -1)
 
 
-def best_of_levels(measure: Tensor, priors: Priors, rule: PostprocessRule) -> tuple[Tensor, Tensor, Tensor]:
-    """The best entries of each level and image that are not negative: image, location and label, ``[entry]`` each."""
-    images, _, classes = measure.shape
-    found = []
-    start = 0
-    for length in torch.unique_consecutive(priors.level, return_counts=True)[1].tolist():
-        flat = measure[:, start : start + length].reshape(images, -1)
-        count = min(rule.candidates, length if rule.candidates_per_location else flat.shape[1])
-        top, index = flat.topk(count, dim=1)
-        image, rank = (top >= 0).nonzero(as_tuple=True)
-        index = index[image, rank]
-        found.append((image, start + index // classes, index % classes))
-        start += length
-    image, location, label = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return image, location, label
+def highest(values: Tensor, count: int) -> Tensor:
+    """Places of the highest values, best first, of equal ones the first: ``[image, place] → [image, count]``.
+
+    Values are at least 0, or −1. The bits of a float that is not negative count as it does, so that value and place
+    make one number and no two are equal.
+    """
+    bits = values.float().view(torch.int32).long() << 32
+    return (bits - torch.arange(values.shape[1], device=values.device)).topk(count, dim=1).indices
 
 
 def clip(boxes: Tensor, sizes: Tensor) -> Tensor:

@@ -168,26 +168,27 @@ def settle(
     Returns:
         The outcome with the factors that were written, and how many entries differ from "the last object".
     """
-    entries = (own.assignment.discounts.image, own.assignment.discounts.location, own.assignment.discounts.label)
+    mine = own.assignment.discounts.counted()
+    entries = (mine.image, mine.location, mine.label)
     wanted = gathered(file, {name: file[f"grad.{name}"] for name in own.gradients}, entries)
-    factor = own.assignment.discounts.factor
+    factor = mine.factor
     error = (gathered(file, own.gradients, entries) - wanted).abs()
     changed = torch.zeros_like(factor, dtype=torch.bool)
     for last in range(len(targets)):
         order = [index for index in range(len(targets)) if index != last] + [last]
         moved = Targets(targets.boxes[order], targets.labels[order], targets.image[order], targets.images)
         other = run(file, cls, options, protocol, moved)
-        theirs = other.assignment.discounts
+        theirs = other.assignment.discounts.counted()
         if len(theirs) != len(factor):
             return own, 0
-        aligned = sort_as(theirs, own.assignment.discounts)
+        aligned = sort_as(theirs, mine)
         distance = (gathered(file, other.gradients, entries) - wanted).abs()
         better = (aligned != factor) & (distance < error / 2)
         factor, error = torch.where(better, aligned, factor), torch.where(better, distance, error)
         changed |= better
     if not bool(changed.any()):
         return own, 0
-    discounts = replace(own.assignment.discounts, factor=factor)
+    discounts = replace(mine, factor=factor)
     return run(file, cls, options, protocol, targets, discounts), int(changed.sum())
 
 

@@ -21,6 +21,7 @@ from assignbench.errors import AssignbenchError, UsageError
 from assignbench.importing import place
 from assignbench.run.checkpoint import checkpoints
 from assignbench.run.device import build_accelerator, settle_precision
+from assignbench.run.evaluators import check_evaluator
 from assignbench.run.execute import execute
 from assignbench.run.files import make_folder
 from assignbench.run.lines import append
@@ -58,6 +59,7 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
     data = [open_dataset(spec, root) for spec in matrix.datasets]
     recipe = settle_precision(matrix.recipe, matrix.device)
     runs = plan(candidates, data, recipe, matrix.seeds)
+    check_evaluator(recipe.recipe.evaluate.evaluator)
     settings = recipe.recipe.train
     accelerator = build_accelerator(matrix.device, settings.precision)
     console.quiet = console.quiet or not accelerator.is_main_process

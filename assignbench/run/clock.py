@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import torch
+
 
 class Stopwatch:
-    """Adds up wall time by name. Parts measured on samples only are scaled up to all iterations.
+    """Adds up time by name. Parts measured on samples only are scaled up to all iterations.
 
-    On a GPU work is queued: time spent in the queue shows up where the process waits for it, which is
-    ``network``.
+    On a CPU wall time of the process. A GPU works on a queue, so there it is the time between two points of the
+    queue: waiting for data that the queue's work hid is not counted.
     """
 
-    def __init__(self, spent: Mapping[str, float]) -> None:
+    def __init__(self, spent: Mapping[str, float], device: torch.device) -> None:
         self.start = time.perf_counter()
+        self.queued = device.type == "cuda"
         self.before = dict(spent)  # by earlier processes of the same run
         self.spent: dict[str, float] = {}
+        self.open: deque[tuple[str, torch.cuda.Event, torch.cuda.Event]] = deque()  # in the order of the queue
         self.samples: dict[str, tuple[float, int]] = {}
         self.iterations = 0
         self.lap_start, self.lap_iterations, self.lap_data = self.start, 0, 0.0
@@ -25,11 +30,26 @@ class Stopwatch:
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
         """Time a block."""
-        start = time.perf_counter()
-        try:
+        if self.queued:
+            events = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            events[0].record()
             yield
-        finally:
-            self.spent[part] = self.spent.get(part, 0.0) + time.perf_counter() - start
+            events[1].record()
+            self.open.append((part, *events))
+            return
+        start = time.perf_counter()
+        yield
+        self.add(part, time.perf_counter() - start)
+
+    def add(self, part: str, seconds: float) -> None:
+        """Note time spent."""
+        self.spent[part] = self.spent.get(part, 0.0) + seconds
+
+    def settle(self) -> None:
+        """Add up the blocks that a GPU is done with; waits for none."""
+        while self.open and self.open[0][2].query():
+            part, start, end = self.open.popleft()
+            self.add(part, start.elapsed_time(end) / 1e3)  # from milliseconds
 
     def sample(self, part: str, seconds: float) -> None:
         """Note one measurement of something that happens in every iteration."""
@@ -39,9 +59,11 @@ class Stopwatch:
     def count(self) -> None:
         """One more iteration is done."""
         self.iterations += 1
+        self.settle()
 
     def parts(self) -> dict[str, float]:
         """Seconds by part, earlier processes of the run included."""
+        self.settle()
         sampled = {part: total / count * self.iterations for part, (total, count) in self.samples.items()}
         own = {"total": time.perf_counter() - self.start, **self.spent, **sampled}
         return {part: self.before.get(part, 0.0) + own.get(part, 0.0) for part in own.keys() | self.before.keys()}
@@ -52,6 +74,7 @@ class Stopwatch:
 
     def lap(self, batch: int) -> tuple[float, float]:
         """Images per second, and the share of the time spent waiting for data, since the last call."""
+        self.settle()
         now, data = time.perf_counter(), self.spent.get("data", 0.0)
         seconds = max(1e-9, now - self.lap_start)
         rate = (self.iterations - self.lap_iterations) * batch / seconds

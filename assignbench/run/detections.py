@@ -8,10 +8,11 @@ NaN, negative widths and unknown classes without a word; nothing of that kind pa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,8 +83,9 @@ def write_detections(dataset: Dataset, detections: Iterable[Detections], file: P
         parts.append(_rows_of_image(dataset, found))
     rows = _in_order(_concatenate(parts))
     entries = (
-        json.dumps({"image_id": image, "category_id": category, "bbox": bbox, "score": score})
-        for image, category, bbox, score in zip(
+        # as json.dumps writes it, in less than half the time; no number here is infinite
+        f'{{"image_id": {image}, "category_id": {category}, "bbox": [{x!r}, {y!r}, {w!r}, {h!r}], "score": {score!r}}}'
+        for image, category, (x, y, w, h), score in zip(
             rows.image_id.tolist(),
             rows.category_id.tolist(),
             rows.bbox.tolist(),
@@ -106,19 +108,12 @@ def read_detections(dataset: Dataset, file: Path) -> DetectionRows:
         raise RunError(f"{file} is not a list of detections in COCO results format")
     image_ids = {image.id for image in dataset.images}
     category_ids = set(dataset.category_ids)
-    for number, entry in enumerate(entries, start=1):
-        if problem := _problem(entry, image_ids, category_ids):
-            raise RunError(
-                f"{file}, entry {number}: {problem}; the file does not belong to {dataset.name} or is damaged"
-            )
-    return _in_order(
-        DetectionRows(
-            image_id=np.array([entry["image_id"] for entry in entries], dtype=np.int64),
-            category_id=np.array([entry["category_id"] for entry in entries], dtype=np.int64),
-            bbox=np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4),
-            score=np.array([entry["score"] for entry in entries], dtype=np.float64),
-        )
-    )
+    rows = _sound_rows(entries, image_ids, category_ids)
+    if rows is None:
+        problems = enumerate((_problem(entry, image_ids, category_ids) for entry in entries), start=1)
+        number, problem = next((number, problem) for number, problem in problems if problem)
+        raise RunError(f"{file}, entry {number}: {problem}; the file does not belong to {dataset.name} or is damaged")
+    return _in_order(rows)
 
 
 def _rows_of_image(dataset: Dataset, found: Detections) -> DetectionRows:
@@ -143,6 +138,33 @@ def _rows_of_image(dataset: Dataset, found: Detections) -> DetectionRows:
         bbox=bbox,
         score=np.round(scores, 6),
     )
+
+
+def _sound_rows(entries: list[Any], image_ids: set[int], category_ids: set[int]) -> DetectionRows | None:
+    """The entries as columns; None: `_problem` finds something. A column at a time, which is several times as fast."""
+    try:
+        columns = [[entry[key] for entry in entries] for key in ("image_id", "category_id", "bbox", "score")]
+        image_id, category_id, bbox, score = columns
+        sides = list(chain.from_iterable(bbox))
+        kinds = {type(value) for value in (*image_id, *category_id)}, {type(value) for value in (*sides, *score)}
+        if not (
+            kinds[0] <= {int}
+            and kinds[1] <= {int, float}
+            and {(type(one), len(one)) for one in bbox} <= {(list, 4)}
+            and image_ids.issuperset(image_id)
+            and category_ids.issuperset(category_id)
+        ):
+            return None
+        rows = DetectionRows(
+            image_id=np.array(image_id, dtype=np.int64),
+            category_id=np.array(category_id, dtype=np.int64),
+            bbox=np.array(sides, dtype=np.float64).reshape(-1, 4),
+            score=np.array(score, dtype=np.float64),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    sound = (np.abs(rows.bbox) < LIMIT).all() and (rows.bbox[:, 2:] > 0).all()
+    return rows if sound and ((rows.score >= 0) & (rows.score <= 1)).all() else None
 
 
 def _problem(entry: object, image_ids: Container[int], category_ids: Container[int]) -> str | None:

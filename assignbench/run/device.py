@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +39,20 @@ def has_amx() -> bool:
     return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace")
 
 
+def device_of(name: str) -> torch.device:
+    """``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: another name.
+        SystemProblem: cuda is asked for and there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"unknown device {name!r}; known: auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SystemProblem("no CUDA device can be used by torch here; leave --device at auto or set it to cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 def build_accelerator(device: str, precision: str) -> Accelerator:
     """The processes and devices of this run, as `accelerate launch` or `torchrun` set them up.
 
@@ -48,11 +64,7 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
         SystemProblem: cuda is asked for and there is none.
         UsageError: a precision that the device does not have.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"unknown device {device!r}; known: auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SystemProblem("no CUDA device can be used by torch here; leave --device at auto or set it to cpu")
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    on_cpu = device_of(device).type == "cpu"
     if on_cpu and precision == "fp16":
         raise UsageError("train.precision = fp16 needs a GPU; on a CPU take no or bf16")
     if precision == "bf16" and not on_cpu and not torch.cuda.is_bf16_supported():
@@ -60,3 +72,19 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
     # Every parameter has a gradient in every step, so nothing has to be searched for.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=False, gradient_as_bucket_view=True)
     return Accelerator(cpu=on_cpu, mixed_precision=precision, kwargs_handlers=[parallel])
+
+
+@contextmanager
+def memory_advice(message: str) -> Iterator[None]:
+    """Say what to change where torch says that memory is short, on the GPU or the host.
+
+    Raises:
+        SystemProblem: with the message, in place of torch's error.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not short:
+            raise
+        raise SystemProblem(message) from error

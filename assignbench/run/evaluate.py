@@ -1,4 +1,4 @@
-"""AP of a written detections file, by pycocotools behind a gate.
+"""AP of a written detections file: a gate, and behind it pycocotools or what equals it.
 
 pycocotools is the evaluator of record, and it answers odd input with a wrong number instead of an error: an
 annotation id 0 or a repeated one counts as missed, unknown images and classes vanish, an empty list of
@@ -8,8 +8,6 @@ inconsistent and turns −1 into None. The reported number always comes from the
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +19,11 @@ import numpy as np
 from assignbench.data.dataset import Dataset
 from assignbench.errors import DataError
 from assignbench.run.detections import DetectionRows, Detections, read_detections, write_detections
+from assignbench.run.evaluators import METRICS, Evaluator, score
 
 __all__ = ["METRICS", "Detections", "Evaluation", "check_dataset", "evaluate", "write_detections"]
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-"""Names of pycocotools' twelve numbers, in its order: at most 100 detections of a class count in an image."""
-
-CAP = 100
+CAP = 100  # detections of a class that count in an image
 SHOWN = 5  # class names in a note
 
 
@@ -38,6 +34,7 @@ class Evaluation:
     metrics: Mapping[str, float | None]  # METRICS → value
     per_class: Mapping[str, float | None]  # class name → AP, every class of the data set
     detections: int  # entries of the file
+    evaluator: str  # what made the numbers, with its version
     notes: tuple[str, ...]  # what a reader of the numbers has to know
 
     def __post_init__(self) -> None:
@@ -46,29 +43,30 @@ class Evaluation:
                 raise ValueError(f"{name} = {value} is not a fraction")
 
 
-def evaluate(dataset: Dataset, file: Path) -> Evaluation:
+def evaluate(dataset: Dataset, file: Path, evaluator: Evaluator = "pycocotools") -> Evaluation:
     """Score a detections file against a data set.
 
     Crowd regions are ignored as in COCO: a detection in one is neither right nor wrong.
 
     Raises:
-        RunError: the file is missing, damaged or belongs to another data set.
+        RunError: the file is missing, damaged or belongs to another data set, or evaluators disagree on it.
+        SystemProblem: the evaluator is not installed.
         DataError: the data set contradicts itself (repeated ids, orphans, impossible boxes).
     """
     truth = _ground_truth(dataset)
     rows = read_detections(dataset, file)
-    stats, precision = _pycocotools(truth, _results(truth, rows))
-    # precision: [threshold, recall, class, area, cap]; its class axis follows the sorted category ids.
+    scores, who = score(evaluator, truth, _results(truth, rows), str(file))
     column = {category: index for index, category in enumerate(sorted(dataset.category_ids))}
     per_class = {
-        name: _mean_of_measured(precision[:, :, column[category], 0, -1])
+        name: _mean_of_measured(scores.precision[:, :, column[category], 0, -1])
         for name, category in zip(dataset.classes, dataset.category_ids, strict=True)
     }
     return Evaluation(
-        metrics={name: None if value < 0 else float(value) for name, value in zip(METRICS, stats, strict=True)},
+        metrics={name: None if value < 0 else float(value) for name, value in zip(METRICS, scores.stats, strict=True)},
         per_class=per_class,
         detections=len(rows),
-        notes=tuple(_notes(dataset, rows, per_class)),
+        evaluator=who,
+        notes=(*([] if evaluator == "pycocotools" else [f"scored by {who}"]), *_notes(dataset, rows, per_class)),
     )
 
 
@@ -153,7 +151,7 @@ def _check_objects(dataset: Dataset) -> None:
 
 
 def _results(truth: dict[str, list[dict[str, Any]]], rows: DetectionRows) -> dict[str, list[dict[str, Any]]]:
-    """What COCO.loadRes would build; done here because loadRes fails on an empty list."""
+    """What `COCO.loadRes` would build of the rows."""
     columns = zip(
         rows.image_id.tolist(),
         rows.category_id.tolist(),
@@ -176,25 +174,6 @@ def _results(truth: dict[str, list[dict[str, Any]]], rows: DetectionRows) -> dic
     return {**truth, "annotations": annotations}
 
 
-def _pycocotools(truth: Any, results: Any) -> tuple[list[float], np.ndarray]:
-    """The twelve numbers (−1: no ground truth) and the precision array."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    def index(document: Any) -> COCO:
-        coco = COCO()
-        coco.dataset = document
-        coco.createIndex()
-        return coco
-
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports by print
-        evaluator = COCOeval(index(truth), index(results), "bbox")
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-    return [float(value) for value in evaluator.stats], np.asarray(evaluator.eval["precision"])
-
-
 def _mean_of_measured(precision: np.ndarray) -> float | None:
     measured = precision[precision > -1]
     return float(measured.mean()) if measured.size else None
@@ -210,9 +189,17 @@ def _notes(dataset: Dataset, rows: DetectionRows, per_class: Mapping[str, float 
     objects = Counter(zip(dataset.image[~dataset.crowd].tolist(), dataset.labels[~dataset.crowd].tolist(), strict=True))
     if dense := sum(count > CAP for count in objects.values()):
         notes.append(f"{dense} times an image holds more than {CAP} objects of a class: COCO's AP cannot reach 1 there")
-    found = Counter(zip(rows.image_id.tolist(), rows.category_id.tolist(), strict=True))
-    if beyond := sum(max(0, count - CAP) for count in found.values()):
+    group = np.cumsum(_changes(rows.image_id, rows.category_id))  # rows stand by image and category
+    if beyond := int(np.maximum(np.bincount(group) - CAP, 0).sum()):
         notes.append(f"{beyond} detections beyond the {CAP} best of their image and class do not count")
-    if copies := len(rows) - len(np.unique(np.column_stack([rows.image_id, rows.category_id, rows.bbox]), axis=0)):
+    order = np.lexsort((*rows.bbox.T, group))
+    if copies := int((~_changes(group[order], *rows.bbox[order].T)).sum()):
         notes.append(f"{copies} detections repeat a box of the same image and class")
     return notes
+
+
+def _changes(*columns: np.ndarray) -> np.ndarray:
+    """Where a row differs from the one before; the first does."""
+    differ = np.ones(len(columns[0]), dtype=bool)
+    differ[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return differ

@@ -80,7 +80,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
     with main_process(accelerator) as writes:
         if writes:
             write_detections(run.splits.evaluation, found, folder / DETECTIONS)
-            result = evaluate(run.splits.evaluation, folder / DETECTIONS)
+            result = evaluate(run.splits.evaluation, folder / DETECTIONS, recipe.evaluate.evaluator)
             spent = {**trained.seconds, "evaluation": time.perf_counter() - evaluating}
             spent["total"] = trained.seconds["total"] + time.perf_counter() - evaluating
             save_tensors(folder / WEIGHTS, learner.state_dict())
@@ -132,6 +132,7 @@ def record_of(
         metrics=result.metrics,
         per_class=result.per_class,
         detections=result.detections,
+        evaluator=result.evaluator,
         detections_sha256=sha256_of(folder / DETECTIONS),
         weights_sha256=sha256_of(folder / WEIGHTS),
         assignment=trained.statistics,

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from assignbench.data.batch import Batch, evaluation_batches
 from assignbench.data.dataset import Dataset
+from assignbench.data.transfer import on_device
 from assignbench.detector.detector import Detector
 from assignbench.detector.postprocess import ImageDetections, PostprocessRule, detect
 from assignbench.errors import RunError
 from assignbench.recipe import DataSettings, EvaluateSettings
+from assignbench.run.device import memory_advice
 from assignbench.run.evaluate import Detections
 from assignbench.run.together import all_rows, summed
 
@@ -33,6 +35,7 @@ def detections_of(
     Raises:
         DataError: a picture cannot be read.
         RunError: an image is missing or came twice.
+        SystemProblem: memory is short.
     """
     training = detector.training
     detector.eval()
@@ -47,10 +50,8 @@ def detections_of(
         long_side=data.long_side,
         workers=data.workers,
     )
-    for batch in batches:
-        found = detect_images(
-            detector, batch.images.to(accelerator.device), batch.sizes.to(accelerator.device), settings
-        )
+    for batch in on_device(batches, accelerator.device):
+        found = detect_images(detector, batch.images, batch.sizes, settings)
         rows.extend(packed(batch, found, dataset))
         seen[torch.tensor(batch.indices, device=seen.device)] += 1
     detector.train(training)
@@ -68,14 +69,23 @@ def detect_images(
     """Detections of padded images ``[image, 3, H, W]`` of ``sizes`` ``[image, 2]``, in pixels of the network input.
 
     In float32 whatever the precision of the training, so that neither batch nor machine shows in the result.
+
+    Raises:
+        SystemProblem: memory is short.
     """
-    predictions, priors = detector(images, sizes)
-    return detect(predictions, priors, sizes, detector.spec.extras, rule_of(settings))
+    height, width = images.shape[-2:]
+    short = (
+        f"detecting in {len(images)} images of {height} × {width} pixels at once does not fit into memory\n"
+        "lower evaluate.batch, which changes speed and not results, or data.short_side and data.long_side"
+    )
+    with memory_advice(short):
+        predictions, priors = detector(images, sizes)
+        return detect(predictions, priors, sizes, detector.spec.extras, rule_of(settings))
 
 
 def rule_of(settings: EvaluateSettings) -> PostprocessRule:
     """The post-processing that a recipe asks for."""
-    return PostprocessRule(**settings.model_dump(exclude={"batch"}))
+    return PostprocessRule(**settings.model_dump(exclude={"batch", "evaluator"}))
 
 
 def packed(batch: Batch, found: list[ImageDetections], dataset: Dataset) -> Iterator[Tensor]:
@@ -83,7 +93,7 @@ def packed(batch: Batch, found: list[ImageDetections], dataset: Dataset) -> Iter
     for index, scale, one in zip(batch.indices, batch.scales, found, strict=True):
         info = dataset.images[index]
         limit = one.boxes.new_tensor([info.width, info.height]).repeat(2)
-        boxes = torch.minimum(one.boxes / scale.to(one.boxes.device).repeat(2), limit)
+        boxes = torch.minimum(one.boxes / scale.repeat(2), limit)
         image = torch.full_like(one.labels, index)
         columns = (image[:, None], boxes, one.scores[:, None], one.labels[:, None])
         yield torch.cat([column.double() for column in columns], dim=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -64,7 +64,7 @@ class Learner(nn.Module):
     def charge(self, predictions: Predictions, priors: Priors, targets: Targets, *, timed: bool = False) -> Step:
         """As `forward`, for predictions that are there already."""
         device = predictions.outputs.device
-        targets = targets if self.ignore_crowd else replace(targets, ignore=targets.ignore.none())
+        targets = targets if self.ignore_crowd else targets.without_ignored()
         with torch.autocast(device.type, enabled=False):
             start = now(device) if timed else 0.0
             assignment = assign(self.assigner, predictions, priors, targets)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from assignbench.recipe import TrainSettings
@@ -53,9 +55,22 @@ def build_optimizer(learner: Learner, train: TrainSettings) -> Optimizer:
         {"params": parameters, "scale": scale, "weight_decay": train.weight_decay if decays else 0.0}
         for (scale, decays), parameters in groups.items()
     ]
+    return update_rule(listed, train)
+
+
+def update_rule(groups: Sequence[Mapping[str, Any]], train: TrainSettings) -> Optimizer:
+    """SGD or AdamW over groups of parameters; fused, one pass for gradient, state and parameter, where that works."""
+    fused = all(fusable(parameter) for group in groups for parameter in group["params"]) or None
+    listed = [dict(group) for group in groups]
     if train.optimizer == "sgd":
-        return torch.optim.SGD(listed, lr=train.lr, momentum=train.momentum)
-    return torch.optim.AdamW(listed, lr=train.lr, betas=(train.momentum, 0.999))
+        return torch.optim.SGD(listed, lr=train.lr, momentum=train.momentum, fused=fused)
+    return torch.optim.AdamW(listed, lr=train.lr, betas=(train.momentum, 0.999), fused=fused)
+
+
+def fusable(parameter: Tensor) -> bool:
+    """Whether torch's fused optimizers handle it: they walk memory, not indices, so it must lie there without gaps."""
+    dense = torch.empty_like(parameter, device="meta").stride() == parameter.stride()
+    return dense and parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda")
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:

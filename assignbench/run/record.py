@@ -107,7 +107,7 @@ class Seconds(BaseModel):
     model_config = STRICT
 
     total: Duration  # from the start to the finish, as of this record's timestamps
-    data: Duration  # waiting for batches
+    data: Duration  # waiting for batches; of a GPU, only what its work did not hide
     network: Duration  # forward and backward
     assignment: Duration  # the strategy, forward
     evaluation: Duration  # detection on the evaluation split and scoring
@@ -132,6 +132,7 @@ class RunRecord(BaseModel):
     metrics: Mapping[str, Fraction | None]  # AP, AP50, … AR100, …; fractions; None: no ground truth
     per_class: Mapping[str, Fraction | None]  # class → AP, every class of the data set
     detections: Count  # entries of the detections file
+    evaluator: Name | None = None  # what scored it, with its version; None: the environment's pycocotools
     weights_sha256: str  # digest of weights.safetensors
     detections_sha256: str  # digest of the detections file that the metrics were computed from
 
@@ -149,6 +150,11 @@ class RunRecord(BaseModel):
     started: AwareDatetime  # ISO 8601 with time zone
     finished: AwareDatetime
     notes: tuple[str, ...]  # whatever is not standard, and what the evaluation wants to be known
+
+    @property
+    def scored_by(self) -> str:
+        """What made the metrics, with its version."""
+        return self.evaluator or f"pycocotools {self.environment.pycocotools}"
 
     @property
     def row(self) -> str:

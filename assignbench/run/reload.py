@@ -16,6 +16,7 @@ from assignbench.plugins import load_class, resolve, source_digest
 from assignbench.run.checkpoint import load_tensors
 from assignbench.run.device import build_accelerator
 from assignbench.run.evaluate import Evaluation, evaluate, write_detections
+from assignbench.run.evaluators import check_evaluator
 from assignbench.run.execute import WEIGHTS
 from assignbench.run.files import sha256_of
 from assignbench.run.infer import detections_of
@@ -88,6 +89,7 @@ def evaluate_run(folder: Path, data_root: Path | None, device: str, console: Con
     """
     finished = open_run(folder)
     record, recipe = finished.record, finished.recipe.recipe
+    check_evaluator(recipe.evaluate.evaluator)
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     dataset = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
@@ -101,7 +103,7 @@ def evaluate_run(folder: Path, data_root: Path | None, device: str, console: Con
     with main_process(accelerator) as writes:
         if writes:
             write_detections(dataset, found, file)
-    result = evaluate(dataset, file)
+    result = evaluate(dataset, file, recipe.evaluate.evaluator)
     same = sha256_of(file) == record.detections_sha256
     if same:
         console.print("detections equal those of the record")

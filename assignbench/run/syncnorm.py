@@ -1,18 +1,21 @@
 """Batch norm whose statistics are those of the global batch.
 
-torch's SyncBatchNorm works on GPUs only; processes on CPUs get the same arithmetic through differentiable
-collectives, so that a run means the same on two CPU processes as on one.
+torch's SyncBatchNorm works on GPUs only; processes on CPUs get the same arithmetic from torch's kernels for one process
+and sums of a few numbers a channel, so that a run means the same on two CPU processes as on one.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.distributed
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from assignbench.run.learner import Learner
+
+EVERYTHING = [True, True, True]  # gradients that are asked for: input, weight, bias
 
 
 class CPUSyncBatchNorm(nn.BatchNorm2d):
@@ -22,12 +25,7 @@ class CPUSyncBatchNorm(nn.BatchNorm2d):
         """As `nn.BatchNorm2d`; in training every process must take part."""
         if not self.training:
             return super().forward(input)
-        count = input.new_tensor([float(input.numel() // input.shape[1])])
-        sums = torch.cat((input.sum((0, 2, 3)), input.square().sum((0, 2, 3)), count))
-        sums = all_reduce(sums)
-        total = sums[-1].detach()
-        mean, square = (sums[:-1] / total).chunk(2)
-        variance = (square - mean.square()).clamp(min=0)
+        output, mean, variance, total = _Normalise.apply(input, self.weight, self.bias, self.eps)
         with torch.no_grad():
             momentum = self.momentum or 0.0
             assert self.running_mean is not None  # noqa: S101 - for the type checker: statistics are tracked
@@ -36,8 +34,48 @@ class CPUSyncBatchNorm(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance * total / (total - 1).clamp(min=1), momentum)
             self.num_batches_tracked.add_(1)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return input * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return output
+
+
+class _Normalise(torch.autograd.Function):
+    """Input, weight, bias → output, and mean, variance and count of the global batch."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        _, mean, inverse, *_ = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
+        mean, variance = mean.double(), inverse.double().pow(-2) - eps
+        count = mean.new_tensor([x.numel() // x.shape[1]])
+        sums = summed(torch.cat((count * mean, count * (variance + mean.square()), count)))
+        total = sums[-1]
+        mean, square = (sums[:-1] / total).chunk(2)
+        mean, variance = mean.float(), (square - mean.square()).clamp(min=0).float()
+        output, *_ = torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)
+        ctx.save_for_backward(x, weight, mean, variance)
+        ctx.eps, ctx.total = eps, total
+        ctx.mark_non_differentiable(mean, variance, total)
+        return output, mean, variance, total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, mean, variance = ctx.saved_tensors
+        inverse = (variance + ctx.eps).rsqrt()
+        # as if mean and variance were constants …
+        plain, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradients[0], x, weight, mean, variance, mean, inverse, False, ctx.eps, EVERYTHING
+        )
+        # … and what comes back through them: −w/σ · (mean of g + x̂ · mean of g x̂), itself like a batch norm of x
+        slope, constant = (summed(torch.cat((of_weight, of_bias)).double()) / ctx.total).float().chunk(2)
+        factor = -weight * inverse
+        through, *_ = torch.native_batch_norm(
+            x, factor * inverse * slope, factor * constant, mean, torch.ones_like(mean), False, 0.0, 0.0
+        )
+        return plain.add_(through), of_weight, of_bias, None
+
+
+def summed(values: Tensor) -> Tensor:
+    """Sum over processes."""
+    torch.distributed.all_reduce(values)
+    return values
 
 
 def synchronise_batch_norm(learner: Learner, accelerator: Accelerator) -> None:

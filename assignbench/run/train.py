@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from torch import Tensor
 from torch.optim import Optimizer
 
 from assignbench.data.batch import Batch, training_batches
 from assignbench.data.dataset import Dataset
+from assignbench.data.transfer import on_device
 from assignbench.errors import RunError, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
 from assignbench.run.checkpoint import Progress, load_newest, save_checkpoint
 from assignbench.run.clock import Stopwatch
+from assignbench.run.compiling import compile_network
+from assignbench.run.device import memory_advice
 from assignbench.run.learner import Learner, Step
 from assignbench.run.lines import append, keep_lines, read_lines
 from assignbench.run.observe import Tally, statistics, tally
 from assignbench.run.optimise import build_optimizer, learning_rate, set_learning_rate
 from assignbench.run.progress import Reporter, reporting
+from assignbench.run.step import Iteration, Trainer
 from assignbench.run.syncnorm import synchronise_batch_norm
 from assignbench.run.together import main_process, summed
 
@@ -61,20 +64,23 @@ def train(
     Raises:
         RunError: a loss is not finite, or a checkpoint cannot be continued.
         DataError: a picture cannot be read.
-        SystemProblem: nothing can be written.
+        SystemProblem: nothing can be written, memory is short, or the network cannot be compiled.
         UsageError: the global batch does not divide by processes × micro-steps.
     """
     share = micro_batch(settings, accelerator.num_processes)
     synchronise_batch_norm(learner, accelerator)
+    if settings.compile:
+        compile_network(learner.detector)
     optimizer = build_optimizer(learner, settings)
-    model, wrapped_optimizer = accelerator.prepare(learner, optimizer)
+    with memory_advice(f"the network does not fit into the memory of {accelerator.device}, or others have taken it"):
+        model, wrapped_optimizer = accelerator.prepare(learner, optimizer)
     model.train()
 
     progress, notes = None, ()
     if resume:
         progress, notes = load_newest(folder / CHECKPOINTS, learner, optimizer, run_id)
     first = progress.iteration if progress else 0
-    clock = Stopwatch(progress.seconds if progress else {})
+    clock = Stopwatch(progress.seconds if progress else {}, accelerator.device)
     seen = Tally.empty(accelerator.device)
     if progress and accelerator.is_main_process:
         seen = Tally.unpacked(torch.tensor(progress.tally, dtype=torch.float64, device=accelerator.device))
@@ -84,7 +90,7 @@ def train(
         for name in (LOSSES, STATISTICS):
             keep_lines(folder / name, first)
 
-    batches = training_batches(
+    loader = training_batches(
         dataset,
         batch=share,
         seed=seed,
@@ -98,42 +104,43 @@ def train(
         workers=data.workers,
     )
     latest = latest_statistics(folder / STATISTICS)
-    with reporting(console, first, settings.iterations) as reporter, contextlib.closing(batches):
+    trainer = Trainer(model, wrapped_optimizer, accelerator, settings, clock)
+
+    def observe(batch: Batch, step: Step) -> None:
+        nonlocal seen
+        seen = seen + tally(step.assignment, step.priors, batch.targets)
+        clock.sample("assignment", step.assignment_seconds or 0.0)
+
+    before: Iteration | None = None
+    with reporting(console, first, settings.iterations) as reporter, contextlib.closing(loader):
+        batches = on_device(loader, accelerator.device)
         for iteration in range(first, settings.iterations):
             rate = learning_rate(iteration, settings)
             set_learning_rate(optimizer, rate)
-            observed = iteration % settings.statistics_every == 0
-            parts = []
-            for micro in range(settings.accumulation):
-                with clock.measure("data"):
-                    batch = next(batches).to(accelerator.device)
-                last = micro == settings.accumulation - 1
-                with clock.measure("network"), contextlib.nullcontext() if last else accelerator.no_sync(model):
-                    step: Step = model(batch, timed=observed)
-                    accelerator.backward(torch.stack(list(step.losses.values())).sum() / settings.accumulation)
-                check_finite(step.losses, batch, dataset, iteration, accelerator)
-                parts.append(step.losses)
-                if observed:
-                    seen = seen + tally(step.assignment, step.priors, batch.targets)
-                    clock.sample("assignment", step.assignment_seconds or 0.0)
-            with clock.measure("network"):
-                if settings.clip is not None:
-                    accelerator.clip_grad_norm_(model.parameters(), settings.clip)
-                wrapped_optimizer.step()
-                wrapped_optimizer.zero_grad(set_to_none=True)
+            try:
+                current = trainer.iterate(batches, observe if iteration % settings.statistics_every == 0 else None)
+            except Exception:
+                check_finite(before, dataset, iteration)  # what went wrong first is the cause
+                raise
+            check_finite(before, dataset, iteration)  # by now it is known: the device is at work on the current one
+            before = current
             clock.count()
 
             done = iteration + 1
             reporter.advance(done)
-            if done % settings.log_every == 0 or done == settings.iterations:
-                log(folder, reporter, accelerator, clock, done, mean_losses(parts), rate, settings.batch)
-            epoch = iteration * settings.batch // len(dataset)
-            if done * settings.batch // len(dataset) > epoch or done == settings.iterations:
+            last, epoch = done == settings.iterations, iteration * settings.batch // len(dataset)
+            logs, saves = (last or done % every == 0 for every in (settings.log_every, settings.checkpoint_every))
+            ends = last or done * settings.batch // len(dataset) > epoch
+            if logs or saves or ends:  # nothing is written before its losses are known to be finite
+                check_finite(current, dataset, done)
+            if logs:
+                log(folder, reporter, accelerator, clock, done, current.mean_losses(), rate, settings.batch)
+            if ends:
                 latest = statistics(Tally.unpacked(summed(seen.packed(), accelerator)))
                 seen = Tally.empty(accelerator.device)
                 if accelerator.is_main_process:
                     append(folder / STATISTICS, {"iteration": done, "epoch": epoch, **latest})
-            if done % settings.checkpoint_every == 0 or done == settings.iterations:
+            if saves:
                 save(folder, learner, optimizer, accelerator, done, run_id, clock, seen)
     if settings.accumulation > 1:
         notes = (
@@ -166,30 +173,25 @@ def latest_statistics(file: Path) -> Mapping[str, float | None]:
     return {name: value for name, value in rows[-1].items() if name not in ("iteration", "epoch")}
 
 
-def mean_losses(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-    """Each loss by name, averaged over the micro-steps of an iteration."""
-    names = list(parts[0])
-    table = torch.stack([torch.stack([part[name].detach() for name in names]) for part in parts])
-    return dict(zip(names, table.mean(0).tolist(), strict=True))
-
-
-def check_finite(
-    losses: Mapping[str, Tensor], batch: Batch, dataset: Dataset, iteration: int, accelerator: Accelerator
-) -> None:
+def check_finite(iteration: Iteration | None, dataset: Dataset, number: int) -> None:
     """Stop every process when any loss of any of them is NaN or infinite.
+
+    Args:
+        iteration: the one to look at; None: there is none.
+        dataset: knows the images' ids.
+        number: of the iteration, counted from 1.
 
     Raises:
         RunError: names the loss, the iteration and the image ids of the process that met it.
     """
-    finite = torch.stack([value.detach().isfinite() for value in losses.values()])
-    if summed((~finite).any().float(), accelerator).item() == 0:
+    odd = None if iteration is None else iteration.odd()
+    if odd is None:
         return
-    odd = [name for name, good in zip(losses, finite.tolist(), strict=True) if not good]
-    if not odd:
-        raise RunError(f"iteration {iteration + 1}: another process met a loss that is not finite")
-    ids = ", ".join(str(dataset.images[index].id) for index in batch.indices)
+    if not odd.losses:
+        raise RunError(f"iteration {number}: another process met a loss that is not finite")
+    ids = ", ".join(str(dataset.images[index].id) for index in odd.images)
     raise RunError(
-        f"iteration {iteration + 1}: loss {', '.join(odd)} is not finite, in images {ids}\n"
+        f"iteration {number}: loss {', '.join(odd.losses)} is not finite, in images {ids}\n"
         "lower train.lr, lengthen train.warmup or set train.clip"
     )
 

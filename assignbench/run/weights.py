@@ -23,6 +23,7 @@ from assignbench.errors import DataError, UsageError
 from assignbench.run.checkpoint import load_tensors, save_tensors
 from assignbench.run.device import build_accelerator
 from assignbench.run.evaluate import Evaluation, check_dataset, evaluate, write_detections
+from assignbench.run.evaluators import check_evaluator
 from assignbench.run.files import make_folder, sha256_of
 from assignbench.run.infer import detections_of
 from assignbench.run.learner import bare_learner
@@ -188,6 +189,7 @@ def evaluate_weights(
     one = candidate(card.strategy, "published", card.preset)
     stored = recorded_recipe(PAPERS_RECIPE, card.recipe, dict.fromkeys(card.recipe, "weights"))
     recipe = with_overrides(stored, overrides)
+    check_evaluator(recipe.recipe.evaluate.evaluator)
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     evaluation = open_evaluation(dataset, resolve_data_root(data_root))
@@ -205,7 +207,7 @@ def evaluate_weights(
             make_folder(target.parent)
             count = write_detections(evaluation, found, target)
             console.print(f"{count} detections in {target}", soft_wrap=True)
-    return evaluate(evaluation, target)
+    return evaluate(evaluation, target, settings.evaluate.evaluator)
 
 
 def with_overrides(recipe: ResolvedRecipe, overrides: Sequence[str]) -> ResolvedRecipe:

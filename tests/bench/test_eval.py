@@ -3,7 +3,8 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from assignbench.bench.eval import bench_eval, random_dataset, random_detections, scoring_row
+from assignbench.bench import eval as bench
+from assignbench.bench.eval import bench_eval, random_dataset, random_detections, scoring_rows
 from assignbench.bench.outputs import outputs_like
 from assignbench.bench.problem import Case, random_objects
 from assignbench.config import load_recipe
@@ -39,7 +40,8 @@ def test_an_untrained_network_finds_boxes_everywhere():
     assert [len(each.scores) for each in found] == [100, 100]
 
 
-def test_rows(one):
+def test_rows(one, monkeypatch):
+    monkeypatch.setattr(bench, "find_spec", lambda name: None)
     rows = bench_eval([one("atss")], load_recipe("1x"), [CASE], device=CPU, repeat=1, scored=2, progress=str)
     assert [(row.part, row.strategy, row.outputs, row.images) for row in rows] == [
         ("post-processing", "atss", "trained", 2),
@@ -61,4 +63,11 @@ def test_random_detections_can_be_scored(tmp_path):
 
 
 def test_more_objects_than_detections():
-    assert scoring_row(replace(CASE, objects=150), 1, 1).detections == 100
+    assert {row.detections for row in scoring_rows(replace(CASE, objects=150), 1, 1)} == {100}
+
+
+def test_the_fast_evaluator_is_measured_where_it_is_installed():
+    pytest.importorskip("faster_coco_eval")
+    rows = scoring_rows(CASE, 2, 1)
+    assert [row.strategy for row in rows] == ["pycocotools", "faster-coco-eval"]
+    assert rows[0].floor_ms == rows[1].floor_ms

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from assignbench.bench.measure import Task, clock_of, device_of, least_seconds, memory_advice, one_thread
+from assignbench.bench.measure import Task, clock_of, least_seconds, memory_advice, one_thread
 from assignbench.errors import SystemProblem
 
 
@@ -59,13 +59,6 @@ def test_one_thread_and_back():
     with one_thread():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
-
-
-def test_no_gpu_is_said(monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert device_of("auto").type == "cpu"
-    with pytest.raises(SystemProblem, match="set --device to cpu"):
-        device_of("cuda")
 
 
 @pytest.mark.parametrize(

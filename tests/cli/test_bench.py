@@ -97,7 +97,7 @@ def test_a_table_leaves_out_what_nobody_has(call, monkeypatch):
     def bench_step(candidates, recipe, cases, **_):
         from assignbench.bench.step import StepRow
 
-        return [StepRow("atss", 7, "64x64", 1, "resnet18", "no", 1.0, 1.0, 1.0, 2, None)], {
+        return [StepRow("atss", 7, "64x64", 1, "resnet18", "no", False, 1.0, 1.0, 1.0, 2, None)], {
             "atss": ("a.py:3", "b.py:4")
         }
 
@@ -106,7 +106,7 @@ def test_a_table_leaves_out_what_nobody_has(call, monkeypatch):
     assert code == 0
     assert "host syncs" in out
     assert "rival" not in out
-    assert "atss waits for the GPU in a.py:3, b.py:4" in out
+    assert "atss makes the host wait for a GPU in a.py:3, b.py:4" in out
 
 
 def test_progress_goes_to_a_terminal_only(capsys, monkeypatch):

@@ -76,6 +76,19 @@ def test_machines_may_differ_and_it_is_said(make_record):
     )
 
 
+def test_what_scored_the_runs_is_said_unless_it_is_pycocotools_for_all(make_record):
+    fast = "faster-coco-eval 1.8.0, checked against pycocotools 2.0.8 on the first file"
+
+    def by(evaluator, seed):
+        return make_record(seed=seed).model_copy(update={"evaluator": evaluator})
+
+    assert compare([by(None, 0), by("pycocotools 2.0.8", 1)]).notes == ()
+    assert compare([by(fast, 0), by(fast, 1)]).notes == (f"shapes: scored by {fast}",)
+    assert compare([by(fast, 0), by(None, 1)]).notes == (
+        f"shapes: the runs differ in evaluator ({fast}, pycocotools 2.0.8)",
+    )
+
+
 def test_two_recipes_under_a_protocol_are_refused_and_can_be_selected(make_record):
     records = [
         make_record("atss", run_id="a1"),

@@ -16,6 +16,7 @@ from assignbench.core import (
     Targets,
     anchor_head,
     best_of,
+    covered_cells,
     giou,
     inside_pairs,
     iou,
@@ -23,6 +24,7 @@ from assignbench.core import (
     nearest_locations,
     overlaps,
     same_class_neighbours,
+    sides,
     smallest_columns,
     winners,
 )
@@ -132,7 +134,7 @@ def test_within_leaves_out_only_what_it_may(data: st.DataObject, key: tuple[str,
     every, fewer = (inside_pairs(some, priors, margin, within=part) for part in (None, limits))
     assert set(listed(fewer)) <= set(listed(every))
     rows, columns = every
-    distance = matching.sides(limits[rows, priors.level[columns]], priors.centers[columns]).amin(-1)
+    distance = sides(limits[rows, priors.level[columns]], priors.centers[columns]).amin(-1)
     needed = distance > 1e-3  # pixels; what lies on the border is not needed, and rounding moves it
     assert set(listed((rows[needed], columns[needed]))) <= set(listed(fewer))
     assert listed(fewer) == sorted(listed(fewer))
@@ -191,7 +193,7 @@ def test_only_grids_are_counted_off() -> None:
     with pytest.raises(ValueError, match="on a grid"):
         nearest_locations(torch.zeros(1, 2), priors, 3)
     with pytest.raises(ValueError, match="on a grid"):
-        matching.covered_pairs(torch.zeros(1, 1, 4), priors)
+        covered_cells(torch.zeros(1, 1, 4), priors)
 
 
 def rows_of_ties(count: int, length: int, seed: int) -> Tensor:

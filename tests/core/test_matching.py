@@ -91,7 +91,7 @@ def test_class_winners_compete_within_their_class_only() -> None:
     some = targets((0, 0, [0, 0, 9, 9]), (0, 1, [0, 0, 9, 9]), (0, 1, [0, 0, 9, 9]))
     objects, locations = torch.tensor([0, 1, 2]), torch.tensor([3, 3, 3])
     score = torch.tensor([0.1, 0.2, 0.3])
-    assert class_winners(score, objects, locations, some, grid()).tolist() == [True, False, True]
+    assert class_winners(score, objects, locations, some, grid(), 2).tolist() == [True, False, True]
 
 
 def test_best_of_nothing_is_nothing() -> None:
@@ -159,5 +159,5 @@ def test_more_classes_at_locations_than_31_bits_count() -> None:
     problem = random_problem(Head(), seed=3, classes=2, counts=(1, 1), height=512, width=512)
     targets = replace(problem.targets, labels=torch.tensor([0, 299_999]))
     objects, locations = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 5455, 5455, 5455])
-    won = class_winners(torch.tensor([0.1, 0.2, 0.3, 0.4]), objects, locations, targets, problem.priors)
+    won = class_winners(torch.tensor([0.1, 0.2, 0.3, 0.4]), objects, locations, targets, problem.priors, 300_000)
     assert won.tolist() == [True, True, False, True]

@@ -110,3 +110,37 @@ PAIRS, DISCOUNTS = record().pairs, record().discounts
 def test_an_impossible_record_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         checked(record(**changes))
+
+
+def test_what_came_from_the_host_is_not_fetched_back() -> None:
+    here = Targets(torch.rand(3, 4), torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64), 1)
+    assert here.on_host() is here
+    there = here.to("meta")  # a device without any numbers to fetch
+    assert there.on_host() is here
+    assert there.without_ignored().on_host().boxes is here.boxes
+    with pytest.raises(NotImplementedError):  # changed since: what the host has would be something else
+        replace(there, boxes=there.boxes + 1).on_host()
+
+    priors = Priors(torch.rand(5, 4), torch.ones(5), torch.zeros(5))
+    moved = priors.to("meta")
+    assert moved.on_host() is priors
+    padded = moved.padded(torch.tensor([[33, 64]]))
+    assert padded.on_host().extent is not None
+    assert padded.on_host().extent.tolist() == [[64, 64]]
+    assert padded.on_host().boxes is priors.boxes
+    with pytest.raises(NotImplementedError):
+        replace(moved, boxes=moved.boxes + 1).on_host()
+
+
+def test_padding_begins_at_the_size_rounded_up() -> None:
+    center = torch.tensor([[31.0, 31], [32, 31], [31, 33], [63.5, 63.5], [64, 1]])
+    priors = Priors(torch.cat((center - 4, center + 4), 1), torch.ones(5), torch.zeros(5))
+    assert priors.inside is None
+    every = torch.arange(5)
+    assert bool(priors.inside_at(torch.zeros(5, dtype=torch.int64), every).all())
+    padded = priors.padded(torch.tensor([[32, 33], [64, 32], [33, 64]]))  # height, width
+    want = [[True, True, False, False, False], [True, False, True, False, False], [True, True, True, True, False]]
+    assert padded.inside is not None
+    assert padded.inside.tolist() == want
+    for image in range(3):
+        assert padded.inside_at(torch.full((5,), image), every).tolist() == want[image]

@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.ops import nms
 
 from assignbench.core import Centerness, Predictions, Priors
 from assignbench.detector.postprocess import ImageDetections, PostprocessRule, detect
@@ -157,3 +160,103 @@ def test_a_level_may_be_limited_to_as_many_pairs_as_it_has_locations() -> None:
     torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.8, 0.7, 0.5]))
     (found,) = run(logits, APART, PostprocessRule(candidates_per_location=True, candidates=2), level=level)
     torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.8, 0.5]))
+
+
+def read_slowly(
+    p: torch.Tensor, quality: torch.Tensor, boxes: torch.Tensor, level: torch.Tensor, rule: PostprocessRule
+) -> list[tuple[float, int, int]]:
+    """Score, location and label of what is found in one image, by the words of the module's docstring.
+
+    ``p``: class output and probability at once ``[location, class]``; boxes have a size and lie in the image.
+    """
+    score = (p * quality[:, None]).sqrt() if rule.score == "root" else p * quality[:, None]
+    measures = {"output": p, "class": p, "score": score}
+    every = [
+        (float(measures[rule.rank_by][location, label]), float(score[location, label]), location, label)
+        for location in range(p.shape[0])
+        for label in range(p.shape[1])
+        if measures[rule.threshold_on][location, label] > rule.score_threshold
+    ]
+    chosen = []
+    for number, length in enumerate(level.bincount().tolist()):
+        here = sorted((one for one in every if level[one[2]] == number), key=lambda one: (-one[0], *one[2:]))
+        chosen += here[: min(rule.candidates, length) if rule.candidates_per_location else rule.candidates]
+    chosen = sorted(chosen, key=lambda one: -one[1])  # stable
+    stays = set()
+    for label in range(p.shape[1]):
+        own = [one for one in chosen if one[3] == label]
+        falling = torch.arange(len(own), 0, -1).double()
+        place = torch.tensor([one[2] for one in own], dtype=torch.int64)
+        stays |= {own[index][2:] for index in nms(boxes[place].double(), falling, rule.nms).tolist()}
+    return [one[1:] for one in chosen if one[2:] in stays][: rule.detections]
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    levels=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    classes=st.integers(1, 5),
+    threshold=st.sampled_from((0.0, 0.2, 0.5)),
+    threshold_on=st.sampled_from(("class", "score")),
+    rank_by=st.sampled_from(("class", "score")),
+    per_location=st.booleans(),
+    candidates=st.sampled_from((1, 5, 20, 1000)),
+    detections=st.sampled_from((3, 1000)),
+)
+def test_as_read_slowly_with_many_equal_scores(
+    seed, levels, classes, threshold, threshold_on, rank_by, per_location, candidates, detections
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    level = torch.arange(len(levels)).repeat_interleave(torch.tensor(levels))
+    shape = (2, len(level))
+    logits = torch.randint(-2, 3, (*shape, classes), generator=generator).float()
+    extra = torch.randint(-1, 2, shape, generator=generator).float()
+    corner = torch.randint(0, 6, (*shape, 2), generator=generator)
+    boxes = 5.0 * torch.cat((corner, corner + torch.randint(1, 4, (*shape, 2), generator=generator)), dim=-1)
+    rule = PostprocessRule(
+        score_threshold=threshold,
+        threshold_on=threshold_on,
+        rank_by=rank_by,
+        candidates_per_location=per_location,
+        candidates=candidates,
+        detections=detections,
+    )
+    for image, found in enumerate(run(logits, boxes, rule, extra, level=level)):
+        p, quality = logits[image].sigmoid(), extra[image].sigmoid()
+        # the few values that there are, rounded alike in tensors of any shape
+        expected = read_slowly(p.round(decimals=5), quality.round(decimals=5), boxes[image], level, rule)
+        torch.testing.assert_close(found.scores, torch.tensor([one[0] for one in expected]), rtol=1e-4, atol=1e-5)
+        assert found.labels.tolist() == [one[2] for one in expected]
+        assert torch.equal(found.boxes, boxes[image, [one[1] for one in expected]].reshape(-1, 4))
+
+
+def test_equal_scores_stand_in_the_order_of_levels_locations_and_classes() -> None:
+    logits = torch.zeros(1, 4, 2)
+    (found,) = run(logits, APART, PostprocessRule(), level=torch.tensor([0, 0, 1, 1]))
+    places = [APART[0].tolist().index(box) for box in found.boxes.tolist()]
+    assert list(zip(places, found.labels.tolist(), strict=True)) == [(i, c) for i in range(4) for c in range(2)]
+    (found,) = run(logits, APART, PostprocessRule(candidates=3, detections=5), level=torch.tensor([0, 0, 1, 1]))
+    places = [APART[0].tolist().index(box) for box in found.boxes.tolist()]
+    assert list(zip(places, found.labels.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1)]
+
+
+@pytest.mark.parametrize("images", [2, 5])
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_batch_gives_what_its_images_give_alone(images: int, joined: bool) -> None:
+    generator = torch.Generator().manual_seed(images)
+    level = torch.tensor([0] * 50 + [1] * 13)
+    logits = torch.randn(images, 63, 7, generator=generator)
+    extra = torch.randn(images, 63, generator=generator)
+    corner = torch.rand(images, 63, 2, generator=generator) * 40
+    boxes = torch.cat((corner, corner + torch.rand(images, 63, 2, generator=generator) * 30), -1)
+    rule, priors = PostprocessRule(candidates=60), Priors(boxes[0], torch.ones(63), level)
+    every = Predictions(logits, boxes, boxes, {"centerness": extra}, joined="centerness" if joined else None)
+    sizes = torch.tensor([[50, 60]] * images)
+    together = detect(every, priors, sizes, () if joined else (Centerness(),), rule)
+    for image, found in enumerate(together):
+        own = slice(image, image + 1)
+        one = Predictions(logits[own], boxes[own], boxes[own], {"centerness": extra[own]}, joined=every.joined)
+        (alone,) = detect(one, priors, sizes[own], () if joined else (Centerness(),), rule)
+        assert torch.equal(alone.boxes, found.boxes)
+        assert torch.equal(alone.scores, found.scores)
+        assert torch.equal(alone.labels, found.labels)

@@ -43,6 +43,34 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
             assert torch.equal(value, restored[index][name])
 
 
+@pytest.mark.parametrize("rule", [torch.optim.SGD, torch.optim.AdamW])
+def test_states_lie_in_memory_as_their_parameters_do(tmp_path: Path, rule: type[torch.optim.Optimizer]) -> None:
+    """Fused optimizers pair numbers by their place in memory, whatever the strides say."""
+
+    def start() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+        options = {"momentum": 0.9} if rule is torch.optim.SGD else {}
+        return model, rule(model.parameters(), lr=0.1, fused=True, **options)
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        model(torch.arange(200.0).sin().view(2, 4, 5, 5)).square().sum().backward()
+        optimizer.step()
+
+    model, optimizer = start()
+    step(model, optimizer)
+    save_checkpoint(tmp_path, model, optimizer, progress(1))
+    other, its_optimizer = start()
+    load_newest(tmp_path, other, its_optimizer, "run")
+    for parameter, entries in its_optimizer.state.items():
+        assert {value.stride() for value in entries.values() if value.shape == parameter.shape} == {parameter.stride()}
+    step(model, optimizer)
+    step(other, its_optimizer)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
 def test_nothing_saved_is_no_error(tmp_path: Path) -> None:
     assert load_newest(tmp_path, *model_and_optimizer(), "run") == (None, ())
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench.errors import RunError
+from assignbench.run import detections
 from assignbench.run.detections import Detections, read_detections, write_detections
 
 
@@ -171,3 +172,32 @@ def test_a_file_that_is_no_list_is_refused(make_dataset, tmp_path, text, problem
     (tmp_path / "d.json").write_text(text)
     with pytest.raises(RunError, match=problem):
         read_detections(make_dataset(), tmp_path / "d.json")
+
+
+VALUES = st.sampled_from((1, 0, 2, -1, 0.5, 1.0, 1e-3, 1e9, 10**400, True, None, "1", "abcd", [], [1], {}))
+BOXES = st.one_of(VALUES, st.lists(st.one_of(st.just(3), VALUES), min_size=3, max_size=5))
+ENTRIES = st.one_of(
+    st.just(GOOD),
+    VALUES,
+    st.fixed_dictionaries({"image_id": VALUES}, optional={"category_id": VALUES, "bbox": BOXES, "score": VALUES}),
+    st.builds(lambda key, value: {**GOOD, key: value}, st.sampled_from(sorted(GOOD)), st.one_of(VALUES, BOXES)),
+)
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(entries=st.lists(ENTRIES, max_size=3))
+def test_column_by_column_the_same_is_refused_as_entry_by_entry(entries):
+    rows = detections._sound_rows(entries, {1, 2}, {1})
+    assert (rows is None) == any(detections._problem(entry, {1, 2}, {1}) for entry in entries)
+    assert rows is None or len(rows) == len(entries)
+
+
+def test_the_file_is_what_json_writes(make_dataset, tmp_path):
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(-5, 600, (50, 2))
+    boxes = np.hstack([corner, corner + rng.uniform(1e-4, 900, (50, 2))])
+    scores = np.concatenate([[0, 1, 1e-6, 1e-5], rng.random(46)])
+    file = tmp_path / "d.json"
+    write_detections(make_dataset(), [Detections(0, boxes, scores, np.zeros(50, dtype=np.int64))], file)
+    lines = [json.dumps(entry) for entry in json.loads(file.read_text())]
+    assert file.read_text() == "[\n" + ",\n".join(lines) + "\n]\n"

@@ -6,7 +6,7 @@ import torch
 from assignbench.config import load_recipe
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.run import device
-from assignbench.run.device import build_accelerator, settle_precision
+from assignbench.run.device import build_accelerator, device_of, memory_advice, settle_precision
 
 
 @pytest.mark.parametrize(("amx", "precision"), [(True, "bf16"), (False, "no")])
@@ -24,9 +24,30 @@ def test_a_stated_precision_stays() -> None:
 
 def test_what_the_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto") == device_of("cpu") == torch.device("cpu")
     with pytest.raises(SystemProblem, match="no CUDA device"):
         build_accelerator("cuda", "no")
     with pytest.raises(UsageError, match="fp16 needs a GPU"):
         build_accelerator("auto", "fp16")
     with pytest.raises(UsageError, match="unknown device"):
         build_accelerator("gpu", "no")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+    ],
+)
+def test_short_memory_is_a_matter_of_the_machine(error: Exception) -> None:
+    with pytest.raises(SystemProblem, match=r"^use less$") as caught, memory_advice("use less"):
+        raise error
+    assert caught.value.exit_code == 4
+    assert caught.value.__cause__ is error
+
+
+def test_other_errors_are_not_about_memory() -> None:
+    with pytest.raises(RuntimeError, match="shape"), memory_advice("use less"):
+        raise RuntimeError("shape")

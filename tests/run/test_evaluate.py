@@ -260,7 +260,7 @@ def test_repeated_detections_are_said_aloud(make_dataset, tmp_path):
 
 def test_numbers_outside_zero_and_one_cannot_exist():
     with pytest.raises(ValueError, match=r"AP = 40\.5 is not a fraction"):
-        Evaluation({"AP": 40.5}, {}, 1, ())
+        Evaluation({"AP": 40.5}, {}, 1, "pycocotools 2.0.8", ())
 
 
 # Parity with pycocotools used directly, on random sets with gaps in the ids, crowds and tied scores.

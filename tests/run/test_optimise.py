@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 
 from assignbench.recipe import ModelSettings, TrainSettings
 from assignbench.run.learner import build_learner
-from assignbench.run.optimise import build_optimizer, learning_rate, set_learning_rate
+from assignbench.run.optimise import build_optimizer, fusable, learning_rate, set_learning_rate, update_rule
 from assigners.autoassign import AutoAssign
 
 STEP = TrainSettings(
@@ -111,6 +112,49 @@ def test_a_pretrained_backbones_norms_are_in_a_group_only_when_they_are_trained(
     affine = groups(STEP.model_copy(update={"norm_decay": True}), pretrained.model_copy(update={"norm_affine": True}))
     assert affine[BACKBONE_SCALE] == (1, 0.01)
     assert "detector.backbone.stages.0.0.bn1.weight" not in affine  # the first stage is frozen
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adamw"])
+def test_the_fused_optimizer_takes_the_same_steps(rule: str) -> None:
+    """On the gradients of a real network, which must lie in memory as their parameters do."""
+    settings = CYCLE.model_copy(update={"optimizer": rule, "weight_decay": 0.01})
+    learners = [build_learner(AutoAssign, {}, MODEL, classes=2, seed=0) for _ in range(2)]
+    optimizers = [build_optimizer(learner, settings) for learner in learners]
+    for group in optimizers[1].param_groups:
+        assert group["fused"]
+        group["fused"] = False
+    torch.manual_seed(0)
+    for _ in range(2):
+        predictions, _ = learners[0].detector.predict(torch.randn(1, 3, 64, 64))
+        own = sum(parameter.sin().sum() for parameter in learners[0].assigner.parameters())
+        (predictions.outputs.sin().sum() + predictions.boxes.sin().sum() + own).backward()
+        nn.utils.clip_grad_norm_(learners[0].parameters(), 1.0)
+        for (name, one), other in zip(learners[0].named_parameters(), learners[1].parameters(), strict=True):
+            assert one.grad is not None or "extra" in name
+            assert one.grad is None or one.grad.stride() == one.stride(), name
+            other.grad = None if one.grad is None else one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    start = build_learner(AutoAssign, {}, MODEL, classes=2, seed=0)
+    for (name, one), other, first in zip(
+        learners[0].named_parameters(), learners[1].parameters(), start.parameters(), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7, msg=name)
+        assert "extra" in name or not torch.equal(one, first), name
+
+
+def test_parameters_with_gaps_in_memory_are_not_fused() -> None:
+    dense, gaps = torch.zeros(4, 6), torch.zeros(4, 6)[:, :3]
+    assert fusable(dense)
+    assert fusable(dense.t())
+    assert fusable(torch.zeros(2, 3, 5, 5).to(memory_format=torch.channels_last))
+    assert fusable(torch.zeros(()))
+    assert not fusable(gaps)
+    assert not fusable(torch.zeros(3, device="meta"))
+    groups = [{"params": [nn.Parameter(tensor)], "weight_decay": 0.0} for tensor in (dense, gaps)]
+    assert all(group["fused"] for group in update_rule(groups[:1], STEP).param_groups)
+    assert not any(group["fused"] for group in update_rule(groups, STEP).param_groups)
 
 
 def test_strategies_start_from_the_same_detector() -> None:

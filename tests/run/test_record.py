@@ -202,3 +202,10 @@ def test_a_preset_belongs_to_the_published_protocol(make_record, protocol, prese
 def test_a_row_is_named_after_label_and_preset(make_record):
     assert make_record("atss[k=3]").row == "atss[k=3]"
     assert make_record("atss[k=3]", protocol="published", preset="official").row == "atss[k=3] (official)"
+
+
+def test_records_of_before_the_fast_evaluator_are_read(make_record, monkeypatch, tmp_path):
+    file = tmp_path / "record.json"
+    _resealed(make_record, monkeypatch, file, lambda content: content.pop("evaluator"))
+    assert read_record(file).scored_by == "pycocotools 2.0.8"
+    assert make_record().model_copy(update={"evaluator": "another 1.0"}).scored_by == "another 1.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -15,16 +16,19 @@ from rich.console import Console
 
 from assignbench.compare import compare
 from assignbench.config import Matrix, load_recipe
+from assignbench.data.batch import Batch
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
-from assignbench.run import campaign, train
+from assignbench.run import campaign, evaluators, infer, train
 from assignbench.run.campaign import Outcome, run_matrix
 from assignbench.run.checkpoint import checkpoints, load_tensors
 from assignbench.run.execute import DETECTIONS, PRIOR, WEIGHTS
+from assignbench.run.learner import Learner, Step
 from assignbench.run.lines import read_lines
 from assignbench.run.predict import predict
 from assignbench.run.record import read_records
 from assignbench.run.reload import AGAIN, evaluate_run
+from assignbench.run.step import Trainer
 
 SMALL = (
     "model.channels=32",
@@ -192,18 +196,18 @@ def test_resume_equals_going_on(
 ) -> None:
     straight, _ = go("train.checkpoint_every=1", strategies=(strategy,), output=tmp_path / "straight")
 
-    real, calls = train.check_finite, []
+    real, calls = Trainer.update, []
 
-    def interrupted(*arguments: object) -> None:
+    def interrupted(self: Trainer) -> None:
         calls.append(1)
         if len(calls) > stop:
             raise KeyboardInterrupt
-        real(*arguments)  # type: ignore[arg-type]
+        real(self)
 
-    monkeypatch.setattr(train, "check_finite", interrupted)
+    monkeypatch.setattr(Trainer, "update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go("train.checkpoint_every=1", strategies=(strategy,))
-    monkeypatch.setattr(train, "check_finite", real)
+    monkeypatch.setattr(Trainer, "update", real)
     with pytest.raises(UsageError, match="unfinished"):
         go("train.checkpoint_every=1", strategies=(strategy,))
     resumed, _ = go("train.checkpoint_every=1", strategies=(strategy,), resume=True)
@@ -302,18 +306,104 @@ def test_predicting_draws_and_writes(go: Go, data: Path, tmp_path: Path) -> None
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_it(
     go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real = train.Learner.forward
-
-    def poisoned(self: train.Learner, *arguments: object, **named: object) -> object:
-        step = real(self, *arguments, **named)  # type: ignore[arg-type]
-        losses = {name: value * (float("nan") if name == "bag" else 1) for name, value in step.losses.items()}
-        return train.Step(losses, step.assignment, step.priors, step.assignment_seconds)
-
-    monkeypatch.setattr(train.Learner, "forward", poisoned)
+    poison(monkeypatch, at=1)
     outcome, text = go(strategies=("autoassign", "plain"))
     assert outcome.errors == (1,)
     assert [record.assigner.name for record in outcome.records] == ["plain"]  # the others go on
     assert "iteration 1: loss bag is not finite, in images" in text
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, at: int) -> list[tuple[int, ...]]:
+    """Make loss "bag" NaN in one step, counted from 1; returns the indices of the images that each step saw."""
+    real = Learner.forward
+    seen: list[tuple[int, ...]] = []
+
+    def poisoned(self: Learner, batch: Batch, timed: bool = False) -> Step:
+        seen.append(batch.indices)
+        step = real(self, batch, timed)
+        if len(seen) != at:
+            return step
+        return replace(step, losses={**step.losses, "bag": float("nan") * step.losses["bag"]})
+
+    monkeypatch.setattr(Learner, "forward", poisoned)
+    return seen
+
+
+def test_losses_are_looked_at_an_iteration_later_and_the_message_names_the_right_one(
+    go: Go, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = poison(monkeypatch, at=3)
+    outcome, text = go("train.iterations=9", "train.log_every=9", "train.checkpoint_every=9", "train.batch=1")
+    assert outcome.errors == (1,)
+    assert len(seen) == 4  # the fourth was at work already
+    images = open_dataset(str(data / "mini.yaml"), data).train.images
+    assert f"iteration 3: loss bag is not finite, in images {images[seen[2][0]].id}\n" in text
+
+
+def test_a_step_that_fails_after_losses_that_were_not_finite_is_not_blamed(
+    go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = poison(monkeypatch, at=2)
+    real = Trainer.learn
+
+    def fails(self: Trainer, batch: Batch, *, last: bool, timed: bool) -> Step:
+        step = real(self, batch, last=last, timed=timed)
+        if len(seen) == 3:
+            raise ValueError("NaN all over")
+        return step
+
+    monkeypatch.setattr(Trainer, "learn", fails)
+    outcome, text = go("train.log_every=9", "train.checkpoint_every=9")
+    assert outcome.errors == (1,)
+    assert "iteration 2: loss bag is not finite" in text
+    assert "failed: autoassign on mini, seed 0: ValueError" not in text
+
+
+@pytest.mark.parametrize("written", ["log", "checkpoint", "epoch", "end"])
+def test_nothing_is_written_after_losses_that_are_not_finite(
+    go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str
+) -> None:
+    """The poisoned iteration is the one after which something is due; 7 images in batches of 2: epochs end after 4."""
+    every = {"train.log_every": 9, "train.checkpoint_every": 9, "train.iterations": 9}
+    at = {"log": 2, "checkpoint": 2, "epoch": 4, "end": 3}[written]
+    key = {"log": "train.log_every", "checkpoint": "train.checkpoint_every", "end": "train.iterations"}.get(written)
+    if key:
+        every[key] = at
+    seen = poison(monkeypatch, at)
+    outcome, text = go(*(f"{key}={value}" for key, value in every.items()))
+    assert outcome.errors == (1,)
+    assert f"iteration {at}: loss bag is not finite" in text
+    assert len(seen) == at
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert not checkpoints(folder / train.CHECKPOINTS)
+    assert not read_lines(folder / train.LOSSES)
+    assert not read_lines(folder / train.STATISTICS)
+    assert not (folder / WEIGHTS).exists()
+
+
+def test_a_gpu_that_runs_out_of_memory_in_training_is_a_matter_of_the_machine(
+    go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(Learner, "forward", full)
+    outcome, text = go()
+    assert outcome.exit_code == 4
+    assert "training on 2 images of " in text
+    assert " pixels at once does not fit into memory" in text
+    assert "train.accumulation" in text
+
+
+def test_a_gpu_that_runs_out_of_memory_in_evaluation_is_too(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(infer, "detect", full)
+    outcome, text = go()
+    assert outcome.exit_code == 4
+    assert "detecting in 3 images of 64 × 96 pixels at once does not fit into memory" in " ".join(text.split())
+    assert "lower evaluate.batch" in text
 
 
 def test_micro_steps_share_the_global_batch(go: Go) -> None:
@@ -431,3 +521,31 @@ def test_the_same_thing_twice_is_refused(go: Go) -> None:
         go(strategies=("atss", "atss"))
     with pytest.raises(UsageError, match="seed is asked for twice"):
         go(seeds=(1, 1))
+
+
+def test_what_the_fast_evaluator_scored_is_the_same_run_and_says_so(
+    go: Go, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faster_coco_eval")
+    monkeypatch.setattr(evaluators, "_process", evaluators._Process())
+    (plain,) = go()[0].records
+    outcome, text = go("evaluate.evaluator=fast", seeds=(0, 1), output=tmp_path / "fast")
+    fast = outcome.records[0]
+    assert fast.run_id == plain.run_id  # the evaluator decides nothing
+    assert plain.scored_by == f"pycocotools {plain.environment.pycocotools}"
+    for record in outcome.records:
+        assert record.scored_by.startswith("faster-coco-eval ")
+        assert record.scored_by.endswith(f", checked against {plain.scored_by} on the first file")
+        assert record.notes[0] == f"scored by {record.scored_by}"
+    assert text.count(f"scored by {fast.scored_by}") == 2
+    assert set(fast.metrics) == set(plain.metrics)
+    assert all(abs((fast.metrics[name] or 0) - (plain.metrics[name] or 0)) <= 1e-12 for name in plain.metrics)
+    _, again = evaluate_run(tmp_path / "fast" / fast.run_id, data, "cpu", Console(file=StringIO()))
+    assert again.evaluator == fast.scored_by
+
+
+def test_a_missing_evaluator_is_said_before_training(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluators, "find_spec", lambda name: None)
+    with pytest.raises(SystemProblem, match=r"pip install 'assignbench\[fast\]'"):
+        go("evaluate.evaluator=fast")
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,217 @@
+"""Which boxes overlap which objects: all of them a few objects at a time, or only those that overlap enough.
+
+Of the hundred thousand anchors of an image an object overlaps a few dozen as much as any rule asks for. They are
+found without looking at the others: boxes are sorted into bins by image, size and place, and an object looks only
+into the bins whose boxes can reach the overlap t that is wanted. With the box's and the object's lengths a and b
+along one axis, i of them common, and r = min(a, b) / max(a, b) for each axis:
+
+    IoU ≤ r_x r_y                               one at least as wide and as high as the other
+    IoU ≤ r_x r_y / (r_x + r_y − r_x r_y)       one wider, the other higher
+    IoU ≤ i / (a + b − i)                       so the centres are at most (a + b)(1 − t) / (2 (1 + t)) apart
+
+These bounds only choose where to look; who is in is decided by `iou` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from assignbench.core.cells import cells_around
+from assignbench.core.geometry import centers, iou, iou_matrix, pick, take
+from assignbench.core.matching import object_chunks
+from assignbench.core.types import Predictions, Priors, Targets, beside
+
+OCTAVES = 16  # of widths and of heights: below 2 pixels, below 4, …, all from 2¹⁵ on
+CELLS = 4096  # along each axis, the last one open: a quarter of the octave's least side wide, at least 4 pixels
+LEAST_CELL = 4.0  # pixels
+CAUTION = 1e-3  # of t: far more than rounding can move a bound
+SLACK = 1e-2  # pixels; as much for centres
+BLOCK = 32  # predicted boxes that are looked at together
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """IoU of some objects of one image with boxes of that image."""
+
+    objects: Tensor  # [some] int64
+    image: int
+    iou: Tensor  # [some, box]
+
+
+def overlaps(targets: Targets, boxes: Tensor) -> Iterator[Overlaps]:
+    """IoU of every object with every box of its image, a few objects of one image at a time.
+
+    Args:
+        targets: the objects, in any order; of one image they come in theirs.
+        boxes: the same for all images, ``[box, 4]``, or ``[image, box, 4]``.
+    """
+    # coordinate by coordinate, each contiguous: four times as fast as boxes side by side
+    planes = boxes.movedim(-1, 0).contiguous().movedim(0, -1)
+    owner = targets.on_host().image
+    order = owner.argsort(stable=True).to(boxes.device, non_blocking=True)
+    start = 0
+    for image, count in enumerate(torch.bincount(owner, minlength=targets.images).tolist()):
+        own = planes if planes.ndim == 2 else planes[image]
+        for chunk in object_chunks(count, len(own), boxes.device):
+            objects = order[start + chunk.start : start + chunk.stop]
+            if len(objects):
+                yield Overlaps(objects, image, iou_matrix(targets.boxes[objects], own))
+        start += count
+
+
+@torch.no_grad()
+def best_overlap(predictions: Predictions, targets: Targets) -> Tensor:
+    """Largest IoU of each predicted box with any object of its image, of any class: ``[image, location]``.
+
+    Boxes predicted side by side lie side by side: an object looks at a block of them only if it meets the hull of
+    all. On a GPU it looks at every block, since counting those it meets would make the host wait.
+    """
+    images, length = predictions.boxes.shape[:2]
+    device, blocks = predictions.boxes.device, -(-length // BLOCK)
+    padded = torch.arange(blocks * BLOCK, device=device).clamp(max=max(0, length - 1))
+    planes = predictions.boxes.movedim(-1, 0)[..., padded].reshape(4, images * blocks, BLOCK)
+    if free_to_wait(device):
+        objects, block = meeting(targets, planes, blocks).nonzero(as_tuple=True)
+    else:
+        objects = torch.arange(len(targets), device=device).repeat_interleave(blocks)
+        block = torch.arange(blocks, device=device).repeat(len(targets))
+    row = targets.image[objects] * blocks + block
+    best = planes.new_zeros(images * blocks, BLOCK)
+    for some in object_chunks(len(row), 2 * BLOCK, device):
+        near = planes.index_select(1, row[some]).movedim(0, -1)
+        overlap = iou(targets.boxes[objects[some], None], near)
+        best.scatter_reduce_(0, row[some, None].expand_as(overlap), overlap, "amax")
+    return best.view(images, -1)[:, :length]
+
+
+def free_to_wait(device: torch.device) -> bool:
+    """Whether the host may ask for numbers at no cost: they are its own."""
+    return device.type == "cpu"
+
+
+def meeting(targets: Targets, planes: Tensor, blocks: int) -> Tensor:
+    """Which objects meet the hull of which blocks of their image: ``[4, image · block, box] → bool [object, block]``.
+
+    Where a coordinate is not a number they do: the result is to show it.
+    """
+    outer = (planes[0].amin(-1), planes[1].amin(-1), planes[2].amax(-1), planes[3].amax(-1))
+    left, top, right, bottom = (side.view(-1, blocks).index_select(0, targets.image) for side in outer)
+    x0, y0, x1, y1 = targets.boxes[:, :, None].unbind(1)
+    return ~((left >= x1) | (right <= x0) | (top >= y1) | (bottom <= y0))
+
+
+def sure_overlap(targets: Targets, priors: Priors, k: int = 1) -> Tensor:
+    """An overlap that each object reaches with k priors or more, a little below the k-th best at most: ``[object]``.
+
+    On a grid it is the k-th best overlap with the priors of the cells around the object's centre; elsewhere the k-th
+    best of all. 0 where there are fewer than k. Priors in the batch's padding do not count.
+    """
+    if priors.grid is None:
+        found = [targets.boxes.new_zeros(0)]
+        order = [targets.labels[:0]]
+        for part in overlaps(targets, priors.boxes):
+            overlap = part.iou if priors.inside is None else part.iou.masked_fill(~priors.inside[part.image], 0)
+            order.append(part.objects)
+            found.append(kth_largest(overlap, k))
+        return torch.zeros_like(targets.boxes[:, 0]).index_put((torch.cat(order),), torch.cat(found))
+    first, fits = cells_around(centers(targets.boxes), priors, int((k / priors.grid.anchors) ** 0.5))
+    anchor = torch.arange(priors.grid.anchors, device=first.device)
+    locations = (first[..., None] + anchor).flatten(1)  # [object, some]
+    fits = fits[..., None].expand(*fits.shape, len(anchor)).flatten(1)
+    image = targets.image[:, None].expand_as(locations)
+    near = take(priors.boxes, locations.flatten()).view(*locations.shape, 4)
+    overlap = iou(targets.boxes[:, None], near).masked_fill(~(fits & priors.inside_at(image, locations)), 0)
+    return kth_largest(overlap, k)
+
+
+def kth_largest(values: Tensor, k: int) -> Tensor:
+    """The k-th largest value of each row, 0 where there is none: ``[row, column] → [row]``."""
+    if values.shape[1] < k:
+        return values.new_zeros(len(values))
+    return values.amax(1) if k == 1 else values.topk(k, dim=1).values[:, -1]
+
+
+@torch.no_grad()
+def overlapping_pairs(targets: Targets, boxes: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All pairs of an object and a box of its image with IoU ≥ ``least``: objects, places and IoU, ``[pair]`` each.
+
+    Ordered by object, then place. The cost grows with the pairs found and with one sorting of the boxes.
+
+    Args:
+        targets: the objects.
+        boxes: the same for all images, ``[box, 4]``, or ``[image, box, 4]``.
+        least: ``[object]`` in (0, 1], in the host's memory.
+    """
+    objects, places, overlap = near_pairs(targets, boxes, least)
+    kept = (overlap >= pick(beside(least, boxes), objects)).nonzero()[:, 0]
+    objects, places, overlap = objects[kept], places[kept], overlap[kept]
+    order = (objects * boxes.shape[-2] + places).argsort()
+    return objects[order], places[order], overlap[order]
+
+
+@torch.no_grad()
+def near_pairs(targets: Targets, boxes: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As `overlapping_pairs`, in no useful order and with some pairs of less overlap; a GPU is waited for once only."""
+    device, length = boxes.device, boxes.shape[-2]
+    every = boxes.reshape(-1, 4)
+    keys, order = _bins(every, length).sort()
+    objects, first, last = (beside(each, boxes) for each in _lines(targets.on_host(), least, shared=boxes.ndim == 2))
+    begin = torch.searchsorted(keys, first)
+    count = torch.searchsorted(keys, last, right=True) - begin
+    line = torch.repeat_interleave(count)
+    index = torch.arange(len(line), device=device) + pick(begin - (count.cumsum(0) - count), line)
+    objects, index = pick(objects, line), pick(order, index)
+    overlap = iou(take(targets.boxes, objects), take(every, index))
+    return objects, index % length, overlap
+
+
+def _lines(targets: Targets, least: Tensor, *, shared: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each object has to look: objects, and first and last bin of a row of cells, ``[line]`` each."""
+    # one entry for each object and kind of box, an octave of widths and one of heights, that can overlap it enough
+    t = (least * (1 - CAUTION))[:, None]
+    low = torch.cat((torch.zeros(1), 2.0 ** torch.arange(1, OCTAVES)))
+    high = torch.cat((low[1:], low.new_tensor([float("inf")])))
+    size = (targets.boxes[:, 2:] - targets.boxes[:, :2])[..., None]  # [object, axis, 1]
+    ratio = torch.minimum(high / size, size / low).clamp(max=1)  # r at its largest: [object, axis, octave]
+    (rx, ry), (over_x, over_y) = ratio.unbind(1), (low > size).unbind(1)
+    rx, ry = rx[:, :, None], ry[:, None]
+    across = (over_x[:, :, None] != over_y[:, None]) & (rx < 1) & (ry < 1)
+    bound = torch.where(across, rx * ry / (rx + ry - rx * ry), rx * ry)
+    objects, *octave = (bound >= t[..., None]).nonzero(as_tuple=True)
+    octaves = torch.stack(octave, dim=-1)  # [entry, axis]
+
+    # the cells of that kind in which the centres can lie: columns are consecutive bins
+    t, size = t[objects], size[objects, :, 0]
+    apart = (torch.minimum(high[octaves], size / t) + size) * (1 - t) / (2 * (1 + t)) + SLACK
+    center = centers(targets.boxes)[objects]
+    first, last = _cell(center - apart, octaves), _cell(center + apart, octaves)
+    image = torch.zeros_like(objects) if shared else targets.image[objects]
+    rows = last[:, 1] - first[:, 1] + 1
+    entry = torch.repeat_interleave(rows)
+    row = torch.arange(len(entry)) - (rows.cumsum(0) - rows - first[:, 1])[entry]
+    bins = _bin(image[entry], octaves[entry], row)
+    return objects[entry], bins + first[entry, 0], bins + last[entry, 0]
+
+
+def _bins(boxes: Tensor, length: int) -> Tensor:
+    """The bin of each box: ``[image · box, 4] → [image · box]``."""
+    size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
+    octaves = (size.frexp().exponent.long() - 1).clamp(0, OCTAVES - 1)
+    cell = _cell((boxes[:, :2] + boxes[:, 2:]) / 2, octaves)
+    image = torch.arange(len(boxes), device=boxes.device) // length
+    return _bin(image, octaves, cell[:, 1]) + cell[:, 0]
+
+
+def _bin(image: Tensor, octaves: Tensor, row: Tensor) -> Tensor:
+    """The first bin of a row of cells."""
+    return (((image * OCTAVES + octaves[:, 0]) * OCTAVES + octaves[:, 1]) * CELLS + row) * CELLS
+
+
+def _cell(center: Tensor, octaves: Tensor) -> Tensor:
+    """Column and row of centres: ``[entry, 2] → [entry, 2]``; whatever lies outside belongs to the border."""
+    width = (2.0 ** (octaves - 2).to(center.dtype)).clamp(min=LEAST_CELL)
+    return (center / width).nan_to_num(0.0).clamp(0, CELLS - 1).long()

@@ -1,0 +1,118 @@
+"""How pictures of numbers look, and how they are written: one style for every figure.
+
+matplotlib is an extra, `assignbench[plots]`: it is imported when a figure is drawn. No screen is used or needed.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from assignbench.errors import SystemProblem, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = {".svg": "Date", ".pdf": "CreationDate", ".png": None}  # and where each keeps the time of writing
+
+# Okabe and Ito's colours, apart for the colour-blind too, and a marker each for print without colour.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A6D00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GREY = "#666666"
+
+STYLE: dict[str, Any] = {
+    "font.size": 9.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "xtick.color": "#333333",
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E5E5E5",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "svg.hashsalt": "assignbench",  # the same figure is the same file
+    "savefig.dpi": 160,
+}
+
+
+def check_plot(file: Path) -> None:
+    """Refuse a picture that cannot be made, before anything is measured for it.
+
+    Raises:
+        UsageError: the name ends in no known format.
+        SystemProblem: matplotlib is missing, or the file cannot be written.
+    """
+    if file.suffix.lower() not in FORMATS:
+        raise UsageError(f"--plot {file}: the name must end in {', '.join(FORMATS)}")
+    try:
+        import matplotlib  # noqa: F401  # only whether it is there
+    except ImportError as error:
+        raise SystemProblem("pictures need matplotlib: pip install 'assignbench[plots]'") from error
+    if file.is_dir():
+        raise SystemProblem(f"--plot {file} is a folder; name a file in it")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=file.parent):
+            pass
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SystemProblem(f"--plot {file} cannot be written: {file.parent} is no folder") from error
+    except OSError as error:
+        raise SystemProblem(f"--plot {file} cannot be written: {error.strerror}") from error
+
+
+def styled() -> AbstractContextManager[None]:
+    """A block in which figures are drawn, whatever the user's own settings of matplotlib are."""
+    from matplotlib import style
+
+    return style.context(["default", STYLE])
+
+
+def log_log(panel: Axes) -> None:
+    """Logarithmic axes with numbers as they are spoken: 1, 10, 100, 1k, 1M."""
+    from matplotlib.ticker import EngFormatter, NullFormatter
+
+    panel.set(xscale="log", yscale="log")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(EngFormatter(sep=""))
+        axis.set_minor_formatter(NullFormatter())
+    panel.minorticks_off()
+
+
+def slope_guides(panel: Axes) -> None:
+    """Faint parallels of slope 1 across a log-log panel, one a decade: what is proportional runs along them."""
+    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+    for decade in range(math.floor(math.log10(bottom / right)), math.ceil(math.log10(top / left)) + 1):
+        panel.plot(
+            (left, right),
+            (left * 10.0**decade, right * 10.0**decade),
+            color=GREY,
+            linewidth=0.8,
+            linestyle=":",
+            zorder=0,
+        )
+    panel.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure in the format of the file's name; the same figure gives the same bytes.
+
+    Raises:
+        SystemProblem: the file cannot be written.
+    """
+    date = FORMATS[file.suffix.lower()]
+    try:
+        with styled():
+            figure.savefig(file, metadata=None if date is None else {date: None})
+    except OSError as error:
+        raise SystemProblem(f"{file} cannot be written: {error.strerror}") from error

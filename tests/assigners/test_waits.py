@@ -1,0 +1,168 @@
+"""How often assignment and loss make the host wait for a GPU: once at most, here told without one.
+
+A device is played by marks: what is copied to it, and all that is computed from that, carries the mark of its memory.
+An operation waits when what it returns to the host, or the size of its result, depends on marked values.
+"""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import assigners.autoassign
+import assigners.freeanchor
+from assignbench.core import Assigner, PairLoss, Predictions, Priors, Setting, Targets, assign, overlap, types
+from assignbench.detector.objective import objective
+from assignbench.synthetic import Problem, random_problem
+from assigners.atss import ATSS
+from assigners.autoassign import AutoAssign
+from assigners.fcos import FCOS
+from assigners.freeanchor import FreeAnchor
+from assigners.plain import Plain
+from assigners.retinanet import RetinaNet
+
+CLASSES = 3
+WAITING = {  # those whose result's size depends on values, or that hand a value to Python
+    "aten::nonzero",
+    "aten::masked_select",
+    "aten::_local_scalar_dense",
+    "aten::item",
+    "aten::equal",
+    "aten::bincount",
+    "aten::_unique2",
+    "aten::unique_dim",
+    "aten::unique_consecutive",
+}
+
+
+def place() -> str:
+    """The line of a strategy or of the core that runs."""
+    ours = [frame for frame in traceback.extract_stack() if "assign" in frame.filename and "test" not in frame.filename]
+    return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
+
+
+class Device(TorchDispatchMode):
+    """Counts where the host would wait for marked memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marked: dict[int, Any] = {}  # memory by its address; kept, so that no address is used again
+        self.waits: list[str] = []
+
+    def mark(self, tensor: Tensor) -> Tensor:
+        memory = tensor.untyped_storage()
+        self.marked[memory._cdata] = memory
+        return tensor
+
+    def has(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage()._cdata in self.marked
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        marked = any(map(self.has, tensors))
+        name = func._schema.name
+        if marked and (
+            name in WAITING
+            or (name == "aten::repeat_interleave" and (kwargs or {}).get("output_size") is None)
+            or (name.startswith("aten::index") and any(each.dtype == torch.bool for each in tensors[1:]))
+        ):
+            self.waits.append(f"{name} {place()}")
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and marked:
+                self.mark(leaf)
+        return result
+
+
+@contextmanager
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    """A device that this process's own memory plays."""
+    played = Device()
+    cpu, listed = Tensor.cpu, Tensor.tolist
+
+    def fetched(tensor: Tensor) -> Tensor:
+        if not played.has(tensor):
+            return cpu(tensor)
+        played.waits.append("cpu")
+        with torch.utils._python_dispatch._disable_current_modes():
+            return tensor.detach().clone()
+
+    def read(tensor: Tensor) -> Any:
+        if played.has(tensor):
+            played.waits.append("tolist")
+        return listed(tensor)
+
+    def beside(tensor: Tensor, other: Tensor) -> Tensor:
+        return played.mark(tensor.clone()) if played.has(other) else tensor
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensor, "cpu", fetched)
+        patch.setattr(Tensor, "tolist", read)
+        for kind in (Targets, Priors):
+            patch.setattr(kind, "on_host", lambda self: self._host or self)
+        patch.setattr(overlap, "free_to_wait", lambda _: False)
+        for module in (overlap, assigners.autoassign, assigners.freeanchor):
+            patch.setattr(module, "beside", beside)
+        patch.setattr(types, "to_device", lambda tensor, _: played.mark(tensor.clone()))
+        with played:
+            yield played
+
+
+def on_device(problem: Problem, played: Device) -> tuple[Predictions, Priors, Targets]:
+    """A problem whose tensors were copied to the device, as a batch and cached priors are."""
+    targets, priors = problem.targets, problem.priors
+    there = Targets(*(played.mark(part.clone()) for part in (targets.boxes, targets.labels, targets.image)), 2)
+    grid = None if priors.grid is None else priors.grid
+    cells = Priors(*(played.mark(part.clone()) for part in (priors.boxes, priors.stride, priors.level)), grid=grid)
+    types._remember(there, targets)
+    types._remember(cells, priors)
+    for leaf in problem.raw.leaves():
+        played.mark(leaf)
+    return problem.predictions, cells, there
+
+
+def waits(strategy: type[Assigner], monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[str]:
+    assigner = strategy(Setting(CLASSES), **options)
+    problem = random_problem(assigner.head.controlled(), seed=5, classes=CLASSES, counts=(6, 3))
+    with device(monkeypatch) as played:
+        for parameter in assigner.parameters():
+            played.mark(parameter.detach())
+        predictions, priors, targets = on_device(problem, played)
+        priors = priors.padded(torch.tensor([[128, 160], [96, 96]]))
+        record = assign(assigner, predictions, priors, targets)
+        head = assigner.head.controlled()
+        losses = objective(
+            record, predictions, priors, targets, loss=PairLoss(), coding=head.coding, extras=head.extras
+        )
+        torch.stack(list(losses.values())).sum().backward()
+        return list(played.waits)
+
+
+@pytest.mark.parametrize("strategy", [Plain, FCOS, ATSS, RetinaNet])
+def test_what_priors_and_objects_decide_never_waits(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
+    assert waits(strategy, monkeypatch) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"center": "none"}, {"negative_normaliser": "pairs"}, {"same_class": "last"}, {"confidence": "class"}],
+    ids=str,
+)
+def test_autoassign_waits_once(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    assert len(waits(AutoAssign, monkeypatch, **options)) == (options.get("center") != "none")
+
+
+def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(waits(FreeAnchor, monkeypatch)) == 1
+
+
+def test_a_strategy_that_waits_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Plain, "reads_predictions", True)
+    assert len(waits(Plain, monkeypatch)) > 1
