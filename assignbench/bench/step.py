@@ -53,7 +53,7 @@ class StepRow:
     ms: float  # a whole training step
     floor_ms: float  # of the bare network
     ratio: float
-    host_syncs: int  # how often a step makes the host wait for a GPU; on a CPU: would make it wait
+    host_syncs: int | None  # how often a step makes the host wait for a GPU; None on a CPU
     rival_ms: float | None  # torchvision's step; None: not asked for
 
 
@@ -154,13 +154,13 @@ def bench_step(
             with memory_advice(f"{one.strategy.label}: {case}"), one_thread():
                 step = step_of(one, recipe, case, accelerator)
                 row = step_row(one, step, case, repeat, rivals)
-                waits = host_syncs(step.train)
+                waits = host_syncs(step.train) if accelerator.device.type == "cuda" else None
                 step.look()
                 if trace is not None:
                     write_trace(step.train, trace)
             accelerator.free_memory()
-            places[row.strategy] = waits
-            rows.append(replace(row, host_syncs=len(waits)))
+            places[row.strategy] = waits or ()
+            rows.append(replace(row, host_syncs=None if waits is None else len(waits)))
     return rows, places
 
 
@@ -183,6 +183,6 @@ def step_row(one: Candidate, step: Step, case: Case, repeat: int, rivals: bool) 
         ms=round(1e3 * spent, 3),
         floor_ms=round(1e3 * floor, 3),
         ratio=round(spent / floor, 3),
-        host_syncs=0,
+        host_syncs=None,
         rival_ms=round(1e3 * rival[0], 3) if rival else None,
     )

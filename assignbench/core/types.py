@@ -158,7 +158,7 @@ class Grid:
 
     def to(self, device: torch.device | str) -> Grid:
         """The same layout on another device."""
-        moved = (part.to(device) for part in (self.start, self.rows, self.columns, self.first, self.step))
+        moved = (to_device(part, device) for part in (self.start, self.rows, self.columns, self.first, self.step))
         return Grid(*moved, anchors=self.anchors)
 
 
@@ -217,7 +217,7 @@ class Priors:
             sizes: height and width of each image before padding, ``[image, 2]``; best in the host's memory.
         """
         extent = (-(-sizes // PADDING) * PADDING).flip(-1)
-        told = replace(self, extent=extent.to(self.boxes.device, non_blocking=True))
+        told = replace(self, extent=to_device(extent, self.boxes.device))
         host = self._host
         if host is None or extent.device.type != "cpu":
             return told
@@ -226,8 +226,8 @@ class Priors:
     def to(self, device: torch.device | str) -> Priors:
         """The same priors on another device."""
         moved = Priors(
-            *(part.to(device, non_blocking=True) for part in (self.boxes, self.stride, self.level)),
-            extent=None if self.extent is None else self.extent.to(device, non_blocking=True),
+            *(to_device(part, device) for part in (self.boxes, self.stride, self.level)),
+            extent=_each(self.extent, device),
             grid=None if self.grid is None else self.grid.to(device),
         )
         return _remember(moved, self)

@@ -38,7 +38,7 @@ class Batch:
     """Pictures of one step and what is in them."""
 
     images: Tensor  # [image, 3, H, W] uint8 RGB, padded right and below with zeros
-    sizes: Tensor  # [image, 2] int64: height, width before padding
+    sizes: Tensor  # [image, 2] int64: height, width before padding; always in the host's memory
     targets: Targets  # boxes in network pixels; crowd regions are targets.ignore
     indices: tuple[int, ...]  # [image] into Dataset.images
     scales: Tensor  # [image, 2] float32: network pixels per original pixel, along x and y
@@ -51,7 +51,6 @@ class Batch:
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),
-            sizes=self.sizes.to(device, non_blocking=True),
             targets=self.targets.to(device),
             scales=self.scales.to(device, non_blocking=True),
         )
@@ -62,7 +61,6 @@ class Batch:
         return replace(
             self,
             images=self.images.pin_memory(),
-            sizes=self.sizes.pin_memory(),
             targets=replace(
                 targets,
                 boxes=targets.boxes.pin_memory(),
@@ -77,7 +75,7 @@ class Batch:
         """Everything in it that lies on a device."""
         targets, ignore = self.targets, self.targets.ignore
         objects = (targets.boxes, targets.labels, targets.image, ignore.boxes, ignore.image)
-        return (self.images, self.sizes, self.scales, *objects)
+        return (self.images, self.scales, *objects)
 
 
 def training_batches(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from assignbench.core import Head, Predictions, Priors, joining
 from assignbench.core.priors import pyramid_priors
+from assignbench.core.types import to_device
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.head import DenseHead, RawOutputs
 from assignbench.detector.pixels import Pixels
@@ -59,7 +60,7 @@ class Detector(nn.Module):
 
         Args:
             images: uint8 RGB ``[image, 3, height, width]``, padded right and bottom to a multiple of 32.
-            sizes: height and width of each image without padding, ``[image, 2]``.
+            sizes: height and width of each image without padding, ``[image, 2]``, best in the host's memory.
         """
         predictions, priors = self.predict(self.normalise(images, sizes))
         return predictions, priors.padded(sizes) if self.mask_padding else priors
@@ -83,6 +84,7 @@ class Detector(nn.Module):
     def normalise(self, images: Tensor, sizes: Tensor) -> Tensor:
         """Order of colours, minus mean, by deviation; padding becomes 0, the mean colour."""
         x = ((images.flip(1) if self.pixels.bgr else images).float() - self.mean) / self.std
+        sizes = to_device(sizes, x.device)
         rows = torch.arange(x.shape[-2], device=x.device) < sizes[:, :1]
         columns = torch.arange(x.shape[-1], device=x.device) < sizes[:, 1:]
         x = x * (rows[:, None, :, None] & columns[:, None, None, :])

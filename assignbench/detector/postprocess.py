@@ -20,6 +20,7 @@ from torch import Tensor
 
 from assignbench.core import Extra, Predictions, Priors
 from assignbench.core.ledger import ROWS, join_logits
+from assignbench.core.types import to_device
 from assignbench.detector.suppress import best_apart
 
 # the class output alone; the class probability, implicit objectness included; the final score
@@ -70,7 +71,8 @@ def detect(
     boxes, labels = boxes[image, order], labels[image, order]
     stays = best_apart(boxes, labels, scores >= 0, rule.nms, rule.detections)
     counts = stays.sum(1).tolist()
-    found = (column[stays].split(counts) for column in (boxes, scores, labels))
+    kept = stays.nonzero(as_tuple=True)
+    found = (column[kept].split(counts) for column in (boxes, scores, labels))
     return [ImageDetections(*one) for one in zip(*found, strict=True)]
 
 
@@ -143,5 +145,5 @@ def highest(values: Tensor, count: int) -> Tensor:
 
 def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
     """Boxes cut at the border of their image: ``[image, location, 4]``."""
-    limit = sizes.flip(-1).to(boxes.dtype).repeat(1, 2)[:, None]  # width, height, width, height
+    limit = to_device(sizes, boxes.device).flip(-1).to(boxes.dtype).repeat(1, 2)[:, None]  # width, height, width, height
     return torch.minimum(boxes.clamp(min=0), limit)

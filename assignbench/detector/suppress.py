@@ -92,9 +92,10 @@ def _overlapping(boxes: Tensor, first: Tensor, count: Tensor, threshold: float) 
     ends = count.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
     size = PAIRS if boxes.device.type == "cpu" else DEVICE_PAIRS
-    cuts = torch.searchsorted(ends, torch.arange(0, total, size, device=boxes.device)).tolist()
-    for start, end in pairwise(sorted({0, *cuts, len(ends)})):
-        worse = torch.arange(start, end, device=boxes.device).repeat_interleave(count[start:end])
+    whole = total if total <= size else None  # known: the host need not wait for it
+    cuts = [] if whole else torch.searchsorted(ends, torch.arange(0, total, size, device=boxes.device)).tolist()
+    for start, end in pairwise(sorted({0, *cuts, len(ends)})) if total else ():
+        worse = torch.arange(start, end, device=boxes.device).repeat_interleave(count[start:end], output_size=whole)
         begin = ends[start] - count[start]
         better = torch.arange(len(worse), device=boxes.device) + (first - ends + count + begin)[worse]
         overlap = iou(take(boxes, better).double(), take(boxes, worse).double())

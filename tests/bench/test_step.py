@@ -65,8 +65,7 @@ def run(candidates, cases, **changes):
     return bench_step(candidates, RECIPE, cases, **{**options, **changes})
 
 
-def test_rows_and_trace(one, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "host_syncs", lambda train: [train(), ("core/a.py:3",)][1])
+def test_rows_and_trace(one, small, tmp_path):
     file = tmp_path / "deep" / "trace.json"
     rows, waits = run([one("atss")], [small], trace=file)
     assert list(asdict(rows[0])) == [
@@ -74,15 +73,14 @@ def test_rows_and_trace(one, small, tmp_path, monkeypatch):
         *("ms", "floor_ms", "ratio", "host_syncs", "rival_ms"),
     ]
     assert (rows[0].backbone, rows[0].precision, rows[0].compiled) == ("resnet18", "no", False)
-    assert (rows[0].host_syncs, rows[0].rival_ms) == (1, None)
+    assert (rows[0].host_syncs, rows[0].rival_ms) == (None, None)  # a CPU cannot tell
     assert rows[0].ratio == pytest.approx(rows[0].ms / rows[0].floor_ms, rel=0.02)
-    assert waits == {"atss": ("core/a.py:3",)}
+    assert waits == {"atss": ()}
     names = {event.get("name") for event in json.loads(file.read_text())["traceEvents"]}
     assert "aten::convolution" in names
 
 
 def test_a_rival_is_measured_on_the_same_pictures(one, small, monkeypatch):
-    monkeypatch.setattr(module, "host_syncs", lambda train: ())
     seen = []
 
     class Double(torch.nn.Linear):

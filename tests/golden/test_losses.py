@@ -25,6 +25,7 @@ Key = tuple[int, int, int]
 
 
 def entries(discounts: Discounts) -> dict[Key, float]:
+    discounts = discounts.counted()
     keys = zip(discounts.image.tolist(), discounts.location.tolist(), discounts.label.tolist(), strict=True)
     return dict(zip(keys, discounts.factor.tolist(), strict=True))
 
@@ -33,7 +34,7 @@ def with_factors(record: Assignment, table: dict[Key, float]) -> Assignment:
     """The record with some factors replaced."""
     mine = entries(record.discounts) | table
     factor = torch.tensor([mine[key] for key in entries(record.discounts)])
-    return replace(record, discounts=replace(record.discounts, factor=factor))
+    return replace(record, discounts=replace(record.discounts.counted(), factor=factor))
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_mmdetections_own_race(shared: Path, autoassign: Subject) -> None:
     targets = targets_of([file["boxes.0"], file["boxes.1"]], [file["labels.0"], file["labels.1"]])
     own = run(file, autoassign.cls, autoassign.options, autoassign.protocol, targets)
     settled, count = settle(file, autoassign.cls, autoassign.options, autoassign.protocol, targets, own)
-    before, after = own.assignment.discounts, settled.assignment.discounts
+    before, after = own.assignment.discounts.counted(), settled.assignment.discounts
     assert 0 < count == int((before.factor != after.factor).sum()) < 0.05 * len(before)
 
 
