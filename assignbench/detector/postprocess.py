@@ -145,5 +145,6 @@ def highest(values: Tensor, count: int) -> Tensor:
 
 def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
     """Boxes cut at the border of their image: ``[image, location, 4]``."""
-    limit = to_device(sizes, boxes.device).flip(-1).to(boxes.dtype).repeat(1, 2)[:, None]  # width, height, width, height
+    height_width = to_device(sizes, boxes.device).to(boxes.dtype)
+    limit = height_width.flip(-1).repeat(1, 2)[:, None]  # width, height, width, height
     return torch.minimum(boxes.clamp(min=0), limit)

@@ -91,10 +91,12 @@ def _overlapping(boxes: Tensor, first: Tensor, count: Tensor, threshold: float) 
     """Places of two boxes that overlap by more than the threshold: each with the ``count`` ones from ``first`` on."""
     ends = count.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
+    if total == 0:
+        return
     size = PAIRS if boxes.device.type == "cpu" else DEVICE_PAIRS
     whole = total if total <= size else None  # known: the host need not wait for it
     cuts = [] if whole else torch.searchsorted(ends, torch.arange(0, total, size, device=boxes.device)).tolist()
-    for start, end in pairwise(sorted({0, *cuts, len(ends)})) if total else ():
+    for start, end in pairwise(sorted({0, *cuts, len(ends)})):
         worse = torch.arange(start, end, device=boxes.device).repeat_interleave(count[start:end], output_size=whole)
         begin = ends[start] - count[start]
         better = torch.arange(len(worse), device=boxes.device) + (first - ends + count + begin)[worse]

@@ -1,12 +1,14 @@
 """Suppression of a batch beside torchvision's of one image and class."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import nms
 
 from assignbench.detector import suppress
@@ -140,3 +142,27 @@ def test_what_a_better_box_suppresses_or_the_limit_excludes_is_not_compared_agai
     assert compared() == 128 * 127 / 2  # enough stay of the first block
     best_apart(boxes[:, :1].expand(1, 5000, 4), labels, valid, 0.6, 100)
     assert compared() == 128 * 127 / 2 + 5000 - 128  # the others meet the one that stays, and it alone
+
+
+class Steps(TorchDispatchMode):
+    """Counts the operations of torch."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_images_and_classes_cost_no_step_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suppress, "PAIRS", 10**9)
+    boxes, labels, _ = random_batch(0, 1, 300, 1, 9)
+    counts = set()
+    for images, classes in ((1, 1), (1, 7), (5, 1), (5, 7)):
+        # each class is a copy of the same boxes, far from full: as many blocks and rounds for all
+        every = boxes.repeat_interleave(classes, 1)[:, :300].expand(images, 300, 4)
+        label = (labels + torch.arange(300) % classes).expand(images, 300)
+        with Steps() as steps:
+            best_apart(every, label, torch.ones(images, 300, dtype=torch.bool), 0.6, 1000)
+        counts.add(steps.count)
+    assert len(counts) == 1

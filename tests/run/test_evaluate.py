@@ -254,7 +254,8 @@ def test_more_than_a_hundred_is_said_aloud(make_dataset, tmp_path):
 
 
 def test_repeated_detections_are_said_aloud(make_dataset, tmp_path):
-    result = scored(make_dataset(), [(0, BOX, 0.9, 0), (0, BOX, 0.8, 0)], tmp_path / "d.json")
+    between = [(0, (0, 0, 9, 9), 0.85, 0), (0, (0, 0, 9, 8), 0.84, 0)]
+    result = scored(make_dataset(), [(0, BOX, 0.9, 0), *between, (0, BOX, 0.8, 0)], tmp_path / "d.json")
     assert result.notes == ("1 detections repeat a box of the same image and class",)
 
 
