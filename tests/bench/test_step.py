@@ -6,7 +6,6 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from assignbench.bench import step as module
 from assignbench.bench.problem import Case
 from assignbench.bench.rival import RIVALS, SAME_NETWORK
 from assignbench.bench.step import bench_step, random_batch, step_of

@@ -22,4 +22,5 @@ def test_the_rule_is_what_a_recipe_can_say() -> None:
     assert rule == PostprocessRule("product", 0.1, "output", 7, "class", True, 0.5, 3)
     # both have the same defaults
     assert rule_of(EvaluateSettings()) == PostprocessRule()
-    assert {entry.name for entry in fields(PostprocessRule)} == set(EvaluateSettings.model_fields) - {"batch", "evaluator"}
+    others = {"batch", "evaluator"}
+    assert {entry.name for entry in fields(PostprocessRule)} == set(EvaluateSettings.model_fields) - others
