@@ -1,5 +1,9 @@
+import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -100,3 +104,16 @@ def build_record(
 @pytest.fixture(scope="session")
 def make_record() -> Callable[..., RunRecord]:
     return build_record
+
+
+@pytest.fixture(scope="session")
+def miniatures() -> ModuleType:
+    """tests/data/miniatures.py: a small data set in every format, ``miniatures.write_voc(folder)`` and so on."""
+    file = Path(__file__).parent / "data" / "miniatures.py"
+    spec = importlib.util.spec_from_file_location("miniatures", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["miniatures"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module

@@ -50,7 +50,7 @@ def datasets() -> None:
     from assignbench.data.specs import known_datasets
 
     show(table(["name", "description"], [[known.name, known.description] for known in known_datasets()]))
-    show("Your own: coco:DIR, voc:DIR, or the path of a YAML file.\n")
+    show("Your own: coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file.\n")
 
 
 @app.command()

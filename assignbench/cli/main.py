@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import assignbench
-from assignbench.cli import bench, check, compare, listing, run, runs, verify, weights
+from assignbench.cli import bench, check, compare, data, listing, run, runs, verify, weights
 from assignbench.errors import AssignbenchError, UsageError
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
@@ -34,6 +34,7 @@ app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("import", epilog=weights.EXAMPLES)(weights.import_)
 app.add_typer(listing.app, name="list")
 app.add_typer(verify.app, name="verify")
+app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 
 

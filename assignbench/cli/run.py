@@ -39,7 +39,7 @@ def run(
     ] = ["autoassign"],  # noqa: B006  # typer copies it
     dataset: Annotated[
         list[str],
-        typer.Option(metavar="D,E", help="Data sets: a name, coco:DIR, voc:DIR or a YAML file."),
+        typer.Option(metavar="D,E", help="Data sets: a name, coco:DIR, voc:DIR, yolo:DIR or a YAML file."),
     ] = ["shapes"],  # noqa: B006
     recipe: Annotated[
         str, typer.Option(metavar="R", help="What all runs share: a shipped recipe or a YAML file.")

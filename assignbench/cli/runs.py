@@ -1,5 +1,6 @@
 """``assignbench eval`` and ``assignbench predict``: what a finished run can do."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ EVAL_EXAMPLES = r"""[bold]Examples[/bold]
 
 assignbench eval runs/RUN
 
+assignbench eval runs/RUN --split test   [dim]# COCO's test-dev: writes the archive for the server[/dim]
+
 assignbench eval --weights atss.safetensors --dataset coco   [dim]# see: assignbench import[/dim]
 """
 
@@ -19,6 +22,13 @@ PREDICT_EXAMPLES = r"""[bold]Example[/bold]
 
 assignbench predict runs/RUN street.jpg --threshold 0.5
 """
+
+
+class Part(StrEnum):
+    """Which split; `assignbench.data.opening` knows them."""
+
+    EVALUATION = "evaluation"
+    TEST = "test"
 
 
 def evaluate(
@@ -35,6 +45,9 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="With --weights: detections file.", show_default="beside the weights"),
     ] = None,
+    split: Annotated[
+        Part, typer.Option(help="With RUN: test, whose objects are secret, is detected for the publisher's server.")
+    ] = Part.EVALUATION,
     set_: SetOption = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
@@ -53,7 +66,14 @@ def evaluate(
         raise UsageError("--weights and --dataset go together: a run knows its data set, imported weights do not")
     if run is not None and (output is not None or set_):
         raise UsageError("--output and --set are for --weights; a run is evaluated as it was")
+    if run is None and split is Part.TEST:
+        raise UsageError("--split test is for a RUN")
     start_all_processes()
+    if run is not None and split is Part.TEST:
+        from assignbench.run.submit import submit_run
+
+        show(f"wrote {submit_run(run, data_root, device.value, console())}\n")
+        return
     if run is not None:
         from assignbench.run.reload import evaluate_run
 
@@ -70,12 +90,17 @@ def evaluate(
             device=device.value,
             console=console(),
         )
-    for column, values in (("metric", evaluation.metrics), ("class", evaluation.per_class)):
-        rows = [[name, "–" if value is None else f"{100 * value:.1f}"] for name, value in values.items()]
-        heading = "AP" if column == "class" else "%"
-        show(table([column, heading], rows, numbers=[heading]))
+    by_class = {"AP": evaluation.per_class, **evaluation.official_per_class}
+    for column, columns in (("metric", {"%": evaluation.metrics}), ("class", by_class)):
+        names = list(next(iter(columns.values())))
+        rows = [[name, *(_percent(values[name]) for values in columns.values())] for name in names]
+        show(table([column, *columns], rows, numbers=list(columns)))
     for note in evaluation.notes:
         show(f"note: {note}\n")
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def predict(

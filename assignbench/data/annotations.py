@@ -1,9 +1,10 @@
-"""Annotations between a reader and the checks: lists as the file states them, then arrays."""
+"""Annotations between a reader and the checks: columns as the file states them, then arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +14,52 @@ from assignbench.data.dataset import Repair
 EXAMPLES = 3  # annotations, ids or files named in a message; the rest is counted
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Annotations:
     """Annotations as a file states them, one entry per object; types are checked, nothing else."""
 
-    ids: list[int] = field(default_factory=list)
-    image_ids: list[int] = field(default_factory=list)
-    category_ids: list[int] = field(default_factory=list)
-    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)  # x0 y0 x1 y1
-    areas: list[float | None] = field(default_factory=list)  # None: not stated
-    crowd: list[bool | None] = field(default_factory=list)  # None: not stated
+    ids: NDArray[np.int64]  # [object]
+    image_ids: NDArray[np.int64]  # [object]
+    category_ids: NDArray[np.int64]  # [object]
+    boxes: NDArray[np.float64]  # [object, 4] x0 y0 x1 y1
+    areas: NDArray[np.float64]  # [object] NaN: not stated
+    crowd: NDArray[np.int8]  # [object] −1: not stated
+    flags: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)  # name → [object], see `Dataset.flags`
+
+    @classmethod
+    def of(
+        cls,
+        ids: Sequence[int],
+        image_ids: Sequence[int],
+        category_ids: Sequence[int],
+        boxes: Sequence[Sequence[float]],
+        crowd: Sequence[bool],
+        flags: Mapping[str, Sequence[int]] | None = None,
+    ) -> Annotations:
+        """From lists; the area of an object is that of its box."""
+        corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a box that `build` refuses
+            areas = areas_of(corners)
+        return cls(
+            ids=np.array(ids, dtype=np.int64),
+            image_ids=np.array(image_ids, dtype=np.int64),
+            category_ids=np.array(category_ids, dtype=np.int64),
+            boxes=corners,
+            areas=areas,
+            crowd=np.array(crowd, dtype=np.int8),
+            flags={name: np.array(values, dtype=np.int64) for name, values in (flags or {}).items()},
+        )
+
+    def take(self, chosen: NDArray[np.bool_]) -> Annotations:
+        """The chosen ones."""
+        return Annotations(**{name: array[chosen] for name, array in _columns(self)}, flags=_each(self.flags, chosen))
 
     def named(self, entry: int) -> str:
         """An annotation as messages call it."""
         return f"annotation {self.ids[entry]} of image {self.image_ids[entry]}"
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +72,19 @@ class Objects:
     boxes: NDArray[np.float64]
     area: NDArray[np.float64]
     crowd: NDArray[np.bool_]
+    flags: Mapping[str, NDArray[np.int64]]
 
     def take(self, order: NDArray[np.int64]) -> Objects:
         """The objects at ``order``, read-only from here on."""
-        taken = {column.name: getattr(self, column.name)[order] for column in fields(self)}
-        for array in taken.values():
+        taken = {name: array[order] for name, array in _columns(self)}
+        flags = _each(self.flags, order)
+        for array in (*taken.values(), *flags.values()):
             array.setflags(write=False)
-        return Objects(**taken)
+        return Objects(**taken, flags=flags)
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Every array, the flags in the order of their names."""
+        return [*(array for _, array in _columns(self)), *(array for _, array in sorted(self.flags.items()))]
 
 
 @dataclass(frozen=True)
@@ -53,12 +92,25 @@ class Ledger:
     """Every repair is written down here, with the ids of its first annotations."""
 
     annotations: Annotations
-    files: Sequence[str]  # of each annotation's picture
+    file_of: Callable[[int], str]  # annotation → its picture
     repairs: list[Repair] = field(default_factory=list)
 
     def count(self, kind: str, marked: NDArray[np.bool_]) -> None:
         """Write down the marked annotations, if any."""
         hits = np.flatnonzero(marked)
         if len(hits):
-            examples = (f"{self.annotations.named(hit)} ({self.files[hit]})" for hit in hits[:EXAMPLES])
+            examples = (f"{self.annotations.named(hit)} ({self.file_of(hit)})" for hit in hits[:EXAMPLES].tolist())
             self.repairs.append(Repair(kind, len(hits), tuple(examples)))
+
+
+def areas_of(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``[object, 4] → [object]`` pixels²."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _columns(table: Annotations | Objects) -> list[tuple[str, NDArray[Any]]]:
+    return [(name, array) for name, array in vars(table).items() if name != "flags"]
+
+
+def _each(flags: Mapping[str, NDArray[np.int64]], chosen: NDArray[np.int64] | NDArray[np.bool_]) -> dict[str, NDArray]:
+    return {name: values[chosen] for name, values in flags.items()}

@@ -21,20 +21,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assignbench.data.annotations import EXAMPLES, Annotations, Ledger, Objects
-from assignbench.data.dataset import Dataset, ImageInfo
+from assignbench.data.annotations import EXAMPLES, Annotations, Ledger, Objects, areas_of
+from assignbench.data.dataset import Dataset, ImageInfo, Repair
+from assignbench.data.images import Images
 from assignbench.data.mend import mend
 from assignbench.errors import DataError
 
 LARGEST = 1e9  # pixels; a coordinate beyond this is a damaged number, not a place
+DENSE = 16  # times as many numbers as ids between the first and the last: COCO's image ids take up 5
 
 
 def build_dataset(
@@ -48,6 +51,7 @@ def build_dataset(
     annotations: Annotations,
     training: bool,
     offsets: Mapping[str, tuple[float, float]] | None = None,
+    repairs: Sequence[Repair] = (),
 ) -> Dataset:
     """Check, repair and sort what a reader found.
 
@@ -61,6 +65,7 @@ def build_dataset(
         annotations: objects of the split, in any order.
         training: apply the training column of the table above instead of the evaluation column.
         offsets: class → true offset of its visible mass, when the data set knows.
+        repairs: what the reader itself put right.
 
     Raises:
         DataError: for everything that the table refuses, for missing pictures, and for a split without
@@ -68,20 +73,22 @@ def build_dataset(
     """
     if not images:
         raise DataError(f"{source}: the split has no images")
-    _refuse_repeats(source, "image id", [image.id for image in images])
+    pictures = images if isinstance(images, Images) else Images.of(images)
+    _refuse_repeats(source, "image id", pictures.ids)
     _refuse_repeats(source, "category id", [number for number, _ in categories])
     _refuse_repeats(source, "category name", [text for _, text in categories])
     _refuse_repeats(source, "annotation id", annotations.ids)
-    classes, category_ids = _match_classes(source, categories, classes)
-    images = sorted(images, key=lambda image: image.id)
-    _refuse_missing_pictures(source, images)
+    known = "the list of classes" if training else "the training split"
+    classes, category_ids = _match_classes(source, categories, classes, known)
+    if np.any(np.diff(pictures.ids) < 0):
+        pictures = pictures.take(np.argsort(pictures.ids))
+    refuse_missing_pictures(source, pictures)
 
-    objects = _read_columns(source, annotations, images, category_ids)
-    ledger = Ledger(annotations, [images[index].path.name for index in objects.image])
-    ledger.count("iscrowd missing, taken as 0", _absent(annotations.crowd))
-    ledger.count("area missing, taken from the box", _absent(annotations.areas))
-    size = np.array([(image.width, image.height) for image in images], dtype=np.float64)[objects.image]
-    objects, keep = mend(objects, size, training, ledger)
+    objects = _read_columns(source, annotations, pictures, category_ids)
+    ledger = Ledger(annotations, lambda entry: _last(pictures.name(int(objects.image[entry]))), list(repairs))
+    ledger.count("iscrowd missing, taken as 0", annotations.crowd < 0)
+    ledger.count("area missing, taken from the box", np.isnan(annotations.areas))
+    objects, keep = mend(objects, pictures.sizes[objects.image].astype(np.float64), training, ledger)
 
     order = np.lexsort((objects.ids, objects.image))
     objects = objects.take(order[keep[order]])
@@ -90,7 +97,7 @@ def build_dataset(
         split=split,
         classes=tuple(classes),
         category_ids=tuple(category_ids),
-        images=tuple(images),
+        images=pictures,
         boxes=objects.boxes,
         labels=objects.labels,
         image=objects.image,
@@ -98,53 +105,64 @@ def build_dataset(
         crowd=objects.crowd,
         annotation_ids=objects.ids,
         repairs=tuple(ledger.repairs),
-        fingerprint=_fingerprint(classes, category_ids, images, objects),
+        fingerprint=_fingerprint(classes, category_ids, pictures, objects),
         offsets=dict(offsets or {}),
+        flags=objects.flags,
     )
 
 
-def _absent(values: Sequence[object]) -> NDArray[np.bool_]:
-    return np.array([value is None for value in values], dtype=np.bool_)
-
-
-def _read_columns(
-    source: Path, annotations: Annotations, images: Sequence[ImageInfo], category_ids: Sequence[int]
-) -> Objects:
-    """Lists to arrays; ids to positions; area and crowd filled in."""
-    image_ids = {image.id: index for index, image in enumerate(images)}
-    labels = {number: label for label, number in enumerate(category_ids)}
-    for entry, (image, category) in enumerate(zip(annotations.image_ids, annotations.category_ids, strict=True)):
-        if image not in image_ids:
-            raise DataError(f"{source}: {annotations.named(entry)}: there is no such image")
-        if category not in labels:
-            raise DataError(f"{source}: {annotations.named(entry)}: there is no category {category}")
-    boxes = np.array(annotations.boxes, dtype=np.float64).reshape(-1, 4)
-    for entry in np.flatnonzero(~np.all(np.abs(boxes) < LARGEST, axis=1))[:1]:  # NaN compares false
+def _read_columns(source: Path, annotations: Annotations, images: Images, category_ids: Sequence[int]) -> Objects:
+    """Ids to positions; area and crowd filled in."""
+    by_id = np.argsort(np.array(category_ids, dtype=np.int64))
+    image, unknown_image = _positions(annotations.image_ids, images.ids)
+    place, unknown_class = _positions(annotations.category_ids, np.array(category_ids, dtype=np.int64)[by_id])
+    for entry in np.flatnonzero(unknown_image | unknown_class)[:1].tolist():
+        absent = "such image" if unknown_image[entry] else f"category {annotations.category_ids[entry]}"
+        raise DataError(f"{source}: {annotations.named(entry)}: there is no {absent}")
+    boxes = annotations.boxes
+    for entry in np.flatnonzero(~np.all(np.abs(boxes) < LARGEST, axis=1))[:1].tolist():  # NaN compares false
         raise DataError(
             f"{source}: {annotations.named(entry)}: the box {boxes[entry].tolist()} is not finite "
             f"or beyond {LARGEST:g} pixels; correct or remove it"
         )
-    area = np.array([np.nan if value is None else value for value in annotations.areas], dtype=np.float64)
-    own = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     return Objects(
-        ids=np.array(annotations.ids, dtype=np.int64),
-        image=np.array([image_ids[number] for number in annotations.image_ids], dtype=np.int64),
-        labels=np.array([labels[number] for number in annotations.category_ids], dtype=np.int64),
+        ids=annotations.ids,
+        image=image,
+        labels=by_id[place] if len(place) else place,
         boxes=boxes,
-        area=np.where(np.isnan(area), own, area),
-        crowd=np.array([bool(value) for value in annotations.crowd], dtype=np.bool_),
+        area=np.where(np.isnan(annotations.areas), areas_of(boxes), annotations.areas),
+        crowd=annotations.crowd > 0,
+        flags=annotations.flags,
     )
 
 
-def _refuse_repeats(source: Path, what: str, values: Sequence[int | str]) -> None:
-    repeated = [value for value, count in Counter(values).items() if count > 1]
+def _positions(values: NDArray[np.int64], known: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where each value stands in the ascending ``known``, and which of them do not."""
+    if not len(known):
+        return np.zeros_like(values), np.ones(len(values), dtype=np.bool_)
+    first, last = int(known[0]), int(known[-1])
+    if last - first < DENSE * len(known) + (1 << 16):  # ids mostly are: looked up in a table, ten times as fast
+        table = np.zeros(last - first + 1, dtype=np.int64)
+        table[known - first] = np.arange(len(known))
+        places = table[np.clip(values, first, last) - first]
+    else:
+        places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return places, known[places] != values
+
+
+def _refuse_repeats(source: Path, what: str, values: Sequence[int] | Sequence[str] | NDArray[np.int64]) -> None:
+    if isinstance(values, np.ndarray):
+        ordered = np.sort(values)
+        repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]]).tolist()
+    else:
+        repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         first = ", ".join(map(str, repeated[:EXAMPLES]))
         raise DataError(f"{source}: {len(repeated)} repeated {what}s, first {first}; each must be unique")
 
 
 def _match_classes(
-    source: Path, categories: Sequence[tuple[int, str]], classes: Sequence[str] | None
+    source: Path, categories: Sequence[tuple[int, str]], classes: Sequence[str] | None, known: str
 ) -> tuple[list[str], list[int]]:
     """Order this split's category ids by class; splits are matched by name, because ids may differ."""
     if not categories:
@@ -155,9 +173,9 @@ def _match_classes(
     unknown = sorted(set(ids) - set(classes))
     if unknown:
         raise DataError(
-            f"{source}: the training split does not know the class {unknown[0]!r}"
+            f"{source}: {known} does not know the class {unknown[0]!r}"
             + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else "")
-            + "; both splits must use the same class names"
+            + "; the names must be the same everywhere"
         )
     # A class without a category here cannot occur in this split, yet detections of it need an id.
     free = max(ids.values()) + 1
@@ -167,10 +185,23 @@ def _match_classes(
     return list(classes), [ids[text] for text in classes]
 
 
-def _refuse_missing_pictures(source: Path, images: Sequence[ImageInfo]) -> None:
-    """Compare with the folders' listings: one call per folder instead of one per picture."""
-    listed = {folder: _listing(folder) for folder in {image.path.parent for image in images}}
-    missing = [image.path for image in images if image.path.name not in listed[image.path.parent]]
+def refuse_missing_pictures(source: Path, images: Images) -> None:
+    """Compare with the folders' listings: one call per folder instead of one per picture.
+
+    Raises:
+        DataError: pictures are missing; the message counts them and names the first.
+    """
+    below: defaultdict[str, list[str]] = defaultdict(list)
+    for name in images.names():
+        folder, _, last = name.rpartition("/")
+        below[f"{folder}/" if name.startswith("/") else folder].append(last)
+    missing = [
+        images.folder / folder / name
+        for folder, names in below.items()
+        for listed in [_listing(images.folder / folder)]
+        for name in names
+        if name not in listed
+    ]
     if missing:
         first = ", ".join(map(str, missing[:EXAMPLES]))
         raise DataError(f"{source}: {len(missing)} of {len(images)} pictures are missing, first {first}")
@@ -178,18 +209,28 @@ def _refuse_missing_pictures(source: Path, images: Sequence[ImageInfo]) -> None:
 
 def _listing(folder: Path) -> set[str]:
     try:
-        return {path.name for path in folder.iterdir()}
+        return {entry.name for entry in os.scandir(folder)}
     except (OSError, ValueError):  # no such folder, or a name that no folder can have
         return set()
 
 
-def _fingerprint(
-    classes: Sequence[str], category_ids: Sequence[int], images: Sequence[ImageInfo], objects: Objects
-) -> str:
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _fingerprint(classes: Sequence[str], category_ids: Sequence[int], images: Images, objects: Objects) -> str:
     """Digest of what is taught and scored; folders do not count, so that a data set may move."""
-    pictures = [(image.id, image.path.name, image.width, image.height) for image in images]
-    digest = hashlib.sha256(json.dumps([list(classes), list(category_ids), pictures]).encode())
-    for column in fields(objects):
-        array = getattr(objects, column.name)
-        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    digest = hashlib.sha256(f"{json.dumps([list(classes), list(category_ids)])[:-1]}, [".encode())
+    for number, block in enumerate(_pictures_as_json(images)):
+        digest.update(f"{', ' if number else ''}{block}".encode())
+    digest.update(b"]]")
+    for array in objects.arrays():
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
+
+
+def _pictures_as_json(images: Images, block: int = 10_000) -> Iterator[str]:
+    """The rows id, name, width, height as `json.dumps` writes a list of them, without its brackets."""
+    rows = zip(images.ids.tolist(), map(_last, images.names()), *images.sizes.T.tolist(), strict=True)
+    while some := list(islice(rows, block)):
+        yield json.dumps(some)[1:-1]

@@ -6,22 +6,17 @@ Numpy only, so that reading and evaluating need no torch. A `Dataset` is made by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assignbench.data.images import ImageInfo, Images
 
-@dataclass(frozen=True)
-class ImageInfo:
-    """One picture, as its annotation describes it; nothing has been decoded yet."""
-
-    id: int  # the original id (COCO), or the running number from 1 (VOC)
-    path: Path
-    width: int  # pixels of the stored grid; an EXIF rotation is not applied, as in COCO
-    height: int
+__all__ = ["Dataset", "ImageInfo", "Repair", "Splits", "describe"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +32,23 @@ class Repair:
         return f"{self.count} × {self.kind} ({', '.join(self.examples)}{more})"
 
 
+@dataclass(frozen=True)
+class Shared:
+    """How another process gets the arrays of a data set without a copy of its own."""
+
+    open: Callable[..., Dataset]
+    file: Path  # its first argument
+    names: tuple[Any, ...]  # its other arguments
+
+
+@dataclass(frozen=True)
+class Official:
+    """Whose own metrics are given beside COCO's numbers."""
+
+    protocol: Literal["voc", "widerface"]
+    lists: Path | None = None  # folder of WIDER FACE's easy, medium and hard lists
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """One split.
@@ -50,7 +62,7 @@ class Dataset:
     split: str  # "train" or "evaluation", with the split's own name: "train (trainval)"
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]  # the file's own ids, in the order of `classes`; used in files only
-    images: tuple[ImageInfo, ...]
+    images: Sequence[ImageInfo]  # `Images` when it was read
     boxes: NDArray[np.float64]  # [object, 4]
     labels: NDArray[np.int64]  # [object], 0 … K−1
     image: NDArray[np.int64]  # [object], index into images, ascending
@@ -60,9 +72,27 @@ class Dataset:
     repairs: tuple[Repair, ...]
     fingerprint: str  # sha256 over classes, images (without folders) and annotations
     offsets: Mapping[str, tuple[float, float]]  # class → mass from the box centre, in box sizes; or {}
+    # What else a format says of its objects, name → [object]; WIDER FACE's "blur", "pose", … (see `read_widerface`)
+    flags: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    official: Official | None = None  # None: COCO's numbers alone
+    remarks: tuple[str, ...] = ()  # about the reading, not the data: "the cache was damaged …"
+    shared: Shared | None = field(default=None, init=False, repr=False)  # set by `cache` alone; `replace` drops it
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled for a worker: where the arrays lie in a file, if they do, and not the arrays."""
+        if self.shared is None or not self.shared.file.exists():
+            return super().__reduce_ex__(protocol)
+        return self.shared.open, (self.shared.file, *self.shared.names)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """``[image, 2]`` width and height of every picture."""
+        if isinstance(self.images, Images):
+            return self.images.sizes
+        return np.array([(image.width, image.height) for image in self.images], dtype=np.int64).reshape(-1, 2)
 
     def objects_of(self, index: int) -> slice:
         """Where the objects of image ``index`` stand in the flat arrays."""
@@ -72,7 +102,8 @@ class Dataset:
     @property
     def images_without_objects(self) -> int:
         """Images that own neither an object nor a crowd region; they are kept."""
-        return len(self.images) - len(np.unique(self.image))
+        owners = np.count_nonzero(np.diff(self.image, prepend=-1))  # ascending
+        return len(self.images) - int(owners)
 
 
 @dataclass(frozen=True)
@@ -92,4 +123,5 @@ def describe(dataset: Dataset) -> tuple[str, ...]:
         f"({dataset.images_without_objects} without objects), {len(dataset.boxes) - crowd} objects of "
         f"{len(dataset.classes)} classes, {crowd} crowd or difficult regions"
     )
-    return (counts, *(f"repaired: {repair}" for repair in dataset.repairs))
+    remarks = (f"note: {remark}" for remark in dataset.remarks)
+    return (counts, *(f"repaired: {repair}" for repair in dataset.repairs), *remarks)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from assignbench.data.sources import Published, Source
 from assignbench.errors import UsageError
 from assignbench.strict_yaml import read_yaml
 from assignbench.suggest import did_you_mean
@@ -17,7 +18,7 @@ class _Part(BaseModel):
 
 
 class CocoSplit(_Part):
-    """One split in COCO's format."""
+    """One split: a file of annotations, and its pictures."""
 
     annotations: Path  # instances_*.json
     images: Path  # folder that file names are relative to
@@ -30,16 +31,20 @@ class VocSplit(_Part):
     list: str  # name of a file in ImageSets/Main, without .txt
 
 
-class CocoSpec(_Part):
+class CocoSpec(_Part, Published):
     """A data set in COCO's format."""
 
     format: Literal["coco"]
     description: str = ""
     train: CocoSplit
     evaluation: CocoSplit
+    test: CocoSplit | None = None  # its objects are secret: predicted for the publisher's server, never scored here
+    classes: list[str] | None = None  # None: those of the training split, by category id
+    folders: int | None = Field(default=None, ge=0)  # of a file_name that count, from the last; None: all
+    left_out: list[str] = []  # pictures to drop with their objects, named as `folders` leaves them
 
 
-class VocSpec(_Part):
+class VocSpec(_Part, Published):
     """A data set in Pascal VOC's layout."""
 
     format: Literal["voc"]
@@ -48,6 +53,16 @@ class VocSpec(_Part):
     evaluation: Annotated[list[VocSplit], Field(min_length=1)]
     classes: list[str] | None = None  # None: those of the training split, sorted
     pixel_origin: Literal[0, 1] = 1  # see read_voc
+
+
+class WiderfaceSpec(_Part, Published):
+    """WIDER FACE, in its own text format."""
+
+    format: Literal["widerface"]
+    description: str = ""
+    train: CocoSplit  # annotations: wider_face_*_bbx_gt.txt
+    evaluation: CocoSplit
+    lists: Path | None = None  # folder of wider_{easy,medium,hard}_val.mat; need not be there
 
 
 class ShapesSpec(_Part):
@@ -72,11 +87,12 @@ class ShapesSpec(_Part):
         return self
 
 
-DatasetSpec = CocoSpec | VocSpec | ShapesSpec
+DatasetSpec = CocoSpec | VocSpec | WiderfaceSpec | ShapesSpec
 
-_MODELS: dict[str, tuple[type[CocoSpec] | type[VocSpec] | type[ShapesSpec], type[_Part]]] = {
+_MODELS: dict[str, tuple[type[DatasetSpec], type[_Part]]] = {
     "coco": (CocoSpec, CocoSplit),
     "voc": (VocSpec, VocSplit),
+    "widerface": (WiderfaceSpec, CocoSplit),
     "shapes": (ShapesSpec, ShapesSpec),
 }  # format → the model, and the model of its splits
 
@@ -102,7 +118,8 @@ def load_spec(file: Path) -> DatasetSpec:
         first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     key = ".".join(map(str, first["loc"])) or "the file"
     if first["type"] == "extra_forbidden":
-        known = (model if len(first["loc"]) == 1 else split).model_fields
+        inner = Source if first["loc"][0] == "sources" else split
+        known = (model if len(first["loc"]) == 1 else inner).model_fields
         hint = did_you_mean(str(first["loc"][-1]), known)
         raise UsageError(f"{file}: unknown key {key!r}{hint}; known: {', '.join(known)}")
     raise UsageError(f"{file}: {key}: {first['msg'].removeprefix('Value error, ')}")

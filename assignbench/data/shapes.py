@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from assignbench.data.coco import OFFSET_KEY
+from assignbench.data.coco_entries import OFFSET_KEY
 from assignbench.data.forms import FORMS
 from assignbench.data.scene import Drawn, draw_scene
 from assignbench.errors import SystemProblem

@@ -1,4 +1,4 @@
-"""Data sets by name: ``shapes``, ``coco``, ``voc``, ``coco:DIR``, ``voc:DIR``, or a YAML file.
+"""Data sets by name: ``shapes``, ``coco``, …, by folder: ``coco:DIR``, ``voc:DIR``, ``yolo:DIR``, or a YAML file.
 
 A YAML file describes a data set (see ``configs/datasets``). Its paths are relative to the file; those of
 the built-in files are relative to the data root.
@@ -7,14 +7,16 @@ the built-in files are relative to the data root.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assignbench.data.coco import read_coco
 from assignbench.data.dataset import Dataset, Splits
+from assignbench.data.opening import Part, Readable, files_of, open_part
 from assignbench.data.schema import CocoSpec, CocoSplit, DatasetSpec, ShapesSpec, VocSpec, VocSplit, load_spec
 from assignbench.data.shapes import SPLITS, ShapesParameters, prepare_shapes
-from assignbench.data.voc import VocList, read_voc
+from assignbench.data.voc import VocList
+from assignbench.data.yolo import read_yolo_folder
 from assignbench.errors import DataError, UsageError
 from assignbench.paths import configs_folder
 from assignbench.suggest import did_you_mean
@@ -44,7 +46,7 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
     """Read both splits of a data set; ``shapes`` is generated first when it is not there.
 
     Args:
-        spec: a built-in name, ``coco:DIR``, ``voc:DIR``, or the path of a YAML file.
+        spec: a built-in name, ``coco:DIR``, ``voc:DIR``, ``yolo:DIR``, or the path of a YAML file.
         data_root: folder of the built-in data sets.
 
     Raises:
@@ -52,9 +54,10 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
         DataError: when files are missing, damaged or inconsistent.
         SystemProblem: when ``shapes`` cannot be written.
     """
-    found = _locate(spec, data_root)
-    train = _open_train(found)
-    return Splits(found.canonical, train, _open_evaluation(found, train.classes))
+    found = locate(spec, data_root)
+    require(found, ("train", "evaluation"))  # what the evaluation needs, too, so that nothing trains in vain
+    train = _open(found, "train", None)
+    return Splits(found.canonical, train, _open(found, "evaluation", train.classes))
 
 
 def open_evaluation(spec: str, data_root: Path) -> Dataset:
@@ -63,26 +66,45 @@ def open_evaluation(spec: str, data_root: Path) -> Dataset:
     Raises:
         As `open_dataset`.
     """
-    return _open_evaluation(_locate(spec, data_root), None)
+    found = locate(spec, data_root)
+    require(found, ("evaluation",))
+    return _open(found, "evaluation", None)
+
+
+def open_test(spec: str, data_root: Path, classes: tuple[str, ...]) -> tuple[Dataset, str]:
+    """The split whose objects only the publisher knows, without any, and the publisher's name for it.
+
+    Args:
+        spec: as in `open_dataset`.
+        data_root: as in `open_dataset`.
+        classes: those that a run has learned.
+
+    Raises:
+        As `open_dataset`; UsageError also when the data set has no such split.
+    """
+    found = locate(spec, data_root)
+    require(found, ("test",))
+    return _open(found, "test", classes), files_of(found.spec, found.base, "test")[0].stem.removeprefix("image_info_")
 
 
 @dataclass(frozen=True)
-class _Located:
+class Located:
     """A data set that was asked for: where its parts are."""
 
     canonical: str  # what opens it again from any folder
     name: str  # what tables print
-    spec: CocoSpec | VocSpec
+    spec: Readable
     base: Path  # what its paths are relative to
 
 
-def _locate(spec: str, data_root: Path) -> _Located:
+def locate(spec: str, data_root: Path) -> Located:
+    """Where the parts of a data set are; ``shapes`` is drawn on the way."""
     kind, _, place = spec.partition(":")
-    if kind in ("coco", "voc") and place:
+    if kind in _FOLDERS and place:
         folder = Path(place).expanduser().resolve()
         if not folder.is_dir():
             raise DataError(f"data set {spec}: there is no folder {folder}")
-        return _Located(f"{kind}:{folder}", f"{kind}:{folder.name}", _FOLDERS[kind](folder), folder)
+        return Located(f"{kind}:{folder}", f"{kind}:{folder.name}", _FOLDERS[kind](folder), folder)
     if spec in _names():
         file = configs_folder() / "datasets" / f"{spec}.yaml"
         return _placed(load_spec(file), spec, spec, data_root, data_root)
@@ -92,13 +114,13 @@ def _locate(spec: str, data_root: Path) -> _Located:
     raise UsageError(_unknown(spec))
 
 
-def _placed(spec: DatasetSpec, canonical: str, name: str, base: Path, data_root: Path) -> _Located:
+def _placed(spec: DatasetSpec, canonical: str, name: str, base: Path, data_root: Path) -> Located:
     """Shapes are drawn on the way; they are a data set in COCO's layout then."""
     if isinstance(spec, ShapesSpec):
         fields = spec.model_dump(exclude={"format", "description"})
         folder = prepare_shapes(ShapesParameters(**fields), data_root)
-        return _Located(canonical, name, _coco_in(folder, *SPLITS), folder)
-    return _Located(canonical, name, spec, base)
+        return Located(canonical, name, _coco_in(folder, *SPLITS), folder)
+    return Located(canonical, name, spec, base)
 
 
 def _names() -> list[str]:
@@ -107,79 +129,27 @@ def _names() -> list[str]:
 
 def _unknown(spec: str) -> str:
     if spec and Path(spec).is_dir():
-        return f"data set {spec!r} is a folder; say in which layout: coco:{spec} or voc:{spec}"
+        return f"data set {spec!r} is a folder; say in which layout: coco:{spec}, voc:{spec} or yolo:{spec}"
     names = _names()
     return (
         f"unknown data set {spec!r}{did_you_mean(spec, names)}\nknown: {', '.join(names)}, "
-        "coco:DIR, voc:DIR, or the path of a YAML file"
+        "coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file"
     )
 
 
-def _open_train(found: _Located) -> Dataset:
-    """The training split; what the evaluation split needs is checked at once, so that nothing trains in vain."""
-    spec, base, name = found.spec, found.base, found.name
-    if isinstance(spec, CocoSpec):
-        part = spec.train
-        _require(name, [base / path for one in (part, spec.evaluation) for path in (one.annotations, one.images)])
-        split = f"train ({part.images.name})"
-        return read_coco(base / part.annotations, base / part.images, name=name, split=split, training=True)
-    lists = [VocList(base / part.folder, part.list) for part in spec.train]
-    evaluation = [VocList(base / part.folder, part.list) for part in spec.evaluation]
-    _require(name, _voc_files([*lists, *evaluation]))
-    return read_voc(
-        lists,
-        name=name,
-        split=f"train ({_joined(lists)})",
-        training=True,
-        classes=spec.classes,
-        pixel_origin=spec.pixel_origin,
-    )
+def _open(found: Located, part: Part, classes: tuple[str, ...] | None) -> Dataset:
+    return open_part(found.spec, found.base, part, name=found.name, classes=classes)
 
 
-def _open_evaluation(found: _Located, classes: tuple[str, ...] | None) -> Dataset:
-    """The evaluation split, with the classes of the training split; None: its own."""
-    spec, base, name = found.spec, found.base, found.name
-    if isinstance(spec, CocoSpec):
-        part = spec.evaluation
-        _require(name, [base / part.annotations, base / part.images])
-        return read_coco(
-            base / part.annotations,
-            base / part.images,
-            name=name,
-            split=f"evaluation ({part.images.name})",
-            training=False,
-            classes=classes,
-        )
-    lists = [VocList(base / part.folder, part.list) for part in spec.evaluation]
-    _require(name, _voc_files(lists))
-    return read_voc(
-        lists,
-        name=name,
-        split=f"evaluation ({_joined(lists)})",
-        training=False,
-        classes=spec.classes if classes is None else classes,
-        pixel_origin=spec.pixel_origin,
-    )
-
-
-def _voc_files(lists: list[VocList]) -> list[Path]:
-    return [
-        *(part.file for part in lists),
-        *(part.folder / kind for part in lists for kind in ("Annotations", "JPEGImages")),
-    ]
-
-
-def _joined(lists: list[VocList]) -> str:
-    return " + ".join(f"{part.folder.name} {part.list}" for part in lists)
-
-
-def _require(name: str, paths: list[Path]) -> None:
+def require(found: Located, parts: Sequence[Part]) -> None:
     """Name every file and folder that is not where it belongs, all at once."""
+    paths = [path for part in parts for path in files_of(found.spec, found.base, part)]
     missing = [str(path) for path in dict.fromkeys(paths) if not path.exists()]
     if missing:
+        fetch = f"fetch it with assignbench data prepare {found.name}, " if found.name in _names() else ""
         raise DataError(
-            f"data set {name} is not complete, it needs {', '.join(missing)}; "
-            "put the data there, or point --data-root (ASSIGNBENCH_DATA) to where it is"
+            f"data set {found.name} is not complete, it needs {', '.join(missing)}; "
+            f"{fetch}put the data there, or point --data-root (ASSIGNBENCH_DATA) to where it is"
         )
 
 
@@ -217,4 +187,8 @@ def _voc_folder(folder: Path) -> VocSpec:
     raise DataError(f"{folder / 'ImageSets' / 'Main'} holds neither {wanted}; put the image lists there")
 
 
-_FOLDERS = {"coco": _coco_folder, "voc": _voc_folder}
+_FOLDERS: dict[str, Callable[[Path], Readable]] = {
+    "coco": _coco_folder,
+    "voc": _voc_folder,
+    "yolo": read_yolo_folder,
+}

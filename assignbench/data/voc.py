@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from assignbench.data.annotations import Annotations
-from assignbench.data.build import build_dataset
-from assignbench.data.dataset import Dataset, ImageInfo
+from assignbench.data.annotations import EXAMPLES, Annotations
+from assignbench.data.build import LARGEST, build_dataset
+from assignbench.data.dataset import Dataset, ImageInfo, Repair
 from assignbench.data.pictures import SUFFIXES, picture_size
+from assignbench.data.plain import number, read_lines, whole_number
 from assignbench.errors import DataError
+
+LARGEST_XML = 1 << 24  # bytes of one annotation; more would only fill the memory
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class VocList:
 class _Object:
     name: str
     box: tuple[float, float, float, float]
-    difficult: bool
+    difficult: bool | None  # None: not stated
 
 
 def read_voc(
@@ -64,32 +67,30 @@ def read_voc(
         DataError: naming the file and the place, for anything missing, malformed or inconsistent.
     """
     images: list[ImageInfo] = []
-    annotations = Annotations()
-    names: list[str] = []
+    silent: list[str] = []
+    objects: list[_Object] = []
+    owners: list[int] = []
     for source in lists:
-        pictures = _pictures(source.folder / "JPEGImages")
+        pictures = pictures_in(source.folder / "JPEGImages")
         for stem in _read_list(source.file):
             file = source.folder / "Annotations" / f"{stem}.xml"
-            root = _parse(file)
+            root = parse_xml(file)
             if root.tag != "annotation":
                 raise DataError(f"{file} is not a VOC annotation: its root is <{root.tag}>, not <annotation>")
             path = pictures.get(stem, source.folder / "JPEGImages" / f"{stem}.jpg")
-            width, height = _size(file, root, path)
+            width, height = size_of(file, root, path)
             images.append(ImageInfo(len(images) + 1, path, width, height))
-            for number, element in enumerate(root.findall("object"), start=1):
-                found = _object(f"{file}: object {number}", element, pixel_origin)
-                names.append(found.name)
-                annotations.ids.append(len(names))
-                annotations.image_ids.append(len(images))
-                annotations.boxes.append(found.box)
-                annotations.crowd.append(found.difficult)
-                annotations.areas.append((found.box[2] - found.box[0]) * (found.box[3] - found.box[1]))
+            for place, element in enumerate(root.findall("object"), start=1):
+                found = object_of(f"{file}: object {place}", element, pixel_origin)
+                if found.difficult is None:
+                    silent.append(f"object {place} of {file.name}")
+                objects.append(found)
+                owners.append(len(images))
                 if classes is not None and found.name not in classes:
                     known = "the list of classes" if training else "the training split"
-                    raise DataError(f"{file}: object {number}: {known} has no class {found.name!r}")
-    classes = sorted(set(names)) if classes is None else classes
-    numbers = {text: number for number, text in enumerate(classes, start=1)}
-    annotations.category_ids.extend(numbers[text] for text in names)
+                    raise DataError(f"{file}: object {place}: {known} has no class {found.name!r}")
+    classes = sorted({found.name for found in objects}) if classes is None else classes
+    numbers = {text: place for place, text in enumerate(classes, start=1)}
     return build_dataset(
         name=name,
         split=split,
@@ -97,29 +98,34 @@ def read_voc(
         categories=[(number, text) for text, number in numbers.items()],
         classes=classes,
         images=images,
-        annotations=annotations,
+        annotations=Annotations.of(
+            range(1, len(objects) + 1),
+            owners,
+            [numbers[found.name] for found in objects],
+            [found.box for found in objects],
+            [bool(found.difficult) for found in objects],
+        ),
         training=training,
+        repairs=[Repair("difficult missing, taken as 0", len(silent), tuple(silent[:EXAMPLES]))] if silent else [],
     )
 
 
 def _read_list(file: Path) -> list[str]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"no image list {file}; put it there, one picture name a line") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
-    stems = sorted(line.strip() for line in lines if line.strip())
+    stems = sorted(line.strip() for line in read_lines(file, "image list") if line.strip())
     for one, other in pairwise(stems):
         if one == other:
             raise DataError(f"{file}: {one!r} is listed twice; each picture must be listed once")
     return stems
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
+def pictures_in(folder: Path) -> dict[str, Path]:
     """Picture files by stem; whatever the suffix, because many folders in VOC layout hold PNG."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    try:
+        listed = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
+    for path in listed:
         if path.suffix.lower() not in SUFFIXES:
             continue
         if path.stem in found:
@@ -136,9 +142,14 @@ class _NoDoctype(ET.TreeBuilder):
         raise DataError(f"it declares the document type {name!r}, which is refused; remove it")
 
 
-def _parse(file: Path) -> ET.Element:
+def parse_xml(file: Path) -> ET.Element:
+    """The root of an annotation; a document type, and with it every entity of its own, is refused."""
     try:
-        return ET.fromstring(file.read_bytes(), ET.XMLParser(target=_NoDoctype()))  # noqa: S314  # see _NoDoctype
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST_XML + 1)
+        if len(content) > LARGEST_XML:
+            raise DataError(f"it has more than {LARGEST_XML >> 20} MB; the annotation of a picture has some kilobytes")
+        return ET.fromstring(content, ET.XMLParser(target=_NoDoctype()))  # noqa: S314  # see _NoDoctype
     except FileNotFoundError as error:
         raise DataError(f"no annotation file {file}; every listed picture needs one") from error
     except OSError as error:
@@ -149,27 +160,42 @@ def _parse(file: Path) -> ET.Element:
         raise DataError(f"{file}: {error}") from error
 
 
-def _size(file: Path, root: ET.Element, path: Path) -> tuple[int, int]:
+def text_of(place: str, element: ET.Element, path: str) -> str:
+    """What stands in the one element at ``path``; empty when there is none."""
+    found: list[ET.Element] = [element]
+    for tag in path.split("/"):
+        found = found[0].findall(tag)
+        if len(found) > 1:
+            raise DataError(f"{place}: <{tag}> is given {len(found)} times; keep one")
+        if not found:
+            return ""
+    return (found[0].text or "").strip()
+
+
+def size_of(file: Path, root: ET.Element, path: Path) -> tuple[int, int]:
     """Width and height as the annotation states them; without them, as the picture's header does."""
-    stated = [root.findtext(f"size/{key}", default="0").strip() for key in ("width", "height")]
+    stated = [text_of(str(file), root, f"size/{key}") for key in ("width", "height")]
     try:
-        width, height = (int(text or 0) for text in stated)
+        width, height = (whole_number(text or "0") for text in stated)
     except ValueError as error:
-        raise DataError(f"{file}: <size> must hold whole numbers, not {stated}") from error
+        raise DataError(f"{file}: <size> must hold whole numbers, not {stated!s:.40}") from error
+    if min(width, height) < 0 or max(width, height) >= LARGEST:
+        raise DataError(f"{file}: <size> says {width}×{height} pixels; correct or remove it")
     if width > 0 and height > 0:
         return width, height
     return picture_size(path)
 
 
-def _object(place: str, element: ET.Element, pixel_origin: int) -> _Object:
-    name = (element.findtext("name") or "").strip()
+def object_of(place: str, element: ET.Element, pixel_origin: int) -> _Object:
+    """One ``<object>``: name, box, difficult; ``place`` is for messages."""
+    name = text_of(place, element, "name")
     if not name:
         raise DataError(f"{place}: <name> is missing or empty")
     corners = []
     for key in ("xmin", "ymin", "xmax", "ymax"):
-        text = element.findtext(f"bndbox/{key}", default="")
+        text = text_of(place, element, f"bndbox/{key}")
         try:
-            corners.append(float(text))
+            corners.append(number(text))
         except ValueError as error:
             raise DataError(f"{place}: <{key}> must be a number, not {text!r:.40}") from error
     x0, y0, x1, y1 = corners
@@ -179,7 +205,7 @@ def _object(place: str, element: ET.Element, pixel_origin: int) -> _Object:
     # that the size is zero or negative and the repair step counts them.
     if x1 > x0 and y1 > y0:
         x0, y0 = x0 - pixel_origin, y0 - pixel_origin
-    difficult = (element.findtext("difficult") or "0").strip()
-    if difficult not in ("0", "1"):
+    difficult = text_of(place, element, "difficult")
+    if difficult not in ("", "0", "1"):
         raise DataError(f"{place}: <difficult> must be 0 or 1, not {difficult!r:.40}")
-    return _Object(name, (x0, y0, x1, y1), difficult == "1")
+    return _Object(name, (x0, y0, x1, y1), difficult == "1" if difficult else None)

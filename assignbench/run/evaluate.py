@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from assignbench.data.dataset import Dataset
 from assignbench.errors import DataError
 from assignbench.run.detections import DetectionRows, Detections, read_detections, write_detections
 from assignbench.run.evaluators import METRICS, Evaluator, score
+from assignbench.run.voc_metrics import mean, voc_metrics
+from assignbench.run.widerface_metrics import read_lists, widerface_metrics
 
 __all__ = ["METRICS", "Detections", "Evaluation", "check_dataset", "evaluate", "write_detections"]
 
@@ -31,14 +33,17 @@ SHOWN = 5  # class names in a note
 class Evaluation:
     """The numbers of one detections file; fractions in [0, 1], None where there is no ground truth."""
 
-    metrics: Mapping[str, float | None]  # METRICS → value
+    metrics: Mapping[str, float | None]  # METRICS, then the data set's own → value
     per_class: Mapping[str, float | None]  # class name → AP, every class of the data set
     detections: int  # entries of the file
     evaluator: str  # what made the numbers, with its version
     notes: tuple[str, ...]  # what a reader of the numbers has to know
+    # own metric of the data set → class → value; {}: it has none that is stated by class
+    official_per_class: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, value in (*self.metrics.items(), *self.per_class.items()):
+        official = (pair for values in self.official_per_class.values() for pair in values.items())
+        for name, value in (*self.metrics.items(), *self.per_class.items(), *official):
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} = {value} is not a fraction")
 
@@ -46,7 +51,8 @@ class Evaluation:
 def evaluate(dataset: Dataset, file: Path, evaluator: Evaluator = "pycocotools") -> Evaluation:
     """Score a detections file against a data set.
 
-    Crowd regions are ignored as in COCO: a detection in one is neither right nor wrong.
+    Crowd regions are ignored as in COCO: a detection in one is neither right nor wrong. VOC and WIDER FACE get their
+    own metrics, too, by their own rules.
 
     Raises:
         RunError: the file is missing, damaged or belongs to another data set, or evaluators disagree on it.
@@ -61,12 +67,19 @@ def evaluate(dataset: Dataset, file: Path, evaluator: Evaluator = "pycocotools")
         name: _mean_of_measured(scores.precision[:, :, column[category], 0, -1])
         for name, category in zip(dataset.classes, dataset.category_ids, strict=True)
     }
+    metrics = {name: None if value < 0 else float(value) for name, value in zip(METRICS, scores.stats, strict=True)}
+    official, official_per_class, remarks = _official(dataset, rows)
     return Evaluation(
-        metrics={name: None if value < 0 else float(value) for name, value in zip(METRICS, scores.stats, strict=True)},
+        metrics={**metrics, **official},
         per_class=per_class,
         detections=len(rows),
         evaluator=who,
-        notes=(*([] if evaluator == "pycocotools" else [f"scored by {who}"]), *_notes(dataset, rows, per_class)),
+        notes=(
+            *([] if evaluator == "pycocotools" else [f"scored by {who}"]),
+            *_notes(dataset, rows, per_class),
+            *remarks,
+        ),
+        official_per_class=official_per_class,
     )
 
 
@@ -76,13 +89,27 @@ def check_dataset(dataset: Dataset) -> None:
     Raises:
         DataError: as `evaluate`.
     """
-    _check_ids(dataset)
-    _check_objects(dataset)
+    _check(dataset)
+    if dataset.official is not None and dataset.official.protocol == "widerface":
+        read_lists(dataset)
+
+
+def _official(
+    dataset: Dataset, rows: DetectionRows
+) -> tuple[Mapping[str, float | None], Mapping[str, Mapping[str, float | None]], tuple[str, ...]]:
+    """What the data set's own protocol says: its metrics, those stated by class, and notes."""
+    if dataset.official is None:
+        return {}, {}, ()
+    if dataset.official.protocol == "voc":
+        by_class = voc_metrics(dataset, rows)
+        return {name: mean(values) for name, values in by_class.items()}, by_class, ()
+    metrics, notes = widerface_metrics(dataset, rows)
+    return metrics, {}, notes
 
 
 def _ground_truth(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
     """The data set as a COCO document: original image and category ids, annotations numbered from 1."""
-    check_dataset(dataset)
+    _check(dataset)
     image_ids = [image.id for image in dataset.images]
     annotations = [
         {
@@ -110,6 +137,11 @@ def _ground_truth(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
         "categories": [{"id": category} for category in dataset.category_ids],
         "annotations": annotations,
     }
+
+
+def _check(dataset: Dataset) -> None:
+    _check_ids(dataset)
+    _check_objects(dataset)
 
 
 def _check_ids(dataset: Dataset) -> None:

@@ -131,6 +131,7 @@ def record_of(
         config=config_of(run),
         metrics=result.metrics,
         per_class=result.per_class,
+        official_per_class=result.official_per_class,
         detections=result.detections,
         evaluator=result.evaluator,
         detections_sha256=sha256_of(folder / DETECTIONS),

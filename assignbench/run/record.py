@@ -129,8 +129,10 @@ class RunRecord(BaseModel):
     seed: int
     config: Mapping[str, ResolvedValue]  # dotted key → value, the whole resolved configuration
 
-    metrics: Mapping[str, Fraction | None]  # AP, AP50, … AR100, …; fractions; None: no ground truth
+    metrics: Mapping[str, Fraction | None]  # AP, AP50, … AR100, …, the data set's own; fractions; None: no ground truth
     per_class: Mapping[str, Fraction | None]  # class → AP, every class of the data set
+    # own metric of the data set → class → value; {}: it has none that is stated by class
+    official_per_class: Mapping[str, Mapping[str, Fraction | None]] = {}
     detections: Count  # entries of the detections file
     evaluator: Name | None = None  # what scored it, with its version; None: the environment's pycocotools
     weights_sha256: str  # digest of weights.safetensors

@@ -34,7 +34,7 @@ def test_assigners_with_options_survives_broken_ones(call, known):
 def test_datasets(call):
     code, out, _ = call("list", "datasets")
     assert code == 0
-    for name in ("shapes", "coco", "voc"):
+    for name in ("shapes", "coco", "voc", "objects365", "objects365v1", "widerface"):
         assert any(line.split()[:1] == [name] for line in out.splitlines())
 
 
@@ -44,9 +44,11 @@ def test_recipes(call):
     assert [line.split()[0] for line in out.splitlines() if "resnet" in line] == [
         "1x",
         "2x",
+        "objects365",
         "scratch",
         "small",
         "tiny",
+        "voc",
     ]
 
 

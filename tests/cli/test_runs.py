@@ -10,7 +10,10 @@ def test_eval_prints_percent(call, stand_in):
     def evaluate_run(folder, data_root, device, console):
         seen.append((folder, data_root, device))
         evaluation = SimpleNamespace(
-            metrics={"AP": 0.405, "APl": None}, per_class={"ring": 0.5}, notes=("2 images without detection",)
+            metrics={"AP": 0.405, "APl": None, "VOC10-AP50": 0.7},
+            per_class={"ring": 0.5},
+            official_per_class={"VOC10-AP50": {"ring": 0.7}},
+            notes=("2 images without detection",),
         )
         return None, evaluation
 
@@ -21,8 +24,18 @@ def test_eval_prints_percent(call, stand_in):
     rows = [line.split() for line in out.splitlines()]
     assert ["AP", "40.5"] in rows
     assert ["APl", "–"] in rows
-    assert ["ring", "50.0"] in rows
+    assert ["VOC10-AP50", "70.0"] in rows
+    assert ["class", "AP", "VOC10-AP50"] in rows
+    assert ["ring", "50.0", "70.0"] in rows
     assert "note: 2 images without detection" in out
+
+
+def test_eval_of_a_secret_split_says_what_to_hand_in(call, stand_in):
+    stand_in("assignbench.run.submit", submit_run=lambda run, *_: run / "a.zip")
+    assert call("eval", "runs/a", "--split", "test") == (0, "wrote runs/a/a.zip\n", "")
+    code, _, err = call("eval", "--weights", "a", "--dataset", "coco", "--split", "test")
+    assert (code, "--split test is for a RUN" in err) == (2, True)
+    assert call("eval", "runs/a", "--split", "train")[0] == 2
 
 
 def test_predict(call, stand_in):

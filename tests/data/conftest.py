@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,11 @@ class VocMaker:
                 (self.folder / "Annotations" / f"{stem}.xml").write_text(xml)
                 save_picture(self.folder / "JPEGImages" / f"{stem}.png", 50, 40)
         return f"voc:{self.folder}"
+
+
+@pytest.fixture(name="save_picture", scope="session")
+def _save_picture() -> Callable[[Path, int, int], None]:
+    return save_picture
 
 
 @pytest.fixture

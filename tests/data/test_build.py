@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from assignbench.data import build
 from assignbench.data.dataset import Dataset, describe
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError
@@ -75,6 +79,11 @@ def test_repeated_objects_are_dropped_for_training_only(coco):
     assert len(evaluation.boxes) == 4
 
 
+def test_minus_zero_is_zero(coco):
+    train, _ = splits_with(coco, [0.0, 5, 20, 30], [-0.0, 5, 20, 30])
+    assert repaired(train) == {"repeated box of the same class dropped": 1}
+
+
 def test_a_repeat_must_agree_in_class_and_crowd(coco):
     box = [10, 10, 5, 5]
     content = coco.content(
@@ -111,6 +120,20 @@ def test_boxes_that_are_not_finite_are_refused_by_name(coco, number):
 def test_orphans_are_refused(coco, fields, message):
     with pytest.raises(DataError, match=message):
         splits_with(coco, [1, 1, 5, 5], **fields)
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(
+    known=st.sets(st.integers(-50, 50) | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=8).map(sorted),
+    values=st.lists(st.integers(-60, 60) | st.integers(-(2**63), 2**63 - 1), max_size=8),
+)
+def test_ids_are_found_be_they_dense_or_far_apart(known, values):
+    values = [*values, *known]
+    places, absent = build._positions(np.array(values, dtype=np.int64), np.array(known, dtype=np.int64))
+    assert absent.tolist() == [value not in known for value in values]
+    assert [known[place] for place, gone in zip(places, absent, strict=True) if not gone] == [
+        value for value in values if value in known
+    ]
 
 
 @pytest.mark.parametrize(

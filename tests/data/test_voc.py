@@ -81,6 +81,76 @@ def test_malformed_annotations_are_refused_with_their_place(voc, xml, message):
         open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path())
 
 
+PART = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+
+
+def test_parts_and_whatever_else_voc_states_do_not_matter(voc):
+    cat = voc.object("tabby cat", 1, 1, 5, 5).replace("</object>", f"{PART}{PART}<pose>Left</pose></object>")
+    xml = voc.xml(cat).replace("<size>", "<segmented>1</segmented><owner><name>me</name></owner><size>")
+    train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
+    assert train.classes == ("tabby cat",)
+    assert train.boxes.tolist() == [[0, 0, 5, 5]]
+
+
+def test_a_missing_difficult_is_taken_as_0_and_counted(voc):
+    one = voc.object("cat", 1, 1, 5, 5).replace("<difficult>0</difficult>", "")
+    xml = voc.xml(voc.object("cat", 1, 1, 9, 9), one, one.replace(">5<", ">6<"))
+    train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
+    assert not train.crowd.any()
+    assert str(train.repairs[0]) == "2 × difficult missing, taken as 0 (object 2 of a.xml, object 3 of a.xml)"
+
+
+@pytest.mark.parametrize("size", ["", "<width/><height/>", "<width>0</width><height>0</height>", "<width>50</width>"])
+def test_a_size_that_says_nothing_is_read_from_the_picture(voc, size):
+    one = {"a": voc.xml(voc.object("cat", 1, 1, 5, 5), size=size)}
+    image = open_dataset(voc.write(trainval=one, test=one), Path()).train.images[0]
+    assert (image.width, image.height) == (50, 40)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("<name>cat</name>", "<name>cat</name><name>dog</name>", "object 1: <name> is given 2 times; keep one"),
+        ("</bndbox>", "</bndbox><bndbox/>", "object 1: <bndbox> is given 2 times"),
+        ("<xmax>5</xmax>", "<xmax>5</xmax><xmax>6</xmax>", "object 1: <xmax> is given 2 times"),
+        ("</size>", "</size><size/>", r"a\.xml: <size> is given 2 times"),
+        ("<width>50</width>", "<width>-50</width>", "<size> says -50×40 pixels"),
+        ("<width>50</width>", "<width>5_0</width>", "<size> must hold whole numbers"),
+        ("<xmin>1</xmin>", "<xmin>1_0</xmin>", "<xmin> must be a number, not '1_0'"),
+        ("<xmin>1</xmin>", "<xmin>١</xmin>", "<xmin> must be a number"),
+    ],
+)
+def test_what_is_said_twice_or_oddly_is_refused(voc, old, new, message):
+    xml = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    assert old in xml
+    one = {"a": xml.replace(old, new)}
+    with pytest.raises(DataError, match=message):
+        open_dataset(voc.write(trainval=one, test=one), Path())
+
+
+def test_what_fills_the_memory_is_refused(voc, monkeypatch):
+    laughs = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
+    for xml, message in (
+        (f'<!DOCTYPE l [<!ENTITY l0 "ha">{laughs}]><annotation>&l9;</annotation>', "declares the document type 'l'"),
+        ('<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd"><annotation/>', "declares the document type 'a'"),
+        ("<annotation>&b;</annotation>", "not valid XML: undefined entity"),
+        ("<annotation>" + " " * (1 << 24), "it has more than 16 MB"),
+        ("<a>" * 100_000, "not valid XML"),
+        ("<a>" * 100_000 + "</a>" * 100_000, "its root is <a>"),
+    ):
+        with pytest.raises(DataError, match=message):
+            open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_byte_order_marks_are_read(voc, encoding):
+    xml = voc.xml(voc.object("café", 1, 1, 5, 5))
+    spec = voc.write(trainval={"a": xml}, test={"a": xml})
+    (voc.folder / "Annotations" / "a.xml").write_bytes(xml.encode(encoding))
+    (voc.folder / "ImageSets" / "Main" / "trainval.txt").write_bytes("a\r\n".encode("utf-8-sig"))
+    assert open_dataset(spec, Path()).train.classes == ("café",)
+
+
 def test_entities_are_refused_in_every_encoding(voc):
     spec = voc.write(trainval={"a": ""}, test={"a": ""})
     text = '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>'

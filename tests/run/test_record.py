@@ -209,3 +209,12 @@ def test_records_of_before_the_fast_evaluator_are_read(make_record, monkeypatch,
     _resealed(make_record, monkeypatch, file, lambda content: content.pop("evaluator"))
     assert read_record(file).scored_by == "pycocotools 2.0.8"
     assert make_record().model_copy(update={"evaluator": "another 1.0"}).scored_by == "another 1.0"
+
+
+def test_records_of_before_official_metrics_are_read_and_new_ones_keep_them(make_record, monkeypatch, tmp_path):
+    file = tmp_path / "record.json"
+    _resealed(make_record, monkeypatch, file, lambda content: content.pop("official_per_class"))
+    assert read_record(file).official_per_class == {}
+    values = {"VOC10-AP50": {"disc": 0.5, "ring": None}}
+    write_record(tmp_path, make_record().model_copy(update={"official_per_class": values}))
+    assert read_record(file).official_per_class == values

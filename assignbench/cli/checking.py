@@ -1,0 +1,148 @@
+"""``assignbench data check``: everything that is odd about a data set, and a repaired copy."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assignbench.cli.arguments import DataRootOption, JsonOption
+from assignbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from assignbench.data.check import Check
+    from assignbench.data.fix_write import Repaired
+
+EXAMPLES = r"""[bold]Examples[/bold]
+
+assignbench data check voc:my/folder
+
+assignbench data check coco:my/folder --fix my/folder_repaired
+
+assignbench data check my.yaml --quick --json
+"""
+
+SHOWN = 3  # items of a finding in the table
+MOST_THREADS = 16
+
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A data set: a name, coco:DIR, voc:DIR, yolo:DIR or a YAML file.")
+]
+
+
+def check(
+    spec: SpecArgument,
+    data_root: DataRootOption = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Read the headers of pictures only: much faster, sees less.")
+    ] = False,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a repaired copy into this new folder, as COCO JSON.")
+    ] = None,
+    copy_pictures: Annotated[bool, typer.Option("--copy-pictures", help="With --fix: copy the pictures, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for everything that is wrong or odd about a data set.
+
+    Errors are what training refuses or what makes a number wrong; warnings are
+    put right or left out by rule; notes are good to know. The exit code is 3
+    when there is an error. The data set itself is never changed.
+    """
+    from assignbench.cli.output import progress, show
+    from assignbench.data.check import check_dataset
+    from assignbench.data.check_kinds import Severity
+    from assignbench.data.fix_write import refuse_full_folder, write_fixed
+    from assignbench.data.specs import data_root as root_of
+
+    if copy_pictures and fix is None:
+        raise UsageError("--copy-pictures needs --fix DIR")
+    if fix is not None:
+        fix = fix.expanduser().absolute()
+        refuse_full_folder(fix)
+    found = check_dataset(
+        spec,
+        root_of(data_root),
+        quick=quick,
+        threads=min(MOST_THREADS, os.cpu_count() or 1),
+        watch=lambda done, every: progress(f"{done} of {every} pictures"),
+    )
+    progress("")
+    repaired = problem = None
+    if fix is not None:
+        try:
+            repaired = write_fixed(found, fix, copy_pictures=copy_pictures)
+        except DataError as error:
+            problem = error  # what was found is said all the same
+    if as_json:
+        show(json.dumps(_as_json(found, repaired), indent=1) + "\n")
+    else:
+        _print(found, repaired)
+    if problem is not None:
+        raise problem
+    raise typer.Exit(DataError.exit_code if found.count(Severity.ERROR) else 0)
+
+
+def _print(found: "Check", repaired: "Repaired | None") -> None:
+    from assignbench.cli.output import show, table
+    from assignbench.data.check_kinds import Severity
+    from assignbench.data.check_raw import items
+
+    rows = []
+    for finding in found.findings:
+        first = [str(item) for item in items(found.raw(finding), finding, SHOWN)]
+        more = ["…"] if finding.count > len(first) else []
+        kind = finding.kind
+        rows.append(
+            [kind.severity, kind.name, finding.part, f"{finding.count:,}", kind.meaning, "\n".join(first + more)]
+        )
+    if rows:
+        show(table(["", "finding", "split", "count", "what it is", "first of them"], rows, numbers=["count"]))
+    for raw in (found.train, found.evaluation):
+        if raw.readable:
+            images, objects = len(raw.images), len(raw.annotations)
+            show(f"{raw.part}: {images:,} images, {objects:,} annotations, {len(raw.categories):,} categories\n")
+    if found.quick:
+        show("quick: only the headers of pictures were read; damaged pixels and equal pictures stay unseen\n")
+    counts = {severity: found.count(severity) for severity in Severity}
+    said = ", ".join(f"{count} {severity}{'s' * (count > 1)}" for severity, count in counts.items() if count)
+    show(f"{found.name}: {said or 'nothing odd'}\n")
+    if repaired is not None:
+        changed = sum(len(change.items) for change in repaired.changes)
+        show(f"repaired copy: {repaired.spec} ({changed:,} changes, each in {repaired.report.name})\n")
+    elif counts[Severity.ERROR]:
+        show("--fix DIR writes a repaired copy and says what was changed\n")
+
+
+def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:
+    from assignbench.data.check_kinds import Severity
+    from assignbench.data.check_raw import items
+
+    return {
+        "spec": found.spec,
+        "name": found.name,
+        "quick": found.quick,
+        **{f"{severity}s": found.count(severity) for severity in Severity},
+        "splits": {
+            raw.part: {"images": len(raw.images), "annotations": len(raw.annotations), "readable": raw.readable}
+            for raw in (found.train, found.evaluation)
+        },
+        "findings": [
+            {
+                "severity": str(finding.kind.severity),
+                "finding": finding.kind.name,
+                "meaning": finding.kind.meaning,
+                "split": finding.part,
+                "count": finding.count,
+                "items": [item.as_json() for item in items(found.raw(finding), finding)],
+            }
+            for finding in found.findings
+        ],
+        "repaired": None
+        if repaired is None
+        else {
+            "spec": str(repaired.spec),
+            "report": str(repaired.report),
+            "changes": sum(len(change.items) for change in repaired.changes),
+        },
+    }

@@ -1,0 +1,22 @@
+"""``assignbench data``: data sets on the disk, before anything is trained on them."""
+
+import typer
+
+from assignbench.cli import checking, describing, preparing
+
+app = typer.Typer(
+    help="Fetch, check, describe and show data sets.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def _data() -> None:
+    """Fetch, check, describe and show data sets."""
+
+
+app.command("prepare", epilog=preparing.EXAMPLES)(preparing.prepare)
+app.command("check", epilog=checking.EXAMPLES)(checking.check)
+app.command("stats", epilog=describing.STATS_EXAMPLES)(describing.stats)
+app.command("show", epilog=describing.SHOW_EXAMPLES)(describing.show)

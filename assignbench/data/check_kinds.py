@@ -1,0 +1,132 @@
+"""Everything that `check` can find: how bad it is, and what `fix` does about it.
+
+An error is something that training refuses, or that makes a number wrong. A warning is put right or left out by
+a rule of the readers, counted each time. A note is good to know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Severity(StrEnum):
+    """See the module."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of finding."""
+
+    name: str  # stable: scripts look for it
+    severity: Severity
+    meaning: str
+    remedy: str = ""  # what the repaired copy has instead; empty: the same
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """Everything of one kind in one split."""
+
+    kind: Kind
+    part: str  # "train", "evaluation" or, between them, "both"
+    table: Literal["images", "annotations", "categories", "nothing"]  # of `RawSplit`; what the places count in
+    places: NDArray[np.int64]  # [item]
+    details: tuple[str, ...] = ()  # [item], or none
+
+    @property
+    def count(self) -> int:
+        """How many items."""
+        return len(self.places) if self.table != "nothing" else len(self.details)
+
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_OUT = "picture left out with its objects"
+_DROPPED = "dropped"
+
+FILE_UNREADABLE = Kind("file-unreadable", _E, "an annotation file that cannot be read as a whole")
+ENTRY_MALFORMED = Kind("entry-malformed", _E, "an entry that cannot be understood", _DROPPED)
+LABELS_UNREADABLE = Kind("labels-unreadable", _E, "a picture whose own annotation file is missing or damaged", _OUT)
+LISTED_AGAIN = Kind("image-listed-again", _E, "a picture that stands in the image list twice", "kept once")
+REFUSED = Kind("refused", _E, "the reader refuses the data set for another reason")
+
+IMAGE_ID_REPEATED = Kind("image-id-repeated", _E, "several image entries with one id", _OUT + ", all of that id")
+ANNOTATION_ID_REPEATED = Kind(
+    "annotation-id-repeated", _E, "several annotations with one id", "all but the first get new ids"
+)
+CATEGORY_ID_REPEATED = Kind(
+    "category-id-repeated", _E, "several categories with one id", "left out with their objects, all of that id"
+)
+CATEGORY_NAME_REPEATED = Kind(
+    "category-name-repeated", _E, "several categories with one name", "objects get the first one's id"
+)
+ANNOTATION_ID_ZERO = Kind(
+    "annotation-id-zero", _W, "annotation id 0, which pycocotools takes for no match; renumbered here", "a new id"
+)
+ID_ZERO = Kind("id-zero", _N, "an image or category with id 0: fine here, not everywhere")
+
+SIZE_MISSING = Kind("size-missing", _E, "an image entry without a usable width and height", "taken from the picture")
+PICTURE_MISSING = Kind("picture-missing", _E, "an image entry whose file is not there", _OUT)
+PICTURE_UNREADABLE = Kind("picture-unreadable", _E, "a file that is no picture, or of a kind that cannot be read", _OUT)
+PICTURE_DAMAGED = Kind("picture-damaged", _E, "a picture with a header but without all its pixels: truncated", _OUT)
+PICTURE_SIZE = Kind("picture-size", _E, "a picture that has not the size its annotation states", _OUT)
+PICTURE_TURNED = Kind(
+    "picture-turned",
+    _E,
+    "annotations of a picture as viewers turn it (EXIF), not as it is stored",
+    "boxes turned to the stored pixels",
+)
+PICTURE_ROTATED = Kind(
+    "picture-rotated", _W, "an EXIF tag that viewers apply and training does not: do the boxes fit the stored pixels?"
+)
+PICTURE_MISLABELLED = Kind(
+    "picture-mislabelled", _W, "a suffix of another format than the content; read by content", "renamed if copied"
+)
+PICTURE_TWICE = Kind("picture-twice", _W, "one file under several image ids: it counts several times")
+PICTURE_COPY = Kind("picture-copy", _N, "the same pixels in another file of the split")
+PICTURE_UNLISTED = Kind("picture-unlisted", _N, "a picture file in the folder that no split lists")
+PICTURE_LEFT_OUT = Kind("picture-left-out", _N, "a picture that the specification leaves out")
+LABELS_ORPHAN = Kind("labels-orphan", _W, "a label file without a picture; left aside")
+LABELS_MISSING = Kind("labels-missing", _W, "a picture without a label file; taken as one without objects")
+
+ANNOTATION_ORPHAN = Kind("annotation-orphan", _E, "an annotation of an image that is not listed", _DROPPED)
+CATEGORY_UNKNOWN = Kind("category-unknown", _E, "an annotation of a category that is not defined", _DROPPED)
+BOX_NOT_FINITE = Kind("box-not-finite", _E, "a box with NaN, infinity or a coordinate beyond a billion", _DROPPED)
+BOX_DEGENERATE = Kind("box-degenerate", _W, "a box of zero or negative size; dropped", _DROPPED)
+BOX_OUTSIDE = Kind("box-outside", _W, "a box wholly outside its picture; dropped", _DROPPED)
+BOX_CLIPPED = Kind(
+    "box-clipped", _W, "a box partly outside; clipped in training, kept in evaluation", "clipped in training"
+)
+BOX_THIN = Kind("box-thin", _W, "a box thinner than a 200th of a pixel; dropped in training", "dropped in training")
+BOX_REPEATED = Kind(
+    "box-repeated", _W, "the same box and class again; dropped in training, kept in evaluation", "dropped in training"
+)
+AREA_MISSING = Kind("area-missing", _W, "no area; taken from the box", "area of the box")
+AREA_ZERO = Kind("area-zero", _W, "area 0 though the box has one: it counts as small", "area of the box")
+CROWD_MISSING = Kind("crowd-missing", _W, "iscrowd or difficult missing; taken as 0", "0")
+CROWD = Kind("crowd", _N, "crowd or difficult regions: neither taught nor required")
+IMAGE_EMPTY = Kind("image-empty", _N, "images without objects; kept")
+
+CATEGORY_GAPS = Kind("category-gaps", _N, "category ids with gaps: fine, mapped to 0 … K−1")
+CATEGORY_UNUSED = Kind("category-unused", _N, "a class without objects in this split")
+CLASS_NOT_TRAINED = Kind(
+    "class-not-trained", _E, "a class that the training split or the list of classes lacks", "added without objects"
+)
+CLASS_NOT_EVALUATED = Kind("class-not-evaluated", _N, "a class that only the training split defines")
+CLASS_ID_DIFFERS = Kind("class-id-differs", _N, "a class with different ids in the splits: matched by name")
+CLASS_ALIKE = Kind("class-alike", _W, "class names that differ only in case, spaces or hyphens")
+OVERLAP_FILE = Kind("overlap-file", _E, "a training picture that is evaluated, too", _OUT + " of training")
+OVERLAP_CONTENT = Kind(
+    "overlap-content", _E, "a training picture whose pixels are evaluated in another file", _OUT + " of training"
+)
+OVERLAP_ID = Kind("overlap-id", _N, "an image id in both splits, of different pictures")
+
+KINDS: tuple[Kind, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Kind))

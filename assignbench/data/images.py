@@ -1,0 +1,81 @@
+"""The pictures of a split, by reference; nothing is decoded here.
+
+Two million Python objects would fill the memory of every process that loads pictures, so a split keeps its
+pictures as flat arrays and makes an `ImageInfo` when it is asked for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """One picture, as its annotation describes it; nothing has been decoded yet."""
+
+    id: int  # the original id (COCO), or the running number from 1 (VOC)
+    path: Path
+    width: int  # pixels of the stored grid; an EXIF rotation is not applied, as in COCO
+    height: int
+
+
+@dataclass(frozen=True, eq=False)
+class Images(Sequence[ImageInfo]):
+    """Pictures as flat arrays; read-only, and a sequence of `ImageInfo` to whoever reads it."""
+
+    folder: Path  # what the names are relative to
+    ids: NDArray[np.int64]  # [image]
+    sizes: NDArray[np.int64]  # [image, 2] width, height
+    text: NDArray[np.uint8]  # [byte] the names in UTF-8, one after the other
+    ends: NDArray[np.int64]  # [image] where each name ends in the text
+
+    @classmethod
+    def of(cls, infos: Iterable[ImageInfo]) -> Images:
+        """The same pictures in this form."""
+        rows = [(info.id, info.path.as_posix(), info.width, info.height) for info in infos]
+        sizes = np.array([row[2:] for row in rows], dtype=np.int64).reshape(-1, 2)
+        return cls.named(Path(), np.array([row[0] for row in rows], dtype=np.int64), sizes, [row[1] for row in rows])
+
+    @classmethod
+    def named(cls, folder: Path, ids: NDArray[np.int64], sizes: NDArray[np.int64], names: Sequence[str]) -> Images:
+        """From columns; names are relative to ``folder``, with slashes."""
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]  # as Python spells odd file names
+        ends = np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), dtype=np.int64)
+        return cls(folder, ids, sizes, np.frombuffer(b"".join(encoded), dtype=np.uint8), ends)
+
+    def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Images:
+        """The pictures at ``chosen``, in that order."""
+        order = np.arange(len(self))[chosen]
+        return Images.named(self.folder, self.ids[order], self.sizes[order], [self.name(index) for index in order])
+
+    def name(self, index: int) -> str:
+        """Path relative to the folder, with slashes."""
+        first = int(self.ends[index - 1]) if index else 0
+        return self.text[first : int(self.ends[index])].tobytes().decode("utf-8", "surrogateescape")
+
+    def names(self) -> Iterator[str]:
+        """All of `name`."""
+        text, first = self.text.tobytes(), 0
+        for end in self.ends.tolist():
+            yield text[first:end].decode("utf-8", "surrogateescape")
+            first = end
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageInfo: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ImageInfo, ...]: ...
+    def __getitem__(self, index: int | slice) -> ImageInfo | tuple[ImageInfo, ...]:
+        if isinstance(index, slice):
+            return tuple(self[one] for one in range(*index.indices(len(self))))
+        at = range(len(self))[index]  # negative ones count from the end; beyond either end is an IndexError
+        width, height = self.sizes[at].tolist()
+        return ImageInfo(int(self.ids[at]), self.folder / self.name(at), width, height)

@@ -1,0 +1,88 @@
+"""The disk: how much is free, small files written whole, and what the system's errors mean to a person."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from assignbench.errors import SystemProblem
+
+
+def human(count: int | None) -> str:
+    """Bytes as people write them: ``19.3 GB``; powers of 1000."""
+    if count is None:
+        return "unknown size"
+    if count < 1000:
+        return f"{count} bytes"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.95 or unit == "TB":
+            break
+    return f"{value:.1f} {unit}"
+
+
+def existing(path: Path) -> Path:
+    """The path, or its nearest parent that is there."""
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
+def free_bytes(path: Path) -> int:
+    """Free bytes of the disk on which a path is, or would be."""
+    return shutil.disk_usage(existing(path)).free
+
+
+def require_room(path: Path, count: int, what: str) -> None:
+    """Refuse to start what cannot end.
+
+    Raises:
+        SystemProblem: fewer bytes are free where ``path`` is.
+    """
+    with explained(path, "reach"):
+        free = free_bytes(path)
+    if free < count:
+        raise SystemProblem(
+            f"{what} needs {human(count)}, but only {human(free)} are free on the disk of {existing(path)}; "
+            "free space or choose another --root"
+        )
+
+
+@contextlib.contextmanager
+def explained(path: Path, what: str = "write") -> Iterator[None]:
+    """Turn what the system says of a file into an error that names it.
+
+    Raises:
+        SystemProblem: for every OSError of the block: disk full, no permission, …
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SystemProblem(
+            f"cannot {what} {path}: {error.strerror or error}; check space and permissions, or choose another --root"
+        ) from error
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a small file that is whole or absent, also after a power cut."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """What `write_json` wrote; empty when the file is absent or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

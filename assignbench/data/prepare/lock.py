@@ -1,0 +1,153 @@
+"""One process at a time, over all machines that share a disk.
+
+Two locks, because neither does alone. The file system's own (flock) is free the moment its holder dies, but
+some network file systems keep it to one machine or lack it. So its holder also keeps a lease: a file made
+exclusively, which any file system can, and touched every few seconds. A lease that nobody touches for a while,
+or that a dead process of this machine left, is void.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from assignbench.data.prepare.disk import explained, read_json
+
+_NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """Seconds."""
+
+    poll: float = 1.0  # between two looks at a lock that is taken
+    beat: float = 10.0  # between two touches of the lease
+    dead: float = 120.0  # without a touch; longer than network file systems remember attributes
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, waiting: Callable[[str], None], rhythm: Rhythm = Rhythm()) -> Iterator[None]:
+    """Wait until nobody else holds the lock, and hold it.
+
+    Args:
+        path: the lock's file, on the disk that is shared.
+        waiting: is told who holds it, once.
+        rhythm: how often to look.
+
+    Raises:
+        SystemProblem: the lock's files cannot be written.
+    """
+    lease = path.with_name(f"{path.name}.lease")
+    told = False
+
+    def wait() -> None:
+        nonlocal told
+        if not told:
+            waiting(_holder(lease))
+        told = True
+        time.sleep(rhythm.poll)
+
+    with _flock(path, wait) as flock, _lease(lease, wait, flock, rhythm):
+        yield
+
+
+@contextlib.contextmanager
+def _flock(path: Path, wait: Callable[[], None]) -> Iterator[bool]:
+    """The file system's lock; False where there is none."""
+    lock = FileLock(path)
+    with explained(path, "lock"):
+        while not (locked := _acquired(lock)):
+            if locked is None:
+                break
+            wait()
+    try:
+        yield bool(locked)
+    finally:
+        lock.release()
+
+
+def _acquired(lock: FileLock) -> bool | None:
+    """True, or False for a lock that is taken, or None where the file system has no locks."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    except NotImplementedError:
+        return None
+    except OSError as error:
+        if error.errno in _NO_FLOCK:
+            return None
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def _lease(path: Path, wait: Callable[[], None], flock: bool, rhythm: Rhythm) -> Iterator[None]:
+    """The exclusive file, touched for as long as the block runs."""
+    mine = {"host": socket.gethostname(), "pid": os.getpid(), "machine": _machine(), "token": secrets.token_hex(8)}
+    seen, since = None, time.monotonic()
+    while not _claim(path, mine):
+        # Opened, not only looked at: that makes network file systems ask for the present state. Only whether it
+        # changes is looked at: the clocks of two machines differ.
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            look = os.fstat(file.fileno()).st_mtime_ns
+            if look != seen:
+                seen, since = look, time.monotonic()
+        holder = read_json(path)
+        dead_here = flock and holder.get("machine") == mine["machine"]
+        if dead_here or time.monotonic() - since > rhythm.dead:
+            with explained(path, "remove"):
+                path.unlink(missing_ok=True)
+        else:
+            wait()
+    done = threading.Event()
+    beating = threading.Thread(target=_beat, args=(path, done, rhythm.beat), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beating.join()
+        if read_json(path) == mine:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _claim(path: Path, mine: dict[str, object]) -> bool:
+    with explained(path, "lock"):
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                json.dump(mine, file)
+        except FileExistsError:
+            return False
+    return True
+
+
+def _beat(path: Path, done: threading.Event, seconds: float) -> None:
+    while not done.wait(seconds):
+        with contextlib.suppress(OSError):  # a disk that is away for a moment
+            os.utime(path)
+
+
+def _holder(lease: Path) -> str:
+    holder = read_json(lease)
+    return f"process {holder['pid']} on {holder['host']}" if {"pid", "host"} <= holder.keys() else "another process"
+
+
+def _machine() -> str:
+    """What all processes under one kernel share, containers, too."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return socket.gethostname()
