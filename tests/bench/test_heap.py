@@ -29,9 +29,10 @@ print(*[after - before for before, after in itertools.pairwise(counts)][-3:])
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
 def test_runs_after_the_first_ask_for_no_memory():
-    # a process of its own: what others did before decides where tensors lie
+    # A process of its own: what others did before decides where tensors lie. Now and then one of the eight is still
+    # fetched anew; without help all are.
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    assert max(map(int, done.stdout.split())) < 40960 // 100
+    assert max(map(int, done.stdout.split())) < 40960 // 4
 
 
 def test_other_libraries_are_left_alone(monkeypatch):
