@@ -71,13 +71,41 @@ class DataSettings(_Group):
         description="shorter side of a resized picture in pixels; of several, training draws one per "
         "picture and evaluation takes the largest",
     )
+    short_side_range: bool = Field(
+        False, description="whether training draws any whole number from the least to the largest short_side"
+    )
     long_side: int = Field(
         ge=32,
         le=8192,
         description="limit of the longer side in pixels; a picture that would exceed it is scaled to fit",
     )
     flip: float = Field(0.5, ge=0, le=1, description="probability that a training picture is mirrored left to right")
+    crop: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="smallest side of a training crop around a randomly chosen object, as a share of the picture's "
+        "side; 1: no crop",
+    )
+    jitter: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="brightness, contrast and saturation of a training picture are multiplied by factors from "
+        "1 − jitter to 1 + jitter, in random order; 0: never",
+    )
+    test_short_side: _Side | None = Field(
+        None, description="shorter side in evaluation and prediction; null: the largest short_side"
+    )
+    test_long_side: Annotated[int, Field(ge=32, le=8192)] | None = Field(
+        None, description="limit of the longer side in evaluation and prediction; null: long_side"
+    )
     workers: int = Field(2, ge=0, le=64, description="loader processes beside each training process; 0: none")
+
+    @property
+    def test_sides(self) -> tuple[int, int]:
+        """Shorter side and limit of the longer one, in evaluation and prediction."""
+        return self.test_short_side or max(self.short_side), self.test_long_side or self.long_side
 
     @model_validator(mode="after")
     def _sides_fit(self) -> "DataSettings":
@@ -85,6 +113,17 @@ class DataSettings(_Group):
             raise ValueError(
                 f"data.short_side = {max(self.short_side)} exceeds data.long_side = {self.long_side}; "
                 "raise the limit or lower the side"
+            )
+        short, long = self.test_sides
+        if short > long:
+            raise ValueError(
+                f"data.test_short_side = {self.test_short_side} and data.test_long_side = {self.test_long_side} give "
+                f"a shorter side of {short} pixels and a limit of {long}; raise the limit or lower the side"
+            )
+        if self.short_side_range and len(self.short_side) < 2:
+            raise ValueError(
+                "data.short_side_range = true needs two ends; write data.short_side as [least, largest], "
+                f"not {list(self.short_side)}"
             )
         return self
 

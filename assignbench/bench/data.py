@@ -51,7 +51,7 @@ def bench_data(
 
     Args:
         dataset: training split.
-        settings: sizes and mirroring.
+        settings: sizes and augmentation.
         batch: pictures in a batch.
         workers: numbers of workers, each at most the CPU cores of this machine.
         pictures: to be timed, at least; rounded up to batches.
@@ -108,6 +108,9 @@ def load(
         long_side=settings.long_side,
         flip=settings.flip,
         workers=workers,
+        short_side_range=settings.short_side_range,
+        crop=settings.crop,
+        jitter=settings.jitter,
     )
     with closing(batches):
         for _ in range(first):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import multiprocessing
 import multiprocessing.context
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -16,10 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from assignbench.core.types import Regions, Targets
+from assignbench.data.colour import Colour, draw_colour
+from assignbench.data.crop import draw_crop, in_crop
 from assignbench.data.dataset import Dataset
 from assignbench.data.order import evaluation_plan, training_step
 from assignbench.data.pictures import read_picture
@@ -30,7 +35,8 @@ MULTIPLE = 32  # padded sides are multiples of this many pixels: the stride of P
 
 WATCH = 2.0  # seconds between a worker's looks at the main process
 
-_AUGMENTATION = 2  # keeps its random stream apart from those of `order`
+# Keep the random streams apart from those of `order` and from each other: switching one leaves the others as they were.
+_AUGMENTATION, _CROP, _COLOUR = 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,16 @@ class Batch:
     sizes: Tensor  # [image, 2] int64: height, width before padding; always in the host's memory
     targets: Targets  # boxes in network pixels; crowd regions are targets.ignore
     indices: tuple[int, ...]  # [image] into Dataset.images
-    scales: Tensor  # [image, 2] float32: network pixels per original pixel, along x and y
+    scales: Tensor  # [image, 2] float32: network pixels per original pixel, along x and y; of a crop, too
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def __reduce__(self) -> tuple[Callable[..., Batch], tuple[object, ...]]:
+        """On its way from a worker: every tensor costs a connection of its own, so the small ones go as bytes."""
+        targets, ignore = self.targets, self.targets.ignore
+        small = (self.sizes, self.scales, targets.boxes, targets.labels, targets.image, ignore.boxes, ignore.image)
+        return _received, (self.images, self.indices, *(tensor.numpy(force=True) for tensor in small))
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -78,6 +90,13 @@ class Batch:
         return (self.images, self.scales, *objects)
 
 
+def _received(images: Tensor, indices: tuple[int, ...], *small: NDArray[np.generic]) -> Batch:
+    """Undo `Batch.__reduce__`."""
+    sizes, scales, boxes, labels, image, ignored, owner = (torch.from_numpy(array) for array in small)
+    targets = Targets(boxes=boxes, labels=labels, image=image, images=len(indices), ignore=Regions(ignored, owner))
+    return Batch(images=images, sizes=sizes, targets=targets, indices=indices, scales=scales)
+
+
 def training_batches(
     dataset: Dataset,
     *,
@@ -91,6 +110,9 @@ def training_batches(
     long_side: int,
     flip: float,
     workers: int,
+    short_side_range: bool = False,
+    crop: float = 1.0,
+    jitter: float = 0.0,
 ) -> Generator[Batch]:
     """Batches of this process for the steps ``start`` … ``stop − 1``.
 
@@ -109,6 +131,9 @@ def training_batches(
         long_side: no side gets longer than this, in network pixels.
         flip: probability of mirroring left to right.
         workers: processes that decode, no more of them than CPU cores; 0 decodes in this process.
+        short_side_range: draw any whole number from the least to the largest of short_side.
+        crop: smallest side of a crop around an object, as a share of the picture's; 1: no crop.
+        jitter: brightness, contrast and saturation are multiplied by factors from 1 ± jitter; 0: never.
 
     Yields:
         One batch a step.
@@ -120,14 +145,22 @@ def training_batches(
     load = partial(
         _training_batch,
         dataset=dataset,
-        upright=np.array([info.height > info.width for info in dataset.images]),
+        upright=dataset.sizes[:, 1] > dataset.sizes[:, 0],
         batch=batch,
         seed=seed,
         process=process,
         processes=processes,
-        short_side=short_side,
-        long_side=long_side,
-        flip=flip,
+        draw=partial(
+            _draw,
+            dataset=dataset,
+            seed=seed,
+            short_side=short_side,
+            long_side=long_side,
+            flip=flip,
+            short_side_range=short_side_range,
+            crop=crop,
+            jitter=jitter,
+        ),
     )
     return _run(load, range(start, stop), workers)
 
@@ -147,7 +180,7 @@ def evaluation_batches(
     Whole batches are dealt in turn, so a batch's content does not depend on how many share the work.
     Arguments, yields and errors as `training_batches`.
     """
-    geometries = [Geometry(*resized(info.width, info.height, short_side, long_side)) for info in dataset.images]
+    geometries = [Geometry(*resized(width, height, short_side, long_side)) for width, height in dataset.sizes.tolist()]
     plan = evaluation_plan([padded([geometry]) for geometry in geometries], batch)
     load = partial(_evaluation_batch, dataset=dataset, geometries=geometries, plan=plan)
     return _run(load, range(process, len(plan), processes), workers)
@@ -162,23 +195,41 @@ def _training_batch(
     seed: int,
     process: int,
     processes: int,
+    draw: Callable[[int, int], tuple[Geometry, Colour | None]],
+) -> Batch:
+    mine = training_step(upright, batch * processes, seed, step)[process * batch :][:batch]
+    geometries, colours = zip(*(draw(epoch, index) for epoch, index in mine), strict=True)
+    return load_batch(dataset, [index for _, index in mine], geometries, colours)
+
+
+def _draw(
+    epoch: int,
+    index: int,
+    *,
+    dataset: Dataset,
+    seed: int,
     short_side: int | Sequence[int],
     long_side: int,
     flip: float,
-) -> Batch:
-    mine = training_step(upright, batch * processes, seed, step)[process * batch :][:batch]
-    geometries = [
-        draw_geometry(
-            dataset.images[index].width,
-            dataset.images[index].height,
-            short_side=short_side,
-            long_side=long_side,
-            flip=flip,
-            key=(_AUGMENTATION, seed, epoch, index),
-        )
-        for epoch, index in mine
-    ]
-    return load_batch(dataset, [index for _, index in mine], geometries)
+    short_side_range: bool,
+    crop: float,
+    jitter: float,
+) -> tuple[Geometry, Colour | None]:
+    """What is done to a picture in an epoch."""
+    info, objects = dataset.images[index], dataset.objects_of(index)
+    rest = seed, epoch, index
+    wanted = dataset.boxes[objects][~dataset.crowd[objects]]
+    geometry = draw_geometry(
+        info.width,
+        info.height,
+        short_side=short_side,
+        long_side=long_side,
+        flip=flip,
+        key=(_AUGMENTATION, *rest),
+        short_side_range=short_side_range,
+        crop=draw_crop(info.width, info.height, wanted, least=crop, key=(_CROP, *rest)),
+    )
+    return geometry, draw_colour(jitter, key=(_COLOUR, *rest))
 
 
 def _evaluation_batch(
@@ -187,22 +238,34 @@ def _evaluation_batch(
     return load_batch(dataset, plan[number], [geometries[index] for index in plan[number]])
 
 
-def load_batch(dataset: Dataset, indices: Sequence[int], geometries: Sequence[Geometry]) -> Batch:
+def load_batch(
+    dataset: Dataset,
+    indices: Sequence[int],
+    geometries: Sequence[Geometry],
+    colours: Sequence[Colour | None] | None = None,
+) -> Batch:
     """Decode, move and pad the pictures at ``indices``, and gather their objects.
+
+    Of a cropped picture, objects whose centre is outside are left out; the others are clipped, and all crowd regions.
 
     Raises:
         DataError: when a picture cannot be read.
     """
-    images = torch.zeros(len(indices), 3, *padded(geometries), dtype=torch.uint8)
+    images = _blank(len(indices), 3, *padded(geometries))
     boxes, labels, image, crowd, scales = [], [], [], [], []
-    for slot, (index, geometry) in enumerate(zip(indices, geometries, strict=True)):
+    colours = colours or [None] * len(indices)
+    for slot, (index, geometry, colour) in enumerate(zip(indices, geometries, colours, strict=True)):
         info, objects = dataset.images[index], dataset.objects_of(index)
-        images[slot, :, : geometry.height, : geometry.width] = move_picture(read_picture(info), geometry)
+        x0, y0, x1, y1 = geometry.crop or (0, 0, info.width, info.height)
+        if geometry.crop is not None:
+            kept = in_crop(dataset.boxes[objects], geometry.crop, dataset.crowd[objects])
+            objects = objects.start + np.flatnonzero(kept)
+        images[slot, :, : geometry.height, : geometry.width] = move_picture(read_picture(info), geometry, colour)
         boxes.append(move_boxes(dataset.boxes[objects], info.width, info.height, geometry))
         labels.append(dataset.labels[objects])
         crowd.append(dataset.crowd[objects])
         image.append(np.full(len(boxes[-1]), slot))
-        scales.append((geometry.width / info.width, geometry.height / info.height))
+        scales.append((geometry.width / (x1 - x0), geometry.height / (y1 - y0)))
     ignored = torch.from_numpy(np.concatenate(crowd))
     box, owner = torch.from_numpy(np.concatenate(boxes)), torch.from_numpy(np.concatenate(image))
     return Batch(
@@ -220,22 +283,33 @@ def load_batch(dataset: Dataset, indices: Sequence[int], geometries: Sequence[Ge
     )
 
 
+def _blank(*shape: int) -> Tensor:
+    """Zeros, uint8; in a worker at once in memory that the main process shares, which saves two passes over them."""
+    if get_worker_info() is None:
+        return torch.zeros(shape, dtype=torch.uint8)
+    try:  # what the loader's own collation does; new shared memory reads as zeros
+        storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    except RuntimeError as error:
+        raise SystemProblem(f"a data worker gets no shared memory; use fewer workers: {error}") from error
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+
+
 def padded(geometries: Sequence[Geometry]) -> tuple[int, int]:
     """Height and width that hold all, each a multiple of `MULTIPLE`."""
     height, width = max(g.height for g in geometries), max(g.width for g in geometries)
     return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
 
 
-class _Loads(TorchDataset["Batch | DataError"]):
-    """What the loader's workers call; a bad picture is an answer, so that its message arrives unwrapped."""
+class _Loads(TorchDataset["Batch | DataError | SystemProblem"]):
+    """What the loader's workers call; a problem is an answer, so that its message arrives unwrapped."""
 
     def __init__(self, load: Callable[[int], Batch]) -> None:
         self.load = load
 
-    def __getitem__(self, index: int) -> Batch | DataError:
+    def __getitem__(self, index: int) -> Batch | DataError | SystemProblem:
         try:
             return self.load(index)
-        except DataError as error:
+        except (DataError, SystemProblem) as error:
             return error
 
 
@@ -254,7 +328,7 @@ def _run(load: Callable[[int], Batch], numbers: range, workers: int) -> Generato
     )
     try:
         for batch in loader:
-            if isinstance(batch, DataError):
+            if isinstance(batch, (DataError, SystemProblem)):
                 raise batch
             yield batch
     except RuntimeError as error:
@@ -273,6 +347,7 @@ def _attend(main: int, worker: int) -> None:  # noqa: ARG001  # the loader's sig
     the fork server here; so a thread looks at the main process itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _keep_memory()
 
     def watch() -> None:
         while _is_alive(main):
@@ -280,6 +355,14 @@ def _attend(main: int, worker: int) -> None:  # noqa: ARG001  # the loader's sig
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _keep_memory() -> None:
+    """Let glibc keep what a picture needed for the next one; giving it back costs a fifth of a worker's time."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(-1, 1 << 27)  # M_TRIM_THRESHOLD: bytes kept at the end of the heap
+        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: larger blocks go back at once; as high as it may be
 
 
 def _is_alive(process: int) -> bool:

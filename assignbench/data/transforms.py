@@ -1,4 +1,4 @@
-"""Size and mirror: a picture and its boxes, moved together, decided by (seed, epoch, image) alone."""
+"""Crop, size and mirror: a picture and its boxes, moved together, decided by (seed, epoch, image) alone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from assignbench.data.colour import Colour, recolour
+from assignbench.data.crop import Crop, crop_boxes
+
 
 @dataclass(frozen=True)
 class Geometry:
-    """What is done to one picture: resize, then perhaps mirror left to right."""
+    """What is done to one picture: perhaps crop, resize, perhaps mirror left to right."""
 
     height: int  # network pixels, before padding
     width: int
     mirrored: bool = False
+    crop: Crop | None = None  # original pixels; None: the whole picture
 
 
 def resized(width: int, height: int, short_side: int, long_side: int) -> tuple[int, int]:
@@ -41,6 +45,8 @@ def draw_geometry(
     long_side: int,
     flip: float,
     key: tuple[int, ...],
+    short_side_range: bool = False,
+    crop: Crop | None = None,
 ) -> Geometry:
     """Draw a picture's geometry.
 
@@ -51,16 +57,28 @@ def draw_geometry(
         long_side: no side gets longer than this, in network pixels.
         flip: probability of mirroring left to right.
         key: numbers ≥ 0, among them seed, epoch and image index; equal keys give equal geometry.
+        short_side_range: draw any whole number from the least to the largest of short_side.
+        crop: what is kept of the picture; drawn elsewhere, so that it moves neither of the others.
     """
     random = np.random.default_rng(key)
     choices = [short_side] if isinstance(short_side, int) else list(short_side)
     # Both numbers are always drawn, so that switching one augmentation leaves the other as it was.
-    choice, mirror = random.integers(len(choices)), random.random()
-    return Geometry(*resized(width, height, choices[choice], long_side), mirrored=bool(mirror < flip))
+    if short_side_range:
+        side, mirror = int(random.integers(min(choices), max(choices) + 1)), random.random()
+    else:
+        side, mirror = choices[random.integers(len(choices))], random.random()
+    if crop is not None:
+        width, height = crop[2] - crop[0], crop[3] - crop[1]
+    return Geometry(*resized(width, height, side, long_side), mirrored=bool(mirror < flip), crop=crop)
 
 
-def move_picture(pixels: NDArray[np.uint8], geometry: Geometry) -> Tensor:
-    """Resize (bilinear, antialiased) and mirror: ``[H, W, 3] → [3, height, width]`` uint8."""
+def move_picture(pixels: NDArray[np.uint8], geometry: Geometry, colour: Colour | None = None) -> Tensor:
+    """Crop, recolour, resize (bilinear, antialiased) and mirror: ``[H, W, 3] → [3, height, width]`` uint8."""
+    if geometry.crop is not None:
+        x0, y0, x1, y1 = geometry.crop
+        pixels = pixels[y0:y1, x0:x1]
+    if colour is not None:  # before the resize, since most pictures get larger by it
+        pixels = recolour(pixels, colour)
     picture = torch.from_numpy(pixels).permute(2, 0, 1)
     size = geometry.height, geometry.width
     if picture.shape[1:] != size:
@@ -71,9 +89,17 @@ def move_picture(pixels: NDArray[np.uint8], geometry: Geometry) -> Tensor:
 
 
 def move_boxes(boxes: NDArray[np.float64], width: int, height: int, geometry: Geometry) -> NDArray[np.float32]:
-    """The same for boxes ``[object, 4]`` of a picture of ``width`` × ``height`` original pixels."""
+    """The same for boxes ``[object, 4]`` of a picture of ``width`` × ``height`` original pixels.
+
+    A crop clips them; which of them belong to it says `assignbench.data.crop.in_crop`.
+    """
+    if geometry.crop is not None:
+        boxes = crop_boxes(boxes, geometry.crop)
+        width, height = geometry.crop[2] - geometry.crop[0], geometry.crop[3] - geometry.crop[1]
     x, y = geometry.width / width, geometry.height / height
     moved = boxes * (x, y, x, y)
     if geometry.mirrored:
         moved[:, [0, 2]] = geometry.width - moved[:, [2, 0]]
+    if geometry.crop is not None:  # rounding apart they are inside; without a crop, evaluation keeps what is outside
+        moved = moved.clip(0, (geometry.width, geometry.height) * 2)
     return moved.astype(np.float32)

@@ -46,8 +46,8 @@ def detections_of(
         batch=settings.batch,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
-        short_side=max(data.short_side),
-        long_side=data.long_side,
+        short_side=data.test_sides[0],
+        long_side=data.test_sides[1],
         workers=data.workers,
     )
     for batch in on_device(batches, accelerator.device):

@@ -74,7 +74,7 @@ def detect_picture(
 ) -> list[tuple[float, int, list[float]]]:
     """Score, label and box in original pixels of what is in one picture ``[H, W, 3]``, best first."""
     height, width = pixels.shape[:2]
-    geometry = Geometry(*resized(width, height, max(data.short_side), data.long_side))
+    geometry = Geometry(*resized(width, height, *data.test_sides))
     image = torch.zeros(1, 3, *padded([geometry]), dtype=torch.uint8)
     image[0, :, : geometry.height, : geometry.width] = move_picture(pixels, geometry)
     device = detector.mean.device

@@ -102,6 +102,9 @@ def train(
         long_side=data.long_side,
         flip=data.flip,
         workers=data.workers,
+        short_side_range=data.short_side_range,
+        crop=data.crop,
+        jitter=data.jitter,
     )
     latest = latest_statistics(folder / STATISTICS)
     trainer = Trainer(model, wrapped_optimizer, accelerator, settings, clock)

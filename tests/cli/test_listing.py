@@ -49,6 +49,7 @@ def test_recipes(call):
         "small",
         "tiny",
         "voc",
+        "widerface",
     ]
 
 

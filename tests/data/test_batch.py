@@ -1,3 +1,4 @@
+import copy
 import os
 import subprocess
 import sys
@@ -162,6 +163,68 @@ def test_boxes_follow_mirrored_pictures(dataset):
                 expected = [10, 20, 20, 30] if label == 0 else [0, 0, 50, 40]
                 x0, y0, x1, y1 = np.array(expected) * height / 40
                 assert box == pytest.approx([width - x1, y0, width - x0, y1] if mirrored else [x0, y0, x1, y1])
+
+
+def test_a_batch_survives_the_way_from_a_worker(dataset):
+    for batch in train(dataset):
+        other = copy.copy(batch)  # which goes by `Batch.__reduce__`, too
+        assert equal(batch, other)
+        assert torch.equal(batch.sizes, other.sizes)
+        assert batch.targets.images == other.targets.images
+        for one, two in zip(batch.tensors(), other.tensors(), strict=True):
+            assert torch.equal(one, two)
+            assert one.dtype == two.dtype
+
+
+AUGMENTED = {"short_side_range": True, "crop": 0.3, "jitter": 0.4}
+
+
+def test_augmented_training_goes_on_anywhere_however_it_is_divided(dataset):
+    whole, plain = train(dataset, steps=range(6), **AUGMENTED), train(dataset, steps=range(6))
+    assert all(equal(*pair) for pair in zip(whole[4:], train(dataset, steps=range(4, 6), **AUGMENTED), strict=True))
+    assert all(equal(*pair) for pair in zip(whole, train(dataset, steps=range(6), workers=1, **AUGMENTED), strict=True))
+    assert not any(torch.equal(one.images, other.images) for one, other in zip(whole, plain, strict=True))
+    assert [one.indices for one in whole] == [one.indices for one in plain]
+    shares = [train(dataset, steps=range(6), batch=2, processes=2, process=process, **AUGMENTED) for process in (0, 1)]
+    for step, batch in enumerate(whole):
+        for slot in range(4):  # each picture of the global batch, wherever it is loaded
+            share, place = shares[slot // 2][step], slot % 2
+            height, width = batch.sizes[slot].tolist()
+            assert share.sizes[place].tolist() == [height, width]
+            assert torch.equal(batch.images[slot, :, :height, :width], share.images[place, :, :height, :width])
+            assert torch.equal(batch.targets.of_image(slot).boxes, share.targets.of_image(place).boxes)
+
+
+def test_one_augmentation_leaves_the_others_as_they_were(dataset):
+    def drawn(**changed) -> list[Batch]:
+        return train(dataset, steps=range(6), long_side=2000, **changed)
+
+    plain, coloured, cut, both = drawn(), drawn(jitter=0.4), drawn(crop=0.3), drawn(crop=0.3, jitter=0.4)
+    for one, other in (*zip(plain, coloured, strict=True), *zip(cut, both, strict=True)):
+        assert torch.equal(one.targets.boxes, other.targets.boxes)
+        assert torch.equal(one.sizes, other.sizes)
+        assert not torch.equal(one.images, other.images)
+    for one, other in zip(plain, cut, strict=True):
+        for slot in range(len(one)):
+            assert one.sizes[slot].min() == other.sizes[slot].min(), "the drawn side"
+
+
+def test_cropped_boxes_are_inside_and_pictures_without_objects_whole(dataset):
+    fewer = 0
+    for one, plain in zip(train(dataset, steps=range(20), crop=0.2), train(dataset, steps=range(20)), strict=True):
+        for slot in range(len(one)):
+            height, width = one.sizes[slot].tolist()
+            mine, before = one.targets.of_image(slot), plain.targets.of_image(slot)
+            for boxes in (mine.boxes, mine.ignore.boxes):
+                assert (boxes >= 0).all()
+                assert (boxes <= torch.tensor([width, height, width, height])).all()
+                assert (boxes[:, 2:] > boxes[:, :2]).all()
+            fewer += len(before.boxes) + len(before.ignore.boxes) - len(mine.boxes) - len(mine.ignore.boxes)
+            if len(before.boxes):
+                assert len(mine.boxes)
+            else:
+                assert one.sizes[slot].tolist() == plain.sizes[slot].tolist()
+    assert fewer > 0, "some centre must have left a crop"
 
 
 ORPHANS = """

@@ -7,6 +7,7 @@ from PIL import Image
 
 from assignbench.data.dataset import ImageInfo
 from assignbench.data.pictures import picture_size, read_picture
+from assignbench.data.transforms import Geometry, move_picture, resized
 from assignbench.errors import DataError
 
 RAMP = np.linspace(0, 255, 40).astype(np.uint8)[None, :].repeat(30, axis=0)  # 40 × 30, growing to the right
@@ -38,6 +39,51 @@ def test_a_palette_with_transparency_does_not_warn(tmp_path):
     picture = Image.fromarray(RAMP).convert("P")
     picture.save(tmp_path / "clear.png", transparency=bytes(range(256)))
     assert (read_picture(info(tmp_path / "clear.png")) == RAMP[..., None]).all()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame_is_taken(kind, tmp_path):
+    first, other = Image.fromarray(RAMP).convert("RGB"), Image.new("RGB", (40, 30), (0, 255, 0))
+    path = tmp_path / f"moving.{kind.lower()}"
+    first.save(path, kind, save_all=True, append_images=[other], duration=100, lossless=True)
+    with Image.open(path) as picture:
+        assert getattr(picture, "n_frames", 1) == 2
+    assert np.abs(read_picture(info(path)).astype(int) - RAMP[..., None]).max() <= 4  # GIF has 256 colours
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (20_000, 3), (2, 20_000)])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_tiny_and_huge_sides(width, height, suffix, tmp_path):
+    path = tmp_path / f"odd.{suffix}"
+    Image.new("RGB", (width, height), (10, 200, 90)).save(path)
+    pixels = read_picture(info(path, width, height))
+    assert pixels.shape == (height, width, 3)
+    assert np.abs(pixels.astype(int) - (10, 200, 90)).max() <= 4
+    geometry = Geometry(*resized(width, height, 800, 1333))
+    picture = move_picture(pixels, geometry)
+    assert min(picture.shape[1:]) >= 1
+    assert max(picture.shape[1:]) <= 1333
+    assert np.abs(picture.numpy().astype(int) - np.array([10, 200, 90])[:, None, None]).max() <= 4
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "PA"])
+def test_transparency_is_ignored(mode, tmp_path):
+    picture = Image.fromarray(RAMP).convert("RGBA")
+    picture.putalpha(Image.fromarray(RAMP))
+    path = tmp_path / ("clear.tiff" if mode == "PA" else "clear.png")
+    (Image.fromarray(RAMP).convert("PA") if mode == "PA" else picture.convert(mode)).save(path)
+    assert (read_picture(info(path)) == RAMP[..., None]).all()
+
+
+def test_an_empty_file_is_refused_by_name(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(DataError, match=r"empty\.jpg \(image 17\) cannot be decoded"):
+        read_picture(info(tmp_path / "empty.jpg"))
+
+
+def test_cmyk_without_black_is_not_inverted(tmp_path):
+    Image.new("CMYK", (40, 30), (255, 0, 0, 0)).save(tmp_path / "cyan.tiff")  # cyan alone
+    assert read_picture(info(tmp_path / "cyan.tiff"))[0, 0].tolist() == [0, 255, 255]
 
 
 def test_an_exif_rotation_is_not_applied(tmp_path):
