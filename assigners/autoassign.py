@@ -41,6 +41,7 @@ from assignbench.core import (
     Assignment,
     Discounts,
     GIoU,
+    Grid,
     Head,
     ImplicitObjectness,
     Normalisers,
@@ -50,6 +51,7 @@ from assignbench.core import (
     Predictions,
     Preset,
     Priors,
+    Rectangles,
     Setting,
     Targets,
     beside,
@@ -203,22 +205,24 @@ class AutoAssign(Assigner):
     def bags(self, priors: Priors, targets: Targets) -> Bags:
         """S_n. Counted off on the host, so that a GPU is waited for only once: for μ and σ."""
         host, layout = targets.on_host(), priors.on_host()
-        inside = inside_pairs(host, layout)
-        rivals = same_class_neighbours(host)[inside[0]].nonzero()[:, 0]
-        weighted = self.weighted_pairs(layout, host) or inside
+        grid = layout.grid
+        if self.center == "none" or grid is None or grid.anchors > 1:
+            inside = weighted = inside_pairs(host, layout)
+            rivals = rivals_of(inside[0], host)
+        else:
+            cells = covered_cells(host.boxes[:, None], layout)
+            inside = rectangle_pairs(cells, grid)
+            rivals = rivals_of(inside[0], host)  # before μ and σ are waited for
+            weighted = rectangle_pairs(self.weighted_cells(cells, grid, layout, host), grid)
         return Bags(*(beside(each, priors.boxes) for each in (*inside, rivals, *weighted)))
 
-    def weighted_pairs(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor] | None:
-        """The pairs of S_n that G lets weigh anything; None: all.
+    def weighted_cells(self, cells: Rectangles, grid: Grid, priors: Priors, targets: Targets) -> Rectangles:
+        """Of the cells in each box those that G lets weigh anything.
 
         Where G is so small beside its largest value in the bag that C cannot lift the pair above 2⁻⁴⁰ of it, the
         pair is left out: all of them together change no digit of a float. In a large box that is most of what lies
         on fine levels.
         """
-        grid = priors.grid
-        if self.center == "none" or grid is None or grid.anchors > 1:
-            return None
-        cells = covered_cells(targets.boxes[:, None], priors)
         row = targets.labels if self.center == "category" else torch.zeros_like(targets.labels)
         mu, sigma = torch.stack((self.mu, self.sigma)).cpu()[:, row, None]
         sigma = sigma.abs().clamp(min=LEAST_SIGMA)
@@ -231,7 +235,7 @@ class AutoAssign(Assigner):
         least = off.masked_fill(cells.empty, float("inf")).amin(1)[:, None, None]
         gain = 1 / self.tau if self.confidence != "off" else 0.0  # C ≤ e^gain
         reach = sigma * stride * (least + 2 * (40 * math.log(2) + gain)).sqrt()
-        return rectangle_pairs(cells.within(middle - reach, middle + reach, grid), grid)
+        return cells.within(middle - reach, middle + reach, grid)
 
     def center_weight(self, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
         """G: Gaussian of the offset from the box's centre, in the location's strides: ``[pair]``."""
@@ -311,3 +315,8 @@ class AutoAssign(Assigner):
         if self.center in ("fixed", "none"):
             return None
         return torch.cat((self.mu, self.sigma.abs().clamp(min=LEAST_SIGMA)), dim=1).detach()
+
+
+def rivals_of(objects: Tensor, targets: Targets) -> Tensor:
+    """Which of a list of pairs belong to objects that meet another one of their class: ``[pair] → [some]``."""
+    return same_class_neighbours(targets)[objects].nonzero()[:, 0]

@@ -133,9 +133,11 @@ class FreeAnchor(Assigner):
     @torch.no_grad()
     def bags(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
         """A_n: the k anchors of highest overlap."""
+        if self.ties == "topk":
+            return self.bags_of_all(priors, targets)
         host, anchors = targets.on_host(), priors.on_host()
         sure = sure_overlap(host, replace(anchors, extent=None), self.k)  # anchors in the padding belong to bags too
-        if self.ties == "topk" or not bool((sure > 0).all()):
+        if not bool((sure > 0).all()):
             return self.bags_of_all(priors, targets)
         objects, locations, overlap = overlapping_pairs(host, anchors.boxes, sure)
         best = best_of(objects, overlap, self.k)

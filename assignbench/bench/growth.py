@@ -17,13 +17,13 @@ import psutil
 import torch
 
 from assignbench.bench.exponent import Growth, GrowthRow, growth_of
-from assignbench.bench.heap import kept_heap
 from assignbench.bench.loss import problem_of
 from assignbench.bench.measure import Task, clock_of, least_seconds, memory_advice, one_thread
 from assignbench.bench.problem import Case, random_objects
 from assignbench.bench.strategies import UNUSED
 from assignbench.core import Head, Priors, Targets, inside_pairs
 from assignbench.core.priors import map_sizes
+from assignbench.data.heap import kept_heap
 from assignbench.detector.detector import cached_priors
 from assignbench.errors import SystemProblem
 from assignbench.run.learner import bare_learner

@@ -54,6 +54,7 @@ from assignbench.core.preset import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHED
 from assignbench.core.types import (
     Assignment,
     Discounts,
+    Grid,
     Normalisers,
     Pairs,
     Predictions,
@@ -76,6 +77,7 @@ __all__ = [
     "Distances",
     "Extra",
     "GIoU",
+    "Grid",
     "Head",
     "ImplicitObjectness",
     "Normalisers",

@@ -1,16 +1,7 @@
-"""Pictures and targets of one step, decoded by worker processes."""
+"""Pictures and targets of one step."""
 
 from __future__ import annotations
 
-import ctypes
-import math
-import multiprocessing
-import multiprocessing.context
-import os
-import signal
-import sys
-import threading
-import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,21 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, get_worker_info
-from torch.utils.data import Dataset as TorchDataset
 
 from assignbench.core.types import Regions, Targets
 from assignbench.data.colour import Colour, draw_colour
 from assignbench.data.crop import draw_crop, in_crop
 from assignbench.data.dataset import Dataset
+from assignbench.data.loader import blank, load_ahead
 from assignbench.data.order import evaluation_plan, training_step
 from assignbench.data.pictures import read_picture
 from assignbench.data.transforms import Geometry, draw_geometry, move_boxes, move_picture, resized
-from assignbench.errors import DataError, SystemProblem
 
 MULTIPLE = 32  # padded sides are multiples of this many pixels: the stride of P5
-
-WATCH = 2.0  # seconds between a worker's looks at the main process
 
 # Keep the random streams apart from those of `order` and from each other: switching one leaves the others as they were.
 _AUGMENTATION, _CROP, _COLOUR = 2, 3, 4
@@ -162,7 +149,7 @@ def training_batches(
             jitter=jitter,
         ),
     )
-    return _run(load, range(start, stop), workers)
+    return load_ahead(load, range(start, stop), workers)
 
 
 def evaluation_batches(
@@ -183,7 +170,7 @@ def evaluation_batches(
     geometries = [Geometry(*resized(width, height, short_side, long_side)) for width, height in dataset.sizes.tolist()]
     plan = evaluation_plan([padded([geometry]) for geometry in geometries], batch)
     load = partial(_evaluation_batch, dataset=dataset, geometries=geometries, plan=plan)
-    return _run(load, range(process, len(plan), processes), workers)
+    return load_ahead(load, range(process, len(plan), processes), workers)
 
 
 def _training_batch(
@@ -251,7 +238,7 @@ def load_batch(
     Raises:
         DataError: when a picture cannot be read.
     """
-    images = _blank(len(indices), 3, *padded(geometries))
+    images = blank(len(indices), 3, *padded(geometries))
     boxes, labels, image, crowd, scales = [], [], [], [], []
     colours = colours or [None] * len(indices)
     for slot, (index, geometry, colour) in enumerate(zip(indices, geometries, colours, strict=True)):
@@ -283,107 +270,7 @@ def load_batch(
     )
 
 
-def _blank(*shape: int) -> Tensor:
-    """Zeros, uint8; in a worker at once in memory that the main process shares, which saves two passes over them."""
-    if get_worker_info() is None:
-        return torch.zeros(shape, dtype=torch.uint8)
-    try:  # what the loader's own collation does; new shared memory reads as zeros
-        storage = torch.UntypedStorage._new_shared(math.prod(shape))
-    except RuntimeError as error:
-        raise SystemProblem(f"a data worker gets no shared memory; use fewer workers: {error}") from error
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
-
-
 def padded(geometries: Sequence[Geometry]) -> tuple[int, int]:
     """Height and width that hold all, each a multiple of `MULTIPLE`."""
     height, width = max(g.height for g in geometries), max(g.width for g in geometries)
     return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
-
-
-class _Loads(TorchDataset["Batch | DataError | SystemProblem"]):
-    """What the loader's workers call; a problem is an answer, so that its message arrives unwrapped."""
-
-    def __init__(self, load: Callable[[int], Batch]) -> None:
-        self.load = load
-
-    def __getitem__(self, index: int) -> Batch | DataError | SystemProblem:
-        try:
-            return self.load(index)
-        except (DataError, SystemProblem) as error:
-            return error
-
-
-def _run(load: Callable[[int], Batch], numbers: range, workers: int) -> Generator[Batch]:
-    """Load the batches of ``numbers`` in order, ahead of use."""
-    workers = min(workers, len(numbers), _cores())
-    loader = DataLoader(
-        _Loads(load),
-        sampler=numbers,
-        batch_size=None,
-        num_workers=workers,
-        multiprocessing_context=_fresh_processes() if workers else None,
-        worker_init_fn=partial(_attend, os.getpid()) if workers else None,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # its own, or every loader would advance the global random state
-    )
-    try:
-        for batch in loader:
-            if isinstance(batch, (DataError, SystemProblem)):
-                raise batch
-            yield batch
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise SystemProblem(
-            f"a data worker died, most likely for want of memory or shared memory; use fewer workers: {error}"
-        ) from error
-
-
-def _attend(main: int, worker: int) -> None:  # noqa: ARG001  # the loader's signature
-    """Make a worker live as long as the process it works for, and no longer.
-
-    Ctrl-C is the main process's to answer: workers would only print tracebacks, and end with it anyway. A main
-    process that is killed outright can end nobody, and the loader's own watchdog looks at the parent, which is
-    the fork server here; so a thread looks at the main process itself.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _keep_memory()
-
-    def watch() -> None:
-        while _is_alive(main):
-            time.sleep(WATCH)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _keep_memory() -> None:
-    """Let glibc keep what a picture needed for the next one; giving it back costs a fifth of a worker's time."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(-1, 1 << 27)  # M_TRIM_THRESHOLD: bytes kept at the end of the heap
-        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: larger blocks go back at once; as high as it may be
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _fresh_processes() -> multiprocessing.context.BaseContext:
-    """Workers never fork this process: its threads (progress, OpenMP, CUDA) may hold locks."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # torch is imported once, not once a worker
-    return context
-
-
-def _cores() -> int:
-    """CPU cores this process may use; more workers than these only slow each other down."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

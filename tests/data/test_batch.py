@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from assignbench.data import batch as module
+from assignbench.data import loader as module
 from assignbench.data.batch import Batch, evaluation_batches, training_batches
 from assignbench.data.dataset import Dataset
 from assignbench.data.specs import open_dataset
@@ -143,7 +143,7 @@ def _die(number: int) -> Batch:
 
 def test_a_dead_worker_is_explained(monkeypatch):
     with pytest.raises(SystemProblem, match="a data worker died"):
-        list(module._run(_die, range(3), workers=1))
+        list(module.load_ahead(_die, range(3), workers=1))
 
 
 def test_a_batch_moves_whole(dataset):
@@ -229,11 +229,11 @@ def test_cropped_boxes_are_inside_and_pictures_without_objects_whole(dataset):
 
 ORPHANS = """
 import multiprocessing, sys, time
-from assignbench.data.batch import _run
+from assignbench.data.loader import load_ahead
 def load(number):
     return number
 if __name__ == "__main__":
-    batches = _run(load, range(10_000), workers=1)
+    batches = load_ahead(load, range(10_000), workers=1)
     next(batches)
     print(multiprocessing.active_children()[0].pid, flush=True)
     time.sleep(60)
@@ -245,11 +245,11 @@ def test_workers_do_not_outlive_a_main_process_that_is_killed(tmp_path):
     main = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stdout=subprocess.PIPE, text=True)
     assert main.stdout is not None
     worker = int(main.stdout.readline())
-    assert module._is_alive(worker)
+    assert module.is_alive(worker)
     main.kill()
     main.wait()  # a killed process that nobody waited for would still count as there
     main.stdout.close()
     end = time.monotonic() + 30
-    while module._is_alive(worker) and time.monotonic() < end:
+    while module.is_alive(worker) and time.monotonic() < end:
         time.sleep(0.2)
-    assert not module._is_alive(worker)
+    assert not module.is_alive(worker)

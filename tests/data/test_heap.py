@@ -6,12 +6,12 @@ import sys
 import pytest
 import torch
 
-from assignbench.bench.heap import kept_heap
+from assignbench.data.heap import kept_heap
 
 # Pages that equal runs ask the system for, the last three of six: eight tensors of 20 MB are 40960 pages of 4 KiB.
 FAULTS = """
 import itertools, resource, torch
-from assignbench.bench.heap import kept_heap
+from assignbench.data.heap import kept_heap
 
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

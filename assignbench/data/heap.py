@@ -10,10 +10,23 @@ import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt, in malloc.h
 _LARGEST = 32 << 20  # bytes: the largest MMAP_THRESHOLD; glibc gets there by itself once such a tensor was freed
 _KEPT = 1 << 30  # bytes that may lie idle
+
+
+def keep_freed(idle: int) -> None:
+    """Have the C library keep up to ``idle`` freed bytes, tensors of 32 MB and more excepted; nothing without glibc."""
+    library = _glibc()
+    if library is not None:
+        library.mallopt(_MMAP_THRESHOLD, _LARGEST)
+        library.mallopt(_TRIM_THRESHOLD, idle)
+
+
+def _glibc() -> Any:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 @contextmanager
@@ -23,13 +36,12 @@ def kept_heap() -> Iterator[None]:
     What lay idle before goes back to the system first, and what does afterwards at the end. From then on thresholds
     are those of a process that has freed large tensors. Without glibc nothing is changed.
     """
-    if platform.libc_ver()[0] != "glibc":
+    library = _glibc()
+    if library is None:
         yield
         return
-    library = ctypes.CDLL(None)
     library.malloc_trim(0)
-    library.mallopt(_MMAP_THRESHOLD, _LARGEST)
-    library.mallopt(_TRIM_THRESHOLD, _KEPT)
+    keep_freed(_KEPT)
     try:
         yield
     finally:
