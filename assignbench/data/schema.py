@@ -106,8 +106,10 @@ def load_spec(file: Path) -> DatasetSpec:
     content = read_yaml(file)
     name = str(content.get("format")) if isinstance(content, dict) else "nothing"
     if name not in _MODELS:
+        yolo = isinstance(content, dict) and "names" in content
         raise UsageError(
             f"{file}: 'format' must be one of {', '.join(_MODELS)}, not {name}{did_you_mean(name, _MODELS)}"
+            + f"\nit looks like YOLO's: write yolo:{file.parent}" * yolo
         )
     model, split = _MODELS[name]
     try:

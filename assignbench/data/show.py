@@ -23,6 +23,9 @@ from assignbench.data.pictures import read_picture
 from assignbench.data.show_draw import Shown, draw_picture
 from assignbench.errors import DataError, SystemProblem
 
+_SMALL = 320  # pixels; a picture whose longer side is shorter is enlarged, else names would cover it
+_MOST_TIMES = 8
+
 Resize = Callable[[int, int], tuple[int, int]]  # width, height → height, width
 
 
@@ -69,7 +72,7 @@ def picture_of(shown: Gallery, place: int, resize: Resize | None = None) -> Imag
     Args:
         shown: the split.
         place: of the image.
-        resize: to network pixels; None: as it is stored.
+        resize: to network pixels; None: as it is stored, a small one in larger pixels.
 
     Raises:
         DataError: the picture cannot be read.
@@ -82,12 +85,16 @@ def picture_of(shown: Gallery, place: int, resize: Resize | None = None) -> Imag
     if resize is not None:
         height, width = resize(*stored)
         pixels = pixels.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=None)
+    times = min(_MOST_TIMES, math.ceil(_SMALL / max(pixels.size)))
+    title = f"{raw.part}, image {number}, {path.name}, {stored[0]} x {stored[1]}"
+    if resize is not None:
+        title += f" resized to {pixels.width} x {pixels.height}"
+    if times > 1:
+        title += f", shown x {times}"
+        pixels = pixels.resize((times * pixels.width, times * pixels.height), Image.Resampling.NEAREST)
     scale = (pixels.width / stored[0], pixels.height / stored[1])
     first, last = np.searchsorted(shown.owners, (place, place + 1))
     objects = [_object(shown, int(one), scale) for one in shown.order[first:last]]
-    title = f"{raw.part}, image {number}, {path.name}, {stored[0]} x {stored[1]}"
-    if resize is not None:
-        title += f" shown as {pixels.width} x {pixels.height}"
     if stated[0] and tuple(stated) != stored:
         title += f", BUT STATED AS {stated[0]} x {stated[1]}"
     return draw_picture(pixels, objects, title)

@@ -176,6 +176,7 @@ def test_paths_of_a_yaml_file_are_relative_to_it(coco, tmp_path, monkeypatch):
     [
         ("", "'format' must be one of coco, voc, widerface, shapes"),
         ("[1]", "'format' must be one of"),
+        ("train: images/train\nnames: [cat]", "it looks like YOLO's: write yolo:"),
         ("format: [coco]", "'format' must be one of"),
         ("format: cocoo", "not cocoo; did you mean coco"),
         ("format: coco\ntrian: 1", "unknown key 'trian'; did you mean train"),
