@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,22 @@ def test_one_augmentation_leaves_the_others_as_they_were(dataset):
     for one, other in zip(plain, cut, strict=True):
         for slot in range(len(one)):
             assert one.sizes[slot].min() == other.sizes[slot].min(), "the drawn side"
+
+
+def test_every_random_stream_is_its_own(dataset, monkeypatch):
+    keys, make = [], np.random.default_rng
+
+    def recorded(key):
+        keys.append(key)
+        return make(key)
+
+    monkeypatch.setattr(np.random, "default_rng", recorded)
+    train(dataset, steps=range(5), **AUGMENTED)  # 20 pictures
+    streams = Counter(key[0] for key in keys)
+    assert streams.keys() == {0, 1, 2, 3, 4}
+    assert streams[2] == streams[4] == 20 > streams[3] > 0, "pictures without objects are not cropped"
+    augmented = [key for key in keys if key[0] >= 2]
+    assert len(set(augmented)) == len(augmented)
 
 
 def test_cropped_boxes_are_inside_and_pictures_without_objects_whole(dataset):
