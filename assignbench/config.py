@@ -122,7 +122,7 @@ def known_recipes() -> tuple[str, ...]:
 def settings() -> Mapping[str, Setting]:
     """Every setting that a recipe has, under its dotted key."""
     return {
-        f"{group}.{key}": Setting(schema["description"], _allowed(schema))
+        f"{group}.{key}": Setting(schema["description"], allowed(schema))
         for group, field in Recipe.model_fields.items()
         if isinstance(model := field.annotation, type) and issubclass(model, BaseModel)
         for key, schema in model.model_json_schema(mode="serialization")["properties"].items()
@@ -241,14 +241,14 @@ def _explain(problem: Any, values: Mapping[str, Any], origins: Mapping[str, str]
     return f"{key} = {value} (from {origins[key]}) must be {setting.allowed}"
 
 
-def _allowed(schema: Mapping[str, Any]) -> str:
+def allowed(schema: Mapping[str, Any]) -> str:
     """What a setting may be, in words, from its JSON schema: ``a number > 0 and ≤ 10``."""
     if "anyOf" in schema:
-        return ", or ".join(_allowed(part) for part in schema["anyOf"])
+        return ", or ".join(allowed(part) for part in schema["anyOf"])
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
     if schema["type"] == "array":
-        return f"{_allowed(schema['items'])}, or a {'non-empty ' if 'minItems' in schema else ''}list of such"
+        return f"{allowed(schema['items'])}, or a {'non-empty ' if 'minItems' in schema else ''}list of such"
     kinds = {
         "integer": "a whole number",
         "number": "a number",

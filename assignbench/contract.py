@@ -6,14 +6,14 @@ reproducible; float comparisons allow for sums in another order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from assignbench.core import Assigner, Assignment, Head, PairLoss, Preset, Regions, Setting, Targets, assign
+from assignbench.core import Assigner, Assignment, Extra, Head, PairLoss, Preset, Regions, Setting, Targets, assign
 from assignbench.core.geometry import sides
 from assignbench.detector.objective import objective
 from assignbench.options import check_options
@@ -39,15 +39,20 @@ class Broken(Exception):  # noqa: N818 - what happened, not an error of ours
 Build = Callable[[], Assigner]
 
 
-def check(cls: type[Assigner], options: Mapping[str, Any] | None = None) -> list[LawResult]:
-    """Try every law on a strategy with the given options, under the controlled protocol.
+def check(
+    cls: type[Assigner], options: Mapping[str, Any] | None = None, extras: Sequence[Extra] = ()
+) -> list[LawResult]:
+    """Try every law on a strategy with the given options and extra outputs, under the controlled protocol.
 
     A strategy that raises breaks the law that it was tried on; the other laws are tried all the same.
     """
 
     def build() -> Assigner:
         torch.manual_seed(0)
-        return cls(Setting(classes=CLASSES, loss=LOSS), **(options or {}))
+        assigner = cls(Setting(classes=CLASSES, loss=LOSS), **(options or {}))
+        if extras:
+            assigner.head = assigner.head.plus(extras)
+        return assigner
 
     results = []
     for name, law in LAWS.items():

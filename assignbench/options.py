@@ -1,14 +1,16 @@
 """A strategy's options: their text form, and the constructor's signature as their schema.
 
 ``autoassign[center=fixed,tau=0.5]`` is a name with options; values are YAML. A strategy declares them as
-typed keyword arguments with defaults: ``__init__(self, setting, *, tau: float = 1 / 3, …)``.
+typed keyword arguments with defaults: ``__init__(self, setting, *, tau: float = 1 / 3, …)``, and says what they mean
+under ``Args:`` of its class's docstring. ``atss[k=9]+implicit_objectness`` adds extra outputs to it, by their names.
 """
 
 import inspect
 import json
 import math
+import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ from assignbench.strict_yaml import parse_yaml
 from assignbench.suggest import did_you_mean
 
 _REQUIRED = inspect.Parameter.empty
+# what may stand after a name: nothing that a path, a class or a value could be
+_SUFFIX = re.compile(r"(\+[^+\[\]{}'\"=,:./\\]*)+$")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Option:
     name: str
     hint: Any  # the annotation
     default: Any  # inspect.Parameter.empty when the option must be given
+    meaning: str = ""  # one line out of the class's docstring; empty when it says nothing
 
     @property
     def kind(self) -> str:
@@ -50,33 +55,50 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in _split(text, text) if part.strip())
 
 
-def parse_strategy(text: str) -> tuple[str, dict[str, Any]]:
-    """``"atss[k=9]"`` → ``("atss", {"k": 9})``.
+@dataclass(frozen=True)
+class Wanted:
+    """A strategy as text names it."""
+
+    name: str
+    options: dict[str, Any]
+    extras: tuple[str, ...] = ()  # names of extra outputs to add, sorted
+
+
+def parse_strategy(text: str) -> Wanted:
+    """``"atss[k=9]+iou"`` → ``Wanted("atss", {"k": 9}, ("iou",))``.
 
     Raises:
-        UsageError: brackets do not match, an option has no value or is given twice.
+        UsageError: brackets do not match, an option has no value, or an option or extra output is given twice.
     """
-    text = text.strip()
-    opened = [position for position, character in _top_level(text, text) if character == "["]
+    whole = text.strip()
+    suffix = _SUFFIX.search(whole)
+    extras = [extra.strip() for extra in suffix.group()[1:].split("+")] if suffix else []
+    text = whole[: suffix.start()].rstrip() if suffix else whole
+    opened = [position for position, character in _top_level(text, whole) if character == "["]
     start = opened[-1] if opened and text.endswith("]") else len(text)  # a folder's name may hold brackets too
     name, inner = text[:start].strip(), text[start + 1 : -1]
     if not name:
-        raise UsageError(f"{text!r} names no strategy; write name or name[option=value]")
+        raise UsageError(f"{whole!r} names no strategy; write name or name[option=value]")
     options: dict[str, Any] = {}
-    for part in filter(str.strip, _split(inner, text)):
+    for part in filter(str.strip, _split(inner, whole)):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key:
-            raise UsageError(f"{text}: {part.strip()!r} is not an option; write {name}[option=value]")
+            raise UsageError(f"{whole}: {part.strip()!r} is not an option; write {name}[option=value]")
         if key in options:
-            raise UsageError(f"{text}: option {key!r} is given twice")
-        options[key] = parse_yaml(value, f"{text}: option {key}")
-    return name, options
+            raise UsageError(f"{whole}: option {key!r} is given twice")
+        options[key] = parse_yaml(value, f"{whole}: option {key}")
+    for extra in extras:
+        if not extra:
+            raise UsageError(f"{whole}: + is followed by the name of an extra output, as in {name}+implicit_objectness")
+        if extras.count(extra) > 1:
+            raise UsageError(f"{whole}: +{extra} is given twice")
+    return Wanted(name, options, tuple(sorted(extras)))
 
 
-def format_strategy(name: str, options: Mapping[str, Any]) -> str:
-    """The canonical text, options sorted: what `parse_strategy` reads back."""
+def format_strategy(name: str, options: Mapping[str, Any], extras: Iterable[str] = ()) -> str:
+    """The canonical text, options and extra outputs sorted: what `parse_strategy` reads back."""
     inner = ",".join(f"{key}={_text(options[key])}" for key in sorted(options))
-    return f"{name}[{inner}]" if inner else name
+    return "+".join((f"{name}[{inner}]" if inner else name, *sorted(extras)))
 
 
 def option_schema(cls: type) -> tuple[Option, ...]:
@@ -90,11 +112,28 @@ def option_schema(cls: type) -> tuple[Option, ...]:
         hints = typing.get_type_hints(cls.__init__)
     except Exception as error:  # a plug-in's annotation may be anything
         raise UsageError(f"{cls.__name__}.__init__: its annotations cannot be read: {error}") from error
+    meanings = documented(cls)
     return tuple(
-        Option(parameter.name, hints.get(parameter.name, Any), parameter.default)
+        Option(parameter.name, hints.get(parameter.name, Any), parameter.default, meanings.get(parameter.name, ""))
         for parameter in parameters[2:]  # after self and setting
         if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     )
+
+
+def documented(cls: type) -> dict[str, str]:
+    """What the class's own docstring says about its arguments under ``Args:``, each on one line; {}: nothing."""
+    _, _, section = inspect.cleandoc(cls.__doc__ or "").partition("\nArgs:\n")
+    meanings: dict[str, str] = {}
+    for line in section.splitlines():
+        if line.strip() and not line.startswith(" "):
+            break  # the next section
+        name, colon, meaning = line.strip().partition(":")
+        if colon and name.isidentifier() and re.match(r" {1,4}\S", line):
+            meanings[name] = meaning.strip()
+        elif meanings:
+            last = next(reversed(meanings))
+            meanings[last] = f"{meanings[last]} {line.strip()}".strip()
+    return meanings
 
 
 def check_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:

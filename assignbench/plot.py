@@ -6,8 +6,9 @@ matplotlib is an extra, `assignbench[plots]`: it is imported when a figure is dr
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from secrets import token_hex
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
@@ -42,33 +43,35 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 1.6,
     "lines.markersize": 4.5,
     "svg.hashsalt": "assignbench",  # the same figure is the same file
+    "svg.fonttype": "none",  # text stays text, to be searched and edited
+    "pdf.fonttype": 42,
     "savefig.dpi": 160,
 }
 
 
-def check_plot(file: Path) -> None:
-    """Refuse a picture that cannot be made, before anything is measured for it.
+def check_plot(file: Path, option: str = "--plot") -> None:
+    """Refuse a picture that cannot be made, before anything is measured or loaded for it.
 
     Raises:
         UsageError: the name ends in no known format.
         SystemProblem: matplotlib is missing, or the file cannot be written.
     """
     if file.suffix.lower() not in FORMATS:
-        raise UsageError(f"--plot {file}: the name must end in {', '.join(FORMATS)}")
+        raise UsageError(f"{option} {file}: the name must end in {', '.join(FORMATS)}")
     try:
         import matplotlib  # noqa: F401  # only whether it is there
     except ImportError as error:
         raise SystemProblem("pictures need matplotlib: pip install 'assignbench[plots]'") from error
     if file.is_dir():
-        raise SystemProblem(f"--plot {file} is a folder; name a file in it")
+        raise SystemProblem(f"{option} {file} is a folder; name a file in it")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=file.parent):
             pass
     except (FileExistsError, NotADirectoryError) as error:
-        raise SystemProblem(f"--plot {file} cannot be written: {file.parent} is no folder") from error
+        raise SystemProblem(f"{option} {file} cannot be written: {file.parent} is no folder") from error
     except OSError as error:
-        raise SystemProblem(f"--plot {file} cannot be written: {error.strerror}") from error
+        raise SystemProblem(f"{option} {file} cannot be written: {error.strerror}") from error
 
 
 def styled() -> AbstractContextManager[None]:
@@ -105,14 +108,20 @@ def slope_guides(panel: Axes) -> None:
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write a figure in the format of the file's name; the same figure gives the same bytes.
+    """Write a figure in the format of the file's name, whole or not at all; the same figure gives the same bytes.
 
     Raises:
         SystemProblem: the file cannot be written.
     """
-    date = FORMATS[file.suffix.lower()]
+    form = file.suffix.lower()
+    date = FORMATS[form]
+    temporary = file.with_name(f".{file.name}.{token_hex(4)}.tmp")
     try:
         with styled():
-            figure.savefig(file, metadata=None if date is None else {date: None})
+            figure.savefig(temporary, format=form[1:], metadata=None if date is None else {date: None})
+        temporary.replace(file)
     except OSError as error:
         raise SystemProblem(f"{file} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):  # gone after the rename
+            temporary.unlink()

@@ -1,7 +1,8 @@
 """Strategies from outside: ``name``, ``module:Class`` or ``file.py:Class`` → a class, with its origin.
 
 Names come from the entry-point group ``assignbench.assigners`` of every installed distribution; the built-in
-strategies have no other way in. Whatever a plug-in does wrong becomes a sentence about the plug-in.
+strategies have no other way in. Whatever a plug-in does wrong becomes a sentence about the plug-in. Extra outputs
+that any of them may be given (``name+extra``) are the core's own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ast
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ from assignbench.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from assignbench.core.assigner import Assigner, Setting
+    from assignbench.core.extras import Extra
 
 GROUP = "assignbench.assigners"
 
@@ -47,9 +49,10 @@ class KnownStrategy:
 class Strategy:
     """A strategy that was asked for: found, not yet imported."""
 
-    label: str  # canonical text, for tables: "atss[k=9]", "nearest.py:NearestK"
-    name: str  # the label without options
+    label: str  # canonical text, for tables: "atss[k=9]", "nearest.py:NearestK", "fcos+implicit_objectness"
+    name: str  # the label without options and extra outputs
     options: Mapping[str, Any] = field(hash=False)  # as given; `assignbench.options.check_options` fits them
+    extras: tuple[str, ...]  # names of extra outputs to add, sorted; `extras_named` knows them
     target: str  # "module:Class" or "/absolute/file.py:Class": what is imported
     origin: str  # "assignbench 0.1.0", "module my.strategies" or the file's absolute path
     version: str | None  # of the distribution; None for a file or module
@@ -57,7 +60,7 @@ class Strategy:
     @property
     def text(self) -> str:
         """What resolves to the same strategy again, from any folder."""
-        return format_strategy(self.target if _is_file(self.name) else self.name, self.options)
+        return format_strategy(self.target if _is_file(self.name) else self.name, self.options, self.extras)
 
     def load(self) -> type[Assigner]:
         """Import the class; see `load_class`."""
@@ -79,29 +82,51 @@ def resolve(text: str) -> Strategy:
     """Find a strategy without importing it.
 
     Args:
-        text: ``name``, ``module:Class`` or ``file.py:Class``, with or without ``[option=value,…]``.
+        text: ``name``, ``module:Class`` or ``file.py:Class``, with or without ``[option=value,…]`` and ``+extra``.
 
     Raises:
         UsageError: nobody or more than one distribution provides the name, there is no such file, or the
             text cannot be read.
     """
-    name, options = parse_strategy(text)
+    wanted = parse_strategy(text)
+    name = wanted.name
+
+    def found(name: str, target: str, origin: str, version: str | None = None) -> Strategy:
+        label = format_strategy(name, wanted.options, wanted.extras)
+        return Strategy(label, name, wanted.options, wanted.extras, target, origin, version)
+
     if name.endswith(".py"):
         raise UsageError(f"{name}: which class of the file? Write {name}:Class")
     if ":" not in name:
         known = _by_name(name)
-        return Strategy(format_strategy(name, options), name, options, known.target, known.origin, known.version)
+        return found(name, known.target, known.origin, known.version)
     where, _, class_name = name.rpartition(":")
     is_module = all(part.isidentifier() for part in where.split("."))
     if not class_name.isidentifier() or not (is_module or _is_file(name)):
         raise UsageError(f"{name!r} cannot be read; write name, module:Class or file.py:Class")
     if not _is_file(name):
-        return Strategy(format_strategy(name, options), name, options, name, f"module {where}", None)
+        return found(name, name, f"module {where}")
     path = Path(where).expanduser().resolve()
     if not path.is_file():
         raise UsageError(f"{name}: there is no file {path}")
-    name = f"{path.name}:{class_name}"
-    return Strategy(format_strategy(name, options), name, options, f"{path}:{class_name}", str(path), None)
+    return found(f"{path.name}:{class_name}", f"{path}:{class_name}", str(path))
+
+
+def extras_named(names: Iterable[str]) -> tuple[Extra, ...]:
+    """The extra outputs that can be added to any strategy, by name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    from assignbench.core.extras import EXTRAS
+
+    found = []
+    for name in names:
+        if name not in EXTRAS:
+            known = ", ".join(EXTRAS)
+            raise UsageError(f"no extra output is called {name!r}{did_you_mean(name, EXTRAS)}\nknown: {known}")
+        found.append(EXTRAS[name])
+    return tuple(found)
 
 
 def load_class(strategy: Strategy) -> type[Assigner]:
@@ -131,11 +156,13 @@ def load_class(strategy: Strategy) -> type[Assigner]:
     return found
 
 
-def construct(cls: type[Assigner], options: Mapping[str, Any], setting: Setting) -> Assigner:
-    """Build a strategy with options that fit its signature.
+def construct(
+    cls: type[Assigner], options: Mapping[str, Any], setting: Setting, extras: Sequence[Extra] = ()
+) -> Assigner:
+    """Build a strategy with options that fit its signature, and add extra outputs to its head.
 
     Raises:
-        UsageError: the constructor refuses a value or fails, or it leaves no `Head`.
+        UsageError: the constructor refuses a value or fails, it leaves no `Head`, or the head refuses an extra output.
     """
     from assignbench.core.head import Head
 
@@ -147,8 +174,14 @@ def construct(cls: type[Assigner], options: Mapping[str, Any], setting: Setting)
         raise UsageError(
             f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {error} ({place(error)})"
         ) from error
-    if not isinstance(getattr(assigner, "head", None), Head):
+    head = getattr(assigner, "head", None)
+    if not isinstance(head, Head):
         raise UsageError(f"{cls.__name__} has no head; set the class attribute head = Head(…)")
+    if extras:
+        try:
+            assigner.head = head.plus(extras)
+        except ValueError as error:
+            raise UsageError(f"{cls.__name__}: {error}") from error
     return assigner
 
 

@@ -19,6 +19,15 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+# Published weights → their style, the pixels that references feed them, and the backbones that have them; (): all.
+_PUBLISHED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "imagenet": ("pytorch", ("torchvision",), ()),
+    "msra": ("caffe", ("caffe", "detectron"), ("resnet50", "resnet101")),
+    "detectron": ("caffe", ("caffe", "detectron"), ("resnet50", "resnet101")),
+    "openmmlab": ("pytorch", ("torchvision",), ("resnext101_64x4d",)),
+}
+
+
 class ModelSettings(_Group):
     """The detector, apart from what the strategy's own head asks for."""
 
@@ -27,8 +36,8 @@ class ModelSettings(_Group):
     )
     weights: str = Field(
         min_length=1,
-        description="initial backbone: imagenet (torchvision's), msra or detectron (caffe style), or a file: its "
-        "first layers are frozen; none: nothing is",
+        description="initial backbone: imagenet (torchvision's), msra or detectron (caffe style), openmmlab "
+        "(mmdetection's ResNeXt), or a file: its first layers are frozen; none: nothing is",
     )
     style: Literal["pytorch", "caffe"] = Field(
         "pytorch", description="which convolution of a bottleneck has the stride: the 3×3 (pytorch) or the 1×1 (caffe)"
@@ -41,6 +50,13 @@ class ModelSettings(_Group):
     norm_affine: bool = Field(
         False, description="whether a pretrained backbone's batch norm trains its scale and shift; its statistics never"
     )
+    deformable: int = Field(
+        0,
+        ge=0,
+        le=3,
+        description="of how many last stages of the backbone the 3×3 convolutions are modulated deformable ones: "
+        "1: C5, 2: C4 and C5, 3: C3 to C5",
+    )
     pyramid: Literal["p5_relu", "p5_plain", "c5_relu", "c5_plain"] = Field(
         "p5_relu", description="P6 is computed from P5 or C5, and P7 from P6 after a ReLU or as it is"
     )
@@ -52,14 +68,24 @@ class ModelSettings(_Group):
 
     @model_validator(mode="after")
     def _weights_fit(self) -> "ModelSettings":
-        wanted = {"imagenet": "pytorch", "msra": "caffe", "detectron": "caffe"}.get(self.weights, self.style)
-        if wanted != self.style:
+        if self.weights not in _PUBLISHED:
+            return self
+        style, pixels, backbones = _PUBLISHED[self.weights]
+        if style != self.style:
             raise ValueError(
-                f"model.weights = {self.weights} are of style {wanted}, but model.style = {self.style}; "
+                f"model.weights = {self.weights} are of style {style}, but model.style = {self.style}; "
                 "choose weights of that style, a file, or none"
             )
-        if self.weights in ("msra", "detectron") and self.backbone not in ("resnet50", "resnet101"):
-            raise ValueError(f"model.weights = {self.weights} exist for resnet50 and resnet101, not {self.backbone}")
+        if backbones and self.backbone not in backbones:
+            raise ValueError(
+                f"model.weights = {self.weights} exist for {' and '.join(backbones)}, not {self.backbone}; "
+                "choose other weights, a file, or none"
+            )
+        if self.pixels not in pixels:
+            raise ValueError(
+                f"model.weights = {self.weights} were trained on model.pixels = {' or '.join(pixels)}, "
+                f"not {self.pixels}; choose these pixels, a file, or none"
+            )
         return self
 
 
@@ -138,6 +164,12 @@ class TrainSettings(_Group):
     lr: float = Field(gt=0, le=10, description="highest learning rate, as it is for the whole batch: never rescaled")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, first beta of adamw")
     weight_decay: float = Field(1e-4, ge=0, lt=1, description="weight decay")
+    box_weight: float | None = Field(
+        None,
+        gt=0,
+        description="weight λ of the box part in what a pair costs, and in AutoAssign's and FreeAnchor's likelihoods; "
+        "null: the protocol's (controlled: 5)",
+    )
     strategy_lr: float = Field(
         1.0,
         ge=0,
@@ -170,6 +202,11 @@ class TrainSettings(_Group):
         "later and then faster, on a GPU above all; needs a C++ compiler",
     )
     checkpoint_every: int = Field(1000, ge=1, description="iterations between checkpoints")
+    snapshots: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="iterations after which the weights are kept for pictures of the training (figure 6); with any of "
+        "them, those of the start are kept, too",
+    )
     log_every: int = Field(20, ge=1, description="iterations between lines of the loss log")
     statistics_every: int = Field(10, ge=1, description="iterations between samples of the assignment's statistics")
 
@@ -196,6 +233,12 @@ class TrainSettings(_Group):
         if self.steps and self.steps[0] < self.warmup:
             raise ValueError(
                 f"train.steps = {list(self.steps)} must lie after the warm-up, train.warmup = {self.warmup}"
+            )
+        if list(self.snapshots) != sorted(set(self.snapshots)):
+            raise ValueError(f"train.snapshots = {list(self.snapshots)} must increase")
+        if self.snapshots and self.snapshots[-1] > self.iterations:
+            raise ValueError(
+                f"train.snapshots = {list(self.snapshots)} must not lie beyond train.iterations = {self.iterations}"
             )
         return self
 
@@ -248,6 +291,7 @@ BOOKKEEPING = frozenset(
     {
         "data.workers",
         "train.checkpoint_every",
+        "train.snapshots",
         "train.log_every",
         "train.statistics_every",
         "evaluate.batch",

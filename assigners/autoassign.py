@@ -6,7 +6,7 @@
     P⁺_nj    P_j(y | obj) · P_j(obj) · exp(−λ·L_box)               confidence that j detects n   (= exp(−ℓ_nj))
     C_nj     exp(P⁺_nj / τ)                                        confidence weighting, τ = 1/3
     w⁺_nj    C_nj G_nj / Σ_{S_n} C G
-    L⁺       −α Σ_n log Σ_{S_n} w⁺ P⁺                      / N
+    L⁺       −α Σ_n log Σ_{S_n} w⁺ P⁺                      / N         ``bag=geometric``: −α Σ_n Σ_{S_n} w⁺ log P⁺ / N
     u_j      max_m IoU(predicted box j, b_m)                       over all objects of the image
     w⁻_jy    1 − f(1 / (1 − u_j)),  f maps its range over S_n to [0, 1]     for y = y_n;  1 elsewhere
     L⁻       −(1 − α) Σ_j Σ_y q^γ log(1 − q),  q = P_j(y) w⁻_jy    / Σ_n Σ_{S_n} G
@@ -20,8 +20,13 @@ Source: arXiv 2007.03496, Sections 3.2 (S, P), 3.3 (C, w⁺, ImpObj, Eqs. 3–6)
 code for what the paper leaves open: L_centre, α, both normalisers, f per object, the class channel of w⁻.
 Choices: objects of one class over one location → the smaller w⁻ counts (in the code the one written last, so
 that the order of annotations matters; ``same_class="last"`` is that rule); an object without a location costs
-the constant α·100 and teaches nothing (counted in the statistics); an image without any pair adds nothing to
-L_centre. σ is used as max(|σ|, 0.001).
+the constant α·100 (of a geometric mean: nothing) and teaches nothing (counted in the statistics); an image without
+any pair adds nothing to L_centre. σ is used as max(|σ|, 0.001).
+
+The ablations are options. For what the paper leaves open in them: P(cls)-only and P(loc)-only change the argument of
+C alone, the bag keeps P⁺ (else nothing would teach boxes); explicit objectness is no factor of P⁺ and has a loss of
+its own (`ExplicitObjectness`); the baseline without both weightings is ``center=none,confidence=off,negative=one``,
+with either mean. With G = 1 the normaliser Σ G is the number of pairs, up to 171 times as large for a large box.
 
 Presets: ``mmdet`` (default; what the golden vectors prove), ``official``: they differ in the backbone's mean colour
 and in which scores are thresholded and ranked at test time.
@@ -30,6 +35,7 @@ and in which scores are thresholded and ranked at test time.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,7 +45,10 @@ from torch import Tensor, nn
 from assignbench.core import (
     Assigner,
     Assignment,
+    AuxiliaryObjectness,
     Discounts,
+    ExplicitObjectness,
+    Extra,
     GIoU,
     Grid,
     Head,
@@ -54,6 +63,7 @@ from assignbench.core import (
     Rectangles,
     Setting,
     Targets,
+    Weightings,
     beside,
     best_overlap,
     cell_centers,
@@ -73,6 +83,12 @@ from assignbench.core import (
     take,
 )
 
+OBJECTNESS: Mapping[str, tuple[Extra, ...]] = {
+    "implicit": (ImplicitObjectness(),),
+    "none": (),
+    "explicit": (ExplicitObjectness(),),
+    "auxiliary": (AuxiliaryObjectness(),),
+}
 TINY = 1e-12
 LEAST_SIGMA = 1e-3  # strides
 
@@ -93,17 +109,20 @@ class AutoAssign(Assigner):
 
     Args:
         center: centre weighting: μ, σ per category, shared by all, fixed at their start, or none (G = 1).
-        mu: initial μ, in strides.
-        sigma: initial σ, in strides.
+        mu: initial μ in x and y, in strides.
+        sigma: initial σ in x and y, in strides.
+        learn: what is learned of the centre prior; the other one stays at its start.
         confidence: argument of C: the joint P⁺, its class part, its location part, or off (C = 1).
         tau: τ, temperature of C.
-        objectness: implicit objectness on the box tower, or none.
+        objectness: output beside the boxes: implicit (a factor of P, no target), none, explicit (target: in any
+            box; scales the score at test, no factor of P), auxiliary (as explicit, but not in the score).
         negative: w⁻ from IoU, or one (1 everywhere).
         same_class: which of several objects of a class over one location sets its w⁻: the one with the
             strongest discount, or the one listed last.
         negative_normaliser: what L⁻ is divided by: Σ G, the number of pairs, or the number of objects.
-        center_loss: weight of L_centre; 0 switches it off.
+        center_loss: weight of L_centre; 0 switches it off. There is none where μ and σ are not learned.
         detach_weights: stop the gradient through w⁺ (μ, σ then learn from L_centre alone).
+        bag: mean of P⁺ over a bag: arithmetic (one good location is enough), or geometric (all have to be).
     """
 
     head = Head(extras=(ImplicitObjectness(),))
@@ -152,14 +171,16 @@ class AutoAssign(Assigner):
         center: Literal["category", "shared", "fixed", "none"] = "category",
         mu: float = 0.0,
         sigma: float = 1.0,
+        learn: Literal["both", "mu", "sigma"] = "both",
         confidence: Literal["joint", "class", "location", "off"] = "joint",
         tau: float = 1 / 3,
-        objectness: Literal["implicit", "none"] = "implicit",
+        objectness: Literal["implicit", "none", "explicit", "auxiliary"] = "implicit",
         negative: Literal["iou", "one"] = "iou",
         same_class: Literal["strongest", "last"] = "strongest",
         negative_normaliser: Literal["center", "pairs", "objects"] = "center",
         center_loss: float = 0.75,
         detach_weights: bool = False,
+        bag: Literal["arithmetic", "geometric"] = "arithmetic",
     ) -> None:
         super().__init__(setting)
         if tau <= 0:
@@ -168,16 +189,35 @@ class AutoAssign(Assigner):
             raise ValueError(f"sigma must be positive, got {sigma}")
         if center_loss < 0:
             raise ValueError(f"center_loss must not be negative, got {center_loss}")
+        learned = center in ("category", "shared")
+        prior = f"center={center}"
+        for contradicts, option, reason in (
+            (center == "none" and mu != 0, f"mu={mu:g}", f"{prior} has no μ"),
+            (center == "none" and sigma != 1, f"sigma={sigma:g}", f"{prior} has no σ"),
+            (not learned and learn != "both", f"learn={learn}", f"{prior} learns neither μ nor σ"),
+            (
+                not learned and center_loss not in (0, 0.75),
+                f"center_loss={center_loss:g}",
+                f"{prior} has no L_centre, which teaches μ and σ alone",
+            ),
+            (confidence == "off" and tau != 1 / 3, f"tau={tau:g}", "confidence=off has no temperature"),
+            (
+                confidence == "off" and not learned and detach_weights,
+                "detach_weights=true",
+                f"with {prior} and confidence=off w⁺ has no gradient to stop",
+            ),
+        ):
+            if contradicts:
+                raise ValueError(f"{option} would change nothing: {reason}; leave one of them out")
         self.center, self.confidence, self.tau = center, confidence, tau
         self.negative, self.same_class, self.negative_normaliser = negative, same_class, negative_normaliser
         self.center_loss, self.detach_weights = center_loss, detach_weights
-        if objectness == "none":
-            self.head = replace(type(self).head, extras=())
+        self.geometric = bag == "geometric"
+        self.head = replace(type(self).head, extras=OBJECTNESS[objectness])
 
         rows = setting.classes if center == "category" else 1
-        learned = center in ("category", "shared")
-        self.mu = nn.Parameter(torch.full((rows, 2), float(mu)), requires_grad=learned)
-        self.sigma = nn.Parameter(torch.full((rows, 2), float(sigma)), requires_grad=learned)
+        self.mu = nn.Parameter(torch.full((rows, 2), float(mu)), requires_grad=learned and learn != "sigma")
+        self.sigma = nn.Parameter(torch.full((rows, 2), float(sigma)), requires_grad=learned and learn != "mu")
 
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
@@ -198,7 +238,22 @@ class AutoAssign(Assigner):
             discounts=self.negative_weight(predictions, priors, targets, bags),
             normalisers=self.normalisers(center, len(bags.all_objects), targets),
             bagged=True,
+            geometric=self.geometric,
             losses=self.losses(center, targets, objects),
+        )
+
+    @torch.no_grad()
+    def weightings(self, predictions: Predictions, priors: Priors, targets: Targets) -> Weightings:
+        """G and C over the whole of S_n."""
+        bags = self.bags(priors, targets)
+        pairs = bags.all_objects, bags.all_locations
+        likelihood = pair_likelihood(
+            predictions, priors, targets, *pairs, loss=self.setting.loss, coding=self.setting.coding
+        )
+        return Weightings(
+            *pairs,
+            center=self.center_weight(priors, targets, *pairs),
+            confidence=self.confidence_weight(predictions, priors, targets, *pairs, likelihood),
         )
 
     @torch.no_grad()

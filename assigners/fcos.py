@@ -10,12 +10,14 @@ Ranges in pixels for P3 … P7: up to 64, 64–128, 128–256, 256–512, from 5
 Source: arXiv 1904.01355, Sections 3.1–3.2; centre sampling, GIoU and centerness on the box tower are the
 improvements of its released version (38.7 AP, ResNet-50, 1×). Choices where implementations differ: range ends
 inclusive; box part weighted by centerness and divided by its sum, at least 1 (``least_box``; mmdetection: 1e-6);
-areas compared without a finite sentinel.
+areas compared without a finite sentinel. Each part is an option; without all of them this is `plain`, bit for bit.
 
 Presets: ``mmdet`` (default; what the golden vectors prove), ``official``, ``torchvision``.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -54,6 +56,7 @@ class FCOS(Assigner):
         scale_ranges: whether a level takes only objects of its range.
         base_range: upper end of the finest level's range, in strides; each level doubles it in pixels.
         least_box: floor of the sum of centerness that the box part is divided by.
+        centerness: whether centerness is learned, scales the score and weights the box part.
     """
 
     head = Head(extras=(Centerness(),))
@@ -121,6 +124,7 @@ class FCOS(Assigner):
         scale_ranges: bool = True,
         base_range: float = 8.0,
         least_box: float = 1.0,
+        centerness: bool = True,
     ) -> None:
         super().__init__(setting)
         if radius < 0:
@@ -129,8 +133,12 @@ class FCOS(Assigner):
             raise ValueError(f"base_range must be positive, got {base_range}")
         if least_box <= 0:
             raise ValueError(f"least_box must be positive, got {least_box}")
+        if not scale_ranges and base_range != 8.0:
+            raise ValueError(f"base_range={base_range:g} would change nothing: no ranges; leave scale_ranges=false out")
         self.radius, self.scale_ranges, self.base_range = radius, scale_ranges, base_range
-        self.least_box = least_box
+        self.least_box, self.central = least_box, centerness
+        if not centerness:
+            self.head = replace(type(self).head, extras=())
 
     @torch.no_grad()
     def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
@@ -151,6 +159,8 @@ class FCOS(Assigner):
 
         objects, locations, boxes, points = objects[fits], locations[fits], boxes[fits], points[fits]
         won = winners(-area(boxes), objects, locations, targets, priors)
+        if not self.central:
+            return hard_assignment(objects[won], locations[won], targets)
         central = centerness(boxes[won], points[won])
         count = won.sum().to(central.dtype)
         return hard_assignment(

@@ -250,7 +250,8 @@ def test_a_wrong_preset_is_explained(changes, schedule, message):
 )
 def test_weights_fit_the_style_of_the_backbone(overrides, message):
     assert message in refused("1x", *overrides)
-    assert load_recipe("1x", ["model.style=caffe", "model.weights=msra"]).recipe.model.weights == "msra"
+    caffe = ["model.style=caffe", "model.weights=msra", "model.pixels=caffe"]
+    assert load_recipe("1x", caffe).recipe.model.weights == "msra"
     assert load_recipe("1x", ["model.style=caffe", "model.weights=mine.pth"]).recipe.model.style == "caffe"
 
 

@@ -30,7 +30,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     _RUN: (*_BASE, *_SETTINGS, *_STRANGERS, *_LAWS, _CORE, _DETECTOR, _DATA, _RUN),
     "assignbench.golden": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _RUN, "assignbench.golden"),
     "assignbench.bench": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _DATA, _RUN, "assignbench.bench"),
+    "assignbench.figures": (*_BASE, *_SETTINGS, "assignbench.plot", _CORE, _DATA, _RUN, "assignbench.figures"),
     "assignbench.compare": (*_BASE, *_SETTINGS, "assignbench.run.record", "assignbench.compare"),
+    "assignbench.reproduce": (
+        *_BASE,
+        *_SETTINGS,
+        *_STRANGERS,
+        *(_CORE, _DATA, _RUN, "assignbench.bench", "assignbench.compare", "assignbench.reproduce"),
+    ),
     "assignbench.cli": ("assignbench",),
     "assignbench.__main__": ("assignbench.cli",),
     "assignbench": (*_BASE, *_SETTINGS, *_STRANGERS),  # config, options and whatever else stands alone

@@ -5,10 +5,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench.errors import UsageError
-from assignbench.options import check_options, format_strategy, option_schema, parse_strategy, split_list
+from assignbench.options import Wanted, check_options, format_strategy, option_schema, parse_strategy, split_list
 
 
 class Strategy:
+    """Has options.
+
+    Args:
+        tau: temperature, the higher
+            the flatter: a limit exists.
+        k: number.
+
+            Of what, it does not say.
+        center:
+            from the next line on
+
+    Note: not an argument.
+        k: neither.
+    """
+
     def __init__(
         self,
         setting: object,
@@ -63,7 +78,23 @@ def test_brackets_must_match(text):
     ],
 )
 def test_parse(text, name, options):
-    assert parse_strategy(text) == (name, options)
+    assert parse_strategy(text) == Wanted(name, options)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("fcos+iou", Wanted("fcos", {}, ("iou",))),
+        (" atss[k=3] + iou + centerness ", Wanted("atss", {"k": 3}, ("centerness", "iou"))),
+        ("a[x='b+c']", Wanted("a", {"x": "b+c"})),
+        ("c++/dir+1/a+b.py:A", Wanted("c++/dir+1/a+b.py:A", {})),
+        ("c++/a.py:A[k=1]+iou", Wanted("c++/a.py:A", {"k": 1}, ("iou",))),
+        ("a.b:C+iou", Wanted("a.b:C", {}, ("iou",))),
+    ],
+)
+def test_extras_stand_behind(text, wanted):
+    assert parse_strategy(text) == wanted
+    assert parse_strategy(format_strategy(wanted.name, wanted.options, wanted.extras)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -76,6 +107,11 @@ def test_parse(text, name, options):
         ("a[k=1,k=2]", "option 'k' is given twice"),
         ("a[k=[1]", "do not match"),
         ("a[k={1]", "do not match|while parsing"),
+        ("+iou", "names no strategy"),
+        ("a+", r"a\+: \+ is followed by the name of an extra output, as in a\+implicit_objectness"),
+        ("a[k=1]++iou", "is followed by the name"),
+        ("a+iou + iou", r"\+iou is given twice"),
+        ("a+iou[k=1,k=2]", "option 'k' is given twice"),
     ],
 )
 def test_unreadable(text, message):
@@ -86,6 +122,7 @@ def test_unreadable(text, message):
 def test_canonical_text_is_sorted():
     assert format_strategy("a", {"tau": 0.5, "k": 3}) == "a[k=3,tau=0.5]"
     assert format_strategy("a", {}) == "a"
+    assert format_strategy("a", {"k": 3}, ("iou", "centerness")) == "a[k=3]+centerness+iou"
     assert format_strategy("a", {"x": "no", "y": "1", "z": True}) == "a[x=no,y='1',z=true]"
 
 
@@ -94,11 +131,23 @@ TEXT = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)
-@given(st.dictionaries(st.from_regex(r"[a-z_]{1,5}", fullmatch=True), VALUES | TEXT | st.lists(VALUES, max_size=3)))
-def test_canonical_text_reads_back(options: dict[str, Any]):
-    text = format_strategy("name", options)
-    assert parse_strategy(text) == ("name", options)
+@given(
+    st.dictionaries(st.from_regex(r"[a-z_]{1,5}", fullmatch=True), VALUES | TEXT | st.lists(VALUES, max_size=3)),
+    st.sets(st.sampled_from(["iou", "centerness", "implicit_objectness"])),
+)
+def test_canonical_text_reads_back(options: dict[str, Any], extras: set[str]):
+    text = format_strategy("name", options, extras)
+    assert parse_strategy(text) == Wanted("name", options, tuple(sorted(extras)))
     assert split_list(f"{text},other") == (text, "other")
+
+
+def test_meanings_come_from_the_docstring():
+    meanings = {option.name: option.meaning for option in option_schema(Strategy)}
+    assert meanings.pop("tau") == "temperature, the higher the flatter: a limit exists."
+    assert meanings.pop("k") == "number. Of what, it does not say."
+    assert meanings.pop("center") == "from the next line on"
+    assert not any(meanings.values())
+    assert option_schema(Demanding)[0].meaning == ""
 
 
 def test_schema_is_the_signature():

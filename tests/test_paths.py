@@ -19,3 +19,17 @@ def test_missing_configs_are_a_damaged_installation(tmp_path, monkeypatch):
 
 def test_this_copy_has_its_configs():
     assert (paths.configs_folder() / "datasets" / "shapes.yaml").is_file()
+
+
+@pytest.mark.parametrize("place", ["assignbench/reports", "reports"])
+def test_published_numbers_are_found_in_a_wheel_and_in_a_checkout(place, tmp_path, monkeypatch):
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / "published_results.csv").touch()
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "assignbench" / "paths.py"))
+    assert paths.published_results() == tmp_path / place / "published_results.csv"
+
+
+def test_missing_published_numbers_are_a_damaged_installation(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "assignbench" / "paths.py"))
+    with pytest.raises(SystemProblem, match="install assignbench again"):
+        paths.published_results()

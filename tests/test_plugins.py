@@ -1,12 +1,14 @@
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from assignbench.core import Assigner, Setting
+from assignbench.core import Assigner, Centerness, Extra, PredictedIoU, Setting
 from assignbench.errors import UsageError
-from assignbench.plugins import GROUP, construct, known_strategies, load_class, resolve, source_digest
+from assignbench.plugins import GROUP, construct, extras_named, known_strategies, load_class, resolve, source_digest
 
 ROOT = Path(__file__).parents[1]
 
@@ -212,6 +214,41 @@ def test_construct(plugin):
     assert construct(cls, {"k": 3}, setting).k == 3  # type: ignore[attr-defined]
     assert "Mine: k must be at least 1" in refused(lambda: construct(cls, {"k": 0}, setting))
     assert "mine.py:" in refused(lambda: construct(cls, {"k": None}, setting))
+
+
+def test_extras(plugin):
+    found = resolve(f"{plugin}:Mine[k=3]+iou+centerness")
+    assert (found.label, found.name) == ("mine.py:Mine[k=3]+centerness+iou", "mine.py:Mine")
+    assert found.extras == ("centerness", "iou")
+    assert found.text == f"{plugin}:Mine[k=3]+centerness+iou"
+    assert resolve(found.text) == found
+    cls, setting = found.load(), Setting(classes=3)
+    extras = extras_named(found.extras)
+    assert construct(cls, {}, setting, extras).head == replace(cls.head, extras=(Centerness(), PredictedIoU()))
+    assert cls.head.extras == ()  # the class is as it was
+
+
+def test_extras_that_do_not_fit(plugin):
+    cls, setting = load_class(resolve(f"{plugin}:Mine")), Setting(classes=3)
+    message = refused(lambda: extras_named(("centernes",)))
+    assert message.startswith("no extra output is called 'centernes'; did you mean centerness?\nknown: implicit_obj")
+    cls.head = replace(cls.head, extras=(Joins(), Centerness()))
+    message = refused(lambda: construct(cls, {}, setting, extras_named(("centerness",))))
+    assert message == "Mine: it has the extra output centerness already; leave out +centerness"
+    message = refused(lambda: construct(cls, {}, setting, extras_named(("implicit_objectness",))))
+    assert message == "Mine: only one extra may join the class probability, not own_objectness and implicit_objectness"
+
+
+@dataclass(frozen=True)
+class Joins(Extra):
+    """A stranger's extra output."""
+
+    name: ClassVar[str] = "own_objectness"
+    joins_class: ClassVar[bool] = True
+
+    def loss(self, assignment, predictions, priors, targets):
+        """Nothing."""
+        return
 
 
 def digest_of(file: Path, content: str) -> str:

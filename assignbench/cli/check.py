@@ -17,7 +17,7 @@ def check(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help=r"file.py:Class, module:Class or a name, with options as name\[option=value].",
+            help=r"file.py:Class, module:Class or a name, with options as name\[option=value], extras as name+extra.",
         ),
     ],
 ) -> None:
@@ -28,12 +28,17 @@ def check(
     """
     from assignbench.cli.output import show, table
     from assignbench.contract import check as check_laws
+    from assignbench.core import Setting
     from assignbench.options import check_options
-    from assignbench.plugins import resolve
+    from assignbench.plugins import construct, extras_named, resolve
 
     found = resolve(strategy)
+    extras = extras_named(found.extras)
     cls = found.load()
-    results = check_laws(cls, check_options(cls, found.options))
+    options = check_options(cls, found.options)
+    if options or extras:  # what was asked for in vain is a matter of the text, not of the strategy
+        construct(cls, options, Setting(classes=1), extras)
+    results = check_laws(cls, options, extras)
     show(table(["law", "", ""], [[law.name, "ok" if law.passed else "BROKEN", law.message] for law in results]))
     broken = sum(not law.passed for law in results)
     show(f"{found.label}: {f'{broken} of {len(results)} laws broken' if broken else 'keeps the contract'}\n")

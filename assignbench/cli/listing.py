@@ -19,7 +19,9 @@ app = typer.Typer(
 
 @app.command()
 def assigners(
-    options: Annotated[bool, typer.Option("--options", help="Also options and paper; imports every strategy.")] = False,
+    options: Annotated[
+        bool, typer.Option("--options", help="Also options with their meaning, presets, paper; imports every strategy.")
+    ] = False,
 ) -> None:
     """Every strategy that an installed distribution provides."""
     from assignbench.cli.output import show, table
@@ -35,11 +37,12 @@ def assigners(
         ]
         for strategy in known
     ]
-    columns = ["name", "class", "provided by"]
     if options:
-        columns += ["options", "source"]
-        rows = [[*row, *_options_and_source(strategy)] for row, strategy in zip(rows, known, strict=True)]
-    show(table(columns, rows))
+        for strategy, row in zip(known, rows, strict=True):
+            show("\n".join((f"{row[0]}   {strategy.target}, {strategy.origin}", *_about(strategy), "\n")))
+        show("\n".join((*_extras(), "\n")))
+    else:
+        show(table(["name", "class", "provided by"], rows))
     show("Not listed, but as good: module:Class, and file.py:Class.\n")
 
 
@@ -111,15 +114,39 @@ def runs(
     show(table(columns, rows, numbers=["seed", "AP", "AP50", "minutes"]))
 
 
-def _options_and_source(known: "KnownStrategy") -> tuple[str, str]:
+def _about(known: "KnownStrategy") -> list[str]:
+    """Source, presets and options of a strategy, in lines."""
     from assignbench.options import option_schema
     from assignbench.plugins import resolve
 
     try:  # by class, for a name that is claimed twice
         cls = resolve(known.target).load()
-        return "\n".join(map(str, option_schema(cls))), cls.source
+        schema = option_schema(cls)
     except UsageError as error:  # a broken plug-in must not hide the others
-        return f"broken: {error}", ""
+        return _wrapped(f"broken: {error}", 2)
+    lines = _wrapped(cls.source, 2) if cls.source else []
+    if cls.presets:
+        lines += _wrapped(f"published as: {', '.join(cls.presets)}", 2)
+    for option in schema:
+        lines += [*_wrapped(str(option), 4), *_wrapped(option.meaning, 8)]
+    return lines
+
+
+def _extras() -> list[str]:
+    """The extra outputs that any strategy may be given, in lines."""
+    from assignbench.core import EXTRAS
+
+    lines = ["Any strategy can be given further outputs, as in fcos+implicit_objectness or atss[k=9]+iou:"]
+    for name, extra in EXTRAS.items():
+        effect = " It scales the score." if extra.scales_score else ""
+        lines += [f"    +{name}", *_wrapped((extra.__doc__ or "").partition("\n")[0] + effect, 8)]
+    return lines
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    from textwrap import wrap
+
+    return wrap(text, 100, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
 def _points(fraction: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import assignbench
-from assignbench.cli import bench, check, compare, data, listing, run, runs, verify, weights
+from assignbench.cli import bench, check, compare, data, figure, listing, reproduce, run, runs, verify, weights
 from assignbench.errors import AssignbenchError, UsageError
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
 app.command("check", epilog=check.EXAMPLES)(check.check)
@@ -36,6 +37,7 @@ app.add_typer(listing.app, name="list")
 app.add_typer(verify.app, name="verify")
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.add_typer(figure.app, name="figure")
 
 
 def _print_version(wanted: bool) -> None:

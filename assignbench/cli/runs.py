@@ -13,6 +13,8 @@ EVAL_EXAMPLES = r"""[bold]Examples[/bold]
 
 assignbench eval runs/RUN
 
+assignbench eval runs/RUN --tta flip   [dim]# each picture and its mirror image[/dim]
+
 assignbench eval runs/RUN --split test   [dim]# COCO's test-dev: writes the archive for the server[/dim]
 
 assignbench eval --weights atss.safetensors --dataset coco   [dim]# see: assignbench import[/dim]
@@ -48,6 +50,14 @@ def evaluate(
     split: Annotated[
         Part, typer.Option(help="With RUN: test, whose objects are secret, is detected for the publisher's server.")
     ] = Part.EVALUATION,
+    tta: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BAG",
+            help="Test-time augmentation: flip, atss, freeanchor, or a YAML file. Its name enters the files' names.",
+            show_default=False,
+        ),
+    ] = None,
     set_: SetOption = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
@@ -72,12 +82,12 @@ def evaluate(
     if run is not None and split is Part.TEST:
         from assignbench.run.submit import submit_run
 
-        show(f"wrote {submit_run(run, data_root, device.value, console())}\n")
+        show(f"wrote {submit_run(run, data_root, device.value, console(), tta=tta)}\n")
         return
     if run is not None:
         from assignbench.run.reload import evaluate_run
 
-        _, evaluation = evaluate_run(run, data_root, device.value, console())
+        _, evaluation = evaluate_run(run, data_root, device.value, console(), tta=tta)
     else:
         from assignbench.run.weights import evaluate_weights
 
@@ -89,9 +99,11 @@ def evaluate(
             overrides=set_,
             device=device.value,
             console=console(),
+            tta=tta,
         )
     by_class = {"AP": evaluation.per_class, **evaluation.official_per_class}
-    for column, columns in (("metric", {"%": evaluation.metrics}), ("class", by_class)):
+    percent = "%" if evaluation.tta is None else f"% with {evaluation.tta}"
+    for column, columns in (("metric", {percent: evaluation.metrics}), ("class", by_class)):
         names = list(next(iter(columns.values())))
         rows = [[name, *(_percent(values[name]) for values in columns.values())] for name in names]
         show(table([column, *columns], rows, numbers=list(columns)))

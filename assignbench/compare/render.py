@@ -54,11 +54,11 @@ def markdown(table: Table) -> str:
     lines = []
     for block in table.blocks:
         head = _head(table)
-        lines += [f"**{_markdown(_title(block))}**", ""]
-        lines += [_pipes(head), _pipes(["---"] + ["---:"] * (len(head) - 1))]
-        lines += [_pipes([_markdown(text) for text in _texts(table, row)]) for row in block.rows]
+        lines += [f"**{escaped(_title(block))}**", ""]
+        lines += [pipes(head), pipes(["---"] + ["---:"] * (len(head) - 1))]
+        lines += [pipes([escaped(text) for text in _texts(table, row)]) for row in block.rows]
         lines.append("")
-    lines += [f"- {_markdown(note)}" for note in table.notes]
+    lines += [f"- {escaped(note)}" for note in table.notes]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -134,29 +134,32 @@ def _texts(table: Table, row: Row) -> list[str]:
     """The fields of one row as they are printed; the difference is shown for the first metric only."""
     difference = []
     if table.baseline is not None:
-        difference = ["base" if row.strategy == table.baseline else _signed(row.cells[0].difference)]
-    return [row.strategy, str(len(row.seeds)), *(_number(cell) for cell in row.cells), *difference]
+        difference = ["base" if row.strategy == table.baseline else signed(row.cells[0].difference)]
+    return [row.strategy, str(len(row.seeds)), *(number(cell) for cell in row.cells), *difference]
 
 
-def _number(cell: Cell) -> str:
+def number(cell: Cell) -> str:
     """40.5, as papers print APs, with the spread where there is one."""
     if cell.mean is None:
         return MISSING
     return f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"
 
 
-def _signed(value: float | None) -> str:
+def signed(value: float | None) -> str:
+    """+1.2, −0.3 or 0.0; a dash for None."""
     if value is None:
         return MISSING
     text = f"{value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
-def _pipes(fields: list[str]) -> str:
+def pipes(fields: list[str]) -> str:
+    """One line of a Markdown table."""
     return f"| {' | '.join(fields)} |"
 
 
-def _markdown(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is."""
     return "".join(f"\\{letter}" if letter in "\\`*_<>|[]" else letter for letter in text)
 
 

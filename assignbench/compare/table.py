@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from assignbench.compare.checks import check_comparable, environment_notes
 from assignbench.errors import UsageError
@@ -87,7 +88,10 @@ def compare(records: Sequence[RunRecord], *, baseline: str | None = None, metric
             Row(
                 strategy,
                 tuple(record.seed for record in own),
-                tuple(_cell(metric, own, [] if strategy == base_row else base) for metric in metrics),
+                tuple(
+                    cell_of(percent(metric, own), {} if strategy == base_row else percent(metric, base))
+                    for metric in metrics
+                ),
             )
             for strategy, own in runs.items()
         )
@@ -121,13 +125,18 @@ def _runs_of(row: str, records: Sequence[RunRecord]) -> list[RunRecord]:
     return sorted((record for record in records if record.row == row), key=lambda record: record.seed)
 
 
-def _percent(metric: str, records: Sequence[RunRecord]) -> dict[int, float]:
+def percent(metric: str, records: Sequence[RunRecord]) -> dict[int, float]:
     """Seed → percent points, where there is ground truth."""
     return {record.seed: 100 * value for record in records if (value := record.metrics[metric]) is not None}
 
 
-def _cell(metric: str, own: Sequence[RunRecord], base: Sequence[RunRecord]) -> Cell:
-    values, others = _percent(metric, own), _percent(metric, base)
+def cell_of(values: Mapping[int, float], others: Mapping[int, float] = MappingProxyType({})) -> Cell:
+    """Mean and spread of one strategy over its seeds, and the difference to a baseline.
+
+    Args:
+        values: seed → percent points.
+        others: the baseline's; empty: there is none.
+    """
     if not values:
         return Cell(None, None, None)
     mean = statistics.fmean(values.values())

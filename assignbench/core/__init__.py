@@ -10,7 +10,11 @@ from assignbench.core.cells import (
     rectangle_pairs,
 )
 from assignbench.core.extras import (
+    EXTRAS,
+    AuxiliaryObjectness,
     Centerness,
+    Cost,
+    ExplicitObjectness,
     Extra,
     ImplicitObjectness,
     Objectness,
@@ -33,7 +37,7 @@ from assignbench.core.geometry import (
 )
 from assignbench.core.head import Head, anchor_head, point_head
 from assignbench.core.ledger import join_logits
-from assignbench.core.loss import BoxLoss, GIoU, PairBoxes, PairLoss, SmoothL1, pair_likelihood, pair_logits
+from assignbench.core.loss import BoxLoss, GIoU, PairBoxes, PairLoss, SmoothL1, pair_cost, pair_likelihood, pair_logits
 from assignbench.core.matching import (
     best_of,
     class_winners,
@@ -61,20 +65,25 @@ from assignbench.core.types import (
     Priors,
     Regions,
     Targets,
+    Weightings,
     beside,
 )
 
 __all__ = [
+    "EXTRAS",
     "MASKRCNN_BENCHMARK",
     "MASKRCNN_BENCHMARK_SCHEDULE",
     "Assigner",
     "Assignment",
+    "AuxiliaryObjectness",
     "BoxLoss",
     "Centerness",
     "Coding",
+    "Cost",
     "Deltas",
     "Discounts",
     "Distances",
+    "ExplicitObjectness",
     "Extra",
     "GIoU",
     "Grid",
@@ -95,6 +104,7 @@ __all__ = [
     "Setting",
     "SmoothL1",
     "Targets",
+    "Weightings",
     "anchor_head",
     "area",
     "assign",
@@ -122,6 +132,7 @@ __all__ = [
     "object_chunks",
     "overlapping_pairs",
     "overlaps",
+    "pair_cost",
     "pair_likelihood",
     "pair_logits",
     "pick",

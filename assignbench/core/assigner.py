@@ -14,7 +14,7 @@ from assignbench.core.geometry import Coding, Deltas, sides
 from assignbench.core.head import Head
 from assignbench.core.loss import PairLoss
 from assignbench.core.preset import Preset
-from assignbench.core.types import Assignment, Predictions, Priors, Targets
+from assignbench.core.types import Assignment, Predictions, Priors, Targets, Weightings
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,10 @@ class Assigner(nn.Module, ABC):
 
         ``[class, 4]``, or ``[1, 4]`` for one prior shared by all classes; None when it learns no such thing.
         """
+        return None
+
+    def weightings(self, predictions: Predictions, priors: Priors, targets: Targets) -> Weightings | None:
+        """What the weights of `forward` are made of, for pictures; None: of no such parts."""
         return None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from assignbench.core.extras import Extra
+from assignbench.core.extras import Extra, joining
 from assignbench.core.geometry import Coding, Deltas, Distances
 
 
@@ -32,6 +33,7 @@ class Head:
         names = [extra.name for extra in self.extras]
         if len(set(names)) < len(names):
             raise ValueError(f"an extra output is asked for twice: {', '.join(names)}")
+        joining(self.extras)
         if not self.ratios or not self.octaves:
             raise ValueError("a head needs at least one prior a cell: ratios and octaves must not be empty")
 
@@ -43,6 +45,18 @@ class Head:
     def controlled(self) -> Head:
         """The head of the controlled protocol: priors and extras stay, all else is the same for every strategy."""
         return Head(size=self.size, ratios=self.ratios, octaves=self.octaves, extras=self.extras)
+
+    def plus(self, extras: Iterable[Extra]) -> Head:
+        """The same head with further extra outputs.
+
+        Raises:
+            ValueError: it has one of them already, or two would join the class probability.
+        """
+        own = {extra.name for extra in self.extras}
+        added = tuple(extras)
+        if twice := [extra.name for extra in added if extra.name in own]:
+            raise ValueError(f"it has the extra output {twice[0]} already; leave out +{twice[0]}")
+        return replace(self, extras=(*self.extras, *added))
 
 
 def point_head(*extras: Extra, **changes: object) -> Head:

@@ -11,7 +11,7 @@ negative ones by 1 − α, so a pair's box part counts α·λ: with α = 1/4 and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch.nn.functional as F
@@ -62,8 +62,11 @@ class PairBoxes:
         return pick(self.targets.image, self.objects) * self.predictions.locations + self.locations
 
 
+@dataclass(frozen=True)
 class BoxLoss(ABC):
     """λ · L_box of pairs."""
+
+    weight: float = 1.0  # λ
 
     @abstractmethod
     def __call__(self, boxes: PairBoxes) -> Tensor:
@@ -85,7 +88,6 @@ class GIoU(BoxLoss):
 class SmoothL1(BoxLoss):
     """λ · Σ smooth-L1 over the four coded numbers; ``beta`` 0 is plain L1."""
 
-    weight: float = 1.0  # λ
     beta: float = 0.0
 
     def __call__(self, boxes: PairBoxes) -> Tensor:
@@ -102,6 +104,10 @@ class PairLoss:
     focus: float = 2.0  # φ: how much positives that are learned already fade; 0: plain cross-entropy
     gamma: float = 2.0  # γ: how much background that is learned already fades
     box: BoxLoss = field(default_factory=GIoU)
+
+    def weighing_boxes(self, weight: float) -> PairLoss:
+        """The same with another λ."""
+        return replace(self, box=replace(self.box, weight=weight))
 
     def class_part(self, logits: Tensor, quality: Tensor) -> Tensor:
         """Focal cost of pairs on their own class: ``[pair], [pair] → [pair]``.
@@ -137,5 +143,20 @@ def pair_likelihood(
     coding: Coding,
 ) -> Tensor:
     """exp(−ℓ_bag) = p · exp(−λ L_box) of pairs, what a bag is made of: ``[pair], [pair] → [pair]``."""
+    cost = pair_cost(predictions, priors, targets, objects, locations, loss=loss, coding=coding)
+    return (-cost).exp()
+
+
+def pair_cost(
+    predictions: Predictions,
+    priors: Priors,
+    targets: Targets,
+    objects: Tensor,
+    locations: Tensor,
+    *,
+    loss: PairLoss,
+    coding: Coding,
+) -> Tensor:
+    """ℓ_bag = −log p + λ L_box of pairs: ``[pair], [pair] → [pair]``."""
     cost = loss.likelihood_part(pair_logits(predictions, targets, objects, locations))
-    return (-cost - loss.box(PairBoxes(predictions, priors, targets, objects, locations, coding))).exp()
+    return cost + loss.box(PairBoxes(predictions, priors, targets, objects, locations, coding))

@@ -400,6 +400,7 @@ class Assignment:
     normalisers: Normalisers
     background: Tensor | None = None  # [image, location] in [0, 1], None: all ones; 0: location taught nothing
     bagged: bool = False  # False: learn every pair; True: one good pair per object is enough
+    geometric: bool = False  # of a bag: the mean of its likelihoods is the geometric one, which asks for every pair
     losses: Mapping[str, Tensor] = field(default_factory=dict)  # [] losses on the strategy's own parameters
     notes: Mapping[str, Tensor] = field(default_factory=dict)  # [object] numbers for statistics
 
@@ -411,6 +412,7 @@ class Assignment:
             normalisers=self.normalisers.to(device),
             background=None if self.background is None else to_device(self.background, device),
             bagged=self.bagged,
+            geometric=self.geometric,
             losses={name: to_device(loss, device) for name, loss in self.losses.items()},
             notes={name: to_device(note, device) for name, note in self.notes.items()},
         )
@@ -447,6 +449,19 @@ class Assignment:
         for name, note in self.notes.items():
             if note.shape[:1] != (len(targets),):
                 raise ValueError(f"note {name!r} must have one entry an object, not shape {list(note.shape)}")
+
+
+@dataclass(frozen=True)
+class Weightings:
+    """What a strategy makes its weights of, for pictures: w = center · confidence, then made to sum to 1 an object.
+
+    It covers every location in every object's box, those included that the record leaves out since they weigh nothing.
+    """
+
+    object: Tensor  # [pair] int64, index into Targets
+    location: Tensor  # [pair] int64
+    center: Tensor  # [pair] float32 ≥ 0: where objects of the class usually are
+    confidence: Tensor  # [pair] float32 ≥ 0: how well the location detects the object already
 
 
 def _each(tensor: Tensor | None, device: torch.device | str) -> Any:

@@ -18,7 +18,7 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.loader import blank, load_ahead
 from assignbench.data.order import evaluation_plan, training_step
 from assignbench.data.pictures import read_picture
-from assignbench.data.transforms import Geometry, draw_geometry, move_boxes, move_picture, resized
+from assignbench.data.transforms import Geometry, View, draw_geometry, move_boxes, move_picture
 
 MULTIPLE = 32  # padded sides are multiples of this many pixels: the stride of P5
 
@@ -30,7 +30,7 @@ _AUGMENTATION, _CROP, _COLOUR = 2, 3, 4
 class Batch:
     """Pictures of one step and what is in them."""
 
-    images: Tensor  # [image, 3, H, W] uint8 RGB, padded right and below with zeros
+    images: Tensor  # [image, 3, H, W] uint8 RGB, padded right and below with zeros; in memory channels_last
     sizes: Tensor  # [image, 2] int64: height, width before padding; always in the host's memory
     targets: Targets  # boxes in network pixels; crowd regions are targets.ignore
     indices: tuple[int, ...]  # [image] into Dataset.images
@@ -167,10 +167,29 @@ def evaluation_batches(
     Whole batches are dealt in turn, so a batch's content does not depend on how many share the work.
     Arguments, yields and errors as `training_batches`.
     """
-    geometries = [Geometry(*resized(width, height, short_side, long_side)) for width, height in dataset.sizes.tolist()]
-    plan = evaluation_plan([padded([geometry]) for geometry in geometries], batch)
-    load = partial(_evaluation_batch, dataset=dataset, geometries=geometries, plan=plan)
-    return load_ahead(load, range(process, len(plan), processes), workers)
+    return view_batches(
+        dataset,
+        views=(View(short_side, long_side),),
+        batch=batch,
+        process=process,
+        processes=processes,
+        workers=workers,
+    )
+
+
+def view_batches(
+    dataset: Dataset, *, views: Sequence[View], batch: int, process: int, processes: int, workers: int
+) -> Generator[Batch]:
+    """As `evaluation_batches`, every picture once in each of the views.
+
+    The pictures of a batch come in all views, one batch a view in the order of ``views``, before the next pictures:
+    so they have equal padded shapes in every view.
+    """
+    sizes = [(width, height) for width, height in dataset.sizes.tolist()]
+    shapes = {size: tuple(side for view in views for side in padded([view.geometry(*size)])) for size in set(sizes)}
+    mine = evaluation_plan([shapes[size] for size in sizes], batch)[process::processes]
+    load = partial(_view_batch, dataset=dataset, views=tuple(views), plan=mine)
+    return load_ahead(load, range(len(mine) * len(views)), workers)
 
 
 def _training_batch(
@@ -219,10 +238,10 @@ def _draw(
     return geometry, draw_colour(jitter, key=(_COLOUR, *rest))
 
 
-def _evaluation_batch(
-    number: int, *, dataset: Dataset, geometries: Sequence[Geometry], plan: Sequence[Sequence[int]]
-) -> Batch:
-    return load_batch(dataset, plan[number], [geometries[index] for index in plan[number]])
+def _view_batch(number: int, *, dataset: Dataset, views: Sequence[View], plan: Sequence[Sequence[int]]) -> Batch:
+    indices, view = plan[number // len(views)], views[number % len(views)]
+    images = [dataset.images[index] for index in indices]
+    return load_batch(dataset, indices, [view.geometry(image.width, image.height) for image in images])
 
 
 def load_batch(
@@ -238,7 +257,7 @@ def load_batch(
     Raises:
         DataError: when a picture cannot be read.
     """
-    images = blank(len(indices), 3, *padded(geometries))
+    images = blank(len(indices), *padded(geometries), 3).permute(0, 3, 1, 2)  # colours side by side, as decoded
     boxes, labels, image, crowd, scales = [], [], [], [], []
     colours = colours or [None] * len(indices)
     for slot, (index, geometry, colour) in enumerate(zip(indices, geometries, colours, strict=True)):

@@ -49,15 +49,15 @@ def _permutation(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((_EPOCH, seed, epoch)).permutation(images)
 
 
-def evaluation_plan(shapes: Sequence[tuple[int, int]], batch: int) -> list[list[int]]:
+def evaluation_plan(shapes: Sequence[tuple[int, ...]], batch: int) -> list[list[int]]:
     """Every image index once, in batches of up to ``batch`` that share their shape.
 
     Args:
-        shapes: padded height and width of each image.
+        shapes: padded height and width of each image; where it is looked at several times, the others follow.
         batch: pictures in a batch.
 
     Returns:
-        Batches of image indices, the largest shape first: what does not fit into memory fails at once.
+        Batches of image indices, the largest (first) shape first: what does not fit into memory fails at once.
     """
     order = sorted(range(len(shapes)), key=lambda i: (-shapes[i][0] * shapes[i][1], shapes[i], i))
     groups = (list(group) for _, group in groupby(order, key=lambda i: shapes[i]))

@@ -37,6 +37,19 @@ def resized(width: int, height: int, short_side: int, long_side: int) -> tuple[i
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+@dataclass(frozen=True)
+class View:
+    """One way of looking at a whole picture."""
+
+    short_side: int  # network pixels
+    long_side: int  # no side gets longer than this, in network pixels
+    mirrored: bool = False
+
+    def geometry(self, width: int, height: int) -> Geometry:
+        """Of a picture of ``width`` × ``height`` original pixels."""
+        return Geometry(*resized(width, height, self.short_side, self.long_side), mirrored=self.mirrored)
+
+
 def draw_geometry(
     width: int,
     height: int,

@@ -15,6 +15,7 @@ from torchvision.models import WeightsEnum
 from torchvision.models.resnet import Bottleneck
 from torchvision.ops import FrozenBatchNorm2d
 
+from assignbench.detector.deformable import make_deformable
 from assignbench.detector.pretrained import load_weights, state_dict
 from assignbench.errors import UsageError
 
@@ -40,23 +41,35 @@ class Backbone(nn.Module):
 
     Args:
         name: one of `BACKBONES`.
-        weights: ``imagenet``, ``msra``, ``detectron``, ``none``, or the path of a checkpoint with torchvision's names.
+        weights: ``imagenet``, ``msra``, ``detectron``, ``openmmlab``, ``none``, or the path of a checkpoint with
+            torchvision's or Detectron's names.
         style: ``pytorch`` or ``caffe``: whether a bottleneck's 3×3 convolution has the stride, or its first 1×1.
         norm_affine: whether scale and shift of a pretrained network's batch norm are trained.
+        deformable: of how many last stages the 3×3 convolutions are deformable: 1 is C5, 2 C4 and C5, 3 C3 to C5. The
+            first stage never is: it is frozen, and a layer that starts at zero would stay there.
         load: False builds the same layers, frozen as they would be, and leaves their values to the caller.
 
     Raises:
-        UsageError: unknown name, or a file whose keys do not fit.
+        UsageError: unknown name, stages that cannot be deformable, or a file whose keys do not fit.
         DataError: a damaged file.
         SystemProblem: the weights are neither on disk nor to be downloaded.
     """
 
     def __init__(
-        self, name: str, weights: str, *, style: str = "pytorch", norm_affine: bool = False, load: bool = True
+        self,
+        name: str,
+        weights: str,
+        *,
+        style: str = "pytorch",
+        norm_affine: bool = False,
+        deformable: int = 0,
+        load: bool = True,
     ) -> None:
         super().__init__()
         if name not in BACKBONES:
             raise UsageError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+        if not 0 <= deformable <= 3:
+            raise UsageError(f"the last 0 to 3 stages of a backbone can be deformable, not {deformable}")
         build, published = BACKBONES[name]
         frozen = weights != "none"
         fixed = FixedBatchNorm2d if norm_affine else FrozenBatchNorm2d
@@ -68,6 +81,8 @@ class Backbone(nn.Module):
             load_weights(net, state_dict(name, weights, published), f"weights {weights!r} of {name}")
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.stages = nn.ModuleList((net.layer1, net.layer2, net.layer3, net.layer4))
+        for stage in self.stages[len(self.stages) - deformable :]:  # once the kernels are loaded: they stay as they are
+            make_deformable(stage)
         if frozen:
             self.stem.requires_grad_(requires_grad=False)
             self.stages[0].requires_grad_(requires_grad=False)

@@ -135,6 +135,7 @@ DETECTRON2 = Dictionary(
     dropped=("pixel_mean", "pixel_std", "anchor_generator.", "shift_generator."),
     inner={
         **{f"bn{i}": f"conv{i}.norm" for i in (1, 2, 3)},
+        "conv2.conv_offset": "conv2_offset",
         "downsample.0": "shortcut",
         "downsample.1": "shortcut.norm",
     },

@@ -2,8 +2,9 @@
 
     positive, separate   α Σ_pairs w ℓ_class / N⁺   +   α Σ_pairs w_box λ L_box / N_box
     positive, bagged     −α Σ_objects log Σ_pairs w exp(−ℓ_bag) / N⁺
+              geometric   α Σ_pairs w ℓ_bag / N⁺             −log Π exp(−ℓ_bag)^w: the mean taken in logarithms
     negative             (1 − α) Σ_{image, location, class} b · v · q^γ · −log(1 − q) / N⁻,     q = p · d
-    extras               each one's own loss / N⁺
+    extras               each one's own loss / N⁺, or / its own N
     strategy             as the assignment gives them
 
 b: the assignment's background; d, v: factor and weight of its discounts, 1 where there is none. Every N is averaged
@@ -12,7 +13,7 @@ over processes and at least 1, so that a batch means the same on one GPU and on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed
@@ -22,6 +23,7 @@ from torch import Tensor
 from assignbench.core import (
     Assignment,
     Coding,
+    Cost,
     Extra,
     PairBoxes,
     PairLoss,
@@ -29,6 +31,7 @@ from assignbench.core import (
     Predictions,
     Priors,
     Targets,
+    pair_cost,
     pair_likelihood,
     pair_logits,
     sum_by,
@@ -51,8 +54,13 @@ def objective(
     waits for a gradient that never comes.
     """
     pairs = assignment.pairs
-    positive, box, negative = normalisers(assignment)
-    if assignment.bagged:
+    found = {extra.name: extra.loss(assignment, predictions, priors, targets) for extra in extras}
+    costs = {name: cost for name, cost in found.items() if cost is not None}
+    positive, box, negative, *own = normalisers(assignment, list(costs.values()))
+    if assignment.bagged and assignment.geometric:
+        cost = pair_cost(predictions, priors, targets, pairs.object, pairs.location, loss=loss, coding=coding)
+        terms = {"bag": loss.alpha * (pairs.weight * cost).sum() / positive}
+    elif assignment.bagged:
         likelihood = pairs.likelihood
         if likelihood is None:
             likelihood = pair_likelihood(
@@ -66,10 +74,7 @@ def objective(
         box_sum = (pairs.box_weight * loss.box(boxes)).sum()
         terms = {"class": loss.alpha * class_sum / positive, "box": loss.alpha * box_sum / box}
     terms["background"] = (1 - loss.alpha) * background_loss(assignment, predictions, loss) / negative
-    for extra in extras:
-        cost = extra.loss(pairs, predictions, priors, targets)
-        if cost is not None:
-            terms[extra.name] = cost / positive
+    terms |= {name: cost.total / count for (name, cost), count in zip(costs.items(), own, strict=True)}
     terms |= assignment.losses
 
     untaught = predictions.regression.sum() + sum(extra.sum() for extra in predictions.extras.values())
@@ -77,15 +82,18 @@ def objective(
     return terms
 
 
-def normalisers(assignment: Assignment) -> Tensor:
-    """N⁺, N_box, N⁻: averaged over processes in one call that every process always makes, then floored."""
+def normalisers(assignment: Assignment, costs: Sequence[Cost] = ()) -> tuple[Tensor, ...]:
+    """N⁺, N_box, N⁻, and each cost's own: averaged over processes in one call that all of them make, then floored."""
     own = assignment.normalisers
-    shares = torch.stack((own.positive, own.box, own.negative)).detach()
+    further = [part for cost in costs if cost.share is not None for part in cost.share]
+    shares = torch.stack((own.positive, own.box, own.negative, *further)).detach()
     if not own.local and torch.distributed.is_available() and torch.distributed.is_initialized():
         shares = shares.clone()
         torch.distributed.all_reduce(shares)
         shares = shares / torch.distributed.get_world_size()
-    return torch.maximum(shares, shares.new_tensor((1.0, own.least_box, 1.0)))
+    common = torch.maximum(shares[:3], shares.new_tensor((1.0, own.least_box, 1.0))).unbind()
+    others = iter(shares[3:].view(-1, 2).amax(1).clamp(min=1).unbind() if further else ())
+    return *common, *(common[0] if cost.share is None else next(others) for cost in costs)
 
 
 def bag_loss(pairs: Pairs, likelihood: Tensor, object_count: int) -> Tensor:

@@ -52,7 +52,7 @@ class _OddFileError(ValueError):
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The tensors of a foreign checkpoint: below ``state_dict``, below ``model``, or at the top.
+    """The tensors of a foreign checkpoint: below ``state_dict``, ``model`` or (Detectron's) ``blobs``, or at the top.
 
     Raises:
         DataError: no such file, not a whole checkpoint, or opening it the usual way would run code.
@@ -132,7 +132,7 @@ def _pickles(data: bytes) -> tuple[object, Reader]:
 def _checkpoint(content: object, reader: Reader) -> Checkpoint:
     if not isinstance(content, dict):
         raise _OddFileError("no dictionary at its top")
-    inner = [content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)]
+    inner = [content[key] for key in ("state_dict", "model", "blobs") if isinstance(content.get(key), dict)]
     state: dict[Any, Any] = inner[0] if inner else content
     storages: dict[str, Tensor] = {}
     tensors = {}
@@ -142,7 +142,7 @@ def _checkpoint(content: object, reader: Reader) -> Checkpoint:
         elif isinstance(value, ArraySpec):
             tensors[str(name)] = _array(str(name), value)
     if not tensors:
-        raise _OddFileError("no tensors by name below 'state_dict', below 'model' or at its top")
+        raise _OddFileError("no tensors by name below 'state_dict', 'model' or 'blobs', or at its top")
     if all(name.startswith("module.") for name in tensors):  # of a model in DataParallel
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     meta = content.get("meta")

@@ -63,13 +63,33 @@ def detect(
         extras: those in use; which of them scale the score.
         rule: numbers.
     """
+    boxes, scores, labels = ranked(predictions, priors, sizes, extras, rule)
+    return by_image(boxes, scores, labels, best_apart(boxes, labels, scores >= 0, rule.nms, rule.detections))
+
+
+@torch.no_grad()
+def before_suppression(
+    predictions: Predictions, priors: Priors, sizes: Tensor, extras: tuple[Extra, ...], rule: PostprocessRule
+) -> list[ImageDetections]:
+    """As `detect`, but all that suppression would choose from."""
+    boxes, scores, labels = ranked(predictions, priors, sizes, extras, rule)
+    return by_image(boxes, scores, labels, scores >= 0)
+
+
+def ranked(
+    predictions: Predictions, priors: Priors, sizes: Tensor, extras: tuple[Extra, ...], rule: PostprocessRule
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Clipped boxes, scores and labels of the candidates, best first: ``[image, entry]``; score −1: not one."""
     location, labels, scores = candidates_of(predictions, priors, extras, rule)
     image = torch.arange(predictions.images, device=scores.device)[:, None]
     boxes = clip(predictions.boxes[image, location], sizes)
     sized = (boxes[..., 2:] > boxes[..., :2]).all(-1)
     scores, order = scores.where(sized, -1).sort(dim=1, descending=True, stable=True)
-    boxes, labels = boxes[image, order], labels[image, order]
-    stays = best_apart(boxes, labels, scores >= 0, rule.nms, rule.detections)
+    return boxes[image, order], scores, labels[image, order]
+
+
+def by_image(boxes: Tensor, scores: Tensor, labels: Tensor, stays: Tensor) -> list[ImageDetections]:
+    """The entries that stay, ``[image, entry]`` bool, image by image."""
     counts = stays.sum(1).tolist()
     kept = stays.nonzero(as_tuple=True)
     found = (column[kept].split(counts) for column in (boxes, scores, labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,14 +14,25 @@ from torchvision.models import WeightsEnum
 from assignbench.detector.pickles import read_checkpoint
 from assignbench.errors import SystemProblem, UsageError
 
-# Caffe-style networks, converted by open-mmlab: MSRA's (as detectron2 takes them) and Detectron's first.
+# Converted by open-mmlab: caffe-style networks, MSRA's (as detectron2 takes them) and Detectron's first; and the
+# ResNeXt that mmdetection's X-101-64x4d models start from, which has torchvision's style and pixels.
 _CONVERTED = "https://download.openmmlab.com/pretrain/third_party/"
-CAFFE: Mapping[tuple[str, str], str] = {
+CONVERTED: Mapping[tuple[str, str], str] = {
     ("msra", "resnet50"): f"{_CONVERTED}resnet50_msra-5891d200.pth",
     ("msra", "resnet101"): f"{_CONVERTED}resnet101_msra-6cc46731.pth",
     ("detectron", "resnet50"): f"{_CONVERTED}resnet50_caffe-788b5fa3.pth",
     ("detectron", "resnet101"): f"{_CONVERTED}resnet101_caffe-3ad79236.pth",
+    ("openmmlab", "resnext101_64x4d"): f"{_CONVERTED}resnext101_64x4d-ee2c6f71.pth",
 }
+
+# Detectron's names (``R-101.pkl``, ``X-101-64x4d.pkl``): "res4_22_branch2b_w", "res4_22_branch2b_bn_s", …
+_BLOCK = re.compile(r"res([2-5])_(\d+)_branch(1|2[abc])(_bn)?_([wsb])")
+_STEM = {
+    "conv1_w": "conv1.weight",
+    "res_conv1_bn_s": "bn1.weight",
+    "res_conv1_bn_b": "bn1.bias",
+}
+_EPSILON = 1e-5  # of our batch norms
 
 
 def load_weights(net: nn.Module, state: dict[str, Tensor], what: str) -> None:
@@ -41,14 +53,47 @@ def state_dict(name: str, weights: str, published: WeightsEnum) -> dict[str, Ten
     """The tensors of a backbone: published ImageNet weights, or a file's."""
     if weights == "imagenet":
         return downloaded(str(published.url), name)
-    if (weights, name) in CAFFE:
-        return downloaded(CAFFE[weights, name], name)
+    if (weights, name) in CONVERTED:
+        return downloaded(CONVERTED[weights, name], name)
     path = Path(weights).expanduser()
     if not path.is_file():
         raise SystemProblem(
-            f"no weights file at {path}; model.weights is imagenet, msra, detectron, none, or the path of a file"
+            f"no weights file at {path}; model.weights is imagenet, msra, detectron, openmmlab, none, or the path of "
+            "a file"
         )
-    return read_checkpoint(path).tensors
+    tensors = read_checkpoint(path).tensors
+    return from_detectron(tensors) if "conv1_w" in tensors else tensors
+
+
+def from_detectron(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Detectron's blobs of a residual network → torchvision's names; classifier and the optimizer's blobs left out.
+
+    Its norms are only a scale and a shift: the statistics become 0 and 1 − ε, so that ours compute the same.
+    """
+    state: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        key = _STEM.get(name) or _block_name(name)
+        if key is None:
+            continue
+        state[key] = value.float()
+        if name.endswith("_bn_s"):
+            module = key.removesuffix("weight")
+            state[f"{module}running_mean"] = torch.zeros_like(state[key])
+            state[f"{module}running_var"] = torch.full_like(state[key], 1 - _EPSILON)
+    return state
+
+
+def _block_name(name: str) -> str | None:
+    """``res2_0_branch1_bn_b`` → ``layer1.0.downsample.1.bias``; None: no part of a residual block."""
+    found = _BLOCK.fullmatch(name)
+    if found is None:
+        return None
+    stage, block, branch, norm, kind = found.groups()
+    if branch == "1":
+        module = f"downsample.{1 if norm else 0}"
+    else:
+        module = f"{'bn' if norm else 'conv'}{'abc'.index(branch[1]) + 1}"
+    return f"layer{int(stage) - 1}.{block}.{module}.{'bias' if kind == 'b' else 'weight'}"
 
 
 def downloaded(url: str, name: str) -> dict[str, Tensor]:

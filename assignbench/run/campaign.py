@@ -80,16 +80,16 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
         return Outcome((), ())
     refuse_unfinished(runs, matrix.output, resume=matrix.resume)
     make_folder(matrix.output)
-    codes = [attempt(run, matrix, accelerator, console) for run in runs]
+    codes = [attempt(run, matrix.output, accelerator, resume=matrix.resume, console=console) for run in runs]
     accelerator.end_training()
     finished = [run for run, code in zip(runs, codes, strict=True) if code == 0]
     records = tuple(read_record(matrix.output / run.run_id / FILE) for run in finished)
     return Outcome(records, tuple(code for code in codes if code))
 
 
-def attempt(run: Run, matrix: Matrix, accelerator: Accelerator, console: Console) -> int:
+def attempt(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> int:
     """Bring one run to its record, unless it has one. A failure is said and logged; 0 or its exit code."""
-    folder = matrix.output / run.run_id
+    folder = output / run.run_id
     start = time.perf_counter()
     try:
         if state(folder) == DONE:
@@ -97,7 +97,7 @@ def attempt(run: Run, matrix: Matrix, accelerator: Accelerator, console: Console
             console.print(Text.assemble((run.title, "bold"), f": done already, {folder}"), soft_wrap=True)
             return 0
         console.print(Text.assemble((run.title, "bold"), f": {folder}"), soft_wrap=True)
-        record = execute(run, folder, accelerator, resume=matrix.resume, console=console)
+        record = execute(run, folder, accelerator, resume=resume, console=console)
     except Exception as error:
         if accelerator.num_processes > 1:
             raise  # processes that lost step cannot go on together

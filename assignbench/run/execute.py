@@ -13,6 +13,7 @@ from rich.console import Console
 from assignbench.config import flatten
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import check_headers
+from assignbench.detector.deformable import unrepeatable
 from assignbench.run.checkpoint import remove, save_tensors, total_parameters
 from assignbench.run.environment import environment
 from assignbench.run.evaluate import Evaluation, check_dataset, evaluate, write_detections
@@ -56,6 +57,8 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         classes=len(run.splits.train.classes),
         seed=run.seed,
         protocol=run.candidate.protocol,
+        extras=run.candidate.extras,
+        box_weight=recipe.train.box_weight,
     )
     with main_process(accelerator) as writes:
         if writes:
@@ -113,6 +116,7 @@ def record_of(
             label=one.strategy.label,
             name=one.strategy.name,
             options=one.all_options,
+            extras=one.strategy.extras,
             origin=one.strategy.origin,
             version=one.strategy.version,
             source_sha256=one.source_sha256,
@@ -146,7 +150,7 @@ def record_of(
         environment=environment(accelerator.num_processes, recipe.train.precision, accelerator.device),
         started=started,
         finished=finished,
-        notes=(*trained.notes, *result.notes),
+        notes=(*trained.notes, *unrepeatable(learner, accelerator.device), *result.notes),
     )
 
 

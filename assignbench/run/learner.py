@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from assignbench.core import Assigner, Assignment, Head, PairLoss, Predictions, Priors, Setting, Targets, assign
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Extra,
+    Head,
+    PairLoss,
+    Predictions,
+    Priors,
+    Setting,
+    Targets,
+    assign,
+)
 from assignbench.data.batch import Batch
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.detector import Detector
@@ -103,6 +114,8 @@ def build_learner(
     classes: int,
     seed: int,
     protocol: Protocol = CONTROLLED,
+    extras: Sequence[Extra] = (),
+    box_weight: float | None = None,
     pretrained: bool = True,
 ) -> Learner:
     """The detector and loss of the protocol around a strategy.
@@ -118,19 +131,27 @@ def build_learner(
         classes: number of classes.
         seed: of every random weight.
         protocol: controlled, or published with a preset.
+        extras: outputs that the head gains, beside the strategy's own.
+        box_weight: λ; None: the protocol's.
         pretrained: whether to load the backbone's weights.
 
     Raises:
-        UsageError: the strategy's constructor refuses its options.
+        UsageError: the strategy's constructor refuses its options, or its head an extra output.
         SystemProblem: pretrained weights are missing.
     """
+    loss = protocol.loss if box_weight is None else protocol.loss.weighing_boxes(box_weight)
     torch.manual_seed(seed + 1)  # strategies with random parameters of their own do not shift the detector's
     coding = Head().coding if protocol.preset is None else protocol.preset.head.coding
-    setting = Setting(classes=classes, loss=protocol.loss, coding=coding, channels=model.channels)
-    assigner = construct(strategy, options, setting)
+    setting = Setting(classes=classes, loss=loss, coding=coding, channels=model.channels)
+    assigner = construct(strategy, options, setting, extras)
     torch.manual_seed(seed)
     backbone = Backbone(
-        model.backbone, model.weights, style=model.style, norm_affine=model.norm_affine, load=pretrained
+        model.backbone,
+        model.weights,
+        style=model.style,
+        norm_affine=model.norm_affine,
+        deformable=model.deformable,
+        load=pretrained,
     )
     preset = protocol.preset
     detector = Detector(
@@ -144,9 +165,18 @@ def build_learner(
         mask_padding=preset is None or not preset.padding_is_background,
     )
     ignore_crowd = preset is None or not preset.crowd_is_background
-    return Learner(detector.to(memory_format=torch.channels_last), assigner, protocol.loss, ignore_crowd=ignore_crowd)
+    return Learner(detector.to(memory_format=torch.channels_last), assigner, loss, ignore_crowd=ignore_crowd)
 
 
 def bare_learner(one: Candidate, model: ModelSettings, classes: int) -> Learner:
     """The learner that a run of a candidate would train, without pretrained weights: to be filled, or measured."""
-    return build_learner(one.cls, one.options, model, classes=classes, seed=0, protocol=one.protocol, pretrained=False)
+    return build_learner(
+        one.cls,
+        one.options,
+        model,
+        classes=classes,
+        seed=0,
+        protocol=one.protocol,
+        extras=one.extras,
+        pretrained=False,
+    )

@@ -11,11 +11,19 @@ from typing import Any
 
 import assignbench
 from assignbench.config import ResolvedRecipe, deciding, digest
-from assignbench.core import Assigner, Setting
+from assignbench.core import Assigner, Extra, Setting
 from assignbench.data.dataset import Splits
 from assignbench.errors import DataError, UsageError
 from assignbench.options import check_options, option_schema
-from assignbench.plugins import Strategy, construct, load_class, resolve, source_digest, sources_digest
+from assignbench.plugins import (
+    Strategy,
+    construct,
+    extras_named,
+    load_class,
+    resolve,
+    source_digest,
+    sources_digest,
+)
 from assignbench.run.protocol import Protocol, protocol_of
 
 
@@ -33,6 +41,11 @@ class Candidate:
     def options(self) -> dict[str, Any]:
         """What the constructor gets: those given, before them the protocol's."""
         return self.protocol.options(self.given)
+
+    @property
+    def extras(self) -> tuple[Extra, ...]:
+        """The outputs to add to the strategy's own."""
+        return extras_named(self.strategy.extras)
 
     @property
     def all_options(self) -> dict[str, Any]:
@@ -60,9 +73,11 @@ def candidate(text: str, protocol: str = "controlled", preset: str | None = None
     """Resolve, import and check one strategy.
 
     Raises:
-        UsageError: there is no such strategy, protocol or preset, it cannot be imported, or its options do not fit.
+        UsageError: there is no such strategy, extra output, protocol or preset, it cannot be imported, or its options
+            do not fit.
     """
     strategy = resolve(text)
+    extras_named(strategy.extras)
     cls = load_class(strategy)
     given = check_options(cls, strategy.options)
     return Candidate(strategy, cls, given, source_digest(cls), protocol_of(cls, protocol, preset))
@@ -74,7 +89,7 @@ def plan(
     """Data set by data set, seed by seed, strategy by strategy: a table fills row by row.
 
     Raises:
-        UsageError: two strategies, data sets or seeds are the same, or a strategy refuses its options.
+        UsageError: two strategies, data sets or seeds are the same, or a strategy refuses its options or extras.
         DataError: a training split without objects.
     """
     for what, names in (
@@ -93,7 +108,7 @@ def plan(
     recipes = {one.strategy.label: one.protocol.recipe(recipe) for one in candidates}
     for splits in data:  # an option that the constructor refuses is said now, not after hours
         for one in candidates:
-            construct(one.cls, one.options, Setting(classes=len(splits.train.classes)))
+            construct(one.cls, one.options, Setting(classes=len(splits.train.classes)), one.extras)
     return [
         Run(one, splits, own := recipes[one.strategy.label], seed, run_id(one, splits, own, seed))
         for splits in data
@@ -107,6 +122,7 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
     content = {
         "strategy": one.strategy.name,
         "options": one.all_options,
+        "extras": one.strategy.extras,
         "source": one.source_sha256,
         "data": [splits.train.fingerprint, splits.evaluation.fingerprint],
         "recipe": deciding(recipe.recipe),

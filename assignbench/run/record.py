@@ -48,9 +48,10 @@ class AssignerFacts(BaseModel):
 
     model_config = STRICT
 
-    label: Name  # what tables print: the name, with the options that were changed: "autoassign[tau=0.5]"
+    label: Name  # what tables print: the name, with what was changed: "autoassign[tau=0.5]", "fcos+implicit_objectness"
     name: Name  # as it was asked for: "autoassign", "module:Class" or "file.py:Class"
     options: Mapping[str, JsonValue]  # every option with its value, defaults included
+    extras: tuple[Name, ...] = ()  # extra outputs that were added to the strategy's own
     origin: str  # distribution ("assignbench") or file that the class came from
     version: str | None  # of the distribution; None for a file
     source_sha256: str  # digest of the source file of the class

@@ -12,7 +12,8 @@ from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.options import check_options
-from assignbench.plugins import load_class, resolve, source_digest
+from assignbench.plugins import extras_named, load_class, resolve, source_digest
+from assignbench.run.bag import load_bag
 from assignbench.run.checkpoint import load_tensors
 from assignbench.run.device import build_accelerator
 from assignbench.run.evaluate import Evaluation, evaluate, write_detections
@@ -24,6 +25,7 @@ from assignbench.run.learner import Learner, build_learner
 from assignbench.run.protocol import protocol_of
 from assignbench.run.record import FILE, RunRecord, read_record
 from assignbench.run.together import main_process
+from assignbench.run.tta import cost, said, stamped, write_bag
 
 AGAIN = "evaluation.json"  # detections of the latest `eval`
 
@@ -68,6 +70,8 @@ def open_run(folder: Path) -> Finished:
         classes=len(record.dataset.classes),
         seed=record.seed,
         protocol=protocol,
+        extras=extras_named(strategy.extras),
+        box_weight=recipe.recipe.train.box_weight,
         pretrained=False,
     )
     tensors = load_tensors(folder / WEIGHTS)
@@ -81,15 +85,26 @@ def open_run(folder: Path) -> Finished:
     return Finished(record, recipe, learner, notes)
 
 
-def evaluate_run(folder: Path, data_root: Path | None, device: str, console: Console) -> tuple[RunRecord, Evaluation]:
+def evaluate_run(
+    folder: Path, data_root: Path | None, device: str, console: Console, *, tta: str | None = None
+) -> tuple[RunRecord, Evaluation]:
     """Detect and score again with a run's weights; writes ``evaluation.json`` beside the record.
 
+    Args:
+        folder: of the run.
+        data_root: folder of the data sets.
+        device: auto, cpu or cuda.
+        console: where to print.
+        tta: name or file of a bag of views; its name and digest stand in the file's name. None: as the run was.
+
     Raises:
+        UsageError: no such run or bag.
         DataError: the data set is not the one that the run was evaluated on.
     """
     finished = open_run(folder)
     record, recipe = finished.record, finished.recipe.recipe
     check_evaluator(recipe.evaluate.evaluator)
+    bag = None if tta is None else load_bag(tta, recipe.data, recipe.evaluate)
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     dataset = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
@@ -98,16 +113,22 @@ def evaluate_run(folder: Path, data_root: Path | None, device: str, console: Con
     for note in finished.notes:
         console.print(f"note: {note}")
     learner = finished.learner.to(accelerator.device)
-    found = detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate)
-    file = folder / AGAIN
+    if bag is not None:
+        console.print(f"{bag.label}: {cost(bag, dataset, recipe.data)}", soft_wrap=True)
+    found = detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate, bag=bag)
+    file = stamped(folder / AGAIN, bag)
     with main_process(accelerator) as writes:
         if writes:
             write_detections(dataset, found, file)
-    result = evaluate(dataset, file, recipe.evaluate.evaluator)
+            write_bag(bag, file)
+    result = said(evaluate(dataset, file, recipe.evaluate.evaluator), bag)
     same = sha256_of(file) == record.detections_sha256
     if same:
         console.print("detections equal those of the record")
+        return record, result
+    ap = [100 * (metrics["AP"] or 0.0) for metrics in (result.metrics, record.metrics)]
+    if bag is not None:
+        console.print(f"AP {ap[0]:.4f} with {bag.label}, {ap[1]:.4f} in the record, without", soft_wrap=True)
     else:  # another number of threads, another processor: sums in another order
-        ap = [100 * (metrics["AP"] or 0.0) for metrics in (result.metrics, record.metrics)]
         console.print(f"detections differ from those of the record; AP {ap[0]:.4f} here, {ap[1]:.4f} there")
     return record, result

@@ -14,17 +14,19 @@ from rich.console import Console
 from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_test
 from assignbench.errors import SystemProblem
+from assignbench.run.bag import load_bag
 from assignbench.run.device import build_accelerator
 from assignbench.run.evaluate import write_detections
 from assignbench.run.files import make_folder
 from assignbench.run.infer import detections_of
 from assignbench.run.reload import open_run
 from assignbench.run.together import main_process
+from assignbench.run.tta import cost, write_bag
 
 FOLDER = "submission"  # in the folder of the run
 
 
-def submit_run(folder: Path, data_root: Path | None, device: str, console: Console) -> Path:
+def submit_run(folder: Path, data_root: Path | None, device: str, console: Console, *, tta: str | None = None) -> Path:
     """Detect with a run's weights on the test split of its data set.
 
     Args:
@@ -32,30 +34,36 @@ def submit_run(folder: Path, data_root: Path | None, device: str, console: Conso
         data_root: folder of the data sets.
         device: auto, cpu or cuda.
         console: where to print.
+        tta: name or file of a bag of views; its name and digest follow the strategy's.
 
     Returns:
         The archive for COCO's server, ``detections_test-dev2017_STRATEGY_results.zip``; the JSON file in it lies
         beside it.
 
     Raises:
-        UsageError: no such run, or its data set has no test split.
+        UsageError: no such run or bag, or its data set has no test split.
         DataError: the test split is not there, or its classes are not those of the run.
         SystemProblem: the files cannot be written.
     """
     finished = open_run(folder)
     record, recipe = finished.record, finished.recipe.recipe
     dataset, images = open_test(record.dataset.spec, resolve_data_root(data_root), record.dataset.classes)
+    bag = None if tta is None else load_bag(tta, recipe.data, recipe.evaluate)
     accelerator = build_accelerator(device, "no")  # as `evaluate_run`
     console.quiet = console.quiet or not accelerator.is_main_process
     for note in finished.notes:
         console.print(f"note: {note}")
     learner = finished.learner.to(accelerator.device)
-    found = detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate)
-    file = folder / FOLDER / f"detections_{images}_{plain(record.assigner.label)}_results.json"
+    if bag is not None:
+        console.print(f"{bag.label}: {cost(bag, dataset, recipe.data)}", soft_wrap=True)
+    found = detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate, bag=bag)
+    name = record.assigner.label if bag is None else f"{record.assigner.label} tta {bag.label}"
+    file = folder / FOLDER / f"detections_{images}_{plain(name)}_results.json"
     with main_process(accelerator) as writes:
         if writes:
             make_folder(file.parent)
             count = write_detections(dataset, found, file)
+            write_bag(bag, file)
             console.print(f"{count} detections in {len(dataset)} pictures of {images}", soft_wrap=True)
             pack(file)
     return file.with_suffix(".zip")

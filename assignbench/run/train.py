@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from assignbench.run.lines import append, keep_lines, read_lines
 from assignbench.run.observe import Tally, statistics, tally
 from assignbench.run.optimise import build_optimizer, learning_rate, set_learning_rate
 from assignbench.run.progress import Reporter, reporting
+from assignbench.run.snapshots import START, save_snapshot, snapshots
 from assignbench.run.step import Iteration, Trainer
 from assignbench.run.syncnorm import synchronise_batch_norm
 from assignbench.run.together import main_process, summed
@@ -58,8 +59,9 @@ def train(
 ) -> Trained:
     """Train a learner in place.
 
-    Writes ``losses.jsonl`` (a line every ``log_every`` iterations), ``assignment.jsonl`` (a line an epoch) and
-    checkpoints below ``folder``. Killed at any moment and resumed, it ends in the same weights.
+    Writes ``losses.jsonl`` (a line every ``log_every`` iterations), ``assignment.jsonl`` (a line an epoch), checkpoints
+    and the ``snapshots`` that are asked for below ``folder``. Killed at any moment and resumed, it ends in the same
+    weights.
 
     Raises:
         RunError: a loss is not finite, or a checkpoint cannot be continued.
@@ -114,6 +116,9 @@ def train(
         seen = seen + tally(step.assignment, step.priors, batch.targets)
         clock.sample("assignment", step.assignment_seconds or 0.0)
 
+    if settings.snapshots and first in (START, *settings.snapshots):
+        keep(folder, learner, accelerator, first, run_id)
+    notes = (*notes, *missed(folder, settings.snapshots, first))
     before: Iteration | None = None
     with reporting(console, first, settings.iterations) as reporter, contextlib.closing(loader):
         batches = on_device(loader, accelerator.device)
@@ -134,7 +139,8 @@ def train(
             last, epoch = done == settings.iterations, iteration * settings.batch // len(dataset)
             logs, saves = (last or done % every == 0 for every in (settings.log_every, settings.checkpoint_every))
             ends = last or done * settings.batch // len(dataset) > epoch
-            if logs or saves or ends:  # nothing is written before its losses are known to be finite
+            keeps = done in settings.snapshots
+            if logs or saves or ends or keeps:  # nothing is written before its losses are known to be finite
                 check_finite(current, dataset, done)
             if logs:
                 log(folder, reporter, accelerator, clock, done, current.mean_losses(), rate, settings.batch)
@@ -143,6 +149,8 @@ def train(
                 seen = Tally.empty(accelerator.device)
                 if accelerator.is_main_process:
                     append(folder / STATISTICS, {"iteration": done, "epoch": epoch, **latest})
+            if keeps:  # before a checkpoint that would resume behind it
+                keep(folder, learner, accelerator, done, run_id)
             if saves:
                 save(folder, learner, optimizer, accelerator, done, run_id, clock, seen)
     if settings.accumulation > 1:
@@ -233,3 +241,19 @@ def save(
         if writes:
             progress = Progress(done, run_id, clock.parts(), tuple(everyone.tolist()), scaler)
             save_checkpoint(folder / CHECKPOINTS, learner, optimizer, progress)
+
+
+def keep(folder: Path, learner: Learner, accelerator: Accelerator, done: int, run_id: str) -> None:
+    """Write a snapshot on the main process; the others wait, and fail with it."""
+    with main_process(accelerator) as writes:
+        if writes:
+            save_snapshot(folder, learner.state_dict(), done, run_id)
+
+
+def missed(folder: Path, wanted: Sequence[int], first: int) -> tuple[str, ...]:
+    """A note on snapshots that a resumed run can no longer take, if any: it was begun without asking for them."""
+    kept = snapshots(folder)
+    lost = [iteration for iteration in (START, *wanted) if wanted and iteration < first and iteration not in kept]
+    if not lost:
+        return ()
+    return (f"no snapshots of iterations {', '.join(map(str, lost))}: the run was resumed behind them, from {first}",)

@@ -20,6 +20,7 @@ from assignbench.detector.names import Toolbox
 from assignbench.detector.pickles import Checkpoint, read_checkpoint
 from assignbench.detector.pixels import PIXELS
 from assignbench.errors import DataError, UsageError
+from assignbench.run.bag import load_bag
 from assignbench.run.checkpoint import load_tensors, save_tensors
 from assignbench.run.device import build_accelerator
 from assignbench.run.evaluate import Evaluation, check_dataset, evaluate, write_detections
@@ -30,6 +31,7 @@ from assignbench.run.learner import bare_learner
 from assignbench.run.plan import Candidate, candidate
 from assignbench.run.protocol import PAPERS_RECIPE
 from assignbench.run.together import main_process
+from assignbench.run.tta import cost, said, stamped, write_bag
 
 PRESETS: Mapping[Toolbox, str] = {"mmdet": "mmdet", "torchvision": "torchvision", "detectron2": "official"}
 KEY = "assignbench"  # of the safetensors metadata that holds the card
@@ -170,6 +172,7 @@ def evaluate_weights(
     overrides: Sequence[str],
     device: str,
     console: Console,
+    tta: str | None = None,
 ) -> Evaluation:
     """Detect and score with a file of weights.
 
@@ -181,33 +184,40 @@ def evaluate_weights(
         overrides: ``--set`` of the recipe; ``data.*`` and ``evaluate.*``.
         device: auto, cpu or cuda.
         console: where to print.
+        tta: name or file of a bag of views; its name and digest enter the name of the detections file.
 
     Raises:
-        UsageError: the classes of weights and data are not the same.
+        UsageError: the classes of weights and data are not the same, or there is no such bag.
     """
     card = read_card(file)
     one = candidate(card.strategy, "published", card.preset)
     stored = recorded_recipe(PAPERS_RECIPE, card.recipe, dict.fromkeys(card.recipe, "weights"))
     recipe = with_overrides(stored, overrides)
-    check_evaluator(recipe.recipe.evaluate.evaluator)
+    settings = recipe.recipe
+    check_evaluator(settings.evaluate.evaluator)
+    bag = None if tta is None else load_bag(tta, settings.data, settings.evaluate)
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     evaluation = open_evaluation(dataset, resolve_data_root(data_root))
     check_dataset(evaluation)
     for note in same_classes(card, evaluation):
         console.print(f"note: {note}", soft_wrap=True)
-    learner = bare_learner(one, recipe.recipe.model, card.classes)
+    learner = bare_learner(one, settings.model, card.classes)
     learner.load_state_dict(load_tensors(file))
     learner.to(accelerator.device)
-    settings = recipe.recipe
-    found = detections_of(learner.detector, evaluation, accelerator, data=settings.data, settings=settings.evaluate)
-    target = output or file.with_suffix(".detections.json")
+    if bag is not None:
+        console.print(f"{bag.label}: {cost(bag, evaluation, settings.data)}", soft_wrap=True)
+    found = detections_of(
+        learner.detector, evaluation, accelerator, data=settings.data, settings=settings.evaluate, bag=bag
+    )
+    target = stamped(output or file.with_suffix(".detections.json"), bag)
     with main_process(accelerator) as writes:
         if writes:
             make_folder(target.parent)
             count = write_detections(evaluation, found, target)
+            write_bag(bag, target)
             console.print(f"{count} detections in {target}", soft_wrap=True)
-    return evaluate(evaluation, target, settings.evaluate.evaluator)
+    return said(evaluate(evaluation, target, settings.evaluate.evaluator), bag)
 
 
 def with_overrides(recipe: ResolvedRecipe, overrides: Sequence[str]) -> ResolvedRecipe:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from assignbench.contract import LAWS, check
-from assignbench.plugins import known_strategies, load_class, resolve
+from assignbench.core import EXTRAS
+from assignbench.plugins import extras_named, known_strategies, load_class, resolve
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "autoassign": [
@@ -16,6 +17,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"confidence": "location"},
         {"confidence": "off"},
         {"objectness": "none"},
+        {"objectness": "explicit"},
+        {"objectness": "auxiliary"},
+        {"learn": "mu"},
+        {"center": "shared", "learn": "sigma"},
+        {"bag": "geometric"},
+        {"bag": "geometric", "center": "none", "confidence": "off", "negative": "one"},
         {"negative": "one"},
         {"negative_normaliser": "pairs"},
         {"negative_normaliser": "objects"},
@@ -23,7 +30,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"center_loss": 0.0},
     ],
     "atss": [{"reference": True}, {"k": 3}, {"normaliser": "image"}],
-    "fcos": [{"radius": 0.0}, {"scale_ranges": False}, {"least_box": 1e-6}],
+    "fcos": [{"radius": 0.0}, {"scale_ranges": False}, {"least_box": 1e-6}, {"centerness": False}],
     "retinanet": [{"forced": "off"}, {"least_forced": 0.0}, {"normaliser": "image"}, {"normaliser": "local"}],
     "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
 }
@@ -41,4 +48,19 @@ def test_the_built_in_strategies_are_installed() -> None:
 def test_laws(name: str, options: dict[str, Any]) -> None:
     results = check(load_class(resolve(name)), options)
     assert len(results) == len(LAWS)
+    assert [result for result in results if not result.passed] == []
+
+
+# those of one prior a cell with implicit objectness of their own are above; a hard and a soft one for every extra
+ADDED = [
+    *(f"{name}+implicit_objectness" for name in ("plain", "retinanet", "fcos", "atss", "freeanchor")),
+    *(f"{name}+{extra}" for name in ("retinanet", "freeanchor") for extra in EXTRAS if extra != "implicit_objectness"),
+    "autoassign+centerness+iou+objectness",
+]
+
+
+@pytest.mark.parametrize("text", ADDED)
+def test_laws_with_added_outputs(text: str) -> None:
+    strategy = resolve(text)
+    results = check(strategy.load(), {}, extras_named(strategy.extras))
     assert [result for result in results if not result.passed] == []

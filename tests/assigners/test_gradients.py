@@ -22,6 +22,7 @@ from assignbench.core import (
     Centerness,
     Deltas,
     Distances,
+    ExplicitObjectness,
     Extra,
     GIoU,
     Head,
@@ -118,6 +119,9 @@ CASES = {
     "autoassign, confidence off": autoassign(confidence="off"),
     "autoassign, detached": autoassign(detach_weights=True),
     "autoassign, no objectness": autoassign(points(), objectness="none"),
+    "autoassign, explicit": autoassign(points(ExplicitObjectness()), objectness="explicit"),
+    "autoassign, geometric": autoassign(bag="geometric"),
+    "fcos, no centerness": Case(lambda s: FCOS(s, centerness=False), points(), POINTS),
 }
 
 

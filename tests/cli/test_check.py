@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from assignbench.core import PredictedIoU
 from assigners.atss import ATSS
 
 
@@ -9,21 +10,36 @@ from assigners.atss import ATSS
 def test_check(call, stand_in, passed):
     seen = []
 
-    def laws(cls, options):
-        seen.append((cls, options))
+    def laws(cls, options, extras):
+        seen.append((cls, options, extras))
         return [
             SimpleNamespace(name="empty images", passed=True, message=""),
             SimpleNamespace(name="order of objects", passed=passed, message="" if passed else "differs by 0.1"),
         ]
 
     stand_in("assignbench.contract", check=laws)
-    code, out, err = call("check", "assigners.atss:ATSS[k=3]")
+    code, out, err = call("check", "assigners.atss:ATSS[k=3]+iou")
     assert (code, err) == (int(not passed), "")
-    assert seen == [(ATSS, {"k": 3})]
+    assert seen == [(ATSS, {"k": 3}, (PredictedIoU(),))]
     assert "empty images" in out
     assert ("keeps the contract" in out) is passed
     assert ("1 of 2 laws broken" in out) is not passed
     assert ("differs by 0.1" in out) is not passed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("atss+iuo", "no extra output is called 'iuo'; did you mean iou?"),
+        ("atss+centerness", "ATSS: it has the extra output centerness already; leave out +centerness"),
+        ("atss[k=0]", "ATSS: k must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_before_any_law(call, stand_in, text, message):
+    stand_in("assignbench.contract", check=None)
+    code, _, err = call("check", text)
+    assert code == 2
+    assert message in err
 
 
 def test_a_strategy_that_cannot_be_imported(call, stand_in, tmp_path):

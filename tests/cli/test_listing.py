@@ -1,7 +1,9 @@
 import pytest
 
 from assignbench.config import settings
-from assignbench.plugins import KnownStrategy
+from assignbench.core import EXTRAS
+from assignbench.options import option_schema
+from assignbench.plugins import KnownStrategy, known_strategies, resolve
 from assignbench.run.record import write_record
 
 
@@ -29,6 +31,24 @@ def test_assigners_with_options_survives_broken_ones(call, known):
     assert "k: int = 9" in out
     assert "arXiv 1912.02424" in out
     assert out.count("broken: ") == 2
+    lines = out.splitlines()
+    assert lines[lines.index("    k: int = 9") + 1] == " " * 8 + "candidates per level and object, per prior of a cell."
+    assert "  published as: mmdet, official" in lines
+    assert max(map(len, lines)) <= 100
+
+
+def test_what_can_be_added_to_any_strategy_is_listed(call, known):
+    lines = call("list", "assigners", "--options")[1].splitlines()
+    names = [line.strip() for line in lines if line.startswith("    +")]
+    assert names == [f"+{name}" for name in EXTRAS]
+    assert "scales the score" in lines[lines.index("    +centerness") + 2]
+
+
+def test_every_option_of_the_built_in_strategies_says_what_it_means():
+    for strategy in known_strategies():
+        if strategy.distribution == "assignbench":
+            for option in option_schema(resolve(strategy.name).load()):
+                assert option.meaning, (strategy.name, option.name)
 
 
 def test_datasets(call):
@@ -46,7 +66,9 @@ def test_recipes(call):
         "2x",
         "objects365",
         "scratch",
+        "shapes",
         "small",
+        "smoke",
         "tiny",
         "voc",
         "widerface",

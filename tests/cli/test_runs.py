@@ -7,20 +7,21 @@ import pytest
 def test_eval_prints_percent(call, stand_in):
     seen = []
 
-    def evaluate_run(folder, data_root, device, console):
-        seen.append((folder, data_root, device))
+    def evaluate_run(folder, data_root, device, console, *, tta):
+        seen.append((folder, data_root, device, tta))
         evaluation = SimpleNamespace(
             metrics={"AP": 0.405, "APl": None, "VOC10-AP50": 0.7},
             per_class={"ring": 0.5},
             official_per_class={"VOC10-AP50": {"ring": 0.7}},
             notes=("2 images without detection",),
+            tta=tta and "flip-1a2b3c4d",
         )
         return None, evaluation
 
     stand_in("assignbench.run.reload", evaluate_run=evaluate_run)
     code, out, err = call("eval", "runs/a", "--data-root", "/data", "--device", "cpu")
     assert (code, err) == (0, "")
-    assert seen == [(Path("runs/a"), Path("/data"), "cpu")]
+    assert seen == [(Path("runs/a"), Path("/data"), "cpu", None)]
     rows = [line.split() for line in out.splitlines()]
     assert ["AP", "40.5"] in rows
     assert ["APl", "–"] in rows
@@ -28,11 +29,16 @@ def test_eval_prints_percent(call, stand_in):
     assert ["class", "AP", "VOC10-AP50"] in rows
     assert ["ring", "50.0", "70.0"] in rows
     assert "note: 2 images without detection" in out
+    assert "flip" not in out
+    code, out, _ = call("eval", "runs/a", "--tta", "flip")
+    assert seen[1][3] == "flip"
+    assert ["metric", "%", "with", "flip-1a2b3c4d"] in [line.split() for line in out.splitlines()]
 
 
 def test_eval_of_a_secret_split_says_what_to_hand_in(call, stand_in):
-    stand_in("assignbench.run.submit", submit_run=lambda run, *_: run / "a.zip")
+    stand_in("assignbench.run.submit", submit_run=lambda run, *_, tta: run / f"a{tta or ''}.zip")
     assert call("eval", "runs/a", "--split", "test") == (0, "wrote runs/a/a.zip\n", "")
+    assert call("eval", "runs/a", "--split", "test", "--tta", "flip") == (0, "wrote runs/a/aflip.zip\n", "")
     code, _, err = call("eval", "--weights", "a", "--dataset", "coco", "--split", "test")
     assert (code, "--split test is for a RUN" in err) == (2, True)
     assert call("eval", "runs/a", "--split", "train")[0] == 2

@@ -8,13 +8,18 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
 from assignbench.core import (
+    Assignment,
+    AuxiliaryObjectness,
     BoxLoss,
     Centerness,
     Coding,
     Deltas,
+    Discounts,
     Distances,
+    ExplicitObjectness,
     Extra,
     GIoU,
+    Normalisers,
     Objectness,
     PairBoxes,
     PairLoss,
@@ -139,25 +144,39 @@ def test_smooth_l1_within_beta() -> None:
 EXTRA_TARGETS = Targets(rows([10, 10, 40, 30], [30, 5, 60, 50]), torch.tensor([0, 1]), torch.tensor([0, 1]), 2)
 
 
-def extra_cost(extra: Extra) -> Callable[[Tensor, Tensor], Tensor]:
+def extra_cost(extra: Extra, bagged: bool) -> Callable[[Tensor, Tensor], Tensor]:
     """An extra's loss as a function of its logits and of the predicted boxes, for three pairs in two images."""
-    one = torch.ones(3, dtype=torch.float64)
-    pairs = Pairs(torch.tensor([0, 0, 1]), torch.tensor([0, 4, 2]), weight=one, box_weight=one, quality=one)
+    one, none = torch.ones(3, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
+    weight = numbers(0.3, 0.7, 1.0) if bagged else one
+    pairs = Pairs(torch.tensor([0, 0, 1]), torch.tensor([0, 4, 2]), weight=weight, box_weight=one, quality=one)
+    discounts, normalisers = Discounts(none, none, none, one[:0]), Normalisers(one[0], one[0], one[0])
     priors = Priors(PRIOR, numbers(8, 8, 8, 8, 8), torch.zeros(5, dtype=torch.int64))
 
     def cost(logits: Tensor, boxes: Tensor) -> Tensor:
         nothing = torch.zeros(2, 5, 3, dtype=torch.float64)
         predictions = Predictions(nothing, boxes, torch.zeros_like(boxes), {extra.name: logits})
-        total = extra.loss(pairs, predictions, priors, EXTRA_TARGETS)
-        assert total is not None
-        return total
+        assignment = Assignment(pairs, discounts, normalisers, bagged=bagged)
+        cost = extra.loss(assignment, predictions, priors, EXTRA_TARGETS)
+        assert cost is not None
+        return cost.total
 
     return cost
 
 
-@pytest.mark.parametrize("extra", [Centerness(), Objectness(), PredictedIoU(), PredictedIoU(weight=1.3)])
-def test_extras(extra: Extra) -> None:
-    cost, boxes = extra_cost(extra), PREDICTED.repeat(2, 1, 1)
+@pytest.mark.parametrize("bagged", [False, True])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        Centerness(),
+        Objectness(),
+        PredictedIoU(),
+        PredictedIoU(weight=1.3),
+        ExplicitObjectness(),
+        AuxiliaryObjectness(),
+    ],
+)
+def test_extras(extra: Extra, bagged: bool) -> None:
+    cost, boxes = extra_cost(extra, bagged), PREDICTED.repeat(2, 1, 1)
     logits = rows([-3, 0.2, 9, -20, 1], [2, -0.5, 0.3, 15, -7]).requires_grad_()
     holds(lambda x: cost(x, boxes), logits)  # the boxes are held: the overlap to learn carries no gradient
     (gradient,) = torch.autograd.grad(cost(logits, boxes.requires_grad_()), boxes, allow_unused=True)

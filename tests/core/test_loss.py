@@ -59,3 +59,11 @@ def test_box_losses_by_hand() -> None:
     # deltas to be learned: (0.5, 0.5, 0, 0); said: (0.5, 0, 0, 0)
     assert SmoothL1(weight=2)(boxes_for_hand()).item() == pytest.approx(1.0)
     assert SmoothL1(weight=1, beta=1.0)(boxes_for_hand()).item() == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("box", [GIoU(), SmoothL1(weight=0.75, beta=0.11)])
+def test_another_box_weight_changes_the_box_part_alone(box) -> None:
+    loss = PairLoss(alpha=0.5, box=box)
+    changed = loss.weighing_boxes(3 * box.weight)
+    assert changed == PairLoss(alpha=0.5, box=type(box)(**{**vars(box), "weight": 3 * box.weight}))
+    assert changed.box(boxes_for_hand()).item() == pytest.approx(3 * loss.box(boxes_for_hand()).item())

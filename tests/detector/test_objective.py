@@ -1,7 +1,8 @@
 """Assignment → losses, on records small enough to be worked by hand."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 from assignbench.core import (
     Assignment,
     Centerness,
+    Cost,
     Deltas,
     Discounts,
+    Extra,
     Normalisers,
     PairLoss,
     Pairs,
@@ -50,7 +53,7 @@ def record(**changes: object) -> Assignment:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def losses(assignment: Assignment, extras: tuple[Centerness, ...] = ()) -> dict[str, float]:
+def losses(assignment: Assignment, extras: tuple[Extra, ...] = ()) -> dict[str, float]:
     predictions, priors, targets = problem()
     terms = objective(assignment, predictions, priors, targets, loss=PairLoss(), coding=Deltas(), extras=extras)
     return {name: value.item() for name, value in terms.items()}
@@ -102,6 +105,57 @@ def test_a_bag_by_hand() -> None:
     assert "class" not in terms
 
 
+def test_a_geometric_bag_by_hand() -> None:
+    pairs = replace(record().pairs, weight=torch.tensor([0.25, 0.75]))
+    terms = losses(record(pairs=pairs, bagged=True, geometric=True))
+    # −log P = ln 2 and ln 2 + 5
+    assert terms["bag"] == pytest.approx(0.25 * (LN2 + 0.75 * 5) / 2)
+    assert terms.keys() == losses(record(pairs=pairs, bagged=True)).keys()
+
+
+def test_a_geometric_bag_is_taken_in_logarithms() -> None:
+    """At a logit of −200, P is 0 in float32; its logarithm and the gradient of it are not."""
+    predictions, priors, targets = problem()
+    with torch.no_grad():
+        predictions.outputs[0, 0, 0] = -200
+    pairs = replace(record().pairs, weight=torch.tensor([1.0, 0.0]))
+    assignment = record(pairs=pairs, bagged=True, geometric=True)
+    terms = objective(assignment, predictions, priors, targets, loss=PairLoss(), coding=Deltas(), extras=())
+    assert terms["bag"].item() == pytest.approx(0.25 * 200 / 2)
+    (gradient,) = torch.autograd.grad(terms["bag"], predictions.outputs)
+    assert gradient[0, 0, 0].item() == pytest.approx(-0.25 / 2)
+
+
+def test_a_geometric_bag_without_pairs_costs_nothing() -> None:
+    none, no_weight = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+    nothing = Pairs(none, none, no_weight, no_weight, no_weight)
+    assert losses(record(pairs=nothing, bagged=True, geometric=True))["bag"] == 0
+    assert losses(record(pairs=nothing, bagged=True))["bag"] == pytest.approx(0.25 * 100 / 2)
+
+
+@dataclass(frozen=True)
+class Own(Extra):
+    """An extra with a normaliser of its own."""
+
+    count: float
+    least: float = 0.0
+    name: ClassVar[str] = "centerness"
+
+    def loss(self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets) -> Cost:
+        """Costs 6 in all."""
+        share = torch.tensor(self.count), torch.tensor(self.least)
+        return Cost(predictions.extras[self.name].sum() + 6, share=share)
+
+
+@pytest.mark.parametrize(
+    ("count", "least", "wanted"), [(4.0, 0.0, 6 / 4), (4.0, 5.0, 6 / 5), (0.0, 0.5, 6.0), (0.0, 0.0, 6.0)]
+)
+def test_an_extra_may_have_a_normaliser_of_its_own(count: float, least: float, wanted: float) -> None:
+    terms = losses(record(), extras=(Own(count, least),))
+    assert terms["centerness"] == pytest.approx(wanted)
+    assert terms["class"] == losses(record())["class"]
+
+
 def test_normalisers_are_at_least_one() -> None:
     nothing = torch.tensor(0.0)
     terms = losses(record(normalisers=Normalisers(nothing, nothing, nothing)))
@@ -136,10 +190,11 @@ def test_normalisers_are_averaged_over_processes_unless_they_are_local(
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
     two = torch.tensor(2.0)
-    terms = losses(record(normalisers=Normalisers(two, two, two, local=local)))
+    terms = losses(record(normalisers=Normalisers(two, two, two, local=local)), extras=(Own(2.0, 0.5),))
     assert len(asked) == (0 if local else 1)
     assert two == 2  # the record itself is not written to
     assert terms["class"] == pytest.approx(0.25 * 2 * LN2 / 4 / (2 if local else 3))
+    assert terms["centerness"] == pytest.approx(6 / (2 if local else 3))  # in the same call: 2 here, 4 there
 
 
 def test_centerness_is_learned_at_the_pairs() -> None:

@@ -43,6 +43,13 @@ def test_what_decides_a_result_is_in_the_name(splits: Splits) -> None:
         planned(splits, protocol="published", overrides=("evaluate.nms=0.4",)).run_id,
         planned(splits, "atss[normaliser=batch]", protocol="published").run_id,
         planned(splits, protocol="published", seed=1).run_id,
+        planned(splits, "atss+implicit_objectness").run_id,
+        planned(splits, "atss+iou", protocol="published").run_id,
+        planned(splits, "autoassign").run_id,
+        planned(splits, "autoassign[learn=mu]").run_id,
+        planned(splits, "autoassign[bag=geometric]").run_id,
+        planned(splits, "fcos").run_id,
+        planned(splits, "fcos[centerness=false]").run_id,
     ]
     assert len(set(names)) == len(names)
     digests = [name.rpartition("-")[2] for name in names]
@@ -53,6 +60,40 @@ def test_naming_the_default_preset_changes_nothing(splits: Splits) -> None:
     named, first = (planned(splits, protocol="published", preset=preset) for preset in ("mmdet", None))
     assert named.run_id == first.run_id
     assert named.recipe == first.recipe
+
+
+def test_added_outputs_are_in_the_name_in_one_order(splits: Splits) -> None:
+    run = planned(splits, "atss[k=5]+iou+implicit_objectness")
+    assert run.candidate.strategy.label == "atss[k=5]+implicit_objectness+iou"
+    assert run.run_id.startswith("tiny-atss_k_5_implicit_objectness_iou-tiny-s0-")
+    assert run.run_id == planned(splits, "atss[k=5]+implicit_objectness+iou").run_id
+    assert [extra.name for extra in run.candidate.extras] == ["implicit_objectness", "iou"]
+
+
+def test_outputs_that_cannot_be_added_are_refused_before_anything_trains(splits: Splits) -> None:
+    with pytest.raises(UsageError, match=r"no extra output is called 'iuo'; did you mean iou\?"):
+        candidate("atss+iuo")
+    with pytest.raises(UsageError, match="ATSS: it has the extra output centerness already"):
+        planned(splits, "atss+centerness", "published")
+    with pytest.raises(UsageError, match="same strategy is asked for twice: fcos\\+implicit_objectness\\+iou"):
+        plan(
+            [candidate("fcos+iou+implicit_objectness"), candidate("fcos+implicit_objectness+iou")],
+            [splits],
+            load_recipe("tiny"),
+            [0],
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("autoassign[center=none,learn=mu]", "center=none learns neither μ nor σ"),
+        ("autoassign+implicit_objectness", "it has the extra output implicit_objectness already"),
+    ],
+)
+def test_a_contradiction_is_refused_before_anything_trains(splits: Splits, text: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        planned(splits, text)
 
 
 def test_every_run_has_the_recipe_as_its_own_preset_changes_it(splits: Splits) -> None:

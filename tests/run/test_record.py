@@ -218,3 +218,12 @@ def test_records_of_before_official_metrics_are_read_and_new_ones_keep_them(make
     values = {"VOC10-AP50": {"disc": 0.5, "ring": None}}
     write_record(tmp_path, make_record().model_copy(update={"official_per_class": values}))
     assert read_record(file).official_per_class == values
+
+
+def test_records_of_before_added_outputs_are_read_and_new_ones_keep_them(make_record, monkeypatch, tmp_path):
+    file = tmp_path / "record.json"
+    _resealed(make_record, monkeypatch, file, lambda content: content["assigner"].pop("extras"))
+    assert read_record(file).assigner.extras == ()
+    facts = make_record("fcos+iou").assigner.model_copy(update={"extras": ("iou",)})
+    write_record(tmp_path, make_record("fcos+iou").model_copy(update={"assigner": facts}))
+    assert read_record(file).assigner.extras == ("iou",)

@@ -27,7 +27,7 @@ from assignbench.run.learner import Learner, Step
 from assignbench.run.lines import read_lines
 from assignbench.run.predict import predict
 from assignbench.run.record import read_records
-from assignbench.run.reload import AGAIN, evaluate_run
+from assignbench.run.reload import AGAIN, evaluate_run, open_run
 from assignbench.run.step import Trainer
 
 SMALL = (
@@ -264,6 +264,25 @@ def test_evaluating_again_finds_the_same(go: Go, data: Path, tmp_path: Path) -> 
     assert result.metrics == outcome.records[0].metrics
     assert (folder / AGAIN).read_bytes() == (folder / DETECTIONS).read_bytes()
     assert "equal those of the record" in text.getvalue()
+
+
+def test_a_run_with_added_outputs_is_rebuilt_with_them(go: Go, data: Path, tmp_path: Path) -> None:
+    texts = ("retinanet+implicit_objectness", "fcos[centerness=false]+iou+implicit_objectness")
+    outcome, _ = go("train.iterations=1", strategies=texts, protocol="published")
+    for record, added in zip(outcome.records, (("implicit_objectness",), ("implicit_objectness", "iou")), strict=True):
+        folder = tmp_path / "runs" / record.run_id
+        assert record.assigner.extras == added
+        assert record.assigner.label.endswith("+".join(("", *added)))
+        finished = open_run(folder)
+        cell = finished.learner.head.priors_per_cell
+        layers = finished.learner.detector.head.extra_outputs
+        assert {name: layer.out_channels for name, layer in layers.items()} == dict.fromkeys(added, cell)
+        assert finished.notes == ()
+        _, result = evaluate_run(folder, data, "cpu", Console(file=StringIO()))
+        assert result.metrics == record.metrics
+        assert (folder / AGAIN).read_bytes() == (folder / DETECTIONS).read_bytes()
+        picture = open_dataset(str(data / "mini.yaml"), data).evaluation.images[0].path
+        assert predict(folder, [picture], tmp_path / "out", 0.0, "cpu")
 
 
 def test_evaluating_on_other_data_is_refused(go: Go, data: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The archive for a server that alone knows the objects."""
 
 import json
+import re
 import zipfile
 from io import StringIO
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 from torch import nn
 
+from assignbench.config import load_recipe
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.run import submit
 from assignbench.run.evaluate import Detections
@@ -26,20 +28,20 @@ def run(miniatures, monkeypatch, tmp_path, make_record):
     (folder / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(content))
     (folder / "val2017").rename(folder / "test2017")
 
-    def submitting(spec: str = "coco") -> Path:
+    def submitting(spec: str = "coco", tta: str | None = None) -> Path:
         record = make_record(dataset=spec)
         record = record.model_copy(
             update={"dataset": record.dataset.model_copy(update={"classes": ("cat", "dog"), "spec": spec})}
         )
         learner = nn.Module()
         learner.detector = nn.Identity()
-        recipe = SimpleNamespace(recipe=SimpleNamespace(data=None, evaluate=None))
+        recipe = load_recipe("tiny")
         finished = SimpleNamespace(record=record, recipe=recipe, learner=learner, notes=("a note",))
         monkeypatch.setattr(submit, "open_run", lambda _: finished)
         box = np.array([[8.0, 8.0, 40.0, 120.0]])
         found = [Detections(1, box, np.array([0.5]), np.array([1]))]
         monkeypatch.setattr(submit, "detections_of", lambda *_, **__: found)
-        return submit.submit_run(tmp_path / "run", tmp_path / "data", "cpu", Console(file=StringIO()))
+        return submit.submit_run(tmp_path / "run", tmp_path / "data", "cpu", Console(file=StringIO()), tta=tta)
 
     return submitting
 
@@ -52,6 +54,10 @@ def test_the_archive_holds_the_results_under_the_servers_names(run, tmp_path):
         rows = json.loads(packed.read(packed.namelist()[0]))
     assert rows == [{"image_id": 2, "category_id": 9, "bbox": [8.0, 8.0, 32.0, 112.0], "score": 0.5}]
     assert sorted(path.suffix for path in archive.parent.iterdir()) == [".json", ".zip"]
+
+
+def test_the_bag_of_views_enters_the_archives_name(run):
+    assert re.fullmatch(r"detections_test-dev2017_atss-tta-flip-[0-9a-f]{8}_results\.zip", run(tta="flip").name)
 
 
 def test_a_data_set_without_such_a_split_is_refused(run, miniatures, tmp_path):

@@ -82,7 +82,7 @@ def data(tmp_path_factory) -> Path:
     return file
 
 
-def evaluated(file: Path, data: Path, output: Path, *overrides: str):
+def evaluated(file: Path, data: Path, output: Path, *overrides: str, tta: str | None = None):
     return evaluate_weights(
         file,
         str(data),
@@ -91,6 +91,7 @@ def evaluated(file: Path, data: Path, output: Path, *overrides: str):
         overrides=(*FAST, *overrides),
         device="cpu",
         console=Console(quiet=True),
+        tta=tta,
     )
 
 
@@ -112,6 +113,16 @@ def test_two_evaluations_write_the_same_detections(atss, data, tmp_path):
     for name in ("a.json", "b.json"):
         evaluated(atss, data, tmp_path / name, "evaluate.score_threshold=0.001")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_augmentation_enters_the_name_of_the_detections_file(atss, data, tmp_path):
+    result = evaluated(atss, data, tmp_path / "found.json", tta="flip")
+    assert result.tta is not None
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"found.tta-{result.tta}{end}" for end in (".json", ".bag.json")
+    }
+    assert result.notes[0].startswith(f"with test-time augmentation {result.tta}")
+    assert evaluated(atss, data, tmp_path / "found.json").tta is None
 
 
 def test_other_classes_are_refused(data, tmp_path):

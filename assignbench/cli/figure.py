@@ -1,0 +1,226 @@
+"""``assignbench figure``: the AutoAssign paper's figures, from finished runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption
+from assignbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from assignbench.data.dataset import Dataset
+    from assignbench.figures.runs import ShownRun
+
+app = typer.Typer(
+    help="Draw the AutoAssign paper's figures from finished runs: docs/figures.md",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+OutputOption = Annotated[
+    Path, typer.Option(metavar="FILE", help="Picture to write: png, svg or pdf; needs assignbench\\[plots].")
+]
+PictureOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID|NAME",
+        help="Picture of the evaluation split.",
+        show_default="one with a large object that stands alone",
+    ),
+]
+PicturesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--picture",
+        metavar="ID|NAME",
+        help="Picture of the evaluation split; may be repeated.",
+        show_default="those with most clear objects",
+    ),
+]
+ObjectOption = Annotated[
+    int | None,
+    typer.Option(
+        "--object", metavar="N", help="Which of the picture's objects, from 1 on.", show_default="the largest"
+    ),
+]
+RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of runs.")]
+
+WEIGHTS_EXAMPLES = r"""[bold]Examples[/bold]
+
+assignbench figure 1 runs/A runs/B --output weights.svg
+
+assignbench figure 1 runs --picture 7 --picture 12   [dim]# every strategy of a comparison[/dim]
+"""
+PARTS_EXAMPLES = r"""[bold]Example[/bold]
+
+assignbench figure 3 runs/AUTOASSIGN --picture 7 --object 2
+"""
+PRIORS_EXAMPLES = r"""[bold]Example[/bold]
+
+assignbench figure 4 runs/AUTOASSIGN --categories 6
+"""
+DETECTIONS_EXAMPLES = r"""[bold]Example[/bold]
+
+assignbench figure 5 runs/WITHOUT runs/WITH --threshold 0.4   [dim]# autoassign\[objectness=none] and autoassign[/dim]
+"""
+CONFIDENCE_EXAMPLES = r"""[bold]Example[/bold]
+
+assignbench run --set train.snapshots=\[80,240] && assignbench figure 6 runs/RUN
+"""
+
+
+@app.callback()
+def _figure() -> None:
+    """Draw the AutoAssign paper's figures from finished runs."""
+
+
+@app.command("1", epilog=WEIGHTS_EXAMPLES)
+def weights(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN…", help="Folders of runs, or of a comparison: then one run of each strategy."),
+    ],
+    output: OutputOption = Path("figure1.png"),
+    picture: PicturesOption = None,
+    data_root: DataRootOption = None,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    """Positive weights of several strategies on the same pictures.
+
+    Of one picture every level is shown, of several the largest weight over
+    the levels.
+    """
+    _check(output)
+    from assignbench.figures.picture import open_pictures
+    from assignbench.figures.runs import expanded
+    from assignbench.figures.weights import draw_weights
+
+    folders, notes = expanded(runs)
+    if len(folders) < 2:
+        raise UsageError("figure 1 compares strategies: name at least two runs, or a folder that holds several")
+    shown, dataset = _open(folders, data_root, device, notes)
+    _save(draw_weights(shown, dataset, open_pictures(dataset, picture or (), 1)), output)
+
+
+@app.command("3", epilog=PARTS_EXAMPLES)
+def parts(
+    runs: RunsArgument,
+    output: OutputOption = Path("figure3.png"),
+    picture: PictureOption = None,
+    object_: ObjectOption = None,
+    data_root: DataRootOption = None,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    """Centre weighting, confidence weighting and positive weights of an object, on each level."""
+    _check(output)
+    _count("3", runs, 1, "one run of autoassign")
+    shown, dataset = _open(runs, data_root, device)
+    from assignbench.figures.parts import draw_parts
+    from assignbench.figures.picture import open_object
+
+    _save(draw_parts(shown[0], dataset, *open_object(dataset, picture, object_)), output)
+
+
+@app.command("4", epilog=PRIORS_EXAMPLES)
+def priors(
+    runs: RunsArgument,
+    output: OutputOption = Path("figure4.png"),
+    categories: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Categories with the longest μ, beside those known to lie off centre."),
+    ] = 4,
+    data_root: DataRootOption = None,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    """The learned centre prior of categories, on an object of each.
+
+    μ and σ are in strides: shown is the level that holds most of the
+    object's weight.
+    """
+    _check(output)
+    _count("4", runs, 1, "one run of autoassign")
+    shown, dataset = _open(runs, data_root, device)
+    from assignbench.figures.priors import draw_priors
+
+    _save(draw_priors(shown[0], dataset, categories), output)
+
+
+@app.command("5", epilog=DETECTIONS_EXAMPLES)
+def detections(
+    runs: RunsArgument,
+    output: OutputOption = Path("figure5.png"),
+    picture: PicturesOption = None,
+    threshold: Annotated[
+        float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a box that is shown, in both.")
+    ] = 0.3,
+    data_root: DataRootOption = None,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    """Detections without and with implicit objectness, side by side."""
+    _check(output)
+    _count("5", runs, 2, "two runs, one with implicit objectness and one without")
+    shown, dataset = _open(runs, data_root, device)
+    from assignbench.figures.detections import draw_detections
+    from assignbench.figures.picture import open_pictures
+
+    _save(draw_detections(shown, dataset, open_pictures(dataset, picture or (), 2), threshold), output)
+
+
+@app.command("6", epilog=CONFIDENCE_EXAMPLES)
+def confidence(
+    runs: RunsArgument,
+    output: OutputOption = Path("figure6.png"),
+    picture: PictureOption = None,
+    object_: ObjectOption = None,
+    data_root: DataRootOption = None,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    r"""Confidence weighting of an object in the course of a training.
+
+    The run has to have kept snapshots: train it with
+    --set train.snapshots=\[100,400], a list of iterations.
+    """
+    _check(output)
+    _count("6", runs, 1, "one run of autoassign that kept snapshots")
+    shown, dataset = _open(runs, data_root, device)
+    from assignbench.figures.confidence import draw_confidence
+    from assignbench.figures.picture import open_object
+
+    _save(draw_confidence(shown[0], dataset, *open_object(dataset, picture, object_)), output)
+
+
+def _check(output: Path) -> None:
+    """Refuse a file that cannot be written, before runs are loaded."""
+    from assignbench.plot import check_plot
+
+    check_plot(output, "--output")
+
+
+def _count(figure: str, runs: Sequence[Path], wanted: int, what: str) -> None:
+    if len(runs) != wanted:
+        raise UsageError(f"figure {figure} needs {what}; {len(runs)} are named")
+
+
+def _open(
+    folders: Sequence[Path], data_root: Path | None, device: Device, notes: Sequence[str] = ()
+) -> "tuple[list[ShownRun], Dataset]":
+    """Runs with their weights, and the split that they were evaluated on; what is odd about them is said."""
+    from assignbench.cli.output import show
+    from assignbench.figures.runs import evaluation_split, open_runs
+
+    shown = open_runs(folders, device.value)
+    for note in (*notes, *(f"{run.name}: {note}" for run in shown for note in run.notes)):
+        show(f"note: {note}\n")
+    return shown, evaluation_split(shown[0].record, data_root)
+
+
+def _save(figure: "Figure", output: Path) -> None:
+    from assignbench.cli.output import show
+    from assignbench.plot import save
+
+    save(figure, output)
+    show(f"wrote {output}\n")

@@ -1,0 +1,100 @@
+"""Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", arXiv:1811.11168) for a backbone's 3×3.
+
+A second 3×3 convolution, ``conv_offset``, looks at the same input and says for each of the nine taps at each output
+location by how many pixels to move it (down and right, bilinear between pixels, 0 outside the map) and how much of it
+to take, a number from 0 to 1. It is initialised with zero: nothing moves, and half of every tap is taken.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import deform_conv2d
+
+TAPS = 9  # of a 3×3 kernel
+
+
+class DeformableConv2d(nn.Module):
+    """A 3×3 convolution whose taps move and fade, made of a plain one.
+
+    **The mask is σ, not 2σ**, so a new layer computes one half of the plain convolution, up to the rounding of another
+    order of summation; 2σ would start as the plain convolution itself. With σ, mmcv's ``DCNv2`` and detectron2's and
+    cvpods' ``DeformBottleneckBlock`` (all Apache-2.0) put it behind pretrained kernels and before frozen batch norms
+    all the same, and published numbers come from those. Also as there: one set of offsets for all channels and
+    groups; ``conv_offset`` has a bias and the kernel's stride, and no learning rate of its own. Its channels are y and
+    x of tap 0, of tap 1, …, then the nine masks; its name is mmcv's, so that checkpoints fit.
+
+    **Precision.** torchvision's operator has no bf16, and float16 would round positions: it gets float32 (float64 for
+    float64) whatever the autocast around it; the result has the input's type. ``conv_offset`` follows the autocast.
+
+    **Order of summation.** On a GPU the backward pass adds into the input's gradient atomically, in no fixed order:
+    equal seeds give weights that are equal up to rounding at first and part later. On a CPU it is repeatable.
+
+    **Not a number.** On a CPU the operator would follow an offset of NaN out of its memory. Such a tap is multiplied
+    by NaN instead, so that a training that diverges ends in a loss that is not finite, and in its message.
+
+    **Derivative at zero.** Between pixels the interpolation has kinks; at a kink, as with offsets of zero, the
+    gradient of an offset is that towards larger y and x.
+
+    torch.compile takes the operator as one piece and does not break its graph.
+
+    Args:
+        plain: convolution without bias whose kernel, the same tensor, stride, padding and groups are kept.
+    """
+
+    def __init__(self, plain: nn.Conv2d) -> None:
+        super().__init__()
+        if plain.kernel_size != (3, 3) or plain.bias is not None or plain.dilation != (1, 1):
+            raise ValueError(f"a 3×3 convolution without bias and dilation is wanted, not {plain}")
+        self.weight = plain.weight
+        self.stride, self.padding = (plain.stride[0], plain.stride[1]), (int(plain.padding[0]), int(plain.padding[1]))
+        self.conv_offset = nn.utils.skip_init(  # draws no random numbers: what is built later stays as it is without
+            nn.Conv2d,
+            plain.in_channels,
+            3 * TAPS,
+            3,
+            stride=self.stride,
+            padding=self.padding,
+            device=plain.weight.device,
+            dtype=plain.weight.dtype,
+        )
+        for parameter in self.conv_offset.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[image, channel, height, width]`` → the same of the output."""
+        kind = torch.promote_types(x.dtype, torch.float32)
+        offset, mask = self.conv_offset(x).to(kind).split((2 * TAPS, TAPS), dim=1)
+        finite = offset.isfinite()
+        known = finite.unflatten(1, (TAPS, 2)).all(dim=2)
+        moved = deform_conv2d(
+            x.to(kind),
+            offset.where(finite, 0),
+            self.weight.to(kind),
+            stride=self.stride,
+            padding=self.padding,
+            mask=mask.sigmoid().where(known, torch.nan),
+        )
+        rows_first = not x.is_contiguous(memory_format=torch.channels_last)  # as the operator puts out
+        return moved.to(x.dtype, memory_format=torch.preserve_format if rows_first else torch.channels_last)
+
+
+def make_deformable(stage: nn.Module) -> None:
+    """Replace the second convolution of every residual block of a stage: a bottleneck's 3×3, a basic block's last.
+
+    Of a basic block's two 3×3 convolutions the second moves, not the first, which has the stride. No reference has
+    deformable basic blocks (mmdetection and detectron2 refuse them), so this choice is ours.
+    """
+    for block in stage.children():
+        block.conv2 = DeformableConv2d(block.conv2)  # type: ignore[arg-type]
+
+
+def unrepeatable(model: nn.Module, device: torch.device) -> tuple[str, ...]:
+    """What a record has to say of a training on this device: nothing without deformable convolutions on a GPU."""
+    if device.type == "cpu" or not any(isinstance(one, DeformableConv2d) for one in model.modules()):
+        return ()
+    note = (
+        "deformable convolutions add their gradients on a GPU in no fixed order: "
+        "the same seed gives the same result only up to rounding and what follows from it"
+    )
+    return (note,)

@@ -1,0 +1,155 @@
+"""What all figures of pictures share: a pale picture, cells over it, boxes, a caption."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assignbench.figures.taught import Extent, LevelMap, Map
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+HEAT = "magma_r"  # pale is little, dark is much; in order for the colour-blind and in print without colour, too
+INK = "#222222"
+TRUE = "#0072B2"  # true boxes
+SEEN_THROUGH = 0.85  # opacity of cells
+PALE = 0.4  # contrast that is left of a picture below cells
+FAINT = 130.0  # grey values: less contrast than this is not stretched
+LINE = 17  # characters of a caption in an inch of width
+
+
+def clear(panel: Axes) -> None:
+    """No ticks, no grid; a thin frame."""
+    panel.grid(False)
+    panel.set(xticks=[], yticks=[])
+    for spine in panel.spines.values():
+        spine.set(visible=True, color="#BBBBBB", linewidth=0.6)
+
+
+def show_pale(panel: Axes, pixels: NDArray[np.uint8]) -> None:
+    """A picture as light grey ground for cells."""
+    grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    height, width = grey.shape
+    dark, bright = np.percentile(grey, (1, 99))
+    pale = 1 - PALE * (1 - ((grey - dark) / max(FAINT, bright - dark)).clip(0, 1))
+    panel.imshow(pale, cmap="gray", vmin=0, vmax=1, extent=(0, width, height, 0), interpolation="bilinear")
+    clear(panel)
+
+
+def show_picture(panel: Axes, pixels: NDArray[np.uint8]) -> None:
+    """A picture as it is."""
+    height, width = pixels.shape[:2]
+    panel.imshow(pixels, extent=(0, width, height, 0), interpolation="bilinear")
+    clear(panel)
+
+
+def show_cells(panel: Axes, values: Map, extent: Extent, norm: Normalize, least: float = -np.inf) -> AxesImage:
+    """Numbers as squares; those that are not there, and those below ``least``, leave the picture visible."""
+    view = panel.axis()
+    shown = np.ma.masked_invalid(values)
+    seen = np.where(~np.ma.getmaskarray(shown) & (shown.filled(0) >= least), SEEN_THROUGH, 0.0)
+    image = panel.imshow(shown, cmap=HEAT, norm=norm, alpha=seen, extent=extent, interpolation="nearest")
+    panel.axis(view)
+    return image
+
+
+def show_level(panel: Axes, one: LevelMap, norm: Normalize, least: float = -np.inf) -> AxesImage:
+    """As `show_cells`."""
+    return show_cells(panel, one.values, one.extent, norm, least)
+
+
+def outline(
+    panel: Axes, box: Sequence[float] | NDArray[np.float64], color: str, width: float = 1.2, style: str = "-"
+) -> None:
+    """A box ``x0 y0 x1 y1``, on white so that it is seen on any picture."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import Normal, Stroke
+
+    x0, y0, x1, y1 = box
+    frame = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=width, linestyle=style)
+    frame.set_path_effects([Stroke(linewidth=width + 1.2, foreground="white", alpha=0.8), Normal()])
+    panel.add_patch(frame)
+
+
+def tag(panel: Axes, text: str, at: tuple[float, float], color: str) -> None:
+    """A few words at the upper left corner of a box."""
+    label = panel.annotate(
+        text, at, xytext=(1.5, -1.5), textcoords="offset points", va="top", fontsize=7, color="white", clip_on=True
+    )
+    label.set_bbox({"facecolor": color, "edgecolor": "none", "pad": 1.0, "alpha": 0.9})
+
+
+def zoom(panel: Axes, box: Sequence[float] | NDArray[np.float64], margin: float = 0.15) -> None:
+    """Show an object's surroundings: a square around its box, blank where the picture ends."""
+    x0, y0, x1, y1 = box
+    half = (0.5 + margin) * max(x1 - x0, y1 - y0)
+    panel.set_xlim((x0 + x1) / 2 - half, (x0 + x1) / 2 + half)
+    panel.set_ylim((y0 + y1) / 2 + half, (y0 + y1) / 2 - half)
+
+
+def key(figure: Figure, image: ScalarMappable, panels: Sequence[Axes], label: str) -> None:
+    """A colour bar beside some panels."""
+    bar = figure.colorbar(image, ax=list(panels), fraction=0.03, pad=0.01, aspect=14)
+    bar.set_label(label)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.grid(False)
+
+
+def confidence_key(figure: Figure, image: ScalarMappable, panels: Sequence[Axes]) -> None:
+    """The same for C on `confidence_scale`, in plain numbers."""
+    least, most = image.get_clim()
+    key(figure, image, panels, "confidence weighting C")
+    bar = image.colorbar
+    assert bar is not None  # noqa: S101 - it has just been made
+    ticks = np.geomspace(least or 1, most or 1, 5)
+    bar.set_ticks(ticks.tolist(), labels=[f"{tick:.3g}" for tick in ticks], minor=False)
+    bar.minorticks_off()
+
+
+def confidence_scale(maps: Iterable[LevelMap]) -> Normalize:
+    """Logarithmic from 1, what C is without any confidence, to the largest: colours are then linear in confidence."""
+    from matplotlib.colors import LogNorm
+
+    return LogNorm(1, max([1.01, *(float(one.values[~np.isnan(one.values)].max()) for one in maps if not one.empty)]))
+
+
+def frame_text(figure: Figure, title: str, caption: str) -> None:
+    """The title above, and below what a reader has to know, wrapped to the figure's width."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold")
+    wrapped = textwrap.fill(caption, max(40, int(LINE * figure.get_figwidth())))
+    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=8, color="#333333")
+
+
+def legend_below_title(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """One line of signs and their names under the title, for which the title is given a second line."""
+    top = figure.get_suptitle()
+    figure.suptitle(f"{top}\n ", x=0.01, ha="left", fontsize=12, weight="bold")
+    figure.legend(
+        list(handles),
+        list(labels),
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1 - 0.26 / figure.get_figheight()),
+        ncols=len(labels),
+        columnspacing=1.4,
+        handletextpad=0.5,
+    )
+
+
+def signed(*numbers: float) -> str:
+    """``(+0.12, −0.53)``, with the sign that typesetters use."""
+    return f"({', '.join(f'{number:+.2f}' for number in numbers)})".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """``38 %``; what is more than nothing does not become it."""
+    return "< 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"

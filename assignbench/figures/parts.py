@@ -1,0 +1,163 @@
+"""Figure 3: what AutoAssign's positive weights are made of: centre weighting G times confidence weighting C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assignbench.data.dataset import Dataset
+from assignbench.errors import UsageError
+from assignbench.figures.canvas import (
+    INK,
+    TRUE,
+    confidence_key,
+    confidence_scale,
+    frame_text,
+    key,
+    outline,
+    percent,
+    show_level,
+    show_pale,
+    show_picture,
+    signed,
+    zoom,
+)
+from assignbench.figures.picture import Picture
+from assignbench.figures.runs import ShownRun
+from assignbench.figures.taught import LevelMap, Taught, level_maps, level_share, teach, weight_maps
+from assignbench.plot import styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The weights of one object and what they are made of, per level."""
+
+    center: Sequence[LevelMap]
+    confidence: Sequence[LevelMap]
+    weight: Sequence[LevelMap]
+    shares: np.ndarray  # [level] of the object's weight
+
+
+def parts_of(taught: Taught, number: int, strategy: str) -> Parts:
+    """G, C and w⁺ of one object.
+
+    Raises:
+        UsageError: the strategy's weights have no such parts.
+    """
+    made = taught.weightings
+    if made is None:
+        raise UsageError(
+            f"the weights of {strategy} are not made of a centre and a confidence weighting; name a run of autoassign"
+        )
+    center = level_maps(made.center, made.object, made.location, taught, number)
+    return Parts(
+        center=center,
+        confidence=level_maps(made.confidence, made.object, made.location, taught, number),
+        weight=[zero_inside(*each) for each in zip(weight_maps(taught, number), center, strict=True)],
+        shares=level_share(taught, number),
+    )
+
+
+def zero_inside(weight: LevelMap, center: LevelMap) -> LevelMap:
+    """Weights with the zeros that the record leaves out: locations in the box that weigh nothing."""
+    left_out = np.isnan(weight.values) & ~np.isnan(center.values)
+    return replace(weight, values=np.where(left_out, np.float32(0), weight.values))
+
+
+def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> Figure:
+    """Rows G, C and w⁺, a column a level; on the left the object.
+
+    Raises:
+        UsageError: as `parts_of`.
+    """
+    parts = parts_of(teach(run.learner, dataset, picture.index, run.recipe.data), number, run.record.assigner.label)
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    largest = max(float(np.nanmax(one.values, initial=0)) for one in parts.weight)
+    rows = (
+        ("G: centre", "centre weighting G", parts.center, Normalize(0, 1)),
+        ("C: confidence", "confidence weighting C", parts.confidence, confidence_scale(parts.confidence)),
+        ("w⁺ ∝ G · C", "positive weight w⁺", parts.weight, Normalize(0, largest or 1)),
+    )
+    levels = len(parts.weight)
+    box = picture.boxes[number]
+    with styled():
+        figure = Figure(figsize=(1.75 * (levels + 1) + 1.2, 1.85 * 3 + 1.6), layout="constrained")
+        panels = figure.subplots(3, levels + 1, squeeze=False)
+        show_picture(panels[0, 0], picture.pixels)
+        outline(panels[0, 0], box, TRUE)
+        panels[0, 0].set_title("the picture", loc="center", weight="normal")
+        show_picture(panels[1, 0], picture.pixels)
+        zoom(panels[1, 0], box)
+        outline(panels[1, 0], box, TRUE)
+        panels[1, 0].set_title(f"the object: {picture.name(number)}", loc="center", weight="normal")
+        panels[2, 0].set_axis_off()
+        panels[2, 0].text(0, 1, settings_of(run, picture.name(number)), va="top", linespacing=1.6)
+        for line, (name, label, maps, norm) in zip(panels, rows, strict=True):
+            image = None
+            for column, (panel, one) in enumerate(zip(line[1:], maps, strict=True)):
+                show_pale(panel, picture.pixels)
+                image = show_level(panel, one, norm)
+                zoom(panel, box)
+                outline(panel, box, TRUE, 0.9)
+                if line is panels[0]:
+                    panel.set_title(one.name, loc="center")
+                if maps is parts.weight:
+                    panel.set_xlabel(f"{percent(parts.shares[column])} of w⁺")
+                if one.empty:
+                    panel.text(0.5, 0.5, "no location", transform=panel.transAxes, ha="center", va="center")
+            line[1].set_ylabel(name, weight="bold", fontsize=10, color=INK)
+            if image is not None and maps is parts.confidence:
+                confidence_key(figure, image, line.tolist())
+            elif image is not None:
+                key(figure, image, line.tolist(), label)
+        frame_text(figure, "What a positive weight is made of", caption(run, dataset, picture, number))
+    return figure
+
+
+def settings_of(run: ShownRun, category: str) -> str:
+    """The numbers behind G and C."""
+    learned = run.record.learned_prior or {}
+    prior = learned.get(category) or learned.get("all")
+    tau = run.record.assigner.options.get("tau")
+    lines = [] if prior is None else [
+        f"μ = {signed(prior.mu_x, prior.mu_y)}", f"σ = ({prior.sigma_x:.2f}, {prior.sigma_y:.2f})", "in strides"
+    ]  # fmt: skip
+    return "\n".join([*lines, *([f"τ = {tau:.3g}"] if isinstance(tau, float) else [])])
+
+
+def meaning_of_center(run: ShownRun) -> str:
+    """What G is under the run's options."""
+    return {
+        "category": "G: Gaussian of the category's learned prior.",
+        "shared": "G: Gaussian of the learned prior that all categories share.",
+        "fixed": "G: Gaussian of a fixed prior.",
+        "none": "G: switched off, 1 everywhere.",
+    }.get(str(run.record.assigner.options.get("center")), "G: centre weighting.")
+
+
+def meaning_of_confidence(run: ShownRun) -> str:
+    """What C is under the run's options."""
+    return {
+        "joint": "C = exp(P⁺/τ), logarithmic colours.",
+        "class": "C = exp(P(class)/τ), logarithmic colours.",
+        "location": "C = exp(P(box)/τ), logarithmic colours.",
+        "off": "C: switched off, 1 everywhere.",
+    }.get(str(run.record.assigner.options.get("confidence")), "C: confidence weighting, logarithmic colours.")
+
+
+def caption(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> str:
+    """What is drawn, and of what."""
+    return (
+        f"One object, {picture.name(number)} ({number + 1} of {len(picture.labels)}), over the pyramid's levels: a "
+        f"square is the cell of one location, as large as its stride. {meaning_of_center(run)} "
+        f"{meaning_of_confidence(run)} w⁺: their product, divided by its sum over all levels. Blue: true box; only "
+        f"locations inside it take part. {dataset.name}, {dataset.split}, {picture.title}. {run.facts}."
+    )

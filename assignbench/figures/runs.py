@@ -1,0 +1,122 @@
+"""Finished runs as figures show them: opened, named, and refused when they do not belong into one figure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assignbench.data.dataset import Dataset
+from assignbench.data.specs import data_root as resolve_data_root
+from assignbench.data.specs import open_dataset
+from assignbench.errors import DataError, UsageError
+from assignbench.recipe import Recipe
+from assignbench.run.device import device_of
+from assignbench.run.learner import Learner
+from assignbench.run.record import FILE, RunRecord, read_record, read_records
+from assignbench.run.reload import open_run
+
+
+@dataclass(frozen=True)
+class ShownRun:
+    """A finished run in a figure."""
+
+    folder: Path
+    record: RunRecord
+    recipe: Recipe
+    learner: Learner  # as evaluated: its norms use their running statistics
+    name: str  # what the figure calls it; no two are called the same
+    notes: tuple[str, ...]  # what differs from when it was trained
+
+    @property
+    def facts(self) -> str:
+        """For captions: ``autoassign (run 433aee4b82, recipe tiny, iteration 800)``."""
+        return f"{self.name} (run {self.short_id}, recipe {self.record.recipe}, iteration {self.record.iterations:,})"
+
+    @property
+    def short_id(self) -> str:
+        """The end of the run's id, which is a digest."""
+        return self.record.run_id.rpartition("-")[2]
+
+
+def expanded(folders: Sequence[Path]) -> tuple[list[Path], tuple[str, ...]]:
+    """Runs, and folders that hold runs: of those, each strategy's run of the lowest seed.
+
+    Returns:
+        Folders of single runs, and a note for every folder of which some are left out.
+
+    Raises:
+        UsageError: a folder holds no finished run.
+        RunError: a record is damaged.
+    """
+    found, notes = [], []
+    for folder in folders:
+        if (folder / FILE).is_file() or not any(folder.glob(f"*/{FILE}")):
+            found.append(folder)
+            continue
+        records = sorted(read_records(folder), key=lambda record: record.seed)
+        first = {(record.dataset.name, record.recipe, record.row): record for record in reversed(records)}
+        chosen = sorted(first.values(), key=lambda record: record.run_id)
+        paths = {read_record(file).run_id: file.parent for file in folder.glob(f"*/{FILE}")}
+        found += [paths[record.run_id] for record in chosen]
+        if left := len(records) - len(chosen):
+            notes.append(f"{folder}: of each strategy the run of its lowest seed; left out: {left}")
+    return found, tuple(notes)
+
+
+def check_runs(folders: Sequence[Path]) -> list[RunRecord]:
+    """The records of runs for one figure, before their weights are read.
+
+    Raises:
+        UsageError: a folder holds no finished run, a run is named twice, or data sets differ.
+        RunError: a record is damaged.
+    """
+    for folder in folders:
+        if not (folder / FILE).is_file():
+            raise UsageError(f"{folder} holds no finished run: there is no {FILE} in it")
+    records = [read_record(folder / FILE) for folder in folders]
+    repeated = [run_id for run_id, count in Counter(record.run_id for record in records).items() if count > 1]
+    if repeated:
+        raise UsageError(f"the run {repeated[0]} is named twice")
+    for record in records[1:]:
+        if record.dataset.evaluation.fingerprint != records[0].dataset.evaluation.fingerprint:
+            raise UsageError(
+                f"a figure needs runs on one data set: {records[0].run_id} was evaluated on {records[0].dataset.name}, "
+                f"{record.run_id} on {record.dataset.name}, or on another state of it"
+            )
+    return records
+
+
+def open_runs(folders: Sequence[Path], device: str = "auto") -> list[ShownRun]:
+    """Load the runs of one figure.
+
+    Raises:
+        UsageError: as `check_runs`, or a strategy is gone.
+        RunError: a record or weights are damaged.
+    """
+    records = check_runs(folders)
+    where = device_of(device)
+    rows = Counter(record.row for record in records)
+    same_seed = Counter((record.row, record.seed) for record in records)
+    shown = []
+    for folder, record in zip(folders, records, strict=True):
+        finished = open_run(folder)
+        name = record.row if rows[record.row] == 1 else f"{record.row}, seed {record.seed}"
+        if same_seed[record.row, record.seed] > 1:
+            name = f"{name}, run {record.run_id.rpartition('-')[2]}"
+        learner = finished.learner.to(where).eval()
+        shown.append(ShownRun(folder, record, finished.recipe.recipe, learner, name, finished.notes))
+    return shown
+
+
+def evaluation_split(record: RunRecord, data_root: Path | None) -> Dataset:
+    """The pictures that a run was evaluated on.
+
+    Raises:
+        DataError: they are not there, or no longer what they were.
+    """
+    dataset = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
+    if dataset.fingerprint != record.dataset.evaluation.fingerprint:
+        raise DataError(f"{record.dataset.name} is no longer the data that {record.run_id} was evaluated on")
+    return dataset

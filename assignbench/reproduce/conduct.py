@@ -1,0 +1,257 @@
+"""Every missing run of the experiments, each run once however many tables it stands in, and the tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from assignbench.data.specs import data_root, open_dataset
+from assignbench.errors import AssignbenchError, UsageError
+from assignbench.reproduce import render
+from assignbench.reproduce.estimate import show_estimate
+from assignbench.reproduce.multiscale import with_views
+from assignbench.reproduce.results import Filled, Result, nothing_to_run, result_of
+from assignbench.reproduce.schema import chosen_experiments, load_experiment, load_scale
+from assignbench.reproduce.sheet import Line, Opened, Request, Sheet, sheet_of
+from assignbench.run.campaign import FAILURES, attempt, show_data, state
+from assignbench.run.device import build_accelerator, settle_precision
+from assignbench.run.evaluate import Evaluation
+from assignbench.run.evaluators import check_evaluator
+from assignbench.run.files import make_folder, write_text_atomic
+from assignbench.run.lines import read_lines
+from assignbench.run.plan import Run
+from assignbench.run.progress import clock
+from assignbench.run.record import FILE, RunRecord, read_record
+from assignbench.run.train import micro_batch
+
+RUNS = "runs"
+
+
+@dataclass
+class Ledger:
+    """What became of the runs so far."""
+
+    records: dict[str, RunRecord] = field(default_factory=dict)  # by run id
+    failures: dict[str, str] = field(default_factory=dict)  # run id → reason
+    codes: set[int] = field(default_factory=set)  # exit codes of what failed
+
+
+def reproduce(
+    names: Sequence[str],
+    request: Request,
+    *,
+    datasets: Path | None,
+    output: Path,
+    device: str,
+    dry_run: bool,
+    console: Console,
+) -> int:
+    """Bring every run of some experiments to its record and write their tables.
+
+    What is finished is not repeated and what was interrupted goes on from its last checkpoint: the same command,
+    given again, does what is missing, failed runs included.
+
+    Args:
+        names: of experiments, files, or "all".
+        request: scale, and what replaces parts of it.
+        datasets: the data root; None: as everywhere.
+        output: gets ``runs/`` and a folder of tables for the scale.
+        device: auto, cpu or cuda.
+        dry_run: only show the plan and what it would take.
+        console: to talk to.
+
+    Returns:
+        The exit code: 0, or what the failures have in common, else 1.
+
+    Raises:
+        AssignbenchError: something is wrong with the request itself: nothing was trained.
+    """
+    began = time.perf_counter()
+    sheets = sheets_of(names, request, data_root(datasets), device)
+    runs = unique_runs(sheets)
+    if not runs:
+        raise next(
+            (line.problem for sheet in sheets for line in sheet.lines if line.problem), UsageError("no row can be run")
+        )
+    precision = one_precision(runs)
+    for run in runs.values():
+        check_evaluator(run.recipe.recipe.evaluate.evaluator)
+    accelerator = build_accelerator(device, precision)
+    console.quiet = console.quiet or not accelerator.is_main_process
+    for run in runs.values():
+        micro_batch(run.recipe.recipe.train, accelerator.num_processes)
+    for splits in {run.splits.spec: run.splits for run in runs.values()}.values():
+        show_data(splits, console)
+    rows = sum(len(sheet.lines) for sheet in sheets)
+    console.print(
+        f"scale {request.scale}: {len(sheets)} table{'s' if len(sheets) > 1 else ''}, {rows} rows, "
+        f"{len(runs)} different runs on {accelerator.device.type}, precision {precision}",
+        highlight=False,
+    )
+    if dry_run:
+        for sheet in sheets:
+            console.print(matrix(sheet, output / RUNS))
+        show_estimate(list(runs.values()), output / RUNS, accelerator, console)
+        return 0
+
+    make_folder(output)
+    ledger, results = Ledger(), []
+    for sheet in sheets:
+        for run in unique_runs([sheet]).values():
+            if run.run_id not in ledger.records and run.run_id not in ledger.failures:
+                bring(run, output / RUNS, accelerator, console, ledger)
+        bags = [with_bag(line, output / RUNS, accelerator, console, ledger) for line in sheet.lines]
+        results.append(result_of(sheet, [filled(*pair, ledger) for pair in zip(sheet.lines, bags, strict=True)]))
+        ledger.codes.update(line.problem.exit_code for line in sheet.lines if line.problem)
+        if accelerator.is_main_process:
+            write_tables(results[-1], output, console)
+    accelerator.end_training()
+    if len(results) > 1:
+        console.print(summary(results))
+    console.print(f"tables in {output / request.scale}, in {clock(time.perf_counter() - began)}", highlight=False)
+    return ledger.codes.pop() if len(ledger.codes) == 1 else int(bool(ledger.codes))
+
+
+def sheets_of(names: Sequence[str], request: Request, root: Path, device: str) -> list[Sheet]:
+    """The experiments at the scale, everything resolved.
+
+    Raises:
+        UsageError: as `sheet_of`; two experiments would write the same tables.
+    """
+    scale = load_scale(request.scale)
+    opened = Opened(cache(partial(open_dataset, data_root=root)), partial(settle_precision, device=device))
+    sheets = []
+    for name in chosen_experiments(names):
+        experiment, file = load_experiment(name)
+        sheets.append(sheet_of(file.stem, experiment, file, scale, request, opened))
+    stems = [sheet.name for sheet in sheets]
+    if repeated := {stem for stem in stems if stems.count(stem) > 1}:
+        raise UsageError(f"two experiments are called {min(repeated)} and would write the same tables; rename a file")
+    return sheets
+
+
+def unique_runs(sheets: Sequence[Sheet]) -> dict[str, Run]:
+    """Run id → run, in the order of the tables, then seed by seed."""
+    return {
+        run.run_id: run
+        for sheet in sheets
+        for seed in sheet.seeds
+        for line in sheet.lines
+        for run in line.runs
+        if run.seed == seed
+    }
+
+
+def one_precision(runs: Mapping[str, Run]) -> str:
+    """The precision that all runs share: a process has one.
+
+    Raises:
+        UsageError: they do not.
+    """
+    found = sorted({run.recipe.recipe.train.precision for run in runs.values()})
+    if len(found) > 1:
+        raise UsageError(
+            f"the recipes differ in train.precision ({', '.join(found)}); ask for their tables one by one, "
+            "or set one precision with --set"
+        )
+    return found[0]
+
+
+def bring(run: Run, folder: Path, accelerator: Accelerator, console: Console, ledger: Ledger) -> None:
+    """One run to its record, or to a reason why there is none."""
+    code = attempt(run, folder, accelerator, resume=True, console=console)
+    file = folder / run.run_id / FILE
+    if code == 0:
+        ledger.records[run.run_id] = read_record(file)
+        return
+    ledger.codes.add(code)
+    ledger.failures[run.run_id] = last_failure(folder / run.run_id)
+
+
+def last_failure(folder: Path) -> str:
+    """The reason that a run's folder has noted last."""
+    rows = read_lines(folder / FAILURES)
+    return str(rows[-1]["error"]).replace("\n", "; ") if rows else "see the output above"
+
+
+def with_bag(
+    line: Line, folder: Path, accelerator: Accelerator, console: Console, ledger: Ledger
+) -> dict[int, Evaluation | str]:
+    """Seed → numbers with the line's bag, or why there are none; {}: the line has no bag."""
+    found: dict[int, Evaluation | str] = {}
+    for run in line.runs if line.bag else ():
+        if run.run_id not in ledger.records:
+            continue
+        console.print(Text(f"{run.title}: testing with the views of {line.bag}"), soft_wrap=True)
+        try:
+            found[run.seed] = with_views(run, str(line.bag), folder / run.run_id, accelerator)
+        except AssignbenchError as error:
+            console.print(Text.assemble(("failed", "bold red"), f": {error}"), soft_wrap=True)
+            ledger.codes.add(error.exit_code)
+            found[run.seed] = str(error)
+    return found
+
+
+def filled(line: Line, bags: Mapping[int, Evaluation | str], ledger: Ledger) -> Filled:
+    """A line with what its runs came to."""
+    records = {run.seed: ledger.records[run.run_id] for run in line.runs if run.run_id in ledger.records}
+    failures = {run.seed: ledger.failures[run.run_id] for run in line.runs if run.run_id in ledger.failures}
+    numbers: Mapping[int, RunRecord | Evaluation] = records
+    remarks: tuple[str, ...] = ()
+    if line.bag:
+        numbers = {seed: found for seed, found in bags.items() if not isinstance(found, str)}
+        failures |= {seed: found for seed, found in bags.items() if isinstance(found, str)}
+        remarks = tuple(
+            dict.fromkeys(f"{line.row.label}: {note}" for one in numbers.values() for note in one.notes[:1])
+        )
+    return Filled(
+        line,
+        records,
+        failures,
+        {seed: one.metrics for seed, one in numbers.items()},
+        {seed: one.per_class for seed, one in numbers.items()},
+        remarks,
+    )
+
+
+def write_tables(result: Result, output: Path, console: Console) -> None:
+    """On the screen, as Markdown and as CSV."""
+    folder = output / result.sheet.scale_name
+    console.print(render.terminal(result))
+    write_text_atomic(folder / f"{result.sheet.name}.md", render.markdown(result))
+    write_text_atomic(folder / f"{result.sheet.name}.csv", render.as_csv(result))
+    if result.claims:
+        write_text_atomic(folder / f"{result.sheet.name}-claims.csv", render.claims_csv(result))
+
+
+def matrix(sheet: Sheet, folder: Path) -> RichTable:
+    """Rows × seeds, and which of the runs are done."""
+    grouped = ["data set"] if sheet.experiment.groups else []
+    table = RichTable(*grouped, "row", "strategy", *(f"seed {seed}" for seed in sheet.seeds), title=sheet.name)
+    for line in sheet.lines:
+        group = [render.dataset_of(sheet, line)] if grouped else []
+        states = [state(folder / run.run_id) for run in line.runs] or [nothing_to_run(line)]
+        table.add_row(*map(Text, [*group, line.row.label, line.strategy, *states]))
+    return table
+
+
+def summary(results: Sequence[Result]) -> RichTable:
+    """One line a table."""
+    verdicts = ("supported", "contradicted", "undecided", "not tested")
+    table = RichTable("table", "rows", "complete", "failed", "not built", *verdicts, title="claims by verdict")
+    for result in results:
+        built = [row for line, row in zip(result.sheet.lines, result.rows, strict=True) if not line.row.not_built]
+        complete = sum(not row.state for row in built)
+        failed = sum(row.failed for row in built)
+        counts = [sum(tested.verdict == verdict for tested in result.claims) for verdict in verdicts]
+        numbers = (len(result.rows), complete, failed, len(result.rows) - len(built), *counts)
+        table.add_row(result.sheet.name, *map(str, numbers))
+    return table

@@ -1,0 +1,224 @@
+"""A result printed: terminal and Markdown for people, CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from assignbench.compare.paired import LEVEL
+from assignbench.compare.render import MISSING, escaped, number, pipes, signed
+from assignbench.reproduce.results import Entry, Result, Tested
+from assignbench.reproduce.sheet import Line, Sheet
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table as RichTable
+
+TESTS = (
+    f"Claims: mean of the differences, paired by seed, ± half its {LEVEL:.0%} interval (Student's t); confidence: "
+    "1 − p of the one-sided test that the claim's direction is the true one. Supported or contradicted: the interval "
+    "leaves out zero. Each claim is tested for itself: of twenty with nothing behind them, one comes out decided."
+)
+
+
+def header(sheet: Sheet) -> list[str]:
+    """What was run, what the paper ran, and what that means for the numbers."""
+    scale = sheet.scale
+    datasets = ", ".join(dict.fromkeys(line.runs[0].splits.train.name for line in sheet.lines if line.runs))
+    recipes = ", ".join(dict.fromkeys(line.runs[0].recipe.name for line in sheet.lines if line.runs))
+    ours = (
+        f"Ours: scale {sheet.scale_name} ({scale.description}): {datasets or scale.dataset}; "
+        f"recipe {recipes or scale.recipe}; {scale.protocol} protocol; "
+        f"seed{'s' if len(sheet.seeds) > 1 else ''} {', '.join(map(str, sheet.seeds))}."
+    )
+    lines = [
+        ours,
+        *([f"Changed on the command line: {'; '.join(sheet.changes)}."] if sheet.changes else []),
+        f"Paper: {sheet.experiment.paper}; {', '.join(published_on(sheet))}.",
+    ]
+    if sheet.faithful:
+        return [*lines, f"Published values in parentheses; Δ is ours − published. This scale: {scale.says}."]
+    if sheet.scale.paper:
+        says = "what was changed makes it another setting than the paper's"
+    else:
+        says = f"this scale says: {scale.says}"
+    warning = (
+        "NOT the paper's setting: published values stand in parentheses for orientation only, and no difference to "
+        f"them is formed; {says}."
+    )
+    return [*lines, warning]
+
+
+def published_on(sheet: Sheet) -> list[str]:
+    """The data sets and splits that the published values are of."""
+    return list(dict.fromkeys(line.published.where for line in sheet.lines if line.published))
+
+
+def dataset_of(sheet: Sheet, line: Line) -> str:
+    """The group of a row, and what stands in for it."""
+    group = next((group for group in sheet.experiment.groups if group.name == line.group), None)
+    if group is None:
+        return ""
+    full = group.scales.get("full")
+    if full is not None and full.dataset == line.dataset:
+        return group.name
+    name = line.runs[0].splits.train.name if line.runs else line.dataset
+    return f"{group.name} ({name} stands in)"
+
+
+def terminal(result: Result) -> RenderableType:
+    """Something for `rich.console.Console.print`."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(title(result), style="bold")]
+    parts += [Text(line) for line in header(result.sheet)]
+    parts.append(_grid(*table_of(result)))
+    if result.claims:
+        parts += [_grid(*claims_table(result)), Text(TESTS, style="dim")]
+    parts += [Text(note, style="dim") for note in result.notes]
+    return Group(*parts)
+
+
+def markdown(result: Result) -> str:
+    """The same as a page."""
+    lines = [f"## {escaped(title(result))}", "", *(f"{escaped(line)}  " for line in header(result.sheet)), ""]
+    lines += _markdown_table(*table_of(result))
+    if result.claims:
+        lines += ["", *_markdown_table(*claims_table(result)), "", escaped(TESTS)]
+    lines += ["", *(f"- {escaped(note)}" for note in result.notes)] if result.notes else []
+    return "\n".join(lines) + "\n"
+
+
+def title(result: Result) -> str:
+    """One line."""
+    return f"{result.sheet.name} · {result.sheet.experiment.title} · scale {result.sheet.scale_name}"
+
+
+def table_of(result: Result) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns, and the rows' texts; empty columns are left out."""
+    shown = [entry.published is not None for entry in _first_entries(result)]
+    names = [f"{name} (published)" if has else name for name, has in zip(result.columns, shown, strict=True)]
+    difference = [f"Δ {result.columns[0]}"] if result.sheet.faithful else []
+    grouped = ["data set"] if result.sheet.experiment.groups else []
+    head = [*grouped, "row", "strategy", "n", *names, *difference, "state"]
+    rows = []
+    for line, row in zip(result.sheet.lines, result.rows, strict=True):
+        group = [dataset_of(result.sheet, line)] if grouped else []
+        delta = [signed(row.entries[0].cell.difference)] if difference else []
+        cells = [_entry(entry) for entry in row.entries]
+        rows.append([*group, row.label, row.strategy, str(len(row.seeds)), *cells, *delta, row.state])
+    if not any(row.state for row in result.rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return head, rows
+
+
+def claims_table(result: Result) -> tuple[list[str], list[list[str]]]:
+    """One row a claim."""
+    grouped = ["data set"] if result.sheet.experiment.groups else []
+    head = [*grouped, "claim of the paper", "Δ AP ours", "n", "confidence", "Δ AP paper", "verdict", "because"]
+    rows = []
+    for tested in result.claims:
+        group = [tested.group or ""] if grouped else []
+        rows.append(
+            [*group, tested.claim.says, *_difference(tested), signed(tested.published), tested.verdict, tested.why]
+        )
+    return head, rows
+
+
+def as_csv(result: Result) -> str:
+    """Long form, unrounded: one line a row and metric; None is an empty field."""
+    lines = [
+        {
+            "experiment": result.sheet.name,
+            "scale": result.sheet.scale_name,
+            "faithful": result.sheet.faithful,
+            "group": row.group,
+            "dataset": line.runs[0].splits.train.name if line.runs else None,
+            "row": row.label,
+            "strategy": row.strategy,
+            "metric": entry.column,
+            "mean": entry.cell.mean,
+            "std": entry.cell.std,
+            "n": len(row.seeds),
+            "published": entry.published,
+            "difference": entry.cell.difference,
+            "state": row.state,
+        }
+        for line, row in zip(result.sheet.lines, result.rows, strict=True)
+        for entry in row.entries
+    ]
+    return _csv(lines)
+
+
+def claims_csv(result: Result) -> str:
+    """One line a claim, unrounded."""
+    lines = [
+        {
+            "experiment": result.sheet.name,
+            "scale": result.sheet.scale_name,
+            "group": tested.group,
+            "claim": tested.claim.says,
+            "better": tested.claim.better,
+            "worse": tested.claim.worse,
+            "on": tested.claim.on,
+            "difference": tested.difference.mean if tested.difference else None,
+            "half_interval": tested.difference.half if tested.difference else None,
+            "confidence": tested.difference.confidence if tested.difference else None,
+            "n": len(tested.difference.seeds) if tested.difference else 0,
+            "published_difference": tested.published,
+            "verdict": tested.verdict,
+            "because": tested.why,
+        }
+        for tested in result.claims
+    ]
+    return _csv(lines)
+
+
+def _first_entries(result: Result) -> list[Entry]:
+    """For each column an entry that has a published value, if any row has one."""
+    columns = zip(*(row.entries for row in result.rows), strict=True)
+    return [next((entry for entry in column if entry.published is not None), column[0]) for column in columns]
+
+
+def _entry(entry: Entry) -> str:
+    """Ours, and the published value in parentheses."""
+    return number(entry.cell) + (f" ({entry.published:.1f})" if entry.published is not None else "")
+
+
+def _difference(tested: Tested) -> list[str]:
+    difference = tested.difference
+    if difference is None:
+        return [MISSING, "0", MISSING]
+    half = "" if difference.half is None else f" ± {difference.half:.1f}"
+    confidence = MISSING if difference.confidence is None else f"{difference.confidence:.1%}"
+    return [signed(difference.mean) + half, str(len(difference.seeds)), confidence]
+
+
+def _grid(head: list[str], rows: list[list[str]]) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    texts = {"data set", "row", "strategy", "state", "claim of the paper", "verdict", "because"}
+    for name in head:
+        grid.add_column(name, justify="left" if name in texts else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(text.replace(" ± ", "±")) for text in row))
+    return grid
+
+
+def _markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [pipes([escaped(name) for name in head]), pipes(["---"] * len(head))]
+    return [*lines, *(pipes([escaped(text).replace("\n", " ") for text in row]) for row in rows)]
+
+
+def _csv(lines: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    if lines:
+        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,219 @@
+"""What the YAML files of an experiment and of a scale may say (``configs/experiments``, ``configs/scales``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from assignbench.errors import UsageError
+from assignbench.paths import configs_folder
+from assignbench.strict_yaml import read_yaml
+from assignbench.suggest import did_you_mean
+
+ScaleName = Literal["smoke", "small", "full"]
+SCALES: tuple[ScaleName, ...] = ("smoke", "small", "full")
+OFF_CENTRE = "off-centre"  # mean AP of the classes whose mass sits off the box centre
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Part(BaseModel):
+    """Strict, as a recipe is: nothing is converted, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Scale(_Part):
+    """One size of all experiments: what they run on unless they say otherwise."""
+
+    description: Text
+    dataset: Text
+    recipe: Text
+    protocol: Literal["controlled", "published"]
+    presets: Mapping[str, Text] = {}  # under published: strategy → preset; not named: the strategy's first
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    paper: bool  # the paper's own setting: published numbers may be subtracted
+    says: Text  # what numbers of this scale can and cannot say
+
+
+class Change(_Part):
+    """What a table, or a group of its rows, has instead of the scale's."""
+
+    dataset: Text | None = None  # a name, or a file beside the experiment's
+    recipe: Text | None = None
+    set: Mapping[str, Any] = {}  # settings of the recipe
+
+
+class RowChange(_Part):
+    """What a row has at one scale only."""
+
+    strategy: Text | None = None
+    set: Mapping[str, Any] = {}
+    test_time: Text | None = None
+
+
+class Reference(_Part):
+    """Where a published value stands in reports/published_results.csv."""
+
+    table: Text
+    row: int
+    dataset: Text | None = None  # where one row has several
+
+
+class Row(_Part):
+    """One row of the paper's table."""
+
+    label: Text
+    published: int | Reference | None = None  # row of this table, or one elsewhere
+    strategy: Text | None = None
+    set: Mapping[str, Any] = {}  # what the row changes of the recipe, at every scale
+    scales: Mapping[ScaleName, RowChange] = {}
+    # bag of `assignbench eval --tta` that the finished run is evaluated with: a name, or a file beside the experiment's
+    test_time: Text | None = None
+    reading: Text | None = None  # what the paper leaves open, and how it is read here
+    not_built: Text | None = None  # why there is nothing to run
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.strategy is None) == (self.not_built is None):
+            raise ValueError("a row has either a strategy or a sentence in not_built")
+        return self
+
+
+class Group(_Part):
+    """The rows once more, on another data set."""
+
+    name: Text
+    published: Text | None = None  # data set of the CSV that the rows' published values are of
+    elsewhere: Mapping[str, Reference] = {}  # label → value of another table
+    scales: Mapping[ScaleName, Change] = {}
+
+
+class Claim(_Part):
+    """A direction that the paper's numbers have."""
+
+    says: Text
+    better: Text  # label of a row
+    worse: Text
+    on: Literal["AP", "off-centre"] = "AP"
+
+
+class Experiment(_Part):
+    """One table of the paper."""
+
+    title: Text
+    table: Text  # its number in reports/published_results.csv
+    paper: Text  # the paper's setting, in words
+    metrics: Annotated[list[Text], Field(min_length=1)] = ["AP"]
+    classes: list[Text] = []  # further columns where the data set has them: AP of single classes
+    # further columns where the data set knows the truth: classes whose mass sits at least so many box sizes off centre
+    off_centre: float | None = Field(None, gt=0)
+    scales: Mapping[ScaleName, Change] = {}
+    groups: list[Group] = []  # []: the rows once
+    rows: Annotated[list[Row], Field(min_length=1)]
+    claims: list[Claim] = []
+    remarks: list[Text] = []  # below the table
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        labels = [row.label for row in self.rows]
+        names = [group.name for group in self.groups]
+        for what, texts in (("rows", labels), ("groups", names)):
+            if repeated := {text for text in texts if texts.count(text) > 1}:
+                raise ValueError(f"two {what} are both called {min(repeated)!r}")
+        pointing = [(claim.says, label) for claim in self.claims for label in (claim.better, claim.worse)]
+        pointing += [(group.name, label) for group in self.groups for label in group.elsewhere]
+        for where, label in pointing:
+            if label not in labels:
+                raise ValueError(f"{where!r} names the row {label!r}, which is not there{did_you_mean(label, labels)}")
+        if any(claim.on == OFF_CENTRE for claim in self.claims) and self.off_centre is None:
+            raise ValueError("a claim about off-centre classes needs off_centre")
+        return self
+
+
+Model = TypeVar("Model", bound=_Part)
+
+
+def known_experiments() -> tuple[str, ...]:
+    """Names of the shipped experiments, in the paper's order."""
+    names = [path.stem for path in _experiments().glob("*.yaml")]
+    return tuple(sorted(names, key=lambda name: (name.rstrip("0123456789"), len(name), name)))
+
+
+def load_experiment(name_or_path: str) -> tuple[Experiment, Path]:
+    """A shipped experiment, or one from a YAML file, and its file.
+
+    Raises:
+        UsageError: an unknown name, or a file that is not a valid experiment.
+    """
+    known = known_experiments()
+    if name_or_path in known:
+        file = _experiments() / f"{name_or_path}.yaml"
+    elif name_or_path.endswith((".yaml", ".yml")):
+        file = Path(name_or_path).expanduser().resolve()
+    else:
+        raise UsageError(
+            f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}\n"
+            f"known: {', '.join(known)}, all; or write a file that ends in .yaml"
+        )
+    return _loaded(Experiment, file), file
+
+
+def load_scale(name: ScaleName) -> Scale:
+    """One of the three scales.
+
+    Raises:
+        UsageError: its file is damaged.
+    """
+    return _loaded(Scale, configs_folder() / "scales" / f"{name}.yaml")
+
+
+def chosen_experiments(names: Sequence[str]) -> tuple[str, ...]:
+    """What was asked for, ``all`` spelled out.
+
+    Raises:
+        UsageError: one is asked for twice, ``all`` stands beside others, or there is none.
+    """
+    if "all" in names:
+        if len(names) > 1:
+            raise UsageError(f"'all' has every table in it; leave out {', '.join(set(names) - {'all'}) or 'the other'}")
+        return known_experiments()
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"the same experiment is asked for twice: {', '.join(sorted(repeated))}")
+    return tuple(names)
+
+
+def _experiments() -> Path:
+    return configs_folder() / "experiments"
+
+
+def _loaded(model: type[Model], file: Path) -> Model:
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        raise UsageError(f"{file}: a mapping is needed, with {', '.join(model.model_fields)}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        # A misspelt key is also a missing one; its spelling is the more useful of the two.
+        problems = error.errors(include_url=False)
+        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    where = ".".join(map(str, first["loc"])) or "the file"
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, first["loc"][:-1])
+        raise UsageError(f"{file}: unknown key {where!r}{did_you_mean(str(first['loc'][-1]), known)}")
+    raise UsageError(f"{file}: {where}: {first['msg'].removeprefix('Value error, ')}")
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Keys that are known at a place of the file, for a suggestion."""
+    inner = {"rows": Row, "groups": Group, "claims": Claim, "published": Reference, "elsewhere": Reference}
+    found: type[BaseModel] = model
+    for part in place:
+        if part == "scales":
+            found = RowChange if found is Row else Change
+        elif part in inner:
+            found = inner[str(part)]
+    return list(found.model_fields)

@@ -1,0 +1,247 @@
+"""Bags: the views that a picture is looked at in for a number with test-time augmentation, and how they become one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from assignbench.config import allowed, digest
+from assignbench.data.transforms import View
+from assignbench.detector.vote import MergeRule
+from assignbench.errors import UsageError
+from assignbench.paths import configs_folder
+from assignbench.recipe import DataSettings, EvaluateSettings
+from assignbench.strict_yaml import read_yaml
+from assignbench.suggest import did_you_mean
+
+SHORT = 8  # digits of the digest in names of files and headers
+
+_Side = Annotated[int, Field(ge=32, le=8192)]
+
+
+class _Group(BaseModel):
+    """Strict, as a recipe is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class MergeSettings(_Group):
+    """How the views become one list of detections."""
+
+    rule: Literal["nms", "vote"] = Field(
+        description="nms: the candidates of all views go through one suppression; vote: each view's detections vote"
+    )
+    iou: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="nms: IoU above which the weaker of two boxes of a class is dropped, null: the recipe's "
+        "evaluate.nms; vote: IoU from which boxes of a class vote together, needed",
+    )
+    soft: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="vote: a box that voted for a better one stays beside it with its score times 1 − IoU, if that is "
+        "at least this; null: none stays",
+    )
+
+    @model_validator(mode="after")
+    def _rule_fits(self) -> MergeSettings:
+        if self.rule == "vote" and self.iou is None:
+            raise ValueError("rule vote needs merge.iou, the IoU from which boxes vote together; 0.65 is usual")
+        if self.rule == "nms" and self.soft is not None:
+            raise ValueError(f"merge.soft = {self.soft} is for rule vote; with rule nms remove it")
+        return self
+
+
+class ViewSettings(_Group):
+    """One size of the picture, as it is or mirrored, or both."""
+
+    short_side: _Side | None = Field(
+        None, description="shorter side of the resized picture in pixels; null: what the recipe evaluates with"
+    )
+    long_side: _Side | None = Field(
+        None, description="limit of the longer side in pixels; null, with short_side: what the recipe evaluates with"
+    )
+    flip: Literal["none", "only", "both"] = Field(
+        "none", description="the picture as it is (none), mirrored left to right (only), or once each (both)"
+    )
+    least: float = Field(
+        0.0, ge=0, le=1e9, description="least √area of a detection that counts, in pixels of the original picture"
+    )
+    below: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="√area that a detection must stay below to count, in pixels of the original picture; null: any",
+    )
+
+    @model_validator(mode="after")
+    def _sides_and_sizes_fit(self) -> ViewSettings:
+        if (self.short_side is None) != (self.long_side is None):
+            raise ValueError("short_side and long_side go together: give both, or neither for the recipe's")
+        if self.short_side is not None and self.long_side is not None and self.short_side > self.long_side:
+            raise ValueError(
+                f"short_side = {self.short_side} exceeds long_side = {self.long_side}; "
+                "raise the limit or lower the side"
+            )
+        if self.below is not None and self.least >= self.below:
+            raise ValueError(f"least = {self.least:g} is not below = {self.below:g}: no detection has such a size")
+        return self
+
+
+class BagSettings(_Group):
+    """A file of ``configs/tta``."""
+
+    merge: MergeSettings
+    views: Annotated[list[ViewSettings], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A view, and the sizes of the detections that count in it: √area in original pixels, ``least ≤ √area < below``."""
+
+    view: View
+    least: float
+    below: float | None
+
+    def overlaps(self, other: Look) -> bool:
+        """Whether a detection could count twice."""
+        ends = [float("inf") if each.below is None else each.below for each in (self, other)]
+        return self.view == other.view and max(self.least, other.least) < min(ends)
+
+
+@dataclass(frozen=True)
+class Bag:
+    """A bag under a recipe: nothing in it is left to be looked up."""
+
+    name: str
+    looks: tuple[Look, ...]  # largest first, mirrored last: the order in the file does not matter
+    merge: MergeRule
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that decides a number, as JSON knows it."""
+        looks = [{**asdict(look.view), "least": look.least, "below": look.below} for look in self.looks]
+        return {"merge": asdict(self.merge), "views": looks}
+
+    @property
+    def digest(self) -> str:
+        """sha256 of `content`; the name does not enter."""
+        return digest(self.content)
+
+    @property
+    def label(self) -> str:
+        """Name and digest: ``flip-1a2b3c4d``; also for names of files."""
+        plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in self.name).strip("-")
+        return f"{plain or 'bag'}-{self.digest[:SHORT]}"
+
+
+def load_bag(name_or_path: str, data: DataSettings, settings: EvaluateSettings) -> Bag:
+    """Read a bag and settle it under a recipe.
+
+    Args:
+        name_or_path: a shipped bag (``flip``) or a YAML file.
+        data: the recipe's sizes, for views without sizes of their own.
+        settings: the recipe's post-processing.
+
+    Raises:
+        UsageError: no such bag, an unknown or missing key, a wrong value, or views that contradict each other.
+    """
+    path = _bag_file(name_or_path)
+    bag = _read(path)
+    looks = [
+        Look(View(view.short_side or data.test_sides[0], view.long_side or data.test_sides[1], mirrored), *sizes)
+        for view in bag.views
+        for mirrored in {"none": (False,), "only": (True,), "both": (False, True)}[view.flip]
+        for sizes in [(view.least, view.below)]
+    ]
+    for one, other in combinations(looks, 2):
+        if one.overlaps(other):
+            raise UsageError(
+                f"{path}: the view {one.view.short_side}/{one.view.long_side}{', mirrored' * one.view.mirrored} is "
+                "there twice for the same sizes, so that its detections would count twice; remove one"
+            )
+    merge = MergeRule(
+        rule=bag.merge.rule,
+        iou=settings.nms if bag.merge.iou is None else bag.merge.iou,
+        soft=bag.merge.soft,
+        detections=settings.detections,
+    )
+    return Bag(path.stem, tuple(sorted(looks, key=_rank)), merge)
+
+
+def known_bags() -> tuple[str, ...]:
+    """Names of the shipped bags, sorted."""
+    return tuple(sorted(path.stem for path in _bags().glob("*.yaml")))
+
+
+def _rank(look: Look) -> tuple[float, ...]:
+    view = look.view
+    return -view.short_side * view.long_side, -view.short_side, view.mirrored, look.least
+
+
+def _bags() -> Path:
+    return configs_folder() / "tta"
+
+
+def _bag_file(name_or_path: str) -> Path:
+    known = known_bags()
+    if name_or_path in known:
+        return _bags() / f"{name_or_path}.yaml"
+    path = Path(name_or_path).expanduser()
+    if path.suffix in {".yaml", ".yml"}:
+        return path.resolve()
+    raise UsageError(
+        f"no bag of views is called {name_or_path!r}{did_you_mean(name_or_path, known)}\n"
+        f"known: {', '.join(known)}; or write a file that ends in .yaml"
+    )
+
+
+def _read(path: Path) -> BagSettings:
+    document = read_yaml(path)
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: a bag is a mapping with the keys merge and views")
+    try:
+        return BagSettings.model_validate(document)
+    except ValidationError as error:
+        lines = dict.fromkeys(f"{path}: {_explain(problem)}" for problem in error.errors())
+        raise UsageError("\n".join(lines)) from error
+
+
+_KEYS: Mapping[str, type[BaseModel]] = {"merge": MergeSettings, "views": ViewSettings, "": BagSettings}
+_GROUPS = {"merge": "a mapping: how the views become one", "views": "a non-empty list of views"}
+
+
+def _explain(problem: Any) -> str:
+    """One sentence for one of pydantic's errors: key, value and what is allowed. Views are counted from 1."""
+    place = [part + 1 if isinstance(part, int) else str(part) for part in problem["loc"]]
+    key = ".".join(map(str, place))
+    model = _KEYS[str(place[0]) if len(place) > 1 or problem["type"] == "value_error" else ""]
+    fields = model.model_fields
+    name = next((str(part) for part in reversed(place) if part in fields), "")
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['ctx']['error']}"
+    if problem["type"] == "extra_forbidden":
+        hint = did_you_mean(str(place[-1]), fields) or f"; known: {', '.join(fields)}"
+        return f"unknown key {key!r}{hint}"
+    if model is BagSettings:
+        state = "is missing" if problem["type"] == "missing" else f"= {_shown(problem['input'])}"
+        return f"{key} {state}: it must be {_GROUPS[key]}"
+    schema = model.model_json_schema(mode="serialization")["properties"].get(name)
+    if schema is None:  # a view that is no mapping
+        return f"{key} = {_shown(problem['input'])} must be a mapping with some of {', '.join(fields)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing: {schema['description']}; {allowed(schema)}"
+    return f"{key} = {_shown(problem['input'])} must be {allowed(schema)}"
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,273 @@
+"""What is handed to matplotlib is what the strategy's record says, at the right places."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from assignbench.core import pick, sum_by
+from assignbench.data.batch import evaluation_batches
+from assignbench.data.dataset import Dataset
+from assignbench.figures.confidence import draw_confidence
+from assignbench.figures.detections import draw_detections, found_in
+from assignbench.figures.parts import draw_parts
+from assignbench.figures.picture import Picture, open_object, open_pictures
+from assignbench.figures.priors import category_priors, chosen_categories, draw_priors
+from assignbench.figures.runs import ShownRun, evaluation_split, open_runs
+from assignbench.figures.taught import Taught, level_share, teach
+from assignbench.figures.weights import LEAST, draw_weights
+from assignbench.run.record import PriorFacts
+from assignbench.run.reload import open_run
+from assignbench.run.snapshots import load_snapshot, snapshot_file
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="module")
+def shown(runs: Mapping[str, Path]) -> Mapping[str, ShownRun]:
+    names = ("autoassign", "without", "retinanet")
+    return dict(zip(names, open_runs([runs[name] for name in names], "cpu"), strict=True))
+
+
+@pytest.fixture(scope="module")
+def dataset(shown: Mapping[str, ShownRun], root: Path) -> Dataset:
+    return evaluation_split(shown["autoassign"].record, root)
+
+
+@pytest.fixture(scope="module")
+def one(dataset: Dataset) -> tuple[Picture, int]:
+    return open_object(dataset, None, None)
+
+
+def expected(taught: Taught, values: torch.Tensor, locations: torch.Tensor, level: int) -> np.ndarray:
+    """Slowly: the largest number at each cell of a level."""
+    assert taught.priors.grid is not None
+    grid = taught.priors.grid
+    start, rows, columns = (int(part[level]) for part in (grid.start, grid.rows, grid.columns))
+    found = np.full((rows, columns), np.nan)
+    for value, location in zip(values.tolist(), locations.tolist(), strict=True):
+        if taught.priors.level[location] == level:
+            row, column = divmod((location - start) // grid.anchors, columns)
+            found[row, column] = np.nanmax([found[row, column], value])
+    return found
+
+
+def drawn(panel) -> np.ndarray:
+    """The cells of a panel; below them lies the picture."""
+    return panel.images[-1].get_array().filled(np.nan)
+
+
+def test_weights_are_their_parts(shown, dataset, one):
+    """The record's w⁺ is the product of the parts that are drawn, made to sum to 1 over the box."""
+    taught = teach(shown["autoassign"].learner, dataset, one[0].index, shown["autoassign"].recipe.data)
+    made, pairs = taught.weightings, taught.assignment.pairs
+    assert made is not None
+    product = made.center * made.confidence
+    whole = product / pick(sum_by(product, made.object, len(one[0].labels)), made.object)
+    by_place = dict(zip(zip(made.object.tolist(), made.location.tolist(), strict=True), whole.tolist(), strict=True))
+    kept = zip(pairs.object.tolist(), pairs.location.tolist(), pairs.weight.tolist(), strict=True)
+    for number, location, weight in kept:
+        assert by_place.pop((number, location)) == pytest.approx(weight, rel=1e-4, abs=1e-7)
+    assert all(weight < 1e-9 for weight in by_place.values())
+
+
+@pytest.mark.parametrize("side", [None, 64])
+def test_the_picture_is_sized_as_for_evaluation(shown, dataset, one, side):
+    run = shown["autoassign"]
+    data = run.recipe.data.model_copy(update={"test_short_side": side})
+    short, long = data.test_sides
+    batches = evaluation_batches(dataset, batch=1, process=0, processes=1, short_side=short, long_side=long, workers=0)
+    (batch,) = (batch for batch in batches if batch.indices == (one[0].index,))
+    taught = teach(run.learner, dataset, one[0].index, data)
+    assert taught.scale == tuple(batch.scales[0].tolist())
+    with torch.no_grad():
+        predictions, priors = run.learner.detector(batch.images, batch.sizes)
+        wanted = run.learner.charge(predictions, priors, batch.targets).assignment
+    assert torch.equal(taught.assignment.pairs.location, wanted.pairs.location)
+    torch.testing.assert_close(taught.assignment.pairs.weight, wanted.pairs.weight)
+
+
+def test_pairs_lie_in_their_boxes(shown, dataset, one):
+    """In pixels of the original picture."""
+    picture, number = one
+    run = shown["autoassign"]
+    taught = teach(run.learner, dataset, picture.index, run.recipe.data)
+    pairs = taught.assignment.pairs
+    places = taught.priors.centers[pairs.location[pairs.object == number]].numpy() / taught.scale
+    x0, y0, x1, y1 = picture.boxes[number]
+    assert len(places)
+    assert ((places > (x0, y0)) & (places < (x1, y1))).all()
+    assert not run.learner.training
+
+
+def test_figure_3_draws_the_record(shown, dataset, one):
+    picture, number = one
+    run = shown["autoassign"]
+    figure = draw_parts(run, dataset, picture, number)
+    taught = teach(run.learner, dataset, picture.index, run.recipe.data)
+    made, pairs = taught.weightings, taught.assignment.pairs
+    assert made is not None
+    rows = np.array(figure.axes[:18], dtype=object).reshape(3, 6)
+    mine, taken = made.object == number, pairs.object == number
+    for level in range(5):
+        for panels, values in zip(rows, (made.center, made.confidence), strict=False):
+            wanted = expected(taught, values[mine], made.location[mine], level)
+            np.testing.assert_array_equal(drawn(panels[1 + level]), wanted.astype(np.float32))
+        wanted = expected(taught, pairs.weight[taken], pairs.location[taken], level)
+        inside = ~np.isnan(expected(taught, made.center[mine], made.location[mine], level))
+        wanted[inside & np.isnan(wanted)] = 0  # what the record leaves out weighs nothing
+        np.testing.assert_array_equal(drawn(rows[2][1 + level]), wanted.astype(np.float32))
+        share = pairs.weight[taken][taught.priors.level[pairs.location[taken]] == level].sum().item()
+        assert level_share(taught, number)[level] == pytest.approx(share, abs=1e-5)
+    assert rows[2][1].images[-1].norm.vmin == 0
+
+
+def test_cells_are_centred_on_their_locations(shown, dataset, one):
+    picture, number = one
+    run = shown["autoassign"]
+    figure = draw_parts(run, dataset, picture, number)
+    taught = teach(run.learner, dataset, picture.index, run.recipe.data)
+    assert taught.priors.grid is not None
+    for level, panel in enumerate(figure.axes[1:6]):
+        left, right, bottom, top = panel.images[-1].get_extent()
+        rows, columns = drawn(panel).shape
+        start = int(taught.priors.grid.start[level])
+        wide, high = (right - left) / columns, (bottom - top) / rows
+        place = taught.priors.centers[start].numpy() / taught.scale
+        np.testing.assert_allclose((left + wide / 2, top + high / 2), place, rtol=1e-5)
+        last = taught.priors.centers[start + rows * columns - 1].numpy() / taught.scale
+        np.testing.assert_allclose((right - wide / 2, bottom - high / 2), last, rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_figure_1_draws_the_records(shown, dataset, count):
+    """RetinaNet has nine anchors a cell: the largest counts."""
+    pictures = open_pictures(dataset, (), count)
+    figure = draw_weights(list(shown.values()), dataset, pictures)
+    columns = 6 if count == 1 else count
+    panels = np.array(figure.axes[: 3 * columns], dtype=object).reshape(3, columns)
+    for run, line in zip(shown.values(), panels, strict=True):
+        for picture, panel in zip(pictures, line, strict=False):
+            taught = teach(run.learner, dataset, picture.index, run.recipe.data)
+            pairs = taught.assignment.pairs
+            share = pairs.weight.clone()
+            for number in pairs.object.unique():
+                share[pairs.object == number] /= share[pairs.object == number].max()
+            spots = {}
+            for value, location in zip(share.tolist(), pairs.location.tolist(), strict=True):
+                level = int(taught.priors.level[location])
+                x, y = (taught.priors.centers[location].numpy() / taught.scale).round(2).tolist()
+                if value >= LEAST:
+                    spots[level, x, y] = max(value, spots.get((level, x, y), 0.0))
+            (cloud,) = panel.collections
+            assert len(cloud.get_offsets()) == len(spots)
+            assert sorted(cloud.get_array().tolist()) == pytest.approx(sorted(spots.values()), rel=1e-5)
+            for place in spots:
+                assert np.abs(cloud.get_offsets() - place[1:]).max(axis=1).min() < 0.02
+            if count == 1:
+                for level in range(5):
+                    wanted = expected(taught, share, pairs.location, level)
+                    np.testing.assert_allclose(drawn(line[1 + level]), wanted, rtol=1e-5)
+            assert len(panel.patches) == len(picture.boxes)
+
+
+def test_figure_4_draws_the_prior(shown, dataset):
+    run = shown["autoassign"]
+    found, absent = category_priors(run, dataset, 7)
+    assert {one.name for one in found} | set(absent) == set(dataset.classes)
+    figure = draw_priors(run, dataset, 7)
+    for one, panel in zip(found, figure.axes, strict=False):
+        taught = teach(run.learner, dataset, one.picture.index, run.recipe.data)
+        stride = 8 * 2 ** int(level_share(taught, one.number).argmax())
+        x0, y0, x1, y1 = one.picture.boxes[one.number]
+        mu, sigma = run.learner.assigner.mu[run.record.dataset.classes.index(one.name)], run.learner.assigner.sigma  # type: ignore
+        middle = (
+            (x0 + x1) / 2 + mu[0].item() * stride / taught.scale[0],
+            (y0 + y1) / 2 + mu[1].item() * stride / taught.scale[1],
+        )
+        assert one.middle == pytest.approx(middle, abs=1e-3)
+        rings = [patch for patch in panel.patches if hasattr(patch, "get_angle") and hasattr(patch, "center")]
+        rings = [patch for patch in rings if type(patch).__name__ == "Ellipse"]
+        assert [ring.get_center() for ring in rings] == [pytest.approx(middle, abs=1e-3)] * 2
+        width = 2 * abs(sigma[run.record.dataset.classes.index(one.name), 0].item()) * stride / taught.scale[0]
+        assert rings[0].get_width() == pytest.approx(width, rel=1e-4)
+        assert rings[1].get_width() == pytest.approx(2 * width, rel=1e-4)
+        offset = (run.record.true_offsets or {})[one.name]
+        assert one.truth == pytest.approx(
+            ((x0 + x1) / 2 + offset[0] * (x1 - x0), (y0 + y1) / 2 + offset[1] * (y1 - y0))
+        )
+        assert f"({percent_of(one.share)} of w⁺)" in panel.get_title(loc="left")
+
+
+def percent_of(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def test_categories_are_chosen_by_the_length_of_their_mean():
+    facts = {
+        name: PriorFacts(mu_x=x, mu_y=y, sigma_x=1, sigma_y=1)
+        for name, x, y in (("a", 0, 0), ("b", 0.3, -0.4), ("c", 0.1, 0), ("d", 0, -0.2))
+    }
+    classes = ("a", "b", "c", "d")
+    assert chosen_categories(facts, None, classes, 2) == ["b", "d"]
+    assert chosen_categories(facts, {"a": (0.0, 0.2), "c": (0.01, 0.0)}, classes, 1) == ["a", "b"]
+    assert chosen_categories({"all": facts["b"]}, {"d": (0.0, 0.1)}, classes, 2) == ["a", "b", "d"]
+
+
+def test_figure_5_draws_what_is_found(shown, dataset):
+    pictures = open_pictures(dataset, (), 2)
+    runs = [shown["autoassign"], shown["without"]]  # in the wrong order
+    figure = draw_detections(runs, dataset, pictures, 0.01)
+    panels = np.array(figure.axes, dtype=object).reshape(2, 2)
+    for line, picture in zip(panels, pictures, strict=True):
+        for panel, run, which in zip(line, reversed(runs), ("without", "with"), strict=True):
+            found = found_in(run, picture, 0.01)
+            assert (found.scores >= 0.01).all()
+            assert len(panel.patches) == len(found.boxes) + len(picture.boxes)
+            right = int(found.right.sum())
+            assert not (found.right & found.wrong).any()
+            title = f"{which}: {right} of {len(picture.labels)} objects found, {len(found.right) - right} wrong"
+            assert panel.get_title(loc="left") == title
+    assert len(found_in(runs[0], pictures[0], 1.0).boxes) == 0
+
+
+def test_nothing_is_asked_for_on_a_crowd_region(shown, dataset):
+    (picture,) = open_pictures(dataset, (), 1)
+    run = shown["autoassign"]
+    before = found_in(run, picture, 0.01)
+    assert before.wrong.any()
+    where = int(np.flatnonzero(before.wrong)[0])
+    crowded = replace(picture, ignored_boxes=before.boxes[[where]], ignored_labels=before.labels[[where]])
+    after = found_in(run, crowded, 0.01)
+    assert not after.wrong[where]
+    assert not after.right[where]
+    assert len(after.boxes) == len(before.boxes)
+
+
+def test_figure_6_draws_every_snapshot(shown, dataset, one, runs):
+    picture, number = one
+    run = shown["autoassign"]
+    final = {name: tensor.clone() for name, tensor in run.learner.state_dict().items()}
+    figure = draw_confidence(run, dataset, picture, number)
+    assert all(torch.equal(final[name], tensor) for name, tensor in run.learner.state_dict().items())
+    columns = [panel for panel in figure.axes if panel.get_title(loc="center")]
+    assert [panel.get_title(loc="center") for panel in columns] == ["start", "1", "3"]
+    learner = open_run(runs["autoassign"]).learner.eval()
+    for column, iteration in enumerate((0, 1, 3)):
+        if iteration < 3:
+            weights = load_snapshot(snapshot_file(runs["autoassign"], iteration), iteration, run.record.run_id)
+            learner.load_state_dict(weights)
+        else:
+            learner.load_state_dict(final)
+        taught = teach(learner, dataset, picture.index, run.recipe.data)
+        made = taught.weightings
+        assert made is not None
+        mine = made.object == number
+        wanted = [expected(taught, made.confidence[mine], made.location[mine], level) for level in range(5)]
+        wanted = [each for each in wanted if not np.isnan(each).all()]
+        for row, each in enumerate(wanted):
+            panel = figure.axes[row * 3 + column]
+            np.testing.assert_allclose(drawn(panel), each, rtol=1e-5)

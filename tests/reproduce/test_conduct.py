@@ -1,0 +1,123 @@
+import io
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from assignbench.errors import DataError, UsageError
+from assignbench.reproduce import conduct
+from assignbench.reproduce.sheet import Request
+from assignbench.run.record import read_records
+
+FAST = ("train.iterations=1", "train.batch=2", "train.warmup=1", "evaluate.detections=5")
+BROKEN = """
+from assignbench.core import Assigner, Head
+
+class Broken(Assigner):
+    head = Head()
+    source = "nobody"
+
+    def forward(self, predictions, priors, targets):
+        raise RuntimeError("out of luck")
+"""
+
+
+@pytest.fixture
+def go(tiny, root, tmp_path):
+    """Run experiments at smoke, smaller still: exit code and what was printed."""
+
+    def go(*names, seeds=(0,), dry_run=False, overrides=FAST, dataset=None):
+        text = io.StringIO()
+        code = conduct.reproduce(
+            [str(name) for name in names],
+            Request("smoke", dataset=dataset or str(tiny), overrides=tuple(overrides), seeds=seeds),
+            datasets=root,
+            output=tmp_path / "out",
+            device="cpu",
+            dry_run=dry_run,
+            console=Console(file=text, width=400),
+        )
+        return code, text.getvalue()
+
+    return go
+
+
+def write(file: Path, *rows, **more) -> Path:
+    content = {"title": "mine", "table": "9", "paper": "p", "rows": list(rows), **more}
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return file
+
+
+PLAIN, FCOS = {"label": "a", "strategy": "plain", "published": 1}, {"label": "b", "strategy": "fcos"}
+
+
+def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, tmp_path, monkeypatch):
+    first = write(tmp_path / "one.yaml", PLAIN, FCOS, claims=[{"says": "b beats a", "better": "b", "worse": "a"}])
+    second = write(tmp_path / "two.yaml", FCOS, {"label": "c", "strategy": "plain", "test_time": "flip"})
+    real, calls = conduct.attempt, []
+
+    def attempt(run, *arguments, **named):
+        calls.append(run.candidate.strategy.label)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(run, *arguments, **named)
+
+    monkeypatch.setattr(conduct, "attempt", attempt)
+    with pytest.raises(KeyboardInterrupt):
+        go(first, second)
+    (done,) = read_records(tmp_path / "out" / "runs")
+    assert done.assigner.label == "plain"
+
+    code, said = go(first, second)
+    assert (code, calls) == (0, ["plain", "fcos", "plain", "fcos"])
+    assert f"done already, {tmp_path / 'out' / 'runs' / done.run_id}" in said
+    assert "2 tables, 4 rows, 2 different runs" in said
+    records = {record.assigner.label: record for record in read_records(tmp_path / "out" / "runs")}
+    assert records["plain"].finished == done.finished
+    page = (tmp_path / "out" / "smoke" / "one.md").read_text(encoding="utf-8")
+    assert "one seed says nothing about noise" in page
+    assert "NOT the paper's setting" in page
+    assert (tmp_path / "out" / "smoke" / "one-claims.csv").is_file()
+    assert "with test-time augmentation flip" in (tmp_path / "out" / "smoke" / "two.md").read_text(encoding="utf-8")
+
+
+def test_a_failed_run_marks_its_cell_and_the_exit_code(go, tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
+    broken = {"label": "broken", "strategy": f"{tmp_path / 'broken.py'}:Broken"}
+    claims = [{"says": "b beats broken", "better": "b", "worse": "broken"}]
+    file = write(tmp_path / "mine.yaml", broken, FCOS, {"label": "d", "not_built": "nobody did"}, claims=claims)
+    code, _ = go(file)
+    assert code == 1
+    page = (tmp_path / "out" / "smoke" / "mine.md").read_text(encoding="utf-8")
+    assert "| broken | broken.py:Broken | 0 | – | failed: " in page
+    assert "out of luck" in page
+    assert "| d |  | 0 | – | not built yet: nobody did |" in page
+    assert "| not tested | broken: failed: " in page
+    assert len(read_records(tmp_path / "out" / "runs")) == 1
+
+
+def test_a_dry_run_measures_and_trains_nothing(go, tmp_path):
+    file = write(tmp_path / "mine.yaml", PLAIN, FCOS)
+    code, said = go(file, dry_run=True, seeds=(0, 1))
+    assert code == 0
+    assert said.count("to do") >= 4
+    assert "measuring resnet18, plain, recipe smoke" in said
+    assert "measured: training steps and forward passes of the first strategy of each network" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_request_that_cannot_be_met_trains_nothing(go, tmp_path):
+    file = write(tmp_path / "mine.yaml", PLAIN)
+    with pytest.raises(DataError, match="nowhere"):
+        go(file, dataset=f"coco:{tmp_path / 'nowhere'}")
+    (tmp_path / "other").mkdir()
+    namesake = write(tmp_path / "other" / "mine.yaml", FCOS)
+    with pytest.raises(UsageError, match="two experiments are called mine"):
+        go(file, namesake)
+    with pytest.raises(UsageError, match="no row can be run"):
+        go(write(tmp_path / "empty.yaml", {"label": "d", "not_built": "nobody did"}))
+    mixed = {"label": "m", "strategy": "atss", "set": {"train.precision": "bf16"}}
+    with pytest.raises(UsageError, match=r"differ in train.precision \(bf16, no\)"):
+        go(write(tmp_path / "mixed.yaml", PLAIN, mixed))
+    assert not (tmp_path / "out").exists()
