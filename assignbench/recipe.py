@@ -164,7 +164,7 @@ class TrainSettings(_Group):
     lr: float = Field(gt=0, le=10, description="highest learning rate, as it is for the whole batch: never rescaled")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, first beta of adamw")
     weight_decay: float = Field(1e-4, ge=0, lt=1, description="weight decay")
-    box_weight: float | None = Field(
+    box_loss_weight: float | None = Field(
         None,
         gt=0,
         description="weight λ of the box part in what a pair costs, and in AutoAssign's and FreeAnchor's likelihoods; "

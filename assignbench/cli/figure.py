@@ -62,6 +62,8 @@ assignbench figure 3 runs/AUTOASSIGN --picture 7 --object 2
 PRIORS_EXAMPLES = r"""[bold]Example[/bold]
 
 assignbench figure 4 runs/AUTOASSIGN --categories 6
+
+assignbench figure 4 runs/AUTOASSIGN --best-of runs/PLAIN
 """
 DETECTIONS_EXAMPLES = r"""[bold]Example[/bold]
 
@@ -133,6 +135,14 @@ def priors(
         int,
         typer.Option(metavar="N", min=1, help="Categories with the longest μ, beside those known to lie off centre."),
     ] = 4,
+    best_of: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Also mark where this run detects each category best, and print a table of it. A run of plain was "
+            "taught everywhere in a box alike, so it shows what a prior has to find.",
+        ),
+    ] = None,
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
 ) -> None:
@@ -143,10 +153,20 @@ def priors(
     """
     _check(output)
     _count("4", runs, 1, "one run of autoassign")
-    shown, dataset = _open(runs, data_root, device)
-    from assignbench.figures.priors import draw_priors
+    shown, dataset = _open([*runs, *([best_of] if best_of else [])], data_root, device)
+    from assignbench.figures.priors import draw_priors, learned_prior
 
-    _save(draw_priors(shown[0], dataset, categories), output)
+    learned_prior(shown[0].record)
+    if best_of is None:
+        _save(draw_priors(shown[0], dataset, categories), output)
+        return
+    from assignbench.cli.output import show
+    from assignbench.figures.best import best_places, best_table
+    from assignbench.figures.runs import training_split
+
+    found = best_places(shown[1], training_split(shown[1].record, data_root))
+    show(best_table(shown[0], shown[1], found))
+    _save(draw_priors(shown[0], dataset, categories, shown[1], found), output)
 
 
 @app.command("5", epilog=DETECTIONS_EXAMPLES)

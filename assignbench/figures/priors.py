@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from assignbench.data.dataset import Dataset
 from assignbench.errors import UsageError
+from assignbench.figures.best import BestPlace
 from assignbench.figures.canvas import frame_text, legend_below_title, outline, percent, show_picture, signed, zoom
 from assignbench.figures.picture import LOOKED_AT, Picture, open_picture, standouts
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import level_share, teach
 from assignbench.plot import styled
-from assignbench.run.record import PriorFacts
+from assignbench.run.record import PriorFacts, RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 OFF_CENTRE = 0.05  # of a box: a true offset that is worth a panel of its own
 PER_LINE = 4  # panels
-PRIOR, CENTRE, TRUTH = "#D55E00", "#0072B2", "#009E73"
+PRIOR, CENTRE, TRUTH, BEST = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
 
 Point = tuple[float, float]
 
@@ -45,6 +46,7 @@ class CategoryPrior:
     middle: Point  # of the prior: where G = 1
     deviations: Point  # σ along x and y
     truth: Point | None  # centre of the category's visible mass; None: the data set does not say
+    best: Point | None  # where another run detects the category best; None: not asked for
 
 
 def chosen_categories(
@@ -62,18 +64,29 @@ def chosen_categories(
     return [name for name in classes if name in {*ranked[:count], *off}]
 
 
-def category_priors(run: ShownRun, dataset: Dataset, count: int) -> tuple[list[CategoryPrior], list[str]]:
+def learned_prior(record: RunRecord) -> Mapping[str, PriorFacts]:
+    """The prior that a run learned.
+
+    Raises:
+        UsageError: it learned none.
+    """
+    if record.learned_prior is None:
+        raise UsageError(
+            f"{record.assigner.label} learned no centre prior; name a run of autoassign with center=category or shared"
+        )
+    return record.learned_prior
+
+
+def category_priors(
+    run: ShownRun, dataset: Dataset, count: int, best: Mapping[str, BestPlace] | None = None
+) -> tuple[list[CategoryPrior], list[str]]:
     """What is drawn, and the categories that are left out since no picture shows them.
 
     Raises:
         UsageError: the run learned no prior, or no picture shows any of the categories.
     """
-    record = run.record
-    if record.learned_prior is None:
-        raise UsageError(
-            f"{record.assigner.label} learned no centre prior; name a run of autoassign with center=category or shared"
-        )
-    names = chosen_categories(record.learned_prior, record.true_offsets, dataset.classes, count)
+    record, priors = run.record, learned_prior(run.record)
+    names = chosen_categories(priors, record.true_offsets, dataset.classes, count)
     examples: dict[int, tuple[Picture, int]] = {}
     wanted = {dataset.classes.index(name) for name in names}
     for index, number in standouts(dataset):
@@ -81,14 +94,16 @@ def category_priors(run: ShownRun, dataset: Dataset, count: int) -> tuple[list[C
         label = int(dataset.labels[objects][~dataset.crowd[objects]][number])
         if label in wanted and label not in examples:
             examples[label] = (open_picture(dataset, index), number)
-    found = [place(run, dataset, *examples[label]) for label in sorted(examples)]
+    found = [place(run, dataset, *examples[label], best or {}) for label in sorted(examples)]
     absent = [name for name in names if dataset.classes.index(name) not in examples]
     if not found:
         raise UsageError(f"the first {LOOKED_AT} pictures of {dataset.name} show none of: {', '.join(names)}")
     return found, absent
 
 
-def place(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> CategoryPrior:
+def place(
+    run: ShownRun, dataset: Dataset, picture: Picture, number: int, best: Mapping[str, BestPlace]
+) -> CategoryPrior:
     """Where the prior of an object's category lies on it."""
     record, name = run.record, picture.name(number)
     assert record.learned_prior is not None  # noqa: S101 - the caller's promise
@@ -100,7 +115,11 @@ def place(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> Cat
     step_x, step_y = stride / taught.scale[0], stride / taught.scale[1]
     x0, y0, x1, y1 = picture.boxes[number].tolist()
     center = ((x0 + x1) / 2, (y0 + y1) / 2)
-    offset = (record.true_offsets or {}).get(name)
+
+    def inside(offset: Point | None) -> Point | None:
+        """A place in box sizes from the centre, in pixels."""
+        return None if offset is None else (center[0] + offset[0] * (x1 - x0), center[1] + offset[1] * (y1 - y0))
+
     return CategoryPrior(
         name=name,
         prior=prior,
@@ -111,17 +130,31 @@ def place(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> Cat
         center=center,
         middle=(center[0] + prior.mu_x * step_x, center[1] + prior.mu_y * step_y),
         deviations=(prior.sigma_x * step_x, prior.sigma_y * step_y),
-        truth=None if offset is None else (center[0] + offset[0] * (x1 - x0), center[1] + offset[1] * (y1 - y0)),
+        truth=inside((record.true_offsets or {}).get(name)),
+        best=inside(best[name].likelihood.mean if name in best else None),
     )
 
 
-def draw_priors(run: ShownRun, dataset: Dataset, count: int) -> Figure:
+def draw_priors(
+    run: ShownRun,
+    dataset: Dataset,
+    count: int,
+    other: ShownRun | None = None,
+    best: Mapping[str, BestPlace] | None = None,
+) -> Figure:
     """A panel a category.
+
+    Args:
+        run: that learned a prior.
+        dataset: its evaluation split.
+        count: categories with the longest μ to show.
+        other: a run whose best places are marked, too.
+        best: those places.
 
     Raises:
         UsageError: as `category_priors`.
     """
-    found, absent = category_priors(run, dataset, count)
+    found, absent = category_priors(run, dataset, count, best)
     from matplotlib.figure import Figure
 
     lines = -(-len(found) // PER_LINE)
@@ -134,7 +167,7 @@ def draw_priors(run: ShownRun, dataset: Dataset, count: int) -> Figure:
         for panel in panels[len(found) :]:
             panel.set_axis_off()
         handles, labels = panels[0].get_legend_handles_labels()
-        frame_text(figure, "The learned centre prior of each category", caption(run, dataset, found, absent))
+        frame_text(figure, "The learned centre prior of each category", caption(run, dataset, found, absent, other))
         legend_below_title(figure, handles, labels)
     return figure
 
@@ -157,6 +190,8 @@ def draw_prior(panel: Axes, one: CategoryPrior) -> None:
     signs = [("prior's centre, μ", one.middle, "o", PRIOR, 6), ("box centre", one.center, "+", CENTRE, 11)]
     if one.truth is not None:
         signs.append(("true centre of mass", one.truth, "D", TRUTH, 6))
+    if one.best is not None:
+        signs.append(("best location", one.best, "^", BEST, 7))
     for label, (x, y), marker, color, size in signs:
         (sign,) = panel.plot(
             [x],
@@ -165,7 +200,7 @@ def draw_prior(panel: Axes, one: CategoryPrior) -> None:
             color=color,
             markersize=size,
             markeredgewidth=1.8,
-            fillstyle="none" if marker == "D" else "full",
+            fillstyle="none" if marker in "D^" else "full",
         )
         sign.set_label(label)
         sign.set_path_effects(glow)
@@ -175,10 +210,21 @@ def draw_prior(panel: Axes, one: CategoryPrior) -> None:
     panel.set_xlabel(f"μ = {mu}, σ = {sigma}", fontsize=8.5)
 
 
-def caption(run: ShownRun, dataset: Dataset, found: Sequence[CategoryPrior], absent: Sequence[str]) -> str:
+def caption(
+    run: ShownRun,
+    dataset: Dataset,
+    found: Sequence[CategoryPrior],
+    absent: Sequence[str],
+    other: ShownRun | None = None,
+) -> str:
     """What is drawn, and of what."""
     shared = "" if set(run.record.learned_prior or {}) != {"all"} else "One prior is shared by all categories. "
     truth = "" if run.record.true_offsets is None else "Diamond: mean centre of the category's visible mass, as drawn. "
+    if other is not None:
+        truth += (
+            "Triangle: mean place of each object's location with the highest P⁺ by "
+            f"{other.name} (run {other.short_id}), of the category. "
+        )
     left = f"Not shown, since no picture has them: {', '.join(absent)}. " if absent else ""
     ids = ", ".join(dict.fromkeys(str(one.picture.info.id) for one in found))
     return (

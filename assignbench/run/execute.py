@@ -58,7 +58,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         seed=run.seed,
         protocol=run.candidate.protocol,
         extras=run.candidate.extras,
-        box_weight=recipe.train.box_weight,
+        box_loss_weight=recipe.train.box_loss_weight,
     )
     with main_process(accelerator) as writes:
         if writes:

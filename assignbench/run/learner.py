@@ -115,7 +115,7 @@ def build_learner(
     seed: int,
     protocol: Protocol = CONTROLLED,
     extras: Sequence[Extra] = (),
-    box_weight: float | None = None,
+    box_loss_weight: float | None = None,
     pretrained: bool = True,
 ) -> Learner:
     """The detector and loss of the protocol around a strategy.
@@ -132,14 +132,14 @@ def build_learner(
         seed: of every random weight.
         protocol: controlled, or published with a preset.
         extras: outputs that the head gains, beside the strategy's own.
-        box_weight: λ; None: the protocol's.
+        box_loss_weight: λ; None: the protocol's.
         pretrained: whether to load the backbone's weights.
 
     Raises:
         UsageError: the strategy's constructor refuses its options, or its head an extra output.
         SystemProblem: pretrained weights are missing.
     """
-    loss = protocol.loss if box_weight is None else protocol.loss.weighing_boxes(box_weight)
+    loss = protocol.loss if box_loss_weight is None else protocol.loss.weighing_boxes(box_loss_weight)
     torch.manual_seed(seed + 1)  # strategies with random parameters of their own do not shift the detector's
     coding = Head().coding if protocol.preset is None else protocol.preset.head.coding
     setting = Setting(classes=classes, loss=loss, coding=coding, channels=model.channels)

@@ -71,7 +71,7 @@ def open_run(folder: Path) -> Finished:
         seed=record.seed,
         protocol=protocol,
         extras=extras_named(strategy.extras),
-        box_weight=recipe.recipe.train.box_weight,
+        box_loss_weight=recipe.recipe.train.box_loss_weight,
         pretrained=False,
     )
     tensors = load_tensors(folder / WEIGHTS)

@@ -13,7 +13,7 @@ def test_the_box_weight_of_the_recipe_is_the_loss_s_and_the_strategy_s(protocol:
     surroundings = protocol_of(AutoAssign, protocol)
     plain, heavy = (
         build_learner(
-            AutoAssign, {}, MODEL, classes=2, seed=0, protocol=surroundings, box_weight=weight, pretrained=False
+            AutoAssign, {}, MODEL, classes=2, seed=0, protocol=surroundings, box_loss_weight=weight, pretrained=False
         )
         for weight in (None, 7.5)
     )
