@@ -1,6 +1,7 @@
 """All that a strategy may import."""
 
 from assignbench.core.assigner import Assigner, Setting, assign
+from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs, Weightings
 from assignbench.core.cells import (
     Rectangles,
     cell_centers,
@@ -55,19 +56,8 @@ from assignbench.core.matching import (
 )
 from assignbench.core.overlap import Overlaps, best_overlap, near_pairs, overlapping_pairs, overlaps, sure_overlap
 from assignbench.core.preset import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE, Preset
-from assignbench.core.types import (
-    Assignment,
-    Discounts,
-    Grid,
-    Normalisers,
-    Pairs,
-    Predictions,
-    Priors,
-    Regions,
-    Targets,
-    Weightings,
-    beside,
-)
+from assignbench.core.tensors import beside
+from assignbench.core.types import Grid, Predictions, Priors, Regions, Targets
 
 __all__ = [
     "EXTRAS",

@@ -10,11 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from assignbench.core.assignment import Assignment, Weightings
 from assignbench.core.geometry import Coding, Deltas, sides
 from assignbench.core.head import Head
 from assignbench.core.loss import PairLoss
 from assignbench.core.preset import Preset
-from assignbench.core.types import Assignment, Predictions, Priors, Targets, Weightings
+from assignbench.core.types import Predictions, Priors, Targets
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from assignbench.core.assignment import Assignment
 from assignbench.core.cells import inside_pairs
 from assignbench.core.geometry import centerness, centers, iou
-from assignbench.core.types import Assignment, Predictions, Priors, Targets, beside
+from assignbench.core.tensors import beside
+from assignbench.core.types import Predictions, Priors, Targets
 
 LEAST_SHARE = 0.01  # of the locations taught: floor of the number in boxes
 

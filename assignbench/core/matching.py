@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.geometry import pick
-from assignbench.core.types import Assignment, Discounts, Normalisers, Pairs, Priors, Targets
+from assignbench.core.types import Priors, Targets
 
 CHUNK = 1 << 17  # entries of an [object, location] matrix held at once on a CPU: its intermediate results stay in cache
 BLOCK = 64  # entries of a long row that are represented by their minimum

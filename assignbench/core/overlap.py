@@ -23,7 +23,8 @@ from torch import Tensor
 from assignbench.core.cells import cells_around
 from assignbench.core.geometry import centers, iou, iou_matrix, pick, take
 from assignbench.core.matching import object_chunks
-from assignbench.core.types import Predictions, Priors, Targets, beside
+from assignbench.core.tensors import beside
+from assignbench.core.types import Predictions, Priors, Targets
 
 OCTAVES = 16  # of widths and of heights: below 2 pixels, below 4, …, all from 2¹⁵ on
 CELLS = 4096  # along each axis, the last one open: a quarter of the octave's least side wide, at least 4 pixels

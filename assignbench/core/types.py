@@ -18,38 +18,18 @@ Axes are written in words: ``[object, 4]``, ``[image, location, class]``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from assignbench.core.geometry import centers
 from assignbench.core.ledger import Ledger, join_logits
+from assignbench.core.tensors import moved_to, require_shape, to_device
 
-
-def _shape(name: str, tensor: Tensor, *axes: int | None) -> None:
-    """Refuse a tensor whose shape does not fit; None stands for any length."""
-    fits = tensor.ndim == len(axes) and all(
-        want is None or want == have for want, have in zip(axes, tensor.shape, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join("any" if axis is None else str(axis) for axis in axes)
-        raise ValueError(f"{name} must have shape [{wanted}], not {list(tensor.shape)}")
-
-
-def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """A tensor on a device; from the host to a GPU by way of page-locked memory, so that the host need not wait."""
-    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
-def beside(tensor: Tensor, other: Tensor) -> Tensor:
-    """A tensor where another one lies; see `to_device`."""
-    return to_device(tensor, other.device)
-
+PADDING = 32  # pixels: padded sides are multiples of it, the stride of P5; an image's own area is rounded up to one
 
 _Kept = TypeVar("_Kept", "Targets", "Priors")
 
@@ -69,8 +49,8 @@ class Regions:
     image: Tensor  # [region] int64
 
     def __post_init__(self) -> None:
-        _shape("Regions.boxes", self.boxes, None, 4)
-        _shape("Regions.image", self.image, len(self.boxes))
+        require_shape("Regions.boxes", self.boxes, None, 4)
+        require_shape("Regions.image", self.image, len(self.boxes))
 
     def to(self, device: torch.device | str) -> Regions:
         """The same regions on another device."""
@@ -102,9 +82,9 @@ class Targets:
     _host: Targets | None = field(default=None, init=False, repr=False, compare=False)  # what `to` copied from
 
     def __post_init__(self) -> None:
-        _shape("Targets.boxes", self.boxes, None, 4)
-        _shape("Targets.labels", self.labels, len(self.boxes))
-        _shape("Targets.image", self.image, len(self.boxes))
+        require_shape("Targets.boxes", self.boxes, None, 4)
+        require_shape("Targets.labels", self.labels, len(self.boxes))
+        require_shape("Targets.image", self.image, len(self.boxes))
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -180,13 +160,13 @@ class Priors:
     def __post_init__(self) -> None:
         locations = self.boxes.shape[-2]
         if self.boxes.ndim == 2:
-            _shape("Priors.boxes", self.boxes, None, 4)
+            require_shape("Priors.boxes", self.boxes, None, 4)
         else:
-            _shape("Priors.boxes", self.boxes, None, None, 4)
-        _shape("Priors.stride", self.stride, locations)
-        _shape("Priors.level", self.level, locations)
+            require_shape("Priors.boxes", self.boxes, None, None, 4)
+        require_shape("Priors.stride", self.stride, locations)
+        require_shape("Priors.level", self.level, locations)
         if self.extent is not None:
-            _shape("Priors.extent", self.extent, None, 2)
+            require_shape("Priors.extent", self.extent, None, 2)
 
     def __len__(self) -> int:
         return self.boxes.shape[-2]
@@ -227,7 +207,7 @@ class Priors:
         """The same priors on another device."""
         moved = Priors(
             *(to_device(part, device) for part in (self.boxes, self.stride, self.level)),
-            extent=_each(self.extent, device),
+            extent=moved_to(self.extent, device),
             grid=None if self.grid is None else self.grid.to(device),
         )
         return _remember(moved, self)
@@ -249,9 +229,6 @@ class Priors:
         return self.centers if self.boxes.ndim == 2 else self.centers[image]
 
 
-PADDING = 32  # pixels: what an image's own area is rounded up to
-
-
 @dataclass(frozen=True)
 class Predictions:
     """What the detector says at every location, always float32.
@@ -268,9 +245,9 @@ class Predictions:
 
     def __post_init__(self) -> None:
         images, locations, _ = self.outputs.shape
-        _shape("Predictions.outputs", self.outputs, None, None, None)
-        _shape("Predictions.boxes", self.boxes, images, locations, 4)
-        _shape("Predictions.regression", self.regression, images, locations, 4)
+        require_shape("Predictions.outputs", self.outputs, None, None, None)
+        require_shape("Predictions.boxes", self.boxes, images, locations, 4)
+        require_shape("Predictions.regression", self.regression, images, locations, 4)
         for name, extra in self.extras.items():
             if extra.shape[:2] != (images, locations):
                 raise ValueError(f"extra output {name!r} must start with [{images}, {locations}]")
@@ -306,182 +283,3 @@ class Predictions:
     def classes(self) -> int:
         """Classes the detector knows."""
         return self.outputs.shape[2]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Who teaches what, and how much: an object is to be learned at a location."""
-
-    object: Tensor  # [pair] int64, index into Targets
-    location: Tensor  # [pair] int64
-    weight: Tensor  # [pair] float32, of the class part (of the whole pair in a bag); may carry gradient
-    box_weight: Tensor  # [pair] float32, of the box part
-    quality: Tensor  # [pair] float32 in [0, 1], class score this location should learn; 1: full confidence
-    likelihood: Tensor | None = None  # [pair] exp(−ℓ) of a bag, where the strategy has it from `pair_likelihood`
-
-    def __post_init__(self) -> None:
-        for name in ("location", "weight", "box_weight", "quality"):
-            _shape(f"Pairs.{name}", getattr(self, name), len(self.object))
-        if self.likelihood is not None:
-            _shape("Pairs.likelihood", self.likelihood, len(self.object))
-
-    def __len__(self) -> int:
-        return len(self.object)
-
-    def to(self, device: torch.device | str) -> Pairs:
-        """The same pairs on another device."""
-        return Pairs(*(_each(getattr(self, part.name), device) for part in fields(self)))
-
-
-@dataclass(frozen=True)
-class Discounts:
-    """Where the negative term is softened, either way it is done in the literature.
-
-    ``factor`` multiplies the probability inside the term (FreeAnchor, AutoAssign), ``weight`` the term itself
-    (DW, NoisyAnchor); 0 in either removes it, as for the own class of a hard positive.
-
-    A sparse list on purpose: dense weights would be as large as the logits (a gigabyte for nine anchors,
-    80 classes and 16 images), while almost every factor is 1. One entry per (image, location, class); where several
-    objects want one, all but one of them have weight 0, which leaves them out.
-    """
-
-    image: Tensor  # [entry] int64
-    location: Tensor  # [entry] int64
-    label: Tensor  # [entry] int64
-    factor: Tensor  # [entry] float32 in [0, 1]
-    weight: Tensor | None = None  # [entry] float32 ≥ 0; None: 1
-
-    def __post_init__(self) -> None:
-        for name in ("location", "label", "factor"):
-            _shape(f"Discounts.{name}", getattr(self, name), len(self.image))
-        if self.weight is not None:
-            _shape("Discounts.weight", self.weight, len(self.image))
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-    def counted(self) -> Discounts:
-        """Without the entries of weight 0. Their number depends on values: a GPU is waited for."""
-        if self.weight is None:
-            return self
-        kept = self.weight > 0
-        return Discounts(self.image[kept], self.location[kept], self.label[kept], self.factor[kept], self.weight[kept])
-
-    def to(self, device: torch.device | str) -> Discounts:
-        """The same discounts on another device."""
-        return Discounts(*(_each(getattr(self, part.name), device) for part in fields(self)))
-
-
-@dataclass(frozen=True)
-class Normalisers:
-    """What each term is divided by: this process's share; the objective averages over processes, then floors at 1."""
-
-    positive: Tensor  # [] of the class part of pairs, or of the bags
-    box: Tensor  # []
-    negative: Tensor  # []
-    least_box: float = 1.0  # floor of the box normaliser
-    local: bool = False  # not averaged over processes: what a batch means then depends on their number
-
-    def to(self, device: torch.device | str) -> Normalisers:
-        """The same shares on another device."""
-        shares = (to_device(share, device) for share in (self.positive, self.box, self.negative))
-        return Normalisers(*shares, least_box=self.least_box, local=self.local)
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """The record between strategy and objective, and the only channel between them.
-
-    Losses, statistics and pictures all read this; so what a figure shows is what the network learned from.
-    """
-
-    pairs: Pairs
-    discounts: Discounts
-    normalisers: Normalisers
-    background: Tensor | None = None  # [image, location] in [0, 1], None: all ones; 0: location taught nothing
-    bagged: bool = False  # False: learn every pair; True: one good pair per object is enough
-    geometric: bool = False  # of a bag: the mean of its likelihoods is the geometric one, which asks for every pair
-    losses: Mapping[str, Tensor] = field(default_factory=dict)  # [] losses on the strategy's own parameters
-    notes: Mapping[str, Tensor] = field(default_factory=dict)  # [object] numbers for statistics
-
-    def to(self, device: torch.device | str) -> Assignment:
-        """The same record on another device; the host does not wait for it."""
-        return Assignment(
-            pairs=self.pairs.to(device),
-            discounts=self.discounts.to(device),
-            normalisers=self.normalisers.to(device),
-            background=None if self.background is None else to_device(self.background, device),
-            bagged=self.bagged,
-            geometric=self.geometric,
-            losses={name: to_device(loss, device) for name, loss in self.losses.items()},
-            notes={name: to_device(note, device) for name, note in self.notes.items()},
-        )
-
-    def check(self, predictions: Predictions, targets: Targets) -> None:
-        """Refuse a record that cannot be meant: one that would train, but on something else.
-
-        Costs a few synchronisations with the device, so training asks for it on samples only.
-
-        Raises:
-            ValueError: an index out of range, an entry twice, a weight that is not finite or negative, a
-                quality, factor or background outside [0, 1], a note that is not one entry an object.
-        """
-        pairs, discounts, images = self.pairs, self.discounts, targets.images
-        _index("Pairs.object", pairs.object, len(targets))
-        _index("Pairs.location", pairs.location, predictions.locations)
-        _unique("Pairs", pairs.object, pairs.location)
-        _index("Discounts.image", discounts.image, images)
-        _index("Discounts.location", discounts.location, predictions.locations)
-        _index("Discounts.label", discounts.label, predictions.classes)
-        counted = discounts.counted()
-        _unique("Discounts", counted.image, counted.location, counted.label)
-        _within("Pairs.weight", pairs.weight, float("inf"))
-        _within("Pairs.box_weight", pairs.box_weight, float("inf"))
-        _within("Pairs.quality", pairs.quality, 1.0)
-        _within("Discounts.factor", discounts.factor, 1.0)
-        if discounts.weight is not None:
-            _within("Discounts.weight", discounts.weight, float("inf"))
-        if self.background is not None:
-            _shape("background", self.background, images, predictions.locations)
-            _within("background", self.background, 1.0)
-        for name in ("positive", "box", "negative"):
-            _within(f"Normalisers.{name}", getattr(self.normalisers, name), float("inf"))
-        for name, note in self.notes.items():
-            if note.shape[:1] != (len(targets),):
-                raise ValueError(f"note {name!r} must have one entry an object, not shape {list(note.shape)}")
-
-
-@dataclass(frozen=True)
-class Weightings:
-    """What a strategy makes its weights of, for pictures: w = center · confidence, then made to sum to 1 an object.
-
-    It covers every location in every object's box, those included that the record leaves out since they weigh nothing.
-    """
-
-    object: Tensor  # [pair] int64, index into Targets
-    location: Tensor  # [pair] int64
-    center: Tensor  # [pair] float32 ≥ 0: where objects of the class usually are
-    confidence: Tensor  # [pair] float32 ≥ 0: how well the location detects the object already
-
-
-def _each(tensor: Tensor | None, device: torch.device | str) -> Any:
-    return None if tensor is None else to_device(tensor, device)
-
-
-def _index(name: str, index: Tensor, count: int) -> None:
-    if index.dtype != torch.int64:
-        raise ValueError(f"{name} must be int64, not {index.dtype}")
-    if bool(((index < 0) | (index >= count)).any()):
-        raise ValueError(f"{name} must lie in 0 … {count - 1}, but reaches from {index.min()} to {index.max()}")
-
-
-def _unique(name: str, *columns: Tensor) -> None:
-    rows = torch.stack(columns, dim=1)
-    if len(rows.unique(dim=0)) < len(rows):
-        raise ValueError(f"{name} must not hold an entry twice")
-
-
-def _within(name: str, values: Tensor, high: float) -> None:
-    if not bool((values.isfinite() & (values >= 0) & (values <= high)).all()):
-        limit = "at least 0" if high == float("inf") else f"in [0, {high:g}]"
-        raise ValueError(f"{name} must be finite and {limit}")

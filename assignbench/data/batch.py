@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assignbench.core.types import Regions, Targets
+from assignbench.core.types import PADDING, Regions, Targets
 from assignbench.data.colour import Colour, draw_colour
 from assignbench.data.crop import draw_crop, in_crop
 from assignbench.data.dataset import Dataset
@@ -19,8 +19,6 @@ from assignbench.data.loader import blank, load_ahead
 from assignbench.data.order import evaluation_plan, training_step
 from assignbench.data.pictures import read_picture
 from assignbench.data.transforms import Geometry, View, draw_geometry, move_boxes, move_picture
-
-MULTIPLE = 32  # padded sides are multiples of this many pixels: the stride of P5
 
 # Keep the random streams apart from those of `order` and from each other: switching one leaves the others as they were.
 _AUGMENTATION, _CROP, _COLOUR = 2, 3, 4
@@ -290,6 +288,6 @@ def load_batch(
 
 
 def padded(geometries: Sequence[Geometry]) -> tuple[int, int]:
-    """Height and width that hold all, each a multiple of `MULTIPLE`."""
+    """Height and width that hold all, each a multiple of `PADDING`."""
     height, width = max(g.height for g in geometries), max(g.width for g in geometries)
-    return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
+    return -(-height // PADDING) * PADDING, -(-width // PADDING) * PADDING

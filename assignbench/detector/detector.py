@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from assignbench.core import Head, Predictions, Priors, joining
 from assignbench.core.priors import pyramid_priors
-from assignbench.core.types import to_device
+from assignbench.core.tensors import to_device
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.head import DenseHead, RawOutputs
 from assignbench.detector.pixels import Pixels

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from assignbench.core import Extra, Predictions, Priors
 from assignbench.core.ledger import ROWS, join_logits
-from assignbench.core.types import to_device
+from assignbench.core.tensors import to_device
 from assignbench.detector.suppress import best_apart
 
 # the class output alone; the class probability, implicit objectness included; the final score

@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from assignbench.core import (
-    Assignment,
     Centerness,
     Discounts,
     Head,
     ImplicitObjectness,
-    Normalisers,
     Pairs,
     Predictions,
     Priors,
@@ -63,53 +61,6 @@ def test_predicted_priors_are_seen_per_image() -> None:
 def test_a_detector_without_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one class"):
         Setting(classes=0)
-
-
-def record(**changes: object) -> Assignment:
-    """One object taught at location 1 of three; two classes."""
-    one, index = torch.ones(1), torch.zeros(1, dtype=torch.int64)
-    sums = Normalisers(one.sum(), one.sum(), one.sum())
-    pairs = Pairs(index, index + 1, one, one, one)
-    base = Assignment(pairs, Discounts(index, index + 1, index, one * 0), sums)
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def checked(assignment: Assignment) -> None:
-    boxes = torch.zeros(1, 3, 4)
-    index = torch.zeros(1, dtype=torch.int64)
-    assignment.check(Predictions(torch.zeros(1, 3, 2), boxes, boxes), Targets(boxes[0, :1], index, index, 1))
-
-
-def test_a_possible_record_is_let_through() -> None:
-    checked(record())
-    checked(record(background=torch.tensor([[0.0, 0.5, 1.0]]), notes={"x": torch.zeros(1)}))
-
-
-PAIRS, DISCOUNTS = record().pairs, record().discounts
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"pairs": replace(PAIRS, location=torch.tensor([-1]))}, r"Pairs\.location must lie in 0 … 2"),
-        ({"pairs": replace(PAIRS, location=torch.tensor([3]))}, r"Pairs\.location must lie in 0 … 2"),
-        ({"pairs": replace(PAIRS, object=torch.tensor([1]))}, r"Pairs\.object must lie in 0 … 0"),
-        ({"pairs": replace(PAIRS, object=torch.tensor([0.0]))}, r"Pairs\.object must be int64"),
-        ({"pairs": replace(PAIRS, weight=torch.tensor([-1.0]))}, r"Pairs\.weight must be finite and at least 0"),
-        ({"pairs": replace(PAIRS, weight=torch.tensor([float("nan")]))}, r"Pairs\.weight must be finite"),
-        ({"pairs": replace(PAIRS, quality=torch.tensor([7.0]))}, r"Pairs\.quality must be finite and in \[0, 1\]"),
-        ({"discounts": replace(DISCOUNTS, label=torch.tensor([2]))}, r"Discounts\.label must lie in 0 … 1"),
-        ({"discounts": replace(DISCOUNTS, factor=torch.tensor([1.5]))}, r"Discounts\.factor"),
-        ({"discounts": replace(DISCOUNTS, weight=torch.tensor([-1.0]))}, r"Discounts\.weight"),
-        ({"background": torch.ones(3)}, "background must have shape"),
-        ({"background": torch.full((1, 3), 2.0)}, "background must be finite"),
-        ({"normalisers": Normalisers(*[torch.tensor(float("nan"))] * 3)}, r"Normalisers\.positive"),
-        ({"notes": {"x": torch.zeros(2)}}, "note 'x'"),
-    ],
-)
-def test_an_impossible_record_is_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        checked(record(**changes))
 
 
 def test_what_came_from_the_host_is_not_fetched_back() -> None:

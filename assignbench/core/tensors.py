@@ -1,0 +1,35 @@
+"""Small things about tensors: shapes that must fit, and where they lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def require_shape(name: str, tensor: Tensor, *axes: int | None) -> None:
+    """Refuse a tensor whose shape does not fit; None stands for any length."""
+    fits = tensor.ndim == len(axes) and all(
+        want is None or want == have for want, have in zip(axes, tensor.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if axis is None else str(axis) for axis in axes)
+        raise ValueError(f"{name} must have shape [{wanted}], not {list(tensor.shape)}")
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor on a device; from the host to a GPU by way of page-locked memory, so that the host need not wait."""
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def beside(tensor: Tensor, other: Tensor) -> Tensor:
+    """A tensor where another one lies; see `to_device`."""
+    return to_device(tensor, other.device)
+
+
+def moved_to(tensor: Tensor | None, device: torch.device | str) -> Any:
+    """As `to_device`, for what may be missing."""
+    return None if tensor is None else to_device(tensor, device)
