@@ -47,7 +47,7 @@ ObjectOption = Annotated[
         "--object", metavar="N", help="Which of the picture's objects, from 1 on.", show_default="the largest"
     ),
 ]
-RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of runs.")]
+RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")]
 
 WEIGHTS_EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -84,7 +84,7 @@ def _figure() -> None:
 def weights(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN…", help="Folders of runs, or of a comparison: then one run of each strategy."),
+        typer.Argument(metavar="RUN", help="Folders of runs, or of a comparison: then one run of each strategy."),
     ],
     output: OutputOption = Path("figure1.png"),
     picture: PicturesOption = None,

@@ -29,7 +29,7 @@ class Scale(StrEnum):
 def reproduce(
     experiment: Annotated[
         list[str],
-        typer.Argument(metavar="EXPERIMENT…", help="table1 … table10, all, or a YAML file like theirs."),
+        typer.Argument(metavar="EXPERIMENT", help="table1 … table10, all, or a YAML file like theirs."),
     ],
     scale: Annotated[
         Scale,

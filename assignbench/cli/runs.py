@@ -117,7 +117,7 @@ def _percent(value: float | None) -> str:
 
 def predict(
     run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Pictures.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures.")],
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder that gets a PNG and a JSON file per picture.")
     ] = Path("predictions"),

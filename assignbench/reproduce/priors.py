@@ -65,5 +65,5 @@ def spread(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "undefined (μ does not vary)"
-    mean = f"{statistics.fmean(known):.2f}"
+    mean = f"{statistics.fmean(known):.2f}".replace("-", "−")
     return mean if len(known) == 1 else f"{mean} ± {statistics.stdev(known):.2f}"
