@@ -107,7 +107,7 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -
                 image = show_level(panel, one, norm)
                 zoom(panel, box)
                 outline(panel, box, TRUE, 0.9)
-                if line is panels[0]:
+                if maps is parts.center:  # the top line
                     panel.set_title(one.name, loc="center")
                 if maps is parts.weight:
                     panel.set_xlabel(f"{percent(parts.shares[column])} of w⁺")

@@ -85,7 +85,7 @@ def draw_weights(runs: Sequence[ShownRun], dataset: Dataset, pictures: Sequence[
             for panel, picture, found in zip(line, pictures, founds, strict=False):
                 show_pale(panel, picture.pixels)
                 show_spots(panel, found.spots, norm)
-                if single or line is panels[0]:
+                if single or run is runs[0]:
                     panel.set_title("all levels" if single else f"picture {picture.info.id}", loc="center")
             if single:
                 for panel, level, share in zip(line[1:], founds[0].maps, founds[0].shares, strict=True):

@@ -123,6 +123,8 @@ def test_figure_3_draws_the_record(shown, dataset, one):
         share = pairs.weight[taken][taught.priors.level[pairs.location[taken]] == level].sum().item()
         assert level_share(taught, number)[level] == pytest.approx(share, abs=1e-5)
     assert rows[2][1].images[-1].norm.vmin == 0
+    assert [panel.get_title() for panel in rows[0][1:]] == ["P3", "P4", "P5", "P6", "P7"]
+    assert not any(panel.get_title() for panel in rows[1:, 1:].ravel())
 
 
 def test_cells_are_centred_on_their_locations(shown, dataset, one):
@@ -172,6 +174,12 @@ def test_figure_1_draws_the_records(shown, dataset, count):
                     wanted = expected(taught, share, pairs.location, level)
                     np.testing.assert_allclose(drawn(line[1 + level]), wanted, rtol=1e-5)
             assert len(panel.patches) == len(picture.boxes)
+    titles = [panel.get_title() for panel in panels[0]]
+    if count == 1:
+        assert [title.split(":")[0] for title in titles] == ["all levels", "P3", "P4", "P5", "P6", "P7"]
+    else:
+        assert titles == [f"picture {picture.info.id}" for picture in pictures]
+        assert not any(panel.get_title() for panel in panels[1:].ravel())
 
 
 def test_figure_4_draws_the_prior(shown, dataset):
