@@ -28,7 +28,7 @@ _AUGMENTATION, _CROP, _COLOUR = 2, 3, 4
 class Batch:
     """Pictures of one step and what is in them."""
 
-    images: Tensor  # [image, 3, H, W] uint8 RGB, padded right and below with zeros; in memory channels_last
+    images: Tensor  # [image, 3, H, W] uint8 RGB, padded right and below with zeros
     sizes: Tensor  # [image, 2] int64: height, width before padding; always in the host's memory
     targets: Targets  # boxes in network pixels; crowd regions are targets.ignore
     indices: tuple[int, ...]  # [image] into Dataset.images
@@ -255,7 +255,7 @@ def load_batch(
     Raises:
         DataError: when a picture cannot be read.
     """
-    images = blank(len(indices), *padded(geometries), 3).permute(0, 3, 1, 2)  # colours side by side, as decoded
+    images = blank(len(indices), 3, *padded(geometries))
     boxes, labels, image, crowd, scales = [], [], [], [], []
     colours = colours or [None] * len(indices)
     for slot, (index, geometry, colour) in enumerate(zip(indices, geometries, colours, strict=True)):
