@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from assignbench.document import allowed
 from assignbench.errors import UsageError
 from assignbench.paths import configs_folder
 from assignbench.recipe import BOOKKEEPING, Recipe
@@ -122,7 +123,7 @@ def known_recipes() -> tuple[str, ...]:
 def settings() -> Mapping[str, Setting]:
     """Every setting that a recipe has, under its dotted key."""
     return {
-        f"{group}.{key}": Setting(schema["description"], allowed(schema))
+        f"{group}.{key}": Setting(schema["description"], _allowed(schema))
         for group, field in Recipe.model_fields.items()
         if isinstance(model := field.annotation, type) and issubclass(model, BaseModel)
         for key, schema in model.model_json_schema(mode="serialization")["properties"].items()
@@ -241,22 +242,10 @@ def _explain(problem: Any, values: Mapping[str, Any], origins: Mapping[str, str]
     return f"{key} = {value} (from {origins[key]}) must be {setting.allowed}"
 
 
-def allowed(schema: Mapping[str, Any]) -> str:
-    """What a setting may be, in words, from its JSON schema: ``a number > 0 and ≤ 10``."""
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """As `allowed`; one value stands for a list of itself."""
     if "anyOf" in schema:
-        return ", or ".join(allowed(part) for part in schema["anyOf"])
-    if "enum" in schema:
-        return f"one of {', '.join(schema['enum'])}"
-    if schema["type"] == "array":
+        return ", or ".join(map(_allowed, schema["anyOf"]))
+    if schema.get("type") == "array":
         return f"{allowed(schema['items'])}, or a {'non-empty ' if 'minItems' in schema else ''}list of such"
-    kinds = {
-        "integer": "a whole number",
-        "number": "a number",
-        "string": "text",
-        "boolean": "true or false",
-        "null": "null",
-    }
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = " and ".join(f"{sign} {schema[bound]}" for bound, sign in signs.items() if bound in schema)
-    multiple = f", a multiple of {schema['multipleOf']}" if "multipleOf" in schema else ""
-    return f"{kinds[schema['type']]} {bounds}".strip() + multiple
+    return allowed(schema)

@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -35,6 +36,15 @@ ENVIRONMENT = Environment(
     processes=1,
     precision="no",
 )
+
+
+def pytest_configure() -> None:
+    """Beside other workers (``pytest -n``) a worker and what it starts take one core, not all of them."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import torch
+
+        torch.set_num_threads(1)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def build_record(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from assignbench.data.sources import Published, Source
+from assignbench.data.sources import Published
+from assignbench.document import fitted
 from assignbench.errors import UsageError
 from assignbench.strict_yaml import read_yaml
 from assignbench.suggest import did_you_mean
@@ -89,12 +90,12 @@ class ShapesSpec(_Part):
 
 DatasetSpec = CocoSpec | VocSpec | WiderfaceSpec | ShapesSpec
 
-_MODELS: dict[str, tuple[type[DatasetSpec], type[_Part]]] = {
-    "coco": (CocoSpec, CocoSplit),
-    "voc": (VocSpec, VocSplit),
-    "widerface": (WiderfaceSpec, CocoSplit),
-    "shapes": (ShapesSpec, ShapesSpec),
-}  # format → the model, and the model of its splits
+_MODELS: dict[str, type[DatasetSpec]] = {
+    "coco": CocoSpec,
+    "voc": VocSpec,
+    "widerface": WiderfaceSpec,
+    "shapes": ShapesSpec,
+}
 
 
 def load_spec(file: Path) -> DatasetSpec:
@@ -111,17 +112,4 @@ def load_spec(file: Path) -> DatasetSpec:
             f"{file}: 'format' must be one of {', '.join(_MODELS)}, not {name}{did_you_mean(name, _MODELS)}"
             + f"\nit looks like YOLO's: write yolo:{file.parent}" * yolo
         )
-    model, split = _MODELS[name]
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        # A misspelt key is also a missing one; its spelling is the more useful of the two.
-        problems = error.errors(include_url=False)
-        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    key = ".".join(map(str, first["loc"])) or "the file"
-    if first["type"] == "extra_forbidden":
-        inner = Source if first["loc"][0] == "sources" else split
-        known = (model if len(first["loc"]) == 1 else inner).model_fields
-        hint = did_you_mean(str(first["loc"][-1]), known)
-        raise UsageError(f"{file}: unknown key {key!r}{hint}; known: {', '.join(known)}")
-    raise UsageError(f"{file}: {key}: {first['msg'].removeprefix('Value error, ')}")
+    return fitted(content, _MODELS[name], str(file))

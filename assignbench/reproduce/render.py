@@ -34,6 +34,7 @@ def header(sheet: Sheet) -> list[str]:
     )
     lines = [
         ours,
+        *([f"Set for the whole table: {'; '.join(sheet.settings)}."] if sheet.settings else []),
         *([f"Changed on the command line: {'; '.join(sheet.changes)}."] if sheet.changes else []),
         f"Paper: {sheet.experiment.paper}; {', '.join(published_on(sheet))}.",
     ]

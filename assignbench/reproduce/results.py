@@ -107,7 +107,7 @@ def result_of(sheet: Sheet, filled: Sequence[Filled]) -> Result:
         by_data.setdefault(record.dataset.name, []).append(record)
     notes = [note for some in by_data.values() for note in environment_notes(some)]
     notes += [remark for one in filled for remark in one.remarks]
-    notes += [f"{one.line.row.label}: {one.line.row.reading}" for one in unique_rows(filled) if one.line.row.reading]
+    notes += readings_of(filled)
     if off:
         notes.append(
             f"off-centre: mean AP of {', '.join(off)}, whose mass sits at least {experiment.off_centre:g} box sizes off"
@@ -117,9 +117,13 @@ def result_of(sheet: Sheet, filled: Sequence[Filled]) -> Result:
     return Result(sheet, columns, rows, tuple(claims), (*dict.fromkeys(notes), *experiment.remarks))
 
 
-def unique_rows(filled: Sequence[Filled]) -> list[Filled]:
-    """Rows once, however many groups they stand in."""
-    return list({one.line.row.label: one for one in filled}.values())
+def readings_of(filled: Sequence[Filled]) -> list[str]:
+    """How rows were read where the paper is ambiguous; each reading once, behind all of its rows."""
+    labels: dict[str, dict[str, None]] = {}
+    for one in filled:
+        if reading := one.line.row.reading:
+            labels.setdefault(reading, {})[one.line.row.label] = None
+    return [f"{'; '.join(rows)}: {reading}" for reading, rows in labels.items()]
 
 
 def off_centre_classes(records: Sequence[RunRecord], least: float | None) -> tuple[str, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from assignbench.document import load_document
 from assignbench.errors import UsageError
 from assignbench.paths import configs_folder
-from assignbench.strict_yaml import read_yaml
 from assignbench.suggest import did_you_mean
 
 ScaleName = Literal["smoke", "small", "full"]
@@ -134,9 +134,6 @@ class Experiment(_Part):
         return self
 
 
-Model = TypeVar("Model", bound=_Part)
-
-
 def known_experiments() -> tuple[str, ...]:
     """Names of the shipped experiments, in the paper's order."""
     names = [path.stem for path in _experiments().glob("*.yaml")]
@@ -159,7 +156,7 @@ def load_experiment(name_or_path: str) -> tuple[Experiment, Path]:
             f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}\n"
             f"known: {', '.join(known)}, all; or write a file that ends in .yaml"
         )
-    return _loaded(Experiment, file), file
+    return load_document(file, Experiment), file
 
 
 def load_scale(name: ScaleName) -> Scale:
@@ -168,7 +165,7 @@ def load_scale(name: ScaleName) -> Scale:
     Raises:
         UsageError: its file is damaged.
     """
-    return _loaded(Scale, configs_folder() / "scales" / f"{name}.yaml")
+    return load_document(configs_folder() / "scales" / f"{name}.yaml", Scale)
 
 
 def chosen_experiments(names: Sequence[str]) -> tuple[str, ...]:
@@ -188,32 +185,3 @@ def chosen_experiments(names: Sequence[str]) -> tuple[str, ...]:
 
 def _experiments() -> Path:
     return configs_folder() / "experiments"
-
-
-def _loaded(model: type[Model], file: Path) -> Model:
-    content = read_yaml(file)
-    if not isinstance(content, dict):
-        raise UsageError(f"{file}: a mapping is needed, with {', '.join(model.model_fields)}")
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        # A misspelt key is also a missing one; its spelling is the more useful of the two.
-        problems = error.errors(include_url=False)
-        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    where = ".".join(map(str, first["loc"])) or "the file"
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, first["loc"][:-1])
-        raise UsageError(f"{file}: unknown key {where!r}{did_you_mean(str(first['loc'][-1]), known)}")
-    raise UsageError(f"{file}: {where}: {first['msg'].removeprefix('Value error, ')}")
-
-
-def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """Keys that are known at a place of the file, for a suggestion."""
-    inner = {"rows": Row, "groups": Group, "claims": Claim, "published": Reference, "elsewhere": Reference}
-    found: type[BaseModel] = model
-    for part in place:
-        if part == "scales":
-            found = RowChange if found is Row else Change
-        elif part in inner:
-            found = inner[str(part)]
-    return list(found.model_fields)

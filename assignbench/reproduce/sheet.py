@@ -56,6 +56,7 @@ class Sheet:
     scale: Scale
     lines: tuple[Line, ...]
     seeds: tuple[int, ...]
+    settings: tuple[str, ...]  # of the recipe, that the experiment changes for all of its rows or for a group of them
     changes: tuple[str, ...]  # what the command line has instead of the scale's
 
     @property
@@ -107,7 +108,8 @@ def sheet_of(name: str, experiment: Experiment, file: Path, scale: Scale, reques
                     problem = error
             bag = placed(row.scales.get(request.scale, RowChange()).test_time or row.test_time, file)
             lines.append(Line(group.name if group else None, row, dataset, value, runs, bag, problem))
-    return Sheet(name, experiment, request.scale, scale, tuple(lines), seeds, changes_of(scale, request))
+    settings, changes = settings_of(experiment, request), changes_of(scale, request)
+    return Sheet(name, experiment, request.scale, scale, tuple(lines), seeds, settings, changes)
 
 
 def runs_of(
@@ -124,8 +126,8 @@ def runs_of(
     """The runs of one row, the same that ``assignbench run`` with its settings as ``--set`` would make."""
     at_scale = row.scales.get(request.scale, RowChange())
     fixed = {**row.set, **at_scale.set}
-    given = [text.partition("=")[0].strip() for text in request.overrides]
-    if taken := sorted(set(given) & set(fixed)):
+    given = keys_of(request)
+    if taken := sorted(given & set(fixed)):
         raise UsageError(
             f"--set {taken[0]}: {name} sets it itself in the row {row.label!r}, which would no longer be that row"
         )
@@ -158,6 +160,22 @@ def refuse_contradictions(name: str, experiment: Experiment, own: Change, reques
             f"--recipe {request.recipe}: at {request.scale}, {name} has {keys} of its own, made for its recipe; "
             "change single settings with --set"
         )
+
+
+def keys_of(request: Request) -> set[str]:
+    """The settings that the command line gives."""
+    return {text.partition("=")[0].strip() for text in request.overrides}
+
+
+def settings_of(experiment: Experiment, request: Request) -> tuple[str, ...]:
+    """What the experiment changes of its recipes; a setting of the command line takes its place."""
+    groups = [(f" ({group.name})", group.scales) for group in experiment.groups]
+    return tuple(
+        f"{text}{where}"
+        for where, scales in [("", experiment.scales), *groups]
+        if (change := scales.get(request.scale))
+        for text in as_overrides({key: value for key, value in change.set.items() if key not in keys_of(request)})
+    )
 
 
 def changes_of(scale: Scale, request: Request) -> tuple[str, ...]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from assignbench.config import allowed, digest
+from assignbench.config import digest
 from assignbench.data.transforms import View
 from assignbench.detector.vote import MergeRule
+from assignbench.document import load_document
 from assignbench.errors import UsageError
 from assignbench.paths import configs_folder
 from assignbench.recipe import DataSettings, EvaluateSettings
-from assignbench.strict_yaml import read_yaml
 from assignbench.suggest import did_you_mean
 
 SHORT = 8  # digits of the digest in names of files and headers
@@ -100,8 +98,8 @@ class ViewSettings(_Group):
 class BagSettings(_Group):
     """A file of ``configs/tta``."""
 
-    merge: MergeSettings
-    views: Annotated[list[ViewSettings], Field(min_length=1)]
+    merge: MergeSettings = Field(description="how the views become one")
+    views: list[ViewSettings] = Field(min_length=1, description="what a picture is looked at in")
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def load_bag(name_or_path: str, data: DataSettings, settings: EvaluateSettings) 
         UsageError: no such bag, an unknown or missing key, a wrong value, or views that contradict each other.
     """
     path = _bag_file(name_or_path)
-    bag = _read(path)
+    bag = load_document(path, BagSettings)
     looks = [
         Look(View(view.short_side or data.test_sides[0], view.long_side or data.test_sides[1], mirrored), *sizes)
         for view in bag.views
@@ -203,45 +201,3 @@ def _bag_file(name_or_path: str) -> Path:
         f"no bag of views is called {name_or_path!r}{did_you_mean(name_or_path, known)}\n"
         f"known: {', '.join(known)}; or write a file that ends in .yaml"
     )
-
-
-def _read(path: Path) -> BagSettings:
-    document = read_yaml(path)
-    if not isinstance(document, dict):
-        raise UsageError(f"{path}: a bag is a mapping with the keys merge and views")
-    try:
-        return BagSettings.model_validate(document)
-    except ValidationError as error:
-        lines = dict.fromkeys(f"{path}: {_explain(problem)}" for problem in error.errors())
-        raise UsageError("\n".join(lines)) from error
-
-
-_KEYS: Mapping[str, type[BaseModel]] = {"merge": MergeSettings, "views": ViewSettings, "": BagSettings}
-_GROUPS = {"merge": "a mapping: how the views become one", "views": "a non-empty list of views"}
-
-
-def _explain(problem: Any) -> str:
-    """One sentence for one of pydantic's errors: key, value and what is allowed. Views are counted from 1."""
-    place = [part + 1 if isinstance(part, int) else str(part) for part in problem["loc"]]
-    key = ".".join(map(str, place))
-    model = _KEYS[str(place[0]) if len(place) > 1 or problem["type"] == "value_error" else ""]
-    fields = model.model_fields
-    name = next((str(part) for part in reversed(place) if part in fields), "")
-    if problem["type"] == "value_error":
-        return f"{key}: {problem['ctx']['error']}"
-    if problem["type"] == "extra_forbidden":
-        hint = did_you_mean(str(place[-1]), fields) or f"; known: {', '.join(fields)}"
-        return f"unknown key {key!r}{hint}"
-    if model is BagSettings:
-        state = "is missing" if problem["type"] == "missing" else f"= {_shown(problem['input'])}"
-        return f"{key} {state}: it must be {_GROUPS[key]}"
-    schema = model.model_json_schema(mode="serialization")["properties"].get(name)
-    if schema is None:  # a view that is no mapping
-        return f"{key} = {_shown(problem['input'])} must be a mapping with some of {', '.join(fields)}"
-    if problem["type"] == "missing":
-        return f"{key} is missing: {schema['description']}; {allowed(schema)}"
-    return f"{key} = {_shown(problem['input'])} must be {allowed(schema)}"
-
-
-def _shown(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)

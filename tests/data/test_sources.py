@@ -31,16 +31,16 @@ def test_paths_that_stay_in_their_folder(path, below):
         ({"unpack_to": "/data"}, "must be a relative path"),
         ({"needs": ["set/../../x"]}, "must be a relative path"),
         ({"counts": {"/x": 1}}, "must be a relative path"),
-        ({"needs": []}, "at least 1"),
+        ({"needs": []}, "non-empty list"),
         ({"needs": ["other/x"]}, "is not below unpack_to"),
         ({"counts": {"settle": 3}}, "is not below unpack_to"),
         ({"urls": ["file:///etc/passwd"]}, "http or https"),
         ({"urls": ["http://host"]}, "http or https"),
         ({"urls": ["http://host/a b"]}, "http or https"),
         ({"urls": ["http://host/é"]}, "http or https"),
-        ({"sha256": "abc"}, "pattern"),
-        ({"md5": "g" * 32}, "pattern"),
-        ({"size": 0}, "greater than or equal to 1"),
+        ({"sha256": "abc"}, "of the form"),
+        ({"md5": "g" * 32}, "of the form"),
+        ({"size": 0}, "a whole number ≥ 1"),
         ({"optional": True}, "must name its split"),
         ({"numbers": [0, 3]}, "file must contain"),
         ({"numbers": [3, 0], "file": "p{n}.zip"}, "first, last"),
@@ -54,7 +54,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path, keys, message):
     file.write_text(yaml.safe_dump(content, allow_unicode=True))
     with pytest.raises(UsageError, match=message) as caught:
         load_spec(file)
-    assert "sources.0" in str(caught.value)
+    assert "sources.1" in str(caught.value)
     content["sources"] = [LEAST]
     file.write_text(yaml.safe_dump(content))
     load_spec(file)
@@ -65,7 +65,7 @@ def test_a_misspelt_key_of_a_source_is_named(tmp_path):
     part = {"annotations": "a.json", "images": "i"}
     content = {"format": "coco", "train": part, "evaluation": dict(part), "sources": [{**LEAST, "sha265": "x"}]}
     file.write_text(yaml.safe_dump(content))
-    with pytest.raises(UsageError, match=r"unknown key 'sources\.0\.sha265'; did you mean sha256"):
+    with pytest.raises(UsageError, match=r"unknown key 'sources\.1\.sha265'; did you mean sha256"):
         load_spec(file)
 
 

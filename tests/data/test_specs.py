@@ -184,12 +184,15 @@ def test_paths_of_a_yaml_file_are_relative_to_it(coco, tmp_path, monkeypatch):
             "format: coco\ntrain: {annotation: a, images: b}\nevaluation: {annotations: a, images: b}",
             "unknown key 'train.annotation'; did you mean annotations",
         ),
-        ("format: voc\ntrain: []\nevaluation: [{folder: a, list: b}]", "train: List should have at least 1"),
+        (
+            "format: voc\ntrain: []\nevaluation: [{folder: a, list: b}]",
+            r"train = \[\] must be a non-empty list, each a mapping with some of folder, list",
+        ),
         (
             "format: voc\ntrain: [{folder: a}]\nevaluation: [{folder: a, list: b}]",
-            r"train\.0\.list: Field required",
+            r"train\.1\.list is missing",
         ),
-        ("SHAPES seed: -1", "seed: Input should be greater than or equal to 0"),
+        ("SHAPES seed: -1", "seed = -1 must be a whole number ≥ 0"),
         ("SHAPES long_side: 100", "long_side must not be less than short_side"),
         ("SHAPES smallest: 190", "smallest must be less than largest"),
     ],

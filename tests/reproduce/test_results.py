@@ -27,7 +27,7 @@ CONTENT = {
 PUBLISHED = {"fixed": 40.3, "category": 40.5}
 
 
-def build(make_record, values, *, scale="small", split="val2017", failures=None, **changes):
+def build(make_record, values, *, scale="small", split="val2017", failures=None, settings=(), **changes):
     """A result: label → seed → AP; the class ring, off centre, has half of it."""
     experiment = Experiment.model_validate({**CONTENT, **changes})
     filled = []
@@ -55,7 +55,9 @@ def build(make_record, values, *, scale="small", split="val2017", failures=None,
             {seed: record.per_class for seed, record in records.items()},
         ]
         filled.append(Filled(line, records, failed, *numbers))
-    sheet = Sheet("table3", experiment, scale, load_scale(scale), tuple(one.line for one in filled), (0, 1, 2), ())
+    sheet = Sheet(
+        "table3", experiment, scale, load_scale(scale), tuple(one.line for one in filled), (0, 1, 2), settings, ()
+    )
     return result_of(sheet, filled)
 
 
@@ -109,6 +111,23 @@ def test_rows_say_why_they_are_empty(make_record):
     head, texts = table_of(result)
     assert head[-1] == "state"
     assert texts[2][2:] == ["0", "–", "–", "–", "not built yet: two branches"]
+
+
+def test_a_reading_is_said_once_for_all_its_rows(make_record):
+    rows = [{**row, "reading": "the same"} for row in CONTENT["rows"]] + [
+        {"label": "FSAF", "not_built": "two branches", "reading": "another"}
+    ]
+    result = build(make_record, {"fixed": aps(0.1), "category": aps(0.1)}, rows=rows)
+    assert [note for note in result.notes if "same" in note or "another" in note] == [
+        "fixed; category: the same",
+        "FSAF: another",
+    ]
+
+
+def test_the_header_says_what_the_table_sets(make_record):
+    records = {"fixed": aps(0.1), "category": aps(0.1)}
+    assert "Set for the whole table: a=1; b=2." in header(build(make_record, records, settings=("a=1", "b=2")).sheet)
+    assert not any("Set for" in line for line in header(build(make_record, records).sheet))
 
 
 def test_missing_data_is_a_failure(make_record):

@@ -64,6 +64,7 @@ def test_the_table_yields_to_the_command_line_and_the_row_does_not(build):
     train = sheet.lines[0].runs[0].recipe.recipe.train
     assert (train.iterations, train.lr) == (5, 0.001)
     assert sheet.changes == ("--set train.iterations=5",)
+    assert sheet.settings == ("train.lr=0.001",)
     assert not sheet.faithful
     with pytest.raises(UsageError, match=r"--set model\.channels: mine sets it itself in the row 'wide'"):
         build(content, Request("smoke", overrides=("model.channels=32",)))

@@ -77,12 +77,18 @@ def test_the_order_in_the_file_does_not_matter(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- 1\n", "a bag is a mapping with the keys merge and views"),
-        ("merge: {rule: nms}\n", "views is missing: it must be a non-empty list of views"),
-        ("merge: {rule: nms}\nviews: []\n", "views = [] : it must be a non-empty list of views"),
-        ("merge: {rule: nms}\nviews: 3\n", "views = 3: it must be a non-empty list of views"),
+        ("- 1\n", "a mapping is needed, with merge, views"),
+        ("merge: {rule: nms}\n", "views is missing: what a picture is looked at in; a non-empty list, each a mapping"),
+        (
+            "merge: {rule: nms}\nviews: []\n",
+            "views = [] must be a non-empty list, each a mapping with some of short_side",
+        ),
+        ("merge: {rule: nms}\nviews: 3\n", "views = 3 must be a non-empty list"),
         ("merge: {rule: nms}\nviews: [3]\n", "views.1 = 3 must be a mapping with some of short_side"),
-        (GOOD.replace("merge: {rule: vote, iou: 0.65}", ""), "merge is missing: it must be a mapping"),
+        (
+            GOOD.replace("merge: {rule: vote, iou: 0.65}", ""),
+            "merge is missing: how the views become one; a mapping with some of rule, iou, soft",
+        ),
         (GOOD.replace("vote", "soup"), 'merge.rule = "soup" must be one of nms, vote'),
         (GOOD.replace("rule: vote, ", ""), "merge.rule is missing: nms: the candidates"),
         (GOOD.replace(", iou: 0.65", ""), "merge: rule vote needs merge.iou"),
@@ -109,7 +115,7 @@ def test_contradictions_are_refused(tmp_path, text, message):
     file = written(tmp_path, text)
     with pytest.raises(UsageError) as error:
         load(file)
-    assert message.replace(" :", ":") in str(error.value).replace(" :", ":")
+    assert message in str(error.value)
     assert str(file) in str(error.value)
 
 
