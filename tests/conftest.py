@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from assignbench.lock import Rhythm
 from assignbench.run.environment import Environment
 from assignbench.run.record import (
     AssignerFacts,
@@ -45,6 +46,12 @@ def pytest_configure() -> None:
 
         torch.set_num_threads(1)
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def often() -> Rhythm:
+    """Of a lock in a test."""
+    return Rhythm(poll=0.02, beat=0.1, dead=0.6)
 
 
 def build_record(

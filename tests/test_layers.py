@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[1]
 OURS = ("assignbench", "assigners")
 PURE = ("assignbench.core", "assigners")  # beside ours only torch and the standard library
 
-_BASE = tuple(f"assignbench.{name}" for name in ("errors", "suggest", "paths", "strict_yaml", "document"))
+_BASE = tuple(
+    f"assignbench.{name}" for name in ("errors", "suggest", "paths", "strict_yaml", "document", "disk", "lock")
+)
 _CORE, _DATA, _RUN, _DETECTOR = (f"assignbench.{name}" for name in ("core", "data", "run", "detector"))
 _SETTINGS = ("assignbench.config", "assignbench.recipe")
 _STRANGERS = ("assignbench.plugins", "assignbench.options", "assignbench.importing")

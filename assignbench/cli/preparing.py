@@ -82,8 +82,8 @@ def prepare(
 def _print_plan(plan: "Plan", keep: bool) -> None:
     from assignbench.cli.output import show, table
     from assignbench.data.prepare.digest import known_digest
-    from assignbench.data.prepare.disk import human
     from assignbench.data.prepare.plan import rooms
+    from assignbench.disk import human
 
     rows = [
         [
@@ -110,7 +110,7 @@ def _print_plan(plan: "Plan", keep: bool) -> None:
 
 def _print_end(plan: "Plan", keep: bool) -> None:
     from assignbench.cli.output import show
-    from assignbench.data.prepare.disk import human
+    from assignbench.disk import human
 
     _print_origin(plan)
     show(f"{plan.name} is complete in {plan.root}\n")

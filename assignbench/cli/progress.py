@@ -43,7 +43,7 @@ class Progress:
 
     @contextlib.contextmanager
     def _lines(self, what: str, total: int | None, done: int) -> Iterator[Callable[[int], None]]:
-        from assignbench.data.prepare.disk import human
+        from assignbench.disk import human
 
         start = last = time.monotonic()
         first, now = done, done

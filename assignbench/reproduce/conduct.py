@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
@@ -14,34 +13,22 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from assignbench.data.specs import data_root, open_dataset
-from assignbench.errors import AssignbenchError, UsageError
+from assignbench.errors import UsageError
 from assignbench.reproduce import render
 from assignbench.reproduce.estimate import show_estimate
-from assignbench.reproduce.multiscale import with_views
-from assignbench.reproduce.results import Filled, Result, nothing_to_run, result_of
+from assignbench.reproduce.ledger import Ledger, bring, filled, with_bag
+from assignbench.reproduce.results import Result, nothing_to_run, result_of
 from assignbench.reproduce.schema import chosen_experiments, load_experiment, load_scale
-from assignbench.reproduce.sheet import Line, Opened, Request, Sheet, sheet_of
-from assignbench.run.campaign import FAILURES, attempt, show_data, state
+from assignbench.reproduce.sheet import Opened, Request, Sheet, sheet_of
+from assignbench.run.campaign import show_data, state_in_words
 from assignbench.run.device import build_accelerator, settle_precision
-from assignbench.run.evaluate import Evaluation
 from assignbench.run.evaluators import check_evaluator
 from assignbench.run.files import make_folder, write_text_atomic
-from assignbench.run.lines import read_lines
 from assignbench.run.plan import Run
 from assignbench.run.progress import clock
-from assignbench.run.record import FILE, RunRecord, read_record
 from assignbench.run.train import micro_batch
 
 RUNS = "runs"
-
-
-@dataclass
-class Ledger:
-    """What became of the runs so far."""
-
-    records: dict[str, RunRecord] = field(default_factory=dict)  # by run id
-    failures: dict[str, str] = field(default_factory=dict)  # run id → reason
-    codes: set[int] = field(default_factory=set)  # exit codes of what failed
 
 
 def reproduce(
@@ -57,7 +44,7 @@ def reproduce(
     """Bring every run of some experiments to its record and write their tables.
 
     What is finished is not repeated and what was interrupted goes on from its last checkpoint: the same command,
-    given again, does what is missing, failed runs included.
+    given again, does what is missing, failed runs included. Given several times at once, it shares the work.
 
     Args:
         names: of experiments, files, or "all".
@@ -103,19 +90,19 @@ def reproduce(
         return 0
 
     make_folder(output)
-    ledger, results = Ledger(), []
-    for sheet in sheets:
-        for run in unique_runs([sheet]).values():
-            if run.run_id not in ledger.records and run.run_id not in ledger.failures:
-                bring(run, output / RUNS, accelerator, console, ledger)
-        bags = [with_bag(line, output / RUNS, accelerator, console, ledger) for line in sheet.lines]
-        results.append(result_of(sheet, [filled(*pair, ledger) for pair in zip(sheet.lines, bags, strict=True)]))
-        ledger.codes.update(line.problem.exit_code for line in sheet.lines if line.problem)
-        if accelerator.is_main_process:
-            write_tables(results[-1], output, console)
+    ledger, results = Ledger(), dict[str, Result]()
+    for patient in (False, True):  # what other commands are at is left to them, and waited for in the end
+        for sheet in sheets:
+            if sheet.name in results:
+                continue
+            for run in unique_runs([sheet]).values():
+                if not ledger.settled(run):
+                    bring(run, output / RUNS, accelerator, console, ledger, patient=patient)
+            if all(map(ledger.settled, unique_runs([sheet]).values())):
+                results[sheet.name] = table_of(sheet, output, accelerator, console, ledger)
     accelerator.end_training()
     if len(results) > 1:
-        console.print(summary(results))
+        console.print(summary([results[sheet.name] for sheet in sheets]))
     console.print(f"tables in {output / request.scale}, in {clock(time.perf_counter() - began)}", highlight=False)
     return ledger.codes.pop() if len(ledger.codes) == 1 else int(bool(ledger.codes))
 
@@ -165,61 +152,14 @@ def one_precision(runs: Mapping[str, Run]) -> str:
     return found[0]
 
 
-def bring(run: Run, folder: Path, accelerator: Accelerator, console: Console, ledger: Ledger) -> None:
-    """One run to its record, or to a reason why there is none."""
-    code = attempt(run, folder, accelerator, resume=True, console=console)
-    file = folder / run.run_id / FILE
-    if code == 0:
-        ledger.records[run.run_id] = read_record(file)
-        return
-    ledger.codes.add(code)
-    ledger.failures[run.run_id] = last_failure(folder / run.run_id)
-
-
-def last_failure(folder: Path) -> str:
-    """The reason that a run's folder has noted last."""
-    rows = read_lines(folder / FAILURES)
-    return str(rows[-1]["error"]).replace("\n", "; ") if rows else "see the output above"
-
-
-def with_bag(
-    line: Line, folder: Path, accelerator: Accelerator, console: Console, ledger: Ledger
-) -> dict[int, Evaluation | str]:
-    """Seed → numbers with the line's bag, or why there are none; {}: the line has no bag."""
-    found: dict[int, Evaluation | str] = {}
-    for run in line.runs if line.bag else ():
-        if run.run_id not in ledger.records:
-            continue
-        console.print(Text(f"{run.title}: testing with the views of {line.bag}"), soft_wrap=True)
-        try:
-            found[run.seed] = with_views(run, str(line.bag), folder / run.run_id, accelerator)
-        except AssignbenchError as error:
-            console.print(Text.assemble(("failed", "bold red"), f": {error}"), soft_wrap=True)
-            ledger.codes.add(error.exit_code)
-            found[run.seed] = str(error)
-    return found
-
-
-def filled(line: Line, bags: Mapping[int, Evaluation | str], ledger: Ledger) -> Filled:
-    """A line with what its runs came to."""
-    records = {run.seed: ledger.records[run.run_id] for run in line.runs if run.run_id in ledger.records}
-    failures = {run.seed: ledger.failures[run.run_id] for run in line.runs if run.run_id in ledger.failures}
-    numbers: Mapping[int, RunRecord | Evaluation] = records
-    remarks: tuple[str, ...] = ()
-    if line.bag:
-        numbers = {seed: found for seed, found in bags.items() if not isinstance(found, str)}
-        failures |= {seed: found for seed, found in bags.items() if isinstance(found, str)}
-        remarks = tuple(
-            dict.fromkeys(f"{line.row.label}: {note}" for one in numbers.values() for note in one.notes[:1])
-        )
-    return Filled(
-        line,
-        records,
-        failures,
-        {seed: one.metrics for seed, one in numbers.items()},
-        {seed: one.per_class for seed, one in numbers.items()},
-        remarks,
-    )
+def table_of(sheet: Sheet, output: Path, accelerator: Accelerator, console: Console, ledger: Ledger) -> Result:
+    """The table of a sheet whose runs have ended, written."""
+    bags = [with_bag(line, output / RUNS, accelerator, console, ledger) for line in sheet.lines]
+    result = result_of(sheet, [filled(*pair, ledger) for pair in zip(sheet.lines, bags, strict=True)])
+    ledger.codes.update(line.problem.exit_code for line in sheet.lines if line.problem)
+    if accelerator.is_main_process:
+        write_tables(result, output, console)
+    return result
 
 
 def write_tables(result: Result, output: Path, console: Console) -> None:
@@ -238,7 +178,7 @@ def matrix(sheet: Sheet, folder: Path) -> RichTable:
     table = RichTable(*grouped, "row", "strategy", *(f"seed {seed}" for seed in sheet.seeds), title=sheet.name)
     for line in sheet.lines:
         group = [render.dataset_of(sheet, line)] if grouped else []
-        states = [state(folder / run.run_id) for run in line.runs] or [nothing_to_run(line)]
+        states = [state_in_words(folder / run.run_id) for run in line.runs] or [nothing_to_run(line)]
         table.add_row(*map(Text, [*group, line.row.label, line.strategy, *states]))
     return table
 

@@ -28,9 +28,12 @@ from assignbench.run.lines import append
 from assignbench.run.plan import Candidate, Run, candidate, plan
 from assignbench.run.progress import clock
 from assignbench.run.record import FILE, RunRecord, read_record
+from assignbench.run.together import agreed
 from assignbench.run.train import CHECKPOINTS, micro_batch
+from assignbench.run.turns import trained_by, turn
 
 FAILURES = "failures.jsonl"
+RESUME = "add --resume to continue, or remove the folder to start over"
 DONE, UNFINISHED, TO_DO = "done", "unfinished: --resume continues it", "to do"
 
 
@@ -80,24 +83,24 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
         return Outcome((), ())
     refuse_unfinished(runs, matrix.output, resume=matrix.resume)
     make_folder(matrix.output)
-    codes = [attempt(run, matrix.output, accelerator, resume=matrix.resume, console=console) for run in runs]
+    codes: dict[str, int] = {}
+    for patient in (False, True):  # what other commands are at is left to them, and waited for in the end
+        for run in runs:
+            if run.run_id not in codes:
+                code = attempt(run, matrix.output, accelerator, resume=matrix.resume, patient=patient, console=console)
+                codes.update({} if code is None else {run.run_id: code})
     accelerator.end_training()
-    finished = [run for run, code in zip(runs, codes, strict=True) if code == 0]
-    records = tuple(read_record(matrix.output / run.run_id / FILE) for run in finished)
-    return Outcome(records, tuple(code for code in codes if code))
+    records = tuple(read_record(matrix.output / run.run_id / FILE) for run in runs if codes[run.run_id] == 0)
+    return Outcome(records, tuple(codes[run.run_id] for run in runs if codes[run.run_id]))
 
 
-def attempt(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> int:
-    """Bring one run to its record, unless it has one. A failure is said and logged; 0 or its exit code."""
+def attempt(
+    run: Run, output: Path, accelerator: Accelerator, *, resume: bool, patient: bool, console: Console
+) -> int | None:
+    """As `finish`, but a failure is said and logged: 0, or its exit code; None: the run is left to another command."""
     folder = output / run.run_id
-    start = time.perf_counter()
     try:
-        if state(folder) == DONE:
-            read_record(folder / FILE)
-            console.print(Text.assemble((run.title, "bold"), f": done already, {folder}"), soft_wrap=True)
-            return 0
-        console.print(Text.assemble((run.title, "bold"), f": {folder}"), soft_wrap=True)
-        record = execute(run, folder, accelerator, resume=resume, console=console)
+        return 0 if finish(run, folder, accelerator, resume=resume, patient=patient, console=console) else None
     except Exception as error:
         if accelerator.num_processes > 1:
             raise  # processes that lost step cannot go on together
@@ -110,9 +113,52 @@ def attempt(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, c
         return error.exit_code if ours else 1
     finally:
         accelerator.free_memory()
+
+
+def finish(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, patient: bool, console: Console) -> bool:
+    """Bring one run to its record, unless it has one.
+
+    Args:
+        run: from `plan`.
+        folder: of the run.
+        accelerator: what trains it.
+        resume: go on from the last checkpoint, if there is one; False: that is refused.
+        patient: wait while another command trains it.
+        console: to talk to.
+
+    Returns:
+        Whether it has one now; False: another command is at it.
+
+    Raises:
+        AssignbenchError: whatever went wrong, said in its message.
+    """
+    start = time.perf_counter()
+
+    def say(what: str) -> None:
+        console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
+
+    def done() -> bool:
+        if not agreed(state(folder) == DONE, accelerator):
+            return False
+        read_record(folder / FILE)
+        say(f"done already, {folder}")
+        return True
+
+    if done():
+        return True
+    with turn(folder, accelerator, (lambda holder: say(f"waiting for {holder}")) if patient else None) as ours:
+        if not ours:
+            say(f"left to {trained_by(folder) or 'another process'}")
+            return False
+        if done():  # while the folder was waited for
+            return True
+        if not resume and agreed(state(folder) == UNFINISHED, accelerator):
+            raise UsageError(f"{folder} holds an unfinished run\n{RESUME}")
+        say(str(folder))
+        record = execute(run, folder, accelerator, resume=resume, console=console)
     if record is not None:
         show_result(record, time.perf_counter() - start, console)
-    return 0
+    return True
 
 
 def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> None:
@@ -122,12 +168,9 @@ def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> Non
         UsageError: there are some, and ``--resume`` was not given.
     """
     folders = [output / run.run_id for run in runs]
-    started = [folder for folder in folders if state(folder) == UNFINISHED]
+    started = [folder for folder in folders if state(folder) == UNFINISHED and trained_by(folder) is None]
     if started and not resume:
-        raise UsageError(
-            f"{started[0]} holds an unfinished run ({len(started)} of {len(runs)} are)\n"
-            "add --resume to continue, or remove the folder to start over"
-        )
+        raise UsageError(f"{started[0]} holds an unfinished run ({len(started)} of {len(runs)} are)\n{RESUME}")
 
 
 def runs_table(runs: Sequence[Run], output: Path) -> RichTable:
@@ -135,8 +178,15 @@ def runs_table(runs: Sequence[Run], output: Path) -> RichTable:
     table = RichTable("run", "state", "folder", title="planned runs")
     for run in runs:
         folder = output / run.run_id
-        table.add_row(run.title, state(folder), str(folder))
+        table.add_row(run.title, state_in_words(folder), str(folder))
     return table
+
+
+def state_in_words(folder: Path) -> str:
+    """`state`, and who is at it."""
+    found = state(folder)
+    holder = None if found == DONE else trained_by(folder)
+    return found if holder is None else f"trained by {holder}"
 
 
 def state(folder: Path) -> str:

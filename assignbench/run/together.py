@@ -38,6 +38,12 @@ def summed(values: Tensor, accelerator: Accelerator) -> Tensor:
     return total
 
 
+def agreed(answer: bool, accelerator: Accelerator) -> bool:
+    """The main process's answer, on all of them: what a look at the disk says may change between two looks."""
+    spoken = float(answer and accelerator.is_main_process)
+    return bool(summed(torch.tensor(spoken, device=accelerator.device), accelerator).item())
+
+
 def all_rows(table: Tensor, accelerator: Accelerator) -> Tensor:
     """Rows of every process's table ``[row, column]``, on all of them; columns must be ≥ 0 in the first place.
 

@@ -10,9 +10,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from assignbench import disk
 from assignbench.cli import progress
 from assignbench.cli.progress import Progress
-from assignbench.data.prepare import disk
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -6,7 +6,7 @@ import yaml
 from rich.console import Console
 
 from assignbench.errors import DataError, UsageError
-from assignbench.reproduce import conduct
+from assignbench.reproduce import conduct, ledger
 from assignbench.reproduce.sheet import Request
 from assignbench.run.record import read_records
 
@@ -55,7 +55,7 @@ PLAIN, FCOS = {"label": "a", "strategy": "plain", "published": 1}, {"label": "b"
 def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, tmp_path, monkeypatch):
     first = write(tmp_path / "one.yaml", PLAIN, FCOS, claims=[{"says": "b beats a", "better": "b", "worse": "a"}])
     second = write(tmp_path / "two.yaml", FCOS, {"label": "c", "strategy": "plain", "test_time": "flip"})
-    real, calls = conduct.attempt, []
+    real, calls = ledger.attempt, []
 
     def attempt(run, *arguments, **named):
         calls.append(run.candidate.strategy.label)
@@ -63,7 +63,7 @@ def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, t
             raise KeyboardInterrupt
         return real(run, *arguments, **named)
 
-    monkeypatch.setattr(conduct, "attempt", attempt)
+    monkeypatch.setattr(ledger, "attempt", attempt)
     with pytest.raises(KeyboardInterrupt):
         go(first, second)
     (done,) = read_records(tmp_path / "out" / "runs")
@@ -80,6 +80,27 @@ def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, t
     assert "NOT the paper's setting" in page
     assert (tmp_path / "out" / "smoke" / "one-claims.csv").is_file()
     assert "with test-time augmentation flip" in (tmp_path / "out" / "smoke" / "two.md").read_text(encoding="utf-8")
+
+
+def test_what_another_command_is_at_comes_last(go, tmp_path, monkeypatch):
+    first = write(tmp_path / "one.yaml", PLAIN, {"label": "c", "strategy": "atss"})
+    second = write(tmp_path / "two.yaml", {"label": "c", "strategy": "atss"})
+    real, calls, written = ledger.attempt, [], []
+
+    def attempt(run, *arguments, patient, **named):
+        calls.append((run.candidate.strategy.label, patient))
+        if calls[-1] == ("plain", False):
+            return None
+        return real(run, *arguments, patient=patient, **named)
+
+    monkeypatch.setattr(ledger, "attempt", attempt)
+    monkeypatch.setattr(conduct, "write_tables", lambda result, *_: written.append(result.sheet.name))
+    code, said = go(first, second)
+    assert code == 0
+    assert calls == [("plain", False), ("atss", False), ("plain", True)]
+    assert written == ["two", "one"]  # a table as soon as it is whole
+    *_, summary = said.split("claims by verdict")
+    assert summary.index("one") < summary.index("two")
 
 
 def test_a_failed_run_marks_its_cell_and_the_exit_code(go, tmp_path):

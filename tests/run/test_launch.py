@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from assignbench.lock import exclusive
+from assignbench.run.turns import LOCK
 
 MINI = """\
 format: shapes
@@ -104,6 +108,56 @@ def test_two_processes_evaluate_as_one_does(folder: Path, runs: dict[int, Path])
         assert done.returncode == 0, done.stdout + done.stderr
         files.append((runs[1] / "evaluation.json").read_bytes())
     assert files[0] == files[1] == (runs[1] / "detections.json").read_bytes()
+
+
+def start(folder: Path, *arguments: str, processes: int = 1) -> subprocess.Popen[str]:
+    """As `launch`, without waiting for the end."""
+    launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)] if processes > 1 else []
+    settings = [text for key, value in SETTINGS.items() for text in ("--set", f"{key}={value}")]
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "assignbench",
+        "run",
+        "--dataset",
+        "mini.yaml",
+        "--data-root",
+        str(folder),
+    ]
+    return subprocess.Popen(
+        [*command, *settings, *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def test_commands_share_the_runs_of_a_folder(folder: Path) -> None:
+    both = [start(folder, "--assigner", "plain,fcos,atss", "--output", "runs4") for _ in range(2)]
+    said = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    files = list((folder / "runs4").glob("*/losses.jsonl"))
+    assert len(files) == 3
+    for file in files:
+        assert [json.loads(line)["iteration"] for line in file.read_text().splitlines()] == [1, 2]
+        trained = re.compile(rf": runs4/{file.parent.name}$", re.MULTILINE)
+        assert sum(len(trained.findall(text)) for text in said) == 1, said
+
+
+def test_two_processes_wait_together_for_another_command(folder: Path, runs: dict[int, Path]) -> None:
+    taken = folder / "runs5" / runs[1].name
+    taken.mkdir(parents=True)
+    with start(folder, "--output", "runs5", processes=2) as process:
+        assert process.stdout is not None
+        with exclusive(taken / LOCK, bool):
+            line = next((line for line in process.stdout if "waiting for" in line), "")
+            assert "waiting for process" in line
+        rest = process.stdout.read()
+    assert process.returncode == 0, rest
+    assert (taken / "record.json").is_file()
 
 
 def test_a_process_whose_batch_holds_no_object_does_not_hang(folder: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from assignbench.data.prepare.disk import explained
+from assignbench.disk import explained
 from assignbench.errors import DataError
 
 BLOCK = 1 << 20  # bytes

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from assignbench.data.prepare.disk import explained
 from assignbench.data.prepare.report import Report
 from assignbench.data.sources import Source
+from assignbench.disk import explained
 
 BLOCK = 1 << 20  # bytes
 

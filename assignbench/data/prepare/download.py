@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assignbench.data.prepare.digest import WrongBytesError, check_file, known_digest
-from assignbench.data.prepare.disk import explained, human, read_json, require_room, write_json
 from assignbench.data.prepare.report import Report
 from assignbench.data.prepare.web import FinalError, PassingError, Version, ask
 from assignbench.data.sources import Source
+from assignbench.disk import explained, human, read_json, require_room, write_json
 from assignbench.errors import DataError
 
 

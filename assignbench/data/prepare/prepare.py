@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from assignbench.data.prepare.digest import WrongBytesError, check_file
-from assignbench.data.prepare.disk import explained, human
 from assignbench.data.prepare.download import Patience, UnavailableError, download
-from assignbench.data.prepare.lock import Rhythm, exclusive
 from assignbench.data.prepare.plan import Plan, Step, lacking, require_rooms
 from assignbench.data.prepare.publish import publish
 from assignbench.data.prepare.report import Report
 from assignbench.data.prepare.unpack import unpack
 from assignbench.data.schema import ShapesSpec
+from assignbench.disk import explained, human
 from assignbench.errors import DataError, SystemProblem
+from assignbench.lock import Rhythm, exclusive, patiently
 
 
 @dataclass
@@ -72,7 +72,8 @@ def prepare(
         raise _incomplete(plan, missing, offline)
     with explained(plan.root):
         plan.root.mkdir(parents=True, exist_ok=True)
-    with exclusive(plan.lock, lambda holder: report.say(f"{plan.name}: waiting for {holder}"), rhythm or Rhythm()):
+    waiting = patiently(lambda holder: report.say(f"{plan.name}: waiting for {holder}"))
+    with exclusive(plan.lock, waiting, rhythm or Rhythm()):
         _complete(plan, report, offline, keep_archives, patience or Patience(), outcome)
     return outcome
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from assignbench.data.prepare.archive import Member, blocks, members
-from assignbench.data.prepare.disk import explained, human, require_room
 from assignbench.data.prepare.report import Report
 from assignbench.data.sources import ARCHIVES, is_below
+from assignbench.disk import explained, human, require_room
 from assignbench.errors import DataError
 
 RATIO = 100  # content to archive, at most; annotations in JSON reach 10 to 20

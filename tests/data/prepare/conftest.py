@@ -20,7 +20,6 @@ from types import SimpleNamespace
 import pytest
 
 from assignbench.data.prepare.download import Patience
-from assignbench.data.prepare.lock import Rhythm
 from assignbench.data.prepare.plan import Plan, plan
 from assignbench.data.sources import Source
 
@@ -233,11 +232,6 @@ def spoil() -> SimpleNamespace:
 @pytest.fixture
 def hasty() -> Patience:
     return Patience(timeout=0.4, tries=4, pause=0.01, longest=0.02, progress=1000)
-
-
-@pytest.fixture
-def often() -> Rhythm:
-    return Rhythm(poll=0.02, beat=0.1, dead=0.6)
 
 
 @pytest.fixture

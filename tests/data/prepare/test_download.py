@@ -7,9 +7,9 @@ import zlib
 import pytest
 
 from assignbench.data.prepare import download as module
-from assignbench.data.prepare.disk import read_json
 from assignbench.data.prepare.download import Part, UnavailableError, download
 from assignbench.data.prepare.web import LONGEST_WAIT
+from assignbench.disk import read_json
 from assignbench.errors import DataError, SystemProblem
 
 CONTENT = hashlib.shake_128(b"one").digest(300_000)
@@ -335,7 +335,7 @@ def test_a_full_disk_keeps_what_came(publisher, fetch, target, monkeypatch):
 
 
 def test_too_little_room_is_said_before_the_body_is_read(publisher, fetch, target, monkeypatch):
-    monkeypatch.setattr("assignbench.data.prepare.disk.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("assignbench.disk.free_bytes", lambda _: 1000)
     big = bytes(30_000_000)
     with pytest.raises(SystemProblem, match=r"needs 30\.0 MB, but only 1\.0 kB are free"):
         fetch(publisher.offer("f.bin", big))

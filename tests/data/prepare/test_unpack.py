@@ -185,7 +185,7 @@ def test_other_files_are_damaged_archives(extract, name, content):
 
 
 def test_too_little_room(extract, pack, monkeypatch):
-    monkeypatch.setattr("assignbench.data.prepare.disk.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("assignbench.disk.free_bytes", lambda _: 1000)
     with pytest.raises(SystemProblem, match=r"unpacking f\.zip needs 2\.3 MB, but only 1\.0 kB are free"):
         extract("f.zip", pack.zip(FILES))
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from assignbench.data.prepare.disk import explained, read_json
+from assignbench.disk import explained, read_json
 
 _NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -36,30 +36,63 @@ class Rhythm:
     dead: float = 120.0  # without a touch; longer than network file systems remember attributes
 
 
+USUAL = Rhythm()
+
+
+class Taken(Exception):  # noqa: N818  # a state of things, not a fault
+    """Somebody else holds the lock, and nobody wants to wait."""
+
+
 @contextlib.contextmanager
-def exclusive(path: Path, waiting: Callable[[str], None], rhythm: Rhythm = Rhythm()) -> Iterator[None]:
-    """Wait until nobody else holds the lock, and hold it.
+def exclusive(path: Path, waiting: Callable[[str], bool], rhythm: Rhythm = USUAL) -> Iterator[None]:
+    """Hold the lock, as soon as nobody else does.
 
     Args:
         path: the lock's file, on the disk that is shared.
-        waiting: is told who holds it, once.
+        waiting: is told who holds it at every look, and says whether to look again.
         rhythm: how often to look.
 
     Raises:
+        Taken: ``waiting`` did not want to.
         SystemProblem: the lock's files cannot be written.
     """
-    lease = path.with_name(f"{path.name}.lease")
-    told = False
 
     def wait() -> None:
-        nonlocal told
-        if not told:
-            waiting(_holder(lease))
-        told = True
+        holder = holder_of(path) or "another process"
+        if not waiting(holder):
+            raise Taken(holder)
         time.sleep(rhythm.poll)
 
-    with _flock(path, wait) as flock, _lease(lease, wait, flock, rhythm):
+    with _flock(path, wait) as flock, _lease(_lease_of(path), wait, flock, rhythm):
         yield
+
+
+def patiently(say: Callable[[str], None]) -> Callable[[str], bool]:
+    """For `exclusive`: wait as long as it takes, and say once for whom."""
+    told = False
+
+    def waiting(holder: str) -> bool:
+        nonlocal told
+        if not told:
+            say(holder)
+        told = True
+        return True
+
+    return waiting
+
+
+def holder_of(path: Path) -> str | None:
+    """Who holds a lock, by its lease alone: to be shown, not to be relied on; None: nobody that is known."""
+    holder = read_json(_lease_of(path))
+    if not {"pid", "host"} <= holder.keys():
+        return None
+    if holder.get("machine") == _machine() and not Path(f"/proc/{holder['pid']}").exists() and Path("/proc").is_dir():
+        return None  # it died
+    return f"process {holder['pid']} on {holder['host']}"
+
+
+def _lease_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lease")
 
 
 @contextlib.contextmanager
@@ -138,11 +171,6 @@ def _beat(path: Path, done: threading.Event, seconds: float) -> None:
     while not done.wait(seconds):
         with contextlib.suppress(OSError):  # a disk that is away for a moment
             os.utime(path)
-
-
-def _holder(lease: Path) -> str:
-    holder = read_json(lease)
-    return f"process {holder['pid']} on {holder['host']}" if {"pid", "host"} <= holder.keys() else "another process"
 
 
 def _machine() -> str:

@@ -62,7 +62,7 @@ def explained(path: Path, what: str = "write") -> Iterator[None]:
         yield
     except OSError as error:
         raise SystemProblem(
-            f"cannot {what} {path}: {error.strerror or error}; check space and permissions, or choose another --root"
+            f"cannot {what} {path}: {error.strerror or error}; check space and permissions, or choose another folder"
         ) from error
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,16 +13,16 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from assignbench.data.prepare import lock as module
-from assignbench.data.prepare.lock import Rhythm, exclusive
+from assignbench import lock as module
 from assignbench.errors import SystemProblem
+from assignbench.lock import Rhythm, Taken, exclusive, holder_of, patiently
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 HOLD = """
 import sys, time
 from pathlib import Path
-from assignbench.data.prepare.lock import Rhythm, exclusive
-with exclusive(Path(sys.argv[1]), print, Rhythm(0.02, 0.1, 0.6)):
+from assignbench.lock import Rhythm, exclusive
+with exclusive(Path(sys.argv[1]), bool, Rhythm(0.02, 0.1, 0.6)):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -69,7 +70,7 @@ def test_threads_take_turns(path, often, locks, request):
     inside, most, told = [0], [0], []
 
     def work():
-        with exclusive(path, told.append, often):
+        with exclusive(path, patiently(told.append), often):
             inside[0] += 1
             most[0] = max(most[0], inside[0])
             time.sleep(0.05)
@@ -113,7 +114,7 @@ def test_the_lease_of_another_machine_is_kept_while_it_is_touched(path, lease, o
 
     thread = threading.Thread(target=beat)
     thread.start()
-    with exclusive(path, told.append, often):
+    with exclusive(path, patiently(told.append), often):
         assert done.is_set()
     thread.join()
     assert told == ["process 7 on far"]
@@ -123,7 +124,7 @@ def test_the_lease_of_another_machine_is_kept_while_it_is_touched(path, lease, o
 def test_a_lease_that_nobody_touches_is_void(path, lease, often, content):
     foreign(lease) if content is None else lease.write_text(content)
     start = time.monotonic()
-    with exclusive(path, lambda _: None, often):
+    with exclusive(path, lambda _: True, often):
         assert time.monotonic() - start >= often.dead
         assert json.loads(lease.read_text())["pid"] == os.getpid()
 
@@ -145,9 +146,29 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(SystemProblem, match=r"cannot lock .*file/\.set\.lock"),
-        exclusive(tmp_path / "file" / ".set.lock", print),
+        exclusive(tmp_path / "file" / ".set.lock", bool),
     ):
         pass
+
+
+def test_who_does_not_want_to_wait_is_told_the_holder(path, often):
+    assert holder_of(path) is None
+    with exclusive(path, pytest.fail, often):
+        assert holder_of(path) == f"process {os.getpid()} on {socket.gethostname()}"
+        with pytest.raises(Taken, match=f"process {os.getpid()} on "), exclusive(path, lambda _: False, often):
+            pytest.fail("two hold it")
+    with exclusive(path, pytest.fail, often):
+        pass
+
+
+def test_a_dead_process_holds_nothing(path, lease):
+    with exclusive(path, pytest.fail):
+        left = json.loads(lease.read_text())
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    lease.write_text(json.dumps({**left, "pid": int(child.stdout)}))
+    assert holder_of(path) is None
+    lease.write_text(json.dumps({**left, "pid": int(child.stdout), "machine": "another"}))
+    assert holder_of(path) == f"process {int(child.stdout)} on {left['host']}"
 
 
 def test_the_kernel_is_the_machine():

@@ -1,0 +1,95 @@
+"""What became of the runs of some experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.text import Text
+
+from assignbench.errors import AssignbenchError
+from assignbench.reproduce.multiscale import with_views
+from assignbench.reproduce.results import Filled
+from assignbench.reproduce.sheet import Line
+from assignbench.run.campaign import FAILURES, attempt
+from assignbench.run.evaluate import Evaluation
+from assignbench.run.lines import read_lines
+from assignbench.run.plan import Run
+from assignbench.run.record import FILE, RunRecord, read_record
+from assignbench.run.turns import turn
+
+
+@dataclass
+class Ledger:
+    """What became of the runs so far."""
+
+    records: dict[str, RunRecord] = field(default_factory=dict)  # by run id
+    failures: dict[str, str] = field(default_factory=dict)  # run id → reason
+    codes: set[int] = field(default_factory=set)  # exit codes of what failed
+
+    def settled(self, run: Run) -> bool:
+        """Whether a run has ended, well or badly."""
+        return run.run_id in self.records or run.run_id in self.failures
+
+
+def bring(run: Run, folder: Path, accelerator: Accelerator, console: Console, ledger: Ledger, *, patient: bool) -> None:
+    """One run to its record, or to a reason why there is none.
+
+    While another command is at it, it is waited for (``patient``) or left as it is.
+    """
+    code = attempt(run, folder, accelerator, resume=True, patient=patient, console=console)
+    if code == 0:
+        ledger.records[run.run_id] = read_record(folder / run.run_id / FILE)
+    elif code is not None:
+        ledger.codes.add(code)
+        ledger.failures[run.run_id] = last_failure(folder / run.run_id)
+
+
+def last_failure(folder: Path) -> str:
+    """The reason that a run's folder has noted last."""
+    rows = read_lines(folder / FAILURES)
+    return str(rows[-1]["error"]).replace("\n", "; ") if rows else "see the output above"
+
+
+def with_bag(
+    line: Line, folder: Path, accelerator: Accelerator, console: Console, ledger: Ledger
+) -> dict[int, Evaluation | str]:
+    """Seed → numbers with the line's bag, or why there are none; {}: the line has no bag."""
+    found: dict[int, Evaluation | str] = {}
+    for run in line.runs if line.bag else ():
+        if run.run_id not in ledger.records:
+            continue
+        console.print(Text(f"{run.title}: testing with the views of {line.bag}"), soft_wrap=True)
+        try:
+            with turn(folder / run.run_id, accelerator, lambda holder: console.print(f"waiting for {holder}")):
+                found[run.seed] = with_views(run, str(line.bag), folder / run.run_id, accelerator)
+        except AssignbenchError as error:
+            console.print(Text.assemble(("failed", "bold red"), f": {error}"), soft_wrap=True)
+            ledger.codes.add(error.exit_code)
+            found[run.seed] = str(error)
+    return found
+
+
+def filled(line: Line, bags: Mapping[int, Evaluation | str], ledger: Ledger) -> Filled:
+    """A line with what its runs came to."""
+    records = {run.seed: ledger.records[run.run_id] for run in line.runs if run.run_id in ledger.records}
+    failures = {run.seed: ledger.failures[run.run_id] for run in line.runs if run.run_id in ledger.failures}
+    numbers: Mapping[int, RunRecord | Evaluation] = records
+    remarks: tuple[str, ...] = ()
+    if line.bag:
+        numbers = {seed: found for seed, found in bags.items() if not isinstance(found, str)}
+        failures |= {seed: found for seed, found in bags.items() if isinstance(found, str)}
+        remarks = tuple(
+            dict.fromkeys(f"{line.row.label}: {note}" for one in numbers.values() for note in one.notes[:1])
+        )
+    return Filled(
+        line,
+        records,
+        failures,
+        {seed: one.metrics for seed, one in numbers.items()},
+        {seed: one.per_class for seed, one in numbers.items()},
+        remarks,
+    )

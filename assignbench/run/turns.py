@@ -1,0 +1,79 @@
+"""Commands that share an output folder: each run is trained by one of them, and the others take what is left.
+
+So a table is spread over GPUs, or machines that share a disk, by giving the same command once for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from assignbench.errors import RunError
+from assignbench.lock import USUAL, Rhythm, Taken, exclusive, holder_of, patiently
+from assignbench.run.files import make_folder
+from assignbench.run.together import summed
+
+LOCK = ".lock"
+_WAITING, _HELD, _TAKEN, _FAILED = range(4)
+
+
+@contextmanager
+def turn(
+    folder: Path, accelerator: Accelerator, say: Callable[[str], None] | None, rhythm: Rhythm = USUAL
+) -> Iterator[bool]:
+    """Hold a run's folder; every process of a command must call this.
+
+    Args:
+        folder: of the run; it is made.
+        accelerator: of the command's processes: the main one holds the lock for all.
+        say: is told once who is waited for; None: nobody is, a folder that is taken is left to its holder.
+        rhythm: how often to look.
+
+    Yields:
+        Whether the folder is held.
+
+    Raises:
+        SystemProblem: the folder or the lock's files cannot be written.
+        RunError: on the other processes, when the main one failed.
+    """
+
+    def tell(word: int) -> int:
+        """The main process's word, on all of them; it is spoken at every look, so that no one waits too long."""
+        spoken = word if accelerator.is_main_process else 0
+        return int(summed(torch.tensor(float(spoken), device=accelerator.device), accelerator).item())
+
+    wait = None if say is None else patiently(say)
+
+    def waiting(holder: str) -> bool:
+        if wait is None:
+            return False
+        tell(_WAITING)
+        return wait(holder)
+
+    with ExitStack() as stack:
+        if accelerator.is_main_process:
+            try:
+                make_folder(folder)
+                stack.enter_context(exclusive(folder / LOCK, waiting, rhythm))
+                word = _HELD
+            except Taken:
+                word = _TAKEN
+            except BaseException:
+                tell(_FAILED)
+                raise
+            tell(word)
+        else:
+            while (word := tell(0)) == _WAITING:  # listening: what the others say is zero
+                pass
+            if word == _FAILED:
+                raise RunError("the main process failed; its message says why")
+        yield word == _HELD
+
+
+def trained_by(folder: Path) -> str | None:
+    """Who is at a run, to be shown; None: nobody that is known."""
+    return holder_of(folder / LOCK)
