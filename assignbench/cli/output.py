@@ -11,10 +11,10 @@ WIDE = 160  # columns where there is no terminal to measure: a pipe or a file
 
 
 def console() -> "Console":
-    """Standard output, as wide as the terminal."""
+    """Standard output, as wide as the terminal; what is printed is text, also where it looks like rich's markup."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else WIDE)
+    return Console(width=None if sys.stdout.isatty() else WIDE, markup=False, highlight=False, emoji=False)
 
 
 def show(content: "RenderableType") -> None:
@@ -32,7 +32,7 @@ def as_text(content: "RenderableType") -> str:
     from rich.console import Console
 
     text = StringIO()
-    Console(file=text, width=WIDE).print(content)
+    Console(file=text, width=WIDE, markup=False, highlight=False, emoji=False).print(content)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 

@@ -95,7 +95,7 @@ def go(data: Path, tmp_path: Path) -> Go:
             dry_run=dry_run,
             device="cpu",
         )
-        return run_matrix(matrix, Console(file=text, width=200)), text.getvalue()
+        return run_matrix(matrix, Console(file=text, width=200, markup=False)), text.getvalue()
 
     return run
 
@@ -187,6 +187,11 @@ def test_a_dry_run_trains_nothing(go: Go, tmp_path: Path) -> None:
     assert outcome.records == ()
     assert text.count("to do") == 2
     assert not (tmp_path / "runs").exists()
+
+
+def test_options_of_a_strategy_are_not_read_as_markup(go: Go) -> None:
+    _, text = go(dry_run=True, strategies=("autoassign[center=none]",))
+    assert "autoassign[center=none] on mini" in text
 
 
 @pytest.mark.parametrize("stop", [1, 3])
