@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -10,11 +10,12 @@ if TYPE_CHECKING:
 WIDE = 160  # columns where there is no terminal to measure: a pipe or a file
 
 
-def console() -> "Console":
-    """Standard output, as wide as the terminal; what is printed is text, also where it looks like rich's markup."""
+def console(file: TextIO | None = None) -> "Console":
+    """A file, or standard output as wide as the terminal; text is text, also where it looks like rich's markup."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else WIDE, markup=False, highlight=False, emoji=False)
+    width = None if file is None and sys.stdout.isatty() else WIDE
+    return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 
 
 def show(content: "RenderableType") -> None:
@@ -29,10 +30,8 @@ def as_text(content: "RenderableType") -> str:
     """What `show` would print into a pipe."""
     from io import StringIO
 
-    from rich.console import Console
-
     text = StringIO()
-    Console(file=text, width=WIDE, markup=False, highlight=False, emoji=False).print(content)
+    console(text).print(content)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 

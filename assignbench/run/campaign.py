@@ -28,7 +28,7 @@ from assignbench.run.lines import append
 from assignbench.run.plan import Candidate, Run, candidate, plan
 from assignbench.run.progress import clock
 from assignbench.run.record import FILE, RunRecord, read_record
-from assignbench.run.together import agreed
+from assignbench.run.together import from_main
 from assignbench.run.train import CHECKPOINTS, micro_batch
 from assignbench.run.turns import trained_by, turn
 
@@ -86,9 +86,11 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
     codes: dict[str, int] = {}
     for patient in (False, True):  # what other commands are at is left to them, and waited for in the end
         for run in runs:
-            if run.run_id not in codes:
-                code = attempt(run, matrix.output, accelerator, resume=matrix.resume, patient=patient, console=console)
-                codes.update({} if code is None else {run.run_id: code})
+            if run.run_id in codes:
+                continue
+            code = attempt(run, matrix.output, accelerator, resume=matrix.resume, patient=patient, console=console)
+            if code is not None:
+                codes[run.run_id] = code
     accelerator.end_training()
     records = tuple(read_record(matrix.output / run.run_id / FILE) for run in runs if codes[run.run_id] == 0)
     return Outcome(records, tuple(codes[run.run_id] for run in runs if codes[run.run_id]))
@@ -138,7 +140,7 @@ def finish(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, pa
         console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
 
     def done() -> bool:
-        if not agreed(state(folder) == DONE, accelerator):
+        if not from_main(state(folder) == DONE, accelerator):
             return False
         read_record(folder / FILE)
         say(f"done already, {folder}")
@@ -152,7 +154,7 @@ def finish(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, pa
             return False
         if done():  # while the folder was waited for
             return True
-        if not resume and agreed(state(folder) == UNFINISHED, accelerator):
+        if not resume and from_main(state(folder) == UNFINISHED, accelerator):
             raise UsageError(f"{folder} holds an unfinished run\n{RESUME}")
         say(str(folder))
         record = execute(run, folder, accelerator, resume=resume, console=console)

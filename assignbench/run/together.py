@@ -38,10 +38,10 @@ def summed(values: Tensor, accelerator: Accelerator) -> Tensor:
     return total
 
 
-def agreed(answer: bool, accelerator: Accelerator) -> bool:
-    """The main process's answer, on all of them: what a look at the disk says may change between two looks."""
-    spoken = float(answer and accelerator.is_main_process)
-    return bool(summed(torch.tensor(spoken, device=accelerator.device), accelerator).item())
+def from_main(word: int, accelerator: Accelerator) -> int:
+    """The main process's word, on all of them: what a look at the disk says may change between two looks."""
+    spoken = float(word) if accelerator.is_main_process else 0.0
+    return int(summed(torch.tensor(spoken, device=accelerator.device), accelerator).item())
 
 
 def all_rows(table: Tensor, accelerator: Accelerator) -> Tensor:

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 
 from assignbench.errors import RunError
 from assignbench.lock import USUAL, Rhythm, Taken, exclusive, holder_of, patiently
 from assignbench.run.files import make_folder
-from assignbench.run.together import summed
+from assignbench.run.together import from_main
 
 LOCK = ".lock"
 _WAITING, _HELD, _TAKEN, _FAILED = range(4)
@@ -40,18 +39,12 @@ def turn(
         SystemProblem: the folder or the lock's files cannot be written.
         RunError: on the other processes, when the main one failed.
     """
-
-    def tell(word: int) -> int:
-        """The main process's word, on all of them; it is spoken at every look, so that no one waits too long."""
-        spoken = word if accelerator.is_main_process else 0
-        return int(summed(torch.tensor(float(spoken), device=accelerator.device), accelerator).item())
-
     wait = None if say is None else patiently(say)
 
     def waiting(holder: str) -> bool:
         if wait is None:
             return False
-        tell(_WAITING)
+        from_main(_WAITING, accelerator)  # at every look, so that the others do not wait too long for a word
         return wait(holder)
 
     with ExitStack() as stack:
@@ -63,11 +56,11 @@ def turn(
             except Taken:
                 word = _TAKEN
             except BaseException:
-                tell(_FAILED)
+                from_main(_FAILED, accelerator)
                 raise
-            tell(word)
+            from_main(word, accelerator)
         else:
-            while (word := tell(0)) == _WAITING:  # listening: what the others say is zero
+            while (word := from_main(0, accelerator)) == _WAITING:  # listening
                 pass
             if word == _FAILED:
                 raise RunError("the main process failed; its message says why")
