@@ -17,10 +17,12 @@ import numpy as np
 from PIL import Image
 
 from assignbench.bench.measure import memory_advice
-from assignbench.data.batch import Batch, training_batches
+from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset
+from assignbench.data.streams import training_batches
 from assignbench.errors import UsageError
 from assignbench.recipe import DataSettings
+from assignbench.run.train import augmentation
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,14 @@ def load(
     first = max(1, workers)  # until then processes start
     batches = training_batches(
         dataset,
+        augmentation(settings),
         batch=batch,
         seed=0,
         start=0,
         stop=first + -(-pictures // batch),
         process=0,
         processes=1,
-        short_side=settings.short_side,
-        long_side=settings.long_side,
-        flip=settings.flip,
         workers=workers,
-        short_side_range=settings.short_side_range,
-        crop=settings.crop,
-        jitter=settings.jitter,
     )
     with closing(batches):
         for _ in range(first):

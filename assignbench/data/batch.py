@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -12,16 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from assignbench.core.types import PADDING, Regions, Targets
-from assignbench.data.colour import Colour, draw_colour
-from assignbench.data.crop import draw_crop, in_crop
+from assignbench.data.colour import Colour
+from assignbench.data.crop import in_crop
 from assignbench.data.dataset import Dataset
-from assignbench.data.loader import blank, load_ahead
-from assignbench.data.order import evaluation_plan, training_step
+from assignbench.data.loader import blank
 from assignbench.data.pictures import read_picture
-from assignbench.data.transforms import Geometry, View, draw_geometry, move_boxes, move_picture
-
-# Keep the random streams apart from those of `order` and from each other: switching one leaves the others as they were.
-_AUGMENTATION, _CROP, _COLOUR = 2, 3, 4
+from assignbench.data.transforms import Geometry, move_boxes, move_picture
 
 
 @dataclass(frozen=True)
@@ -80,166 +75,6 @@ def _received(images: Tensor, indices: tuple[int, ...], *small: NDArray[np.gener
     sizes, scales, boxes, labels, image, ignored, owner = (torch.from_numpy(array) for array in small)
     targets = Targets(boxes=boxes, labels=labels, image=image, images=len(indices), ignore=Regions(ignored, owner))
     return Batch(images=images, sizes=sizes, targets=targets, indices=indices, scales=scales)
-
-
-def training_batches(
-    dataset: Dataset,
-    *,
-    batch: int,
-    seed: int,
-    start: int,
-    stop: int,
-    process: int,
-    processes: int,
-    short_side: int | Sequence[int],
-    long_side: int,
-    flip: float,
-    workers: int,
-    short_side_range: bool = False,
-    crop: float = 1.0,
-    jitter: float = 0.0,
-) -> Generator[Batch]:
-    """Batches of this process for the steps ``start`` … ``stop − 1``.
-
-    A step is fixed by (seed, step): a run may stop and go on anywhere, and the global batch, ``batch ×
-    processes`` pictures, is the same however it is divided.
-
-    Args:
-        dataset: training split.
-        batch: pictures a step and process.
-        seed: of the order and of the augmentation, ≥ 0.
-        start: first step, counted from 0.
-        stop: step after the last.
-        process: this process, 0 … processes − 1.
-        processes: how many share each step.
-        short_side: network pixels, or several values to draw from.
-        long_side: no side gets longer than this, in network pixels.
-        flip: probability of mirroring left to right.
-        workers: processes that decode, no more of them than CPU cores; 0 decodes in this process.
-        short_side_range: draw any whole number from the least to the largest of short_side.
-        crop: smallest side of a crop around an object, as a share of the picture's; 1: no crop.
-        jitter: brightness, contrast and saturation are multiplied by factors from 1 ± jitter; 0: never.
-
-    Yields:
-        One batch a step.
-
-    Raises:
-        DataError: when a picture cannot be read; the message names it.
-        SystemProblem: when a worker dies.
-    """
-    load = partial(
-        _training_batch,
-        dataset=dataset,
-        upright=dataset.sizes[:, 1] > dataset.sizes[:, 0],
-        batch=batch,
-        seed=seed,
-        process=process,
-        processes=processes,
-        draw=partial(
-            _draw,
-            dataset=dataset,
-            seed=seed,
-            short_side=short_side,
-            long_side=long_side,
-            flip=flip,
-            short_side_range=short_side_range,
-            crop=crop,
-            jitter=jitter,
-        ),
-    )
-    return load_ahead(load, range(start, stop), workers)
-
-
-def evaluation_batches(
-    dataset: Dataset,
-    *,
-    batch: int,
-    process: int,
-    processes: int,
-    short_side: int,
-    long_side: int,
-    workers: int,
-) -> Generator[Batch]:
-    """Share of this process in all pictures, each exactly once over all processes.
-
-    Whole batches are dealt in turn, so a batch's content does not depend on how many share the work.
-    Arguments, yields and errors as `training_batches`.
-    """
-    return view_batches(
-        dataset,
-        views=(View(short_side, long_side),),
-        batch=batch,
-        process=process,
-        processes=processes,
-        workers=workers,
-    )
-
-
-def view_batches(
-    dataset: Dataset, *, views: Sequence[View], batch: int, process: int, processes: int, workers: int
-) -> Generator[Batch]:
-    """As `evaluation_batches`, every picture once in each of the views.
-
-    The pictures of a batch come in all views, one batch a view in the order of ``views``, before the next pictures:
-    so they have equal padded shapes in every view.
-    """
-    sizes = [(width, height) for width, height in dataset.sizes.tolist()]
-    shapes = {size: tuple(side for view in views for side in padded([view.geometry(*size)])) for size in set(sizes)}
-    mine = evaluation_plan([shapes[size] for size in sizes], batch)[process::processes]
-    load = partial(_view_batch, dataset=dataset, views=tuple(views), plan=mine)
-    return load_ahead(load, range(len(mine) * len(views)), workers)
-
-
-def _training_batch(
-    step: int,
-    *,
-    dataset: Dataset,
-    upright: NDArray[np.bool_],
-    batch: int,
-    seed: int,
-    process: int,
-    processes: int,
-    draw: Callable[[int, int], tuple[Geometry, Colour | None]],
-) -> Batch:
-    mine = training_step(upright, batch * processes, seed, step)[process * batch :][:batch]
-    geometries, colours = zip(*(draw(epoch, index) for epoch, index in mine), strict=True)
-    return load_batch(dataset, [index for _, index in mine], geometries, colours)
-
-
-def _draw(
-    epoch: int,
-    index: int,
-    *,
-    dataset: Dataset,
-    seed: int,
-    short_side: int | Sequence[int],
-    long_side: int,
-    flip: float,
-    short_side_range: bool,
-    crop: float,
-    jitter: float,
-) -> tuple[Geometry, Colour | None]:
-    """What is done to a picture in an epoch."""
-    info, objects = dataset.images[index], dataset.objects_of(index)
-    rest = seed, epoch, index
-    wanted = dataset.boxes[objects][~dataset.crowd[objects]]
-    geometry = draw_geometry(
-        info.width,
-        info.height,
-        short_side=short_side,
-        long_side=long_side,
-        flip=flip,
-        key=(_AUGMENTATION, *rest),
-        short_side_range=short_side_range,
-        crop=draw_crop(info.width, info.height, wanted, least=crop, key=(_CROP, *rest)),
-    )
-    return geometry, draw_colour(jitter, key=(_COLOUR, *rest))
-
-
-def _view_batch(number: int, *, dataset: Dataset, views: Sequence[View], plan: Sequence[Sequence[int]]) -> Batch:
-    indices, view = plan[number // len(views)], views[number % len(views)]
-    images = [dataset.images[index] for index in indices]
-    return load_batch(dataset, indices, [view.geometry(image.width, image.height) for image in images])
 
 
 def load_batch(

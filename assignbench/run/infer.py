@@ -9,8 +9,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from assignbench.data.batch import Batch, view_batches
+from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset
+from assignbench.data.streams import view_batches
 from assignbench.data.transfer import on_device
 from assignbench.data.transforms import View
 from assignbench.detector.detector import Detector
@@ -57,7 +58,7 @@ def detections_of(
     seen = torch.zeros(len(dataset), device=accelerator.device)
     batches = view_batches(
         dataset,
-        views=[View(*data.test_sides)] if bag is None else [look.view for look in bag.looks],
+        [View(*data.test_sides)] if bag is None else [look.view for look in bag.looks],
         batch=settings.batch if bag is None else pictures_at_once(bag, data, settings),
         process=accelerator.process_index,
         processes=accelerator.num_processes,

@@ -12,8 +12,10 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch.optim import Optimizer
 
-from assignbench.data.batch import Batch, training_batches
+from assignbench.data.augment import Augmentation
+from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset
+from assignbench.data.streams import training_batches
 from assignbench.data.transfer import on_device
 from assignbench.errors import RunError, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
@@ -94,19 +96,14 @@ def train(
 
     loader = training_batches(
         dataset,
+        augmentation(data),
         batch=share,
         seed=seed,
         start=first * settings.accumulation,
         stop=settings.iterations * settings.accumulation,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
-        short_side=data.short_side,
-        long_side=data.long_side,
-        flip=data.flip,
         workers=data.workers,
-        short_side_range=data.short_side_range,
-        crop=data.crop,
-        jitter=data.jitter,
     )
     latest = latest_statistics(folder / STATISTICS)
     trainer = Trainer(model, wrapped_optimizer, accelerator, settings, clock)
@@ -204,6 +201,18 @@ def check_finite(iteration: Iteration | None, dataset: Dataset, number: int) -> 
     raise RunError(
         f"iteration {number}: loss {', '.join(odd.losses)} is not finite, in images {ids}\n"
         "lower train.lr, lengthen train.warmup or set train.clip"
+    )
+
+
+def augmentation(data: DataSettings) -> Augmentation:
+    """What a recipe does to training pictures."""
+    return Augmentation(
+        short_side=data.short_side,
+        long_side=data.long_side,
+        flip=data.flip,
+        short_side_range=data.short_side_range,
+        crop=data.crop,
+        jitter=data.jitter,
     )
 
 

@@ -36,7 +36,7 @@ def merged_views(
     Of views, only detections are kept, and only those of the group at hand.
 
     Args:
-        batches: of `assignbench.data.batch.view_batches`, for the views of the bag in its order.
+        batches: of `assignbench.data.streams.view_batches`, for the views of the bag in its order.
         bag: views and rule.
         detect: what is found in a batch before the merge, in pixels of its network input.
     """

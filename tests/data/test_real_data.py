@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from assignbench.data.batch import evaluation_batches, training_batches
+from assignbench.data.augment import Augmentation
 from assignbench.data.specs import open_dataset
+from assignbench.data.streams import training_batches, view_batches
+from assignbench.data.transforms import View
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data"
 
@@ -31,7 +33,8 @@ def test_a_hundred_pictures_of_coco():
         assert split.crowd.sum() == 5
         assert split.images_without_objects > 0
         assert split.repairs == ()
-    options = {"batch": 4, "process": 0, "processes": 1, "short_side": 64, "long_side": 96, "workers": 0}
-    train = list(training_batches(splits.train, seed=0, start=0, stop=3, flip=0.5, **options))
+    options = {"batch": 4, "process": 0, "processes": 1, "workers": 0}
+    augmentation = Augmentation((64,), long_side=96, flip=0.5)
+    train = list(training_batches(splits.train, augmentation, seed=0, start=0, stop=3, **options))
     assert sum(len(batch) for batch in train) == 12
-    assert sum(len(batch) for batch in evaluation_batches(splits.evaluation, **options)) == 50
+    assert sum(len(batch) for batch in view_batches(splits.evaluation, [View(64, 96)], **options)) == 50

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from assignbench.core import pick, sum_by
-from assignbench.data.batch import evaluation_batches
 from assignbench.data.dataset import Dataset
+from assignbench.data.streams import view_batches
+from assignbench.data.transforms import View
 from assignbench.figures.confidence import draw_confidence
 from assignbench.figures.detections import draw_detections, found_in
 from assignbench.figures.parts import draw_parts
@@ -78,8 +79,7 @@ def test_weights_are_their_parts(shown, dataset, one):
 def test_the_picture_is_sized_as_for_evaluation(shown, dataset, one, side):
     run = shown["autoassign"]
     data = run.recipe.data.model_copy(update={"test_short_side": side})
-    short, long = data.test_sides
-    batches = evaluation_batches(dataset, batch=1, process=0, processes=1, short_side=short, long_side=long, workers=0)
+    batches = view_batches(dataset, [View(*data.test_sides)], batch=1, process=0, processes=1, workers=0)
     (batch,) = (batch for batch in batches if batch.indices == (one[0].index,))
     taught = teach(run.learner, dataset, one[0].index, data)
     assert taught.scale == tuple(batch.scales[0].tolist())

@@ -23,9 +23,10 @@ from rich.console import Console
 from assignbench.cli.main import main
 from assignbench.config import Matrix, load_recipe
 from assignbench.core.types import Targets
-from assignbench.data.batch import Batch, view_batches
+from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset, ImageInfo
 from assignbench.data.specs import open_dataset
+from assignbench.data.streams import view_batches
 from assignbench.data.transforms import View
 from assignbench.detector.postprocess import ImageDetections
 from assignbench.detector.vote import MergeRule
@@ -297,7 +298,7 @@ def test_beside_the_network_nothing_depends_on_the_batch(merge, pictures) -> Non
     results = []
     for size in (5, 1):
         views = [each.view for each in chosen.looks]
-        batches = view_batches(dataset, views=views, batch=size, process=0, processes=1, workers=0)
+        batches = view_batches(dataset, views, batch=size, process=0, processes=1, workers=0)
         groups = merged_views(batches, chosen, detect)
         results.append({index: one for indices, _, found in groups for index, one in zip(indices, found, strict=True)})
     assert set(results[0]) == set(results[1]) == set(range(5))
@@ -310,7 +311,7 @@ def test_beside_the_network_nothing_depends_on_the_batch(merge, pictures) -> Non
 def test_views_share_a_batch_only_when_all_their_padded_shapes_do(pictures) -> None:
     dataset = pictures(sizes=((96, 64), (80, 64), (96, 64), (100, 64), (64, 96)))
     views = [View(64, 96), View(128, 192), View(64, 96, mirrored=True)]
-    batches = list(view_batches(dataset, views=views, batch=4, process=0, processes=1, workers=0))
+    batches = list(view_batches(dataset, views, batch=4, process=0, processes=1, workers=0))
     groups = [batches[i : i + 3] for i in range(0, len(batches), 3)]
     assert sorted(index for group in groups for index in group[0].indices) == list(range(5))
     for group in groups:
@@ -323,7 +324,7 @@ def test_views_share_a_batch_only_when_all_their_padded_shapes_do(pictures) -> N
             assert torch.equal(mirrored, plain.flip(-1))
             assert not group[2].images[slot][..., width:].any()
     halves = [
-        [batch.indices for batch in view_batches(dataset, views=views, batch=1, process=i, processes=2, workers=0)]
+        [batch.indices for batch in view_batches(dataset, views, batch=1, process=i, processes=2, workers=0)]
         for i in (0, 1)
     ]
     assert sorted(halves[0][::3] + halves[1][::3]) == [(0,), (1,), (2,), (3,), (4,)]

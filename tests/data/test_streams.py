@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 import torch
 
 from assignbench.data import loader as module
-from assignbench.data.batch import Batch, evaluation_batches, training_batches
+from assignbench.data.augment import Augmentation
+from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset
 from assignbench.data.specs import open_dataset
+from assignbench.data.streams import training_batches, view_batches
+from assignbench.data.transforms import View
 from assignbench.errors import DataError, SystemProblem
 
 
@@ -27,31 +31,26 @@ def dataset(voc) -> Dataset:
     return open_dataset(voc.write(trainval=xml, test=xml), Path()).train
 
 
-def train(dataset: Dataset, *, steps: range = range(4), batch: int = 4, **changed) -> list[Batch]:
-    options = {
-        "seed": 0,
-        "process": 0,
-        "processes": 1,
-        "short_side": (40, 80),
-        "long_side": 200,
-        "flip": True,
-        "workers": 0,
-    } | changed
-    return list(training_batches(dataset, batch=batch, start=steps.start, stop=steps.stop, **options))
+def train(
+    dataset: Dataset,
+    *,
+    steps: range = range(4),
+    batch: int = 4,
+    process: int = 0,
+    processes: int = 1,
+    workers: int = 0,
+    **changed,
+) -> list[Batch]:
+    augmentation = replace(Augmentation((40, 80), long_side=200, flip=0.5), **changed)
+    shares = {"process": process, "processes": processes, "workers": workers}
+    return list(
+        training_batches(dataset, augmentation, batch=batch, seed=0, start=steps.start, stop=steps.stop, **shares)
+    )
 
 
 def evaluate(dataset: Dataset, batch: int = 2, process: int = 0, processes: int = 1) -> list[Batch]:
-    return list(
-        evaluation_batches(
-            dataset,
-            batch=batch,
-            process=process,
-            processes=processes,
-            short_side=80,
-            long_side=200,
-            workers=0,
-        )
-    )
+    shares = {"process": process, "processes": processes, "workers": 0}
+    return list(view_batches(dataset, [View(80, 200)], batch=batch, **shares))
 
 
 def equal(one: Batch, other: Batch) -> bool:

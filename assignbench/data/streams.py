@@ -1,0 +1,103 @@
+"""Batches in their order: of training, step by step, and of a whole split in one or more views."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assignbench.data.augment import Augmentation
+from assignbench.data.batch import Batch, load_batch, padded
+from assignbench.data.dataset import Dataset
+from assignbench.data.loader import load_ahead
+from assignbench.data.order import evaluation_plan, training_step
+from assignbench.data.transforms import View
+
+
+def training_batches(
+    dataset: Dataset,
+    augmentation: Augmentation,
+    *,
+    batch: int,
+    seed: int,
+    start: int,
+    stop: int,
+    process: int,
+    processes: int,
+    workers: int,
+) -> Generator[Batch]:
+    """Batches of this process for the steps ``start`` … ``stop − 1``.
+
+    A step is fixed by (seed, step): a run may stop and go on anywhere, and the global batch, ``batch ×
+    processes`` pictures, is the same however it is divided.
+
+    Args:
+        dataset: training split.
+        augmentation: what is drawn for each picture.
+        batch: pictures a step and process.
+        seed: of the order and of the augmentation, ≥ 0.
+        start: first step, counted from 0.
+        stop: step after the last.
+        process: this process, 0 … processes − 1.
+        processes: how many share each step.
+        workers: processes that decode, no more of them than CPU cores; 0 decodes in this process.
+
+    Yields:
+        One batch a step.
+
+    Raises:
+        DataError: when a picture cannot be read; the message names it.
+        SystemProblem: when a worker dies.
+    """
+    load = partial(
+        _training_batch,
+        dataset=dataset,
+        augmentation=augmentation,
+        upright=dataset.sizes[:, 1] > dataset.sizes[:, 0],
+        batch=batch,
+        seed=seed,
+        process=process,
+        processes=processes,
+    )
+    return load_ahead(load, range(start, stop), workers)
+
+
+def view_batches(
+    dataset: Dataset, views: Sequence[View], *, batch: int, process: int, processes: int, workers: int
+) -> Generator[Batch]:
+    """Share of this process in all pictures, each exactly once in each view over all processes.
+
+    The pictures of a batch come in all views, one batch a view in the order of ``views``, before the next pictures:
+    so they have equal padded shapes in every view. Whole batches are dealt in turn, so a batch's content does not
+    depend on how many share the work. Arguments, yields and errors as `training_batches`.
+    """
+    sizes = [(width, height) for width, height in dataset.sizes.tolist()]
+    shapes = {size: tuple(side for view in views for side in padded([view.geometry(*size)])) for size in set(sizes)}
+    mine = evaluation_plan([shapes[size] for size in sizes], batch)[process::processes]
+    load = partial(_view_batch, dataset=dataset, views=tuple(views), plan=mine)
+    return load_ahead(load, range(len(mine) * len(views)), workers)
+
+
+def _training_batch(
+    step: int,
+    *,
+    dataset: Dataset,
+    augmentation: Augmentation,
+    upright: NDArray[np.bool_],
+    batch: int,
+    seed: int,
+    process: int,
+    processes: int,
+) -> Batch:
+    mine = training_step(upright, batch * processes, seed, step)[process * batch :][:batch]
+    drawn = [augmentation.draw(dataset, index, seed=seed, epoch=epoch) for epoch, index in mine]
+    geometries, colours = zip(*drawn, strict=True)
+    return load_batch(dataset, [index for _, index in mine], geometries, colours)
+
+
+def _view_batch(number: int, *, dataset: Dataset, views: Sequence[View], plan: Sequence[Sequence[int]]) -> Batch:
+    indices, view = plan[number // len(views)], views[number % len(views)]
+    images = [dataset.images[index] for index in indices]
+    return load_batch(dataset, indices, [view.geometry(image.width, image.height) for image in images])
