@@ -48,6 +48,8 @@ AssignerOption = Annotated[
     list[str] | None,
     typer.Option(metavar="A,B", help="Strategies, as for run.", show_default="all that are installed"),
 ]
+ImageOption = Annotated[str, typer.Option(metavar="HxW[,…]", help="Height and width in pixels.")]
+BatchOption = Annotated[str, typer.Option(metavar="N[,N…]", help="Images in a batch.")]
 ClassesOption = Annotated[int, typer.Option(metavar="K", help="Classes.")]
 ObjectsOption = Annotated[str, typer.Option(metavar="G[,G…]", help="Objects in each image.")]
 RepeatOption = Annotated[int, typer.Option(metavar="R", help="Repeats; the fastest counts.")]
@@ -87,8 +89,8 @@ assignbench bench eval --assigner retinanet,atss --batch 1,8
 @app.command(epilog=LOSS_EXAMPLES)
 def loss(
     assigner: AssignerOption = None,
-    image: Annotated[str, typer.Option(metavar="HxW[,…]", help="Height and width in pixels.")] = "800x1216",
-    batch: Annotated[str, typer.Option(metavar="N[,N…]", help="Images in a batch.")] = "2",
+    image: ImageOption = "800x1216",
+    batch: BatchOption = "2",
     objects: ObjectsOption = "7,50,200,1000",
     sizes: SizesOption = Sizes.AUTO,
     classes: ClassesOption = 80,
@@ -279,8 +281,8 @@ def evaluation(
     assigner: AssignerOption = None,
     recipe: Annotated[str, typer.Option(metavar="R", help="Thresholds and limits.")] = "1x",
     set_: SetOption = [],  # noqa: B006  # typer copies it
-    image: Annotated[str, typer.Option(metavar="HxW[,…]", help="Height and width in pixels.")] = "800x1216",
-    batch: Annotated[str, typer.Option(metavar="N[,N…]", help="Images in a batch.")] = "2",
+    image: ImageOption = "800x1216",
+    batch: BatchOption = "2",
     objects: ObjectsOption = "7",
     sizes: SizesOption = Sizes.AUTO,
     classes: ClassesOption = 80,

@@ -81,7 +81,6 @@ def reproduce(
     console.print(
         f"scale {request.scale}: {len(sheets)} table{'s' if len(sheets) > 1 else ''}, {rows} rows, "
         f"{len(runs)} different runs on {accelerator.device.type}, precision {precision}",
-        highlight=False,
     )
     if dry_run:
         for sheet in sheets:
@@ -103,7 +102,7 @@ def reproduce(
     accelerator.end_training()
     if len(results) > 1:
         console.print(summary([results[sheet.name] for sheet in sheets]))
-    console.print(f"tables in {output / request.scale}, in {clock(time.perf_counter() - began)}", highlight=False)
+    console.print(f"tables in {output / request.scale}, in {clock(time.perf_counter() - began)}")
     return ledger.codes.pop() if len(ledger.codes) == 1 else int(bool(ledger.codes))
 
 

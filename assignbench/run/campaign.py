@@ -74,7 +74,6 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
         f"recipe {recipe.name}: {settings.iterations} iterations of {settings.batch} images "
         f"({accelerator.num_processes} × {settings.accumulation} × {share}) on {accelerator.device.type}, "
         f"lr {settings.lr:g}, precision {settings.precision}",
-        highlight=False,
     )
     for one in candidates:
         show_preset(one, recipe, console)
@@ -208,8 +207,6 @@ def show_preset(one: Candidate, recipe: ResolvedRecipe, console: Console) -> Non
     console.print(
         f"{one.strategy.label}: preset {one.protocol.preset_name} ({one.protocol.preset.source}); "
         f"{', '.join(changes) or 'the recipe as it is'}",
-        highlight=False,
-        markup=False,
         soft_wrap=True,
     )
 
@@ -218,7 +215,7 @@ def show_data(splits: Splits, console: Console) -> None:
     """Counts of both splits, and everything that was repaired while reading."""
     for dataset in (splits.train, splits.evaluation):
         for line in describe(dataset):
-            console.print(line, highlight=False, markup=False)
+            console.print(line)
 
 
 def show_result(record: RunRecord, seconds: float, console: Console) -> None:
@@ -229,16 +226,14 @@ def show_result(record: RunRecord, seconds: float, console: Console) -> None:
     console.print(
         f"{numbers}   in {clock(seconds)} (data {clock(part.data)}, network {clock(part.network)}, "
         f"assignment {clock(part.assignment)}, evaluation {clock(part.evaluation)})",
-        highlight=False,
     )
     positives, without = record.assignment.get("positives"), record.assignment.get("without_positive")
     if positives is not None and without is not None:
         console.print(
             f"assignment: {positives:.1f} positives an object, {without:.1%} of objects without any",
-            highlight=False,
         )
     for note in record.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
+        console.print(f"note: {note}")
     if record.learned_prior:
         console.print(prior_table(record))
 

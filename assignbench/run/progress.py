@@ -34,7 +34,7 @@ class Reporter:
         else:
             done = max(1, iteration - self.first)
             left = (time.perf_counter() - self.start) / done * (self.last - iteration)
-            self.console.print(f"{iteration}/{self.last}  {numbers}  left {clock(left)}", highlight=False)
+            self.console.print(f"{iteration}/{self.last}  {numbers}  left {clock(left)}")
 
     def advance(self, iteration: int) -> None:
         """Move the bar between two lines."""
