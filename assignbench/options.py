@@ -7,7 +7,6 @@ under ``Args:`` of its class's docstring. ``atss[k=9]+implicit_objectness`` adds
 
 import inspect
 import json
-import math
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -154,15 +153,14 @@ def check_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fitted(cls: type, option: Option, value: Any) -> Any:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
     from pydantic.errors import PydanticUserError
 
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"{cls.__name__}: option {option.name} = {value} must be a finite number")
-    try:  # JSON in strict mode: a list may become a tuple, but no text a number and no number a truth value
-        return TypeAdapter(option.hint).validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        raise UsageError(f"{cls.__name__}: option {option.name} = {_text(value)} must be {option.kind}") from error
+    kind = "a finite number" if option.hint is float else option.kind
+    try:  # JSON in strict mode: a list may become a tuple, but no text a number, no number a truth value; no infinity
+        return TypeAdapter(option.hint).validate_json(json.dumps(value, allow_nan=False), strict=True)
+    except ValueError as error:
+        raise UsageError(f"{cls.__name__}: option {option.name} = {_text(value)} must be {kind}") from error
     except PydanticUserError as error:
         raise UsageError(f"{cls.__name__}: option {option} has a type that cannot be given as text") from error
 

@@ -1,3 +1,4 @@
+import math
 from typing import Any, Literal
 
 import pytest
@@ -189,8 +190,10 @@ def test_options_fit(given_, fitted):
         ({"k": 9.0}, "Strategy: option k = 9.0 must be int"),
         ({"k": True}, "option k = true must be int"),
         ({"k": "9"}, "option k = '9' must be int"),
-        ({"tau": "high"}, "option tau = high must be float"),
-        ({"tau": False}, "option tau = false must be float"),
+        ({"tau": "high"}, "option tau = high must be a finite number"),
+        ({"tau": math.inf}, "option tau = Infinity must be a finite number"),
+        ({"sizes": [math.nan]}, "must be tuple[int, ...]"),
+        ({"tau": False}, "option tau = false must be a finite number"),
         ({"center": "mid"}, "option center = mid must be fixed | none"),
         ({"force": 1}, "option force = 1 must be bool"),
         ({"limit": "x"}, "must be float | None"),
