@@ -12,8 +12,8 @@ corner    an L: the mass sits below and left of the centre
 stick     a thin diagonal: hardly any location in the box is on the object
 ========  =============================================================================================
 
-Lollipop, crescent and corner always stand upright, else their offset would average out. (Mirrored
-pictures average out the corner's offset along x, not along y.)
+Lollipop, crescent and corner stand upright, else their offset would average out, as it does in a data set with
+``turned: true``. (Mirrored pictures average out the corner's offset along x, not along y.)
 """
 
 from __future__ import annotations

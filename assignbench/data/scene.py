@@ -74,7 +74,7 @@ class _Layer:
 
 
 def draw_scene(
-    random: np.random.Generator, *, width: int, height: int, sizes: tuple[float, float]
+    random: np.random.Generator, *, width: int, height: int, sizes: tuple[float, float], turned: bool = False
 ) -> tuple[NDArray[np.uint8], list[Drawn]]:
     """Draw a picture; from an equal random state come equal pixels, on one platform.
 
@@ -83,6 +83,7 @@ def draw_scene(
         width: of the picture, in pixels.
         height: as above.
         sizes: shortest and longest side of an object, in pixels; spread evenly over the logarithm.
+        turned: each object by 0 to 3 quarter turns at random; else all stand upright.
 
     Returns:
         The picture ``[height, width, 3]`` and its objects from back to front, at most `MOST`. All lie
@@ -92,7 +93,7 @@ def draw_scene(
     layers: list[_Layer] = []
     drawn: list[Drawn] = []
     for role in _cast(random, width, height, sizes):
-        patch = _patch(random, role)
+        patch = _patch(random, role, turned)
         rows, columns = patch.coverage.shape
         for _ in range(TRIES):
             left, top = _place(random, role, width - columns, height - rows)
@@ -134,7 +135,7 @@ def _place(random: np.random.Generator, role: _Role, right: int, bottom: int) ->
     return int(np.clip(x, 0, right)), int(np.clip(y, 0, bottom))
 
 
-def _patch(random: np.random.Generator, role: _Role) -> _Patch:
+def _patch(random: np.random.Generator, role: _Role, turned: bool) -> _Patch:
     side = int(np.ceil(role.size)) + 4
     along = (np.arange(side) + 0.5 - side / 2).astype(np.float32)
     shift = random.uniform(-0.5, 0.5, 2).astype(np.float32)  # forms do not sit on the pixel grid
@@ -144,7 +145,8 @@ def _patch(random: np.random.Generator, role: _Role) -> _Patch:
     rim = coverage * np.clip(0.5 + distance + np.clip(0.03 * role.size, 0.6, 2.0), 0, 1)
     rows, columns = (np.flatnonzero(coverage.any(axis=axis)) for axis in (1, 0))
     crop = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    return _Patch(coverage[crop], rim[crop])
+    quarters = int(random.integers(4)) if turned else 0
+    return _Patch(np.rot90(coverage[crop], quarters), np.rot90(rim[crop], quarters))
 
 
 def _paint(random: np.random.Generator, canvas: Pixels, patch: _Patch) -> None:

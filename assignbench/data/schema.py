@@ -78,6 +78,7 @@ class ShapesSpec(_Part):
     long_side: int
     smallest: float = Field(ge=8)
     largest: float
+    turned: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -39,6 +39,7 @@ class ShapesParameters:
     long_side: int  # pixels; long sides are drawn between the two, half of the pictures stand upright
     smallest: float  # pixels of an object's longer side
     largest: float  # pixels; no object is longer than nine tenths of the short side
+    turned: bool = False  # each object by 0 to 3 quarter turns; a class has no offset of its own then
 
 
 def prepare_shapes(parameters: ShapesParameters, data_root: Path) -> Path:
@@ -119,7 +120,8 @@ def _write_pictures(
         long_side = int(random.integers(parameters.short_side, parameters.long_side + 1))
         upright = random.random() < 0.5
         width, height = sorted((parameters.short_side, long_side), reverse=not upright)
-        pixels, drawn = draw_scene(random, width=width, height=height, sizes=(parameters.smallest, parameters.largest))
+        sizes = parameters.smallest, parameters.largest
+        pixels, drawn = draw_scene(random, width=width, height=height, sizes=sizes, turned=parameters.turned)
         Image.fromarray(pixels).save(folder / _file_name(number), quality=92, subsampling=0)
         yield width, height, drawn
 

@@ -59,6 +59,22 @@ def test_forms_are_where_the_lesson_wants_them(name):
     assert 85 < longer < 101
 
 
+def test_turned_forms_point_in_four_directions():
+    """A lollipop's mass, above its centre when it stands, is then as often right, left and below."""
+    scenes = [
+        draw_scene(np.random.default_rng((1, seed)), width=256, height=192, sizes=(12, 180), turned=True)[1]
+        for seed in range(60)
+    ]
+    boxes = np.array([one.box for drawn in scenes for one in drawn])
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2:] <= (256, 192)).all()
+    offsets = np.array([one.offset for drawn in scenes for one in drawn if NAMES[one.label] == "lollipop"])
+    assert np.abs(offsets).max(axis=1) == pytest.approx(0.17, abs=0.09)  # small ones have thick sticks
+    assert np.abs(offsets).min(axis=1) == pytest.approx(0, abs=0.02)
+    directions = [(offsets[:, axis] * sign > 0.05).sum() for axis in (0, 1) for sign in (-1, 1)]
+    assert min(directions) >= len(offsets) / 8, directions
+
+
 def test_a_disc_alone_is_measured_to_a_tenth_of_a_pixel():
     discs = [one for _, drawn in SCENES for one in drawn if NAMES[one.label] == "disc" and one.area > 500]
     assert len(discs) > 5

@@ -53,6 +53,13 @@ def test_another_seed_is_another_folder(pristine, tmp_path):
     assert contents(other)["train/000001.jpg"] != contents(pristine)["train/000001.jpg"]
 
 
+def test_a_turned_class_has_no_offset(pristine, tmp_path):
+    folder = prepare_shapes(replace(SMALL, train=40, turned=True), tmp_path)
+    assert folder.name != pristine.name
+    offsets = open_dataset(f"coco:{folder}", Path()).train.offsets
+    assert max(map(abs, offsets["lollipop"])) < 0.06
+
+
 def test_more_pictures_keep_the_first_ones(pristine, tmp_path):
     longer = contents(prepare_shapes(replace(SMALL, train=13), tmp_path))
     assert all(longer[name] == data for name, data in contents(pristine).items() if name.startswith("train/"))
