@@ -57,7 +57,7 @@ class Sheet:
     lines: tuple[Line, ...]
     seeds: tuple[int, ...]
     settings: tuple[str, ...]  # of the recipe, that the experiment changes for all of its rows or for a group of them
-    changes: tuple[str, ...]  # what the command line has instead of the scale's
+    changes: tuple[str, ...]  # what the command line has instead of the experiment's or the scale's
 
     @property
     def faithful(self) -> bool:
@@ -108,7 +108,7 @@ def sheet_of(name: str, experiment: Experiment, file: Path, scale: Scale, reques
                     problem = error
             bag = placed(row.scales.get(request.scale, RowChange()).test_time or row.test_time, file)
             lines.append(Line(group.name if group else None, row, dataset, value, runs, bag, problem))
-    settings, changes = settings_of(experiment, request), changes_of(scale, request)
+    settings, changes = settings_of(experiment, request), changes_of(own, file, scale, request)
     return Sheet(name, experiment, request.scale, scale, tuple(lines), seeds, settings, changes)
 
 
@@ -178,11 +178,12 @@ def settings_of(experiment: Experiment, request: Request) -> tuple[str, ...]:
     )
 
 
-def changes_of(scale: Scale, request: Request) -> tuple[str, ...]:
-    """What the command line has instead of the scale's, seeds and bookkeeping apart."""
+def changes_of(own: Change, file: Path, scale: Scale, request: Request) -> tuple[str, ...]:
+    """What the command line has instead of the experiment's own, or the scale's; seeds and bookkeeping apart."""
     changes = []
-    if request.dataset not in (None, scale.dataset):
-        changes.append(f"data set {request.dataset} instead of {scale.dataset}")
+    usual = placed(own.dataset, file) or scale.dataset
+    if request.dataset and Path(request.dataset).resolve() != Path(usual).resolve():  # names are compared as they are
+        changes.append(f"data set {request.dataset} instead of {own.dataset or scale.dataset}")
     if request.recipe not in (None, scale.recipe):
         changes.append(f"recipe {request.recipe} instead of {scale.recipe}")
     deciding = [text for text in request.overrides if text.partition("=")[0].strip() not in BOOKKEEPING]

@@ -92,6 +92,13 @@ def test_other_data_or_recipe_is_not_the_papers(build, request_, change):
     assert not sheet.faithful
 
 
+def test_data_is_held_against_the_experiments_own_first(build):
+    own = experiment(scales={"smoke": {"dataset": "own.yaml"}})
+    sheet = build(own, Request("smoke", dataset="tiny"))  # the scale's, but not this experiment's
+    assert (sheet.changes, sheet.faithful) == (("data set tiny instead of own.yaml",), False)
+    assert build(own, Request("smoke", dataset="/here/../here/own.yaml")).faithful
+
+
 def test_what_an_experiment_is_about_is_not_replaced(build):
     grouped, _ = load_experiment("table6")
     for request, option in (

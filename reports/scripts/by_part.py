@@ -1,6 +1,6 @@
-"""AP of two strategies by the size of objects: sqrt(area), pixels of the stored pictures.
+"""AP of two strategies by the size of objects, sqrt(area) in pixels of the stored pictures, and by class.
 
-    python reports/scripts/by_size.py ANNOTATIONS.json 0,16,32,inf RUNS… --baseline LABEL --other LABEL
+    python reports/scripts/by_part.py ANNOTATIONS.json 0,16,32,inf RUNS… --baseline LABEL --other LABEL
 
 RUNS are folders of finished runs that were evaluated on ANNOTATIONS (COCO's format). Differences are paired by seed,
 ± half the 95 % interval, as in ``assignbench compare``. Objects outside a range, and detections of such sizes that meet
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,16 +25,29 @@ from assignbench.run.record import FILE, read_record
 Range = tuple[float, float]
 
 
-def ap_by_size(truth: COCO, detections: Path, ranges: list[Range]) -> list[float]:
-    """AP in percent points for each range of sizes."""
+def parts_of(truth: COCO, ranges: Sequence[Range]) -> dict[str, int]:
+    """Part → its number of objects: of all, of each range of sizes, of each class."""
+    objects = [one for one in truth.anns.values() if not one["iscrowd"]]
+    sizes, labels = (np.array([one[key] for one in objects]) for key in ("area", "category_id"))
+    sizes = np.sqrt(sizes)
+    found = {"all": len(objects)}
+    for least, most in ranges:
+        name = f"{least:g} to {most:g}" if np.isfinite(most) else f"from {least:g}"
+        found[name] = int(((sizes >= least) & (sizes < most)).sum())
+    return found | {one["name"]: int((labels == number).sum()) for number, one in sorted(truth.cats.items())}
+
+
+def ap_by_part(truth: COCO, detections: Path, ranges: Sequence[Range]) -> list[float]:
+    """AP in percent points of the parts, in the order of `parts_of`."""
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports by print
         evaluator = COCOeval(truth, truth.loadRes(str(detections)), "bbox")
-        evaluator.params.areaRng = [[least**2, most**2] for least, most in ranges]
-        evaluator.params.areaRngLbl = [str(one) for one in ranges]
+        areas = [(least**2, min(most, 1e5) ** 2) for least, most in [(0.0, np.inf), *ranges]]
+        evaluator.params.areaRng, evaluator.params.areaRngLbl = areas, [*map(str, areas)]
         evaluator.evaluate()
         evaluator.accumulate()
     precision = evaluator.eval["precision"][..., -1]  # [IoU, recall, class, range] with 100 detections
-    return [100 * part[part > -1].mean() for part in np.moveaxis(precision, 3, 0)]
+    parts = [*np.moveaxis(precision, 3, 0), *np.moveaxis(precision[..., 0], 2, 0)]
+    return [100 * part[part > -1].mean() for part in parts]
 
 
 def main() -> None:
@@ -48,25 +62,21 @@ def main() -> None:
 
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(given.annotations))
-    edges = [min(float(edge), 1e5) for edge in given.edges.split(",")]
-    ranges = [(0.0, 1e5), *pairwise(edges)]
-    found: dict[str, dict[int, list[float]]] = defaultdict(dict)  # label → seed → AP of each range
+    ranges = [*pairwise(map(float, given.edges.split(",")))]
+    found: dict[str, dict[int, list[float]]] = defaultdict(dict)  # label → seed → AP of each part
     for folder in given.runs:
         record = read_record(folder / FILE)
-        found[record.assigner.label][record.seed] = ap_by_size(truth, folder / "detections.json", ranges)
+        found[record.assigner.label][record.seed] = ap_by_part(truth, folder / "detections.json", ranges)
 
-    sizes = np.sqrt([one["area"] for one in truth.anns.values() if not one["iscrowd"]])
-    print(f"| size | objects | {given.baseline} | {given.other} | difference |\n| --- | --- | --- | --- | --- |")
-    for number, (least, most) in enumerate(ranges):
+    print(f"| part | objects | {given.baseline} | {given.other} | difference |\n| --- | --- | --- | --- | --- |")
+    for number, (name, objects) in enumerate(parts_of(truth, ranges).items()):
         old, new = (
             {seed: aps[number] for seed, aps in found[label].items()} for label in (given.baseline, given.other)
         )
         both = paired(new, old)
         if both is None or both.half is None:
             raise SystemExit("two seeds of either strategy are needed")
-        objects = ((sizes >= least) & (sizes < most)).sum()
         mean = [np.mean([values[seed] for seed in both.seeds]) for values in (old, new)]
-        name = "all" if not number else f"{least:g} to {most:g}" if most < 1e5 else f"from {least:g}"
         print(f"| {name} | {objects} | {mean[0]:.1f} | {mean[1]:.1f} | {both.mean:+.1f} ± {both.half:.1f} |")
 
 
