@@ -65,6 +65,15 @@ class ModelSettings(_Group):
     )
     channels: int = Field(256, ge=32, le=1024, multiple_of=32, description="channels of pyramid and towers")
     towers: int = Field(4, ge=0, le=8, description="convolutions in each of the two towers")
+    deformable_towers: bool = Field(
+        False, description="whether the last convolution of each tower is a modulated deformable one"
+    )
+
+    @model_validator(mode="after")
+    def _towers_fit(self) -> "ModelSettings":
+        if self.deformable_towers and not self.towers:
+            raise ValueError("model.deformable_towers needs a tower to deform, but model.towers = 0")
+        return self
 
     @model_validator(mode="after")
     def _weights_fit(self) -> "ModelSettings":

@@ -1,4 +1,4 @@
-"""Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", arXiv:1811.11168) for a backbone's 3×3.
+"""Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", arXiv:1811.11168), made of a plain 3×3.
 
 A second 3×3 convolution, ``conv_offset``, looks at the same input and says for each of the nine taps at each output
 location by how many pixels to move it (down and right, bilinear between pixels, 0 outside the map) and how much of it
@@ -20,9 +20,9 @@ class DeformableConv2d(nn.Module):
     **The mask is σ, not 2σ**, so a new layer computes one half of the plain convolution, up to the rounding of another
     order of summation; 2σ would start as the plain convolution itself. With σ, mmcv's ``DCNv2`` and detectron2's and
     cvpods' ``DeformBottleneckBlock`` (all Apache-2.0) put it behind pretrained kernels and before frozen batch norms
-    all the same, and published numbers come from those. Also as there: one set of offsets for all channels and
-    groups; ``conv_offset`` has a bias and the kernel's stride, and no learning rate of its own. Its channels are y and
-    x of tap 0, of tap 1, …, then the nine masks; its name is mmcv's, so that checkpoints fit.
+    all the same, and published numbers come from those. A bias is added whole. Also as there: one set of offsets for
+    all channels and groups; ``conv_offset`` has a bias and the kernel's stride, and no learning rate of its own. Its
+    channels are y and x of tap 0, of tap 1, …, then the nine masks; its name is mmcv's, so that checkpoints fit.
 
     **Precision.** torchvision's operator has no bf16, and float16 would round positions: it gets float32 (float64 for
     float64) whatever the autocast around it; the result has the input's type. ``conv_offset`` follows the autocast.
@@ -39,14 +39,14 @@ class DeformableConv2d(nn.Module):
     torch.compile takes the operator as one piece and does not break its graph.
 
     Args:
-        plain: convolution without bias whose kernel, the same tensor, stride, padding and groups are kept.
+        plain: convolution whose kernel and bias, the same tensors, stride, padding and groups are kept.
     """
 
     def __init__(self, plain: nn.Conv2d) -> None:
         super().__init__()
-        if plain.kernel_size != (3, 3) or plain.bias is not None or plain.dilation != (1, 1):
-            raise ValueError(f"a 3×3 convolution without bias and dilation is wanted, not {plain}")
-        self.weight = plain.weight
+        if plain.kernel_size != (3, 3) or plain.dilation != (1, 1):
+            raise ValueError(f"a 3×3 convolution without dilation is wanted, not {plain}")
+        self.weight, self.bias = plain.weight, plain.bias
         self.stride, self.padding = (plain.stride[0], plain.stride[1]), (int(plain.padding[0]), int(plain.padding[1]))
         self.conv_offset = nn.utils.skip_init(  # draws no random numbers: what is built later stays as it is without
             nn.Conv2d,
@@ -71,6 +71,7 @@ class DeformableConv2d(nn.Module):
             x.to(kind),
             offset.where(finite, 0),
             self.weight.to(kind),
+            None if self.bias is None else self.bias.to(kind),
             stride=self.stride,
             padding=self.padding,
             mask=mask.sigmoid().where(known, torch.nan),

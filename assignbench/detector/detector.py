@@ -28,6 +28,7 @@ class Detector(nn.Module):
         classes: number of classes.
         channels: width of pyramid and towers.
         depth: convolutions in each tower.
+        deformable: whether the last of them is deformable.
         mask_padding: whether locations in the batch's padding are marked as outside.
     """
 
@@ -44,13 +45,14 @@ class Detector(nn.Module):
         classes: int,
         channels: int,
         depth: int,
+        deformable: bool = False,
         mask_padding: bool = True,
     ) -> None:
         super().__init__()
         self.spec, self.pixels, self.mask_padding = head, pixels, mask_padding
         self.backbone = backbone
         self.pyramid = pyramid
-        self.head = DenseHead(head, classes, channels, depth)
+        self.head = DenseHead(head, classes, channels, depth, deformable=deformable)
         self.register_buffer("mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(pixels.std).view(3, 1, 1), persistent=False)
         self.compiled: Callable[[Tensor], tuple[tuple[Tensor, ...], RawOutputs]] | None = None  # `network`, in training

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from assignbench.core import Head
 from assignbench.core.priors import STRIDES
+from assignbench.detector.deformable import DeformableConv2d
 
 GROUPS = 32  # of channels normalised together; fewer when a group would be left with one: P7 can be 1 × 1
 
@@ -26,11 +27,11 @@ class RawOutputs:
 class DenseHead(nn.Module):
     """Class tower → class logits; box tower → box outputs and extras; a learned scale per level on the boxes."""
 
-    def __init__(self, head: Head, classes: int, channels: int, depth: int) -> None:
+    def __init__(self, head: Head, classes: int, channels: int, depth: int, *, deformable: bool = False) -> None:
         super().__init__()
         cell = head.priors_per_cell
-        self.class_tower = tower(head, channels, depth)
-        self.box_tower = tower(head, channels, depth)
+        self.class_tower = tower(head, channels, depth, deformable=deformable)
+        self.box_tower = tower(head, channels, depth, deformable=deformable)
         self.class_output = output(channels, cell * classes, -math.log((1 - head.class_prior) / head.class_prior))
         self.box_output = output(channels, cell * 4, head.box_bias)
         self.extra_outputs = nn.ModuleDict({extra.name: output(channels, cell) for extra in head.extras})
@@ -55,23 +56,24 @@ class DenseHead(nn.Module):
         )
 
 
-def tower(head: Head, channels: int, depth: int) -> nn.Sequential:
-    """``depth`` times convolution, group norm (optional), ReLU.
+def tower(head: Head, channels: int, depth: int, *, deformable: bool) -> nn.Sequential:
+    """``depth`` times convolution, group norm (optional), ReLU; the last convolution deformable or plain.
 
     Weights are N(0, 0.01) without norm. Before a norm their scale changes nothing but how far an optimizer's
     step turns them: at 0.01 Adam's first steps would be a fifth of the weights, so He's scale is used, unless
     ``head.tower_std`` asks for another.
     """
     layers: list[nn.Module] = []
-    for _ in range(depth):
+    for i in range(depth):
         convolution = output(channels, channels)
-        layers.append(convolution)
         if head.tower_std is not None:
             nn.init.normal_(convolution.weight, std=head.tower_std)
         elif head.group_norm:
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        if head.group_norm and not head.conv_bias:
+            convolution.bias = None
+        layers.append(DeformableConv2d(convolution) if deformable and i == depth - 1 else convolution)
         if head.group_norm:
-            convolution.bias = convolution.bias if head.conv_bias else None
             layers.append(nn.GroupNorm(math.gcd(GROUPS, channels // 2), channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

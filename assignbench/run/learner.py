@@ -162,6 +162,7 @@ def build_learner(
         classes=classes,
         channels=model.channels,
         depth=model.towers,
+        deformable=model.deformable_towers,
         mask_padding=preset is None or not preset.padding_is_background,
     )
     ignore_crowd = preset is None or not preset.crowd_is_background

@@ -1,4 +1,4 @@
-"""Deformable convolutions: against a slow reading of their definition, and as parts of every backbone."""
+"""Deformable convolutions: against a slow reading of their definition, and as parts of backbones and towers."""
 
 import math
 from pathlib import Path
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from assignbench.config import load_recipe
+from assignbench.core import Head
 from assignbench.detector.backbone import BACKBONES, Backbone
 from assignbench.detector.deformable import DeformableConv2d, unrepeatable
+from assignbench.detector.head import DenseHead
 from assignbench.detector.importers import theirs
 from assignbench.detector.names import DETECTRON2, MMDET
 from assignbench.errors import UsageError
@@ -23,8 +25,8 @@ from assignbench.run.optimise import build_optimizer
 from assigners.fcos import FCOS
 
 
-def convolution(channels: int = 4, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=groups, bias=False)
+def convolution(channels: int = 4, stride: int = 1, groups: int = 1, *, bias: bool = False) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=groups, bias=bias)
 
 
 def moved(plain: nn.Conv2d, size: float = 1.0) -> DeformableConv2d:
@@ -67,7 +69,7 @@ def slow(layer: DeformableConv2d, images: Tensor, stride: int, groups: int) -> T
                     values = (share * bilinear(image, y, x)).chunk(groups)
                     for group, kernel in enumerate(kernels):
                         total[group] = total[group] + kernel[:, :, tap // 3, tap % 3] @ values[group]
-                rows.append(torch.cat(total))
+                rows.append(torch.cat(total) + (0 if layer.bias is None else layer.bias))
     return torch.stack(rows).view(len(images), *said.shape[2:], -1).permute(0, 3, 1, 2)
 
 
@@ -79,12 +81,13 @@ def slow(layer: DeformableConv2d, images: Tensor, stride: int, groups: int) -> T
     st.integers(1, 4),
     st.integers(1, 5),
     st.sampled_from([0.5, 3.0]),
+    st.booleans(),
 )
 def test_outputs_and_gradients_are_those_of_a_slow_reading(
-    seed: int, stride: int, groups: int, height: int, width: int, size: float
+    seed: int, stride: int, groups: int, height: int, width: int, size: float, bias: bool
 ) -> None:
     torch.manual_seed(seed)
-    layer = moved(convolution(4, stride, groups), size).double()
+    layer = moved(convolution(4, stride, groups, bias=bias), size).double()
     images = torch.randn(2, 4, height, width, dtype=torch.float64, requires_grad=True)
     fast, reading = layer(images), slow(layer, images, stride, groups)
     torch.testing.assert_close(fast, reading, rtol=1e-10, atol=1e-10)
@@ -104,6 +107,14 @@ def test_a_new_layer_is_half_the_plain_convolution_up_to_rounding(stride: int, g
     torch.testing.assert_close(DeformableConv2d(plain)(images), plain(images) / 2, rtol=1e-5, atol=1e-6)
 
 
+def test_a_bias_is_added_whole() -> None:
+    torch.manual_seed(0)
+    plain, images = convolution(bias=True), torch.zeros(1, 4, 5, 6)
+    layer = DeformableConv2d(plain)
+    assert layer.bias is plain.bias
+    assert torch.equal(layer(images), plain(images))
+
+
 def test_it_keeps_the_kernel_and_draws_no_random_number() -> None:
     plain = convolution()
     torch.manual_seed(0)
@@ -116,8 +127,8 @@ def test_it_keeps_the_kernel_and_draws_no_random_number() -> None:
 
 
 def test_another_convolution_is_refused() -> None:
-    for other in (nn.Conv2d(4, 4, 1, bias=False), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, dilation=2, bias=False)):
-        with pytest.raises(ValueError, match="3×3 convolution without bias"):
+    for other in (nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, dilation=2)):
+        with pytest.raises(ValueError, match="3×3 convolution without dilation"):
             DeformableConv2d(other)
 
 
@@ -321,6 +332,41 @@ def test_offsets_follow_the_rate_of_the_backbone() -> None:
     assert scales == {0.1}
 
 
+@pytest.mark.parametrize(("head", "last"), [(Head(), 6), (Head(conv_bias=False), 6), (Head(group_norm=False), 4)])
+def test_the_last_convolution_of_each_tower(head: Head, last: int) -> None:
+    torch.manual_seed(3)
+    plain = DenseHead(head, classes=3, channels=64, depth=3)
+    torch.manual_seed(3)
+    net = DenseHead(head, classes=3, channels=64, depth=3, deformable=True)
+    layers = [name for name, one in net.named_modules() if isinstance(one, DeformableConv2d)]
+    assert layers == [f"class_tower.{last}", f"box_tower.{last}"]
+    state = net.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in plain.state_dict().items())  # biases included
+    added = {f"{layer}.conv_offset.{kind}" for layer in layers for kind in ("weight", "bias")}
+    assert state.keys() - plain.state_dict().keys() == added
+    assert total_parameters(net) - total_parameters(plain) == 2 * (27 * 9 * 64 + 27)
+
+
+def test_a_recipe_deforms_the_towers_and_their_outputs_depend_on_it() -> None:
+    model = load_recipe("tiny", ["model.deformable_towers=true"]).recipe.model
+    learner = build_learner(FCOS, {}, model, classes=3, seed=0).eval()
+    images, sizes = torch.randint(256, (1, 3, 64, 96), dtype=torch.uint8), torch.tensor([[64, 96]])
+    layers = [one for one in learner.modules() if isinstance(one, DeformableConv2d)]
+    assert len(layers) == 2
+    with torch.no_grad():
+        before = learner.detector(images, sizes)[0]
+        for layer in layers:
+            layer.conv_offset.bias.fill_(1.5)
+        after = learner.detector(images, sizes)[0]
+    assert not torch.equal(before.outputs, after.outputs)
+    assert not torch.equal(before.boxes, after.boxes)
+
+
+def test_without_towers_there_is_none_to_deform() -> None:
+    with pytest.raises(UsageError, match=r"model\.deformable_towers needs a tower"):
+        load_recipe("tiny", ["model.deformable_towers=true", "model.towers=0"])
+
+
 def test_a_record_says_that_a_gpu_adds_in_no_fixed_order() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     with torch.device("meta"):
@@ -336,3 +382,10 @@ def test_names_in_other_toolboxes() -> None:
     assert theirs(name, DETECTRON2.shared, DETECTRON2.inner) == [("backbone.bottom_up.res5.2.conv2_offset.weight",)]
     kernel = name.replace("conv_offset.", "")
     assert theirs(kernel, DETECTRON2.shared, DETECTRON2.inner) == [("backbone.bottom_up.res5.2.conv2.weight",)]
+
+
+def test_names_of_towers_in_mmdetection() -> None:
+    names = MMDET.shared | MMDET.normed
+    for side, theirs_ in (("class", "cls"), ("box", "reg")):
+        expected = f"bbox_head.{theirs_}_convs.3.conv.conv_offset.weight"
+        assert theirs(f"detector.head.{side}_tower.9.conv_offset.weight", names, MMDET.inner) == [(expected,)]
