@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, SetOption, comma_list, number_list
+from assignbench.errors import UsageError
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -67,6 +68,9 @@ def reproduce(
 
     start_all_processes()
     names = comma_list(experiment, "EXPERIMENT")
+    for option, value in (("--dataset", dataset), ("--recipe", recipe)):
+        if value is not None and not value.strip():
+            raise UsageError(f"{option} is empty; leave it out for the scale's own")
     numbers = None if seeds is None else number_list(seeds, "--seeds")
     from assignbench.reproduce.conduct import (
         reproduce as conduct,

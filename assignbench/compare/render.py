@@ -145,12 +145,12 @@ def number(cell: Cell) -> str:
     return f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, digits: int = 1) -> str:
     """+1.2, −0.3 or 0.0; a dash for None."""
     if value is None:
         return MISSING
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def pipes(fields: list[str]) -> str:

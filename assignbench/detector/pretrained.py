@@ -55,14 +55,28 @@ def state_dict(name: str, weights: str, published: WeightsEnum) -> dict[str, Ten
         return downloaded(str(published.url), name)
     if (weights, name) in CONVERTED:
         return downloaded(CONVERTED[weights, name], name)
+    path = weights_file(weights)
+    if path is None:
+        raise UsageError(f"{weights} has no weights of {name}")
+    tensors = read_checkpoint(path).tensors
+    return from_detectron(tensors) if "conv1_w" in tensors else tensors
+
+
+def weights_file(weights: str) -> Path | None:
+    """The file that ``model.weights`` names; None: it names published weights, or none.
+
+    Raises:
+        SystemProblem: there is no such file.
+    """
+    if weights in {"none", "imagenet", *(name for name, _ in CONVERTED)}:
+        return None
     path = Path(weights).expanduser()
     if not path.is_file():
         raise SystemProblem(
             f"no weights file at {path}; model.weights is imagenet, msra, detectron, openmmlab, none, or the path of "
             "a file"
         )
-    tensors = read_checkpoint(path).tensors
-    return from_detectron(tensors) if "conv1_w" in tensors else tensors
+    return path
 
 
 def from_detectron(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

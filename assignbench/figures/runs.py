@@ -10,12 +10,12 @@ from pathlib import Path
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_dataset
-from assignbench.errors import DataError, UsageError
+from assignbench.errors import UsageError
 from assignbench.recipe import Recipe
 from assignbench.run.device import device_of
 from assignbench.run.learner import Learner
-from assignbench.run.record import FILE, RunRecord, SplitFacts, read_record, read_records
-from assignbench.run.reload import open_run
+from assignbench.run.record import FILE, RunRecord, read_record, read_records
+from assignbench.run.reload import open_run, unchanged
 
 
 @dataclass(frozen=True)
@@ -116,19 +116,13 @@ def evaluation_split(record: RunRecord, data_root: Path | None) -> Dataset:
     Raises:
         DataError: they are not there, or no longer what they were.
     """
-    return _unchanged(_splits(record, data_root).evaluation, record.dataset.evaluation, record, "evaluated")
+    return unchanged(_splits(record, data_root).evaluation, record.dataset.evaluation, record, "evaluated")
 
 
 def training_split(record: RunRecord, data_root: Path | None) -> Dataset:
     """The pictures that a run was trained on; errors as `evaluation_split`."""
-    return _unchanged(_splits(record, data_root).train, record.dataset.train, record, "trained")
+    return unchanged(_splits(record, data_root).train, record.dataset.train, record, "trained")
 
 
 def _splits(record: RunRecord, data_root: Path | None) -> Splits:
     return open_dataset(record.dataset.spec, resolve_data_root(data_root))
-
-
-def _unchanged(dataset: Dataset, facts: SplitFacts, record: RunRecord, used: str) -> Dataset:
-    if dataset.fingerprint != facts.fingerprint:
-        raise DataError(f"{record.dataset.name} is no longer the data that {record.run_id} was {used} on")
-    return dataset

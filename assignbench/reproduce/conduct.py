@@ -177,7 +177,7 @@ def matrix(sheet: Sheet, folder: Path) -> RichTable:
     table = RichTable(*grouped, "row", "strategy", *(f"seed {seed}" for seed in sheet.seeds), title=sheet.name)
     for line in sheet.lines:
         group = [render.dataset_of(sheet, line)] if grouped else []
-        states = [state_in_words(folder / run.run_id) for run in line.runs] or [nothing_to_run(line)]
+        states = [state_in_words(run, folder) for run in line.runs] or [nothing_to_run(line)]
         table.add_row(*map(Text, [*group, line.row.label, line.strategy, *states]))
     return table
 

@@ -28,6 +28,7 @@ from assignbench.config import flatten
 from assignbench.core import Setting
 from assignbench.data.transforms import resized
 from assignbench.errors import AssignbenchError
+from assignbench.importing import place
 from assignbench.plugins import construct
 from assignbench.run.campaign import DONE, state
 from assignbench.run.checkpoint import total_parameters
@@ -72,8 +73,10 @@ def show_estimate(runs: Sequence[Run], folder: Path, accelerator: Accelerator, c
         console.print(Text(f"measuring {label}, recipe {first.recipe.name}"))
         try:
             one = measured(first, accelerator)
-        except AssignbenchError as error:
-            table.add_row(Text(label), str(len(some)), Text(str(error)))
+        except Exception as error:  # a stranger's strategy may do anything; its runs would fail, the others not
+            ours = isinstance(error, AssignbenchError)
+            what = str(error) if ours else f"{type(error).__name__}: {error} ({place(error)})"
+            table.add_row(Text(label), str(len(some)), Text(what))
             failed = True
             continue
         finally:

@@ -14,11 +14,10 @@ from assignbench.errors import AssignbenchError
 from assignbench.reproduce.multiscale import with_views
 from assignbench.reproduce.results import Filled
 from assignbench.reproduce.sheet import Line
-from assignbench.run.campaign import FAILURES, attempt
+from assignbench.run.campaign import attempt
 from assignbench.run.evaluate import Evaluation
-from assignbench.run.lines import read_lines
 from assignbench.run.plan import Run
-from assignbench.run.record import FILE, RunRecord, read_record
+from assignbench.run.record import RunRecord, read_record_of
 from assignbench.run.turns import turn
 
 
@@ -40,18 +39,14 @@ def bring(run: Run, folder: Path, accelerator: Accelerator, console: Console, le
 
     While another command is at it, it is waited for (``patient``) or left as it is.
     """
-    code = attempt(run, folder, accelerator, resume=True, patient=patient, console=console)
-    if code == 0:
-        ledger.records[run.run_id] = read_record(folder / run.run_id / FILE)
-    elif code is not None:
-        ledger.codes.add(code)
-        ledger.failures[run.run_id] = last_failure(folder / run.run_id)
-
-
-def last_failure(folder: Path) -> str:
-    """The reason that a run's folder has noted last."""
-    rows = read_lines(folder / FAILURES)
-    return str(rows[-1]["error"]).replace("\n", "; ") if rows else "see the output above"
+    ended = attempt(run, folder, accelerator, resume=True, patient=patient, console=console)
+    if ended is None:
+        return
+    if ended.code == 0:
+        ledger.records[run.run_id] = read_record_of(run.run_id, folder)
+    else:
+        ledger.codes.add(ended.code)
+        ledger.failures[run.run_id] = ended.reason.replace("\n", "; ")
 
 
 def with_bag(
@@ -65,7 +60,8 @@ def with_bag(
         console.print(Text(f"{run.title}: testing with the views of {line.bag}"), soft_wrap=True)
         try:
             with turn(folder / run.run_id, accelerator, lambda holder: console.print(f"waiting for {holder}")):
-                found[run.seed] = with_views(run, str(line.bag), folder / run.run_id, accelerator)
+                record = ledger.records[run.run_id]
+                found[run.seed] = with_views(run, record, str(line.bag), folder / run.run_id, accelerator)
         except AssignbenchError as error:
             console.print(Text.assemble(("failed", "bold red"), f": {error}"), soft_wrap=True)
             ledger.codes.add(error.exit_code)

@@ -12,16 +12,18 @@ from assignbench.run.evaluate import Evaluation, evaluate, write_detections
 from assignbench.run.files import read_json, sha256_of
 from assignbench.run.infer import detections_of
 from assignbench.run.plan import Run
+from assignbench.run.record import RunRecord
 from assignbench.run.reload import AGAIN, open_run
 from assignbench.run.together import main_process
 from assignbench.run.tta import said, stamped, write_bag
 
 
-def with_views(run: Run, bag_name: str, folder: Path, accelerator: Accelerator) -> Evaluation:
+def with_views(run: Run, record: RunRecord, bag_name: str, folder: Path, accelerator: Accelerator) -> Evaluation:
     """The numbers of a run with test-time augmentation; detections that are there already are only scored.
 
     Args:
         run: finished.
+        record: of it.
         bag_name: a shipped bag or a file.
         folder: of the run; gets the detections, as from ``assignbench eval --tta``.
         accelerator: what to detect on.
@@ -32,7 +34,7 @@ def with_views(run: Run, bag_name: str, folder: Path, accelerator: Accelerator) 
     settings = run.recipe.recipe
     bag = load_bag(bag_name, settings.data, settings.evaluate)
     file, dataset = stamped(folder / AGAIN, bag), run.splits.evaluation
-    if not is_whole(file, bag):
+    if not is_whole(file, bag, record.weights_sha256):
         learner = open_run(folder).learner.to(accelerator.device)
         found = detections_of(
             learner.detector, dataset, accelerator, data=settings.data, settings=settings.evaluate, bag=bag
@@ -40,14 +42,15 @@ def with_views(run: Run, bag_name: str, folder: Path, accelerator: Accelerator) 
         with main_process(accelerator) as writes:
             if writes:
                 write_detections(dataset, found, file)
-                write_bag(bag, file)
+                write_bag(bag, file, record.weights_sha256)
     return said(evaluate(dataset, file, settings.evaluate.evaluator), bag)
 
 
-def is_whole(file: Path, bag: Bag) -> bool:
-    """Whether these are the detections of this bag: its description is written last, with their digest."""
+def is_whole(file: Path, bag: Bag, weights_sha256: str) -> bool:
+    """Whether these are the detections of this bag by these weights: their description is written last."""
     try:
         content = read_json(file.with_suffix(".bag.json"))
-        return content["digest"] == bag.digest and content["detections_sha256"] == sha256_of(file)
+        noted = content["digest"], content["weights_sha256"], content["detections_sha256"]
+        return noted == (bag.digest, weights_sha256, sha256_of(file))
     except (AssignbenchError, KeyError, TypeError):
         return False

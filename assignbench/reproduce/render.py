@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from assignbench.compare.paired import LEVEL
+from assignbench.compare.paired import LEVEL, Paired
 from assignbench.compare.render import MISSING, escaped, number, pipes, signed
 from assignbench.reproduce.results import Entry, Result, Tested
 from assignbench.reproduce.sheet import Line, Sheet
@@ -41,7 +41,8 @@ def header(sheet: Sheet) -> list[str]:
     if sheet.faithful:
         return [*lines, f"Published values in parentheses; Δ is ours − published. This scale: {scale.says}."]
     if sheet.scale.paper:
-        says = "what was changed makes it another setting than the paper's"
+        changed = ["what was changed makes it another setting than the paper's"] if sheet.changes else []
+        says = "; ".join([*sheet.doubts, *changed])
     else:
         says = f"this scale says: {scale.says}"
     warning = (
@@ -54,6 +55,17 @@ def header(sheet: Sheet) -> list[str]:
 def published_on(sheet: Sheet) -> list[str]:
     """The data sets and splits that the published values are of."""
     return list(dict.fromkeys(line.published.where for line in sheet.lines if line.published))
+
+
+def group_of(sheet: Sheet, name: str | None) -> str:
+    """`dataset_of` the rows of a group: all have one data set."""
+    return next(dataset_of(sheet, line) for line in sheet.lines if line.group == name)
+
+
+def trained_on(sheet: Sheet, group: str | None) -> str | None:
+    """The data set of a group's runs; None: it has none."""
+    names = (line.runs[0].splits.train.name for line in sheet.lines if line.group == group and line.runs)
+    return next(names, None)
 
 
 def dataset_of(sheet: Sheet, line: Line) -> str:
@@ -121,7 +133,7 @@ def claims_table(result: Result) -> tuple[list[str], list[list[str]]]:
     head = [*grouped, "claim of the paper", "Δ AP ours", "n", "confidence", "Δ AP paper", "verdict", "because"]
     rows = []
     for tested in result.claims:
-        group = [tested.group or ""] if grouped else []
+        group = [group_of(result.sheet, tested.group)] if grouped else []
         rows.append(
             [*group, tested.claim.says, *_difference(tested), signed(tested.published), tested.verdict, tested.why]
         )
@@ -159,7 +171,9 @@ def claims_csv(result: Result) -> str:
         {
             "experiment": result.sheet.name,
             "scale": result.sheet.scale_name,
+            "faithful": result.sheet.faithful,
             "group": tested.group,
+            "dataset": trained_on(result.sheet, tested.group),
             "claim": tested.claim.says,
             "better": tested.claim.better,
             "worse": tested.claim.worse,
@@ -192,9 +206,24 @@ def _difference(tested: Tested) -> list[str]:
     difference = tested.difference
     if difference is None:
         return [MISSING, "0", MISSING]
-    half = "" if difference.half is None else f" ± {difference.half:.1f}"
-    confidence = MISSING if difference.confidence is None else f"{difference.confidence:.1%}"
-    return [signed(difference.mean) + half, str(len(difference.seeds)), confidence]
+    digits = _digits(difference)
+    half = "" if difference.half is None else f" ± {difference.half:.{digits}f}"
+    return [signed(difference.mean, digits) + half, str(len(difference.seeds)), _confidence(difference.confidence)]
+
+
+def _digits(difference: Paired) -> int:
+    """One, or as many as it takes for what is printed not to contradict the verdict: 0.0 ± 0.0 leaves out nothing."""
+    for digits in range(1, 6):
+        if (abs(round(difference.mean, digits)) > round(difference.half or 0.0, digits)) == difference.decided:
+            return digits
+    return 1
+
+
+def _confidence(value: float | None) -> str:
+    """In percent; never all or nothing."""
+    if value is None:
+        return MISSING
+    return "> 99.9%" if value > 0.9995 else "< 0.1%" if value < 0.0005 else f"{value:.1%}"
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> RichTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from assignbench.compare.checks import environment_notes
@@ -48,7 +48,7 @@ class Tested:
 
     group: str | None
     claim: Claim
-    difference: Paired | None  # None: the two rows share no seed
+    difference: Paired | None  # None: the two rows share no seed, or a run failed
     published: float | None  # the paper's difference, percent points
     verdict: Verdict
     why: str
@@ -121,7 +121,7 @@ def readings_of(filled: Sequence[Filled]) -> list[str]:
     """How rows were read where the paper is ambiguous; each reading once, behind all of its rows."""
     labels: dict[str, dict[str, None]] = {}
     for one in filled:
-        if reading := one.line.row.reading:
+        if reading := one.line.reading:
             labels.setdefault(reading, {})[one.line.row.label] = None
     return [f"{'; '.join(rows)}: {reading}" for reading, rows in labels.items()]
 
@@ -197,14 +197,21 @@ def claims_of(
         if column == "AP" and theirs[0] is not None and theirs[1] is not None:
             gap = theirs[0] - theirs[1]
         difference = paired(sides[0][1].get(column, {}), sides[1][1].get(column, {}))
-        if difference is None:
+        failed = any(state_of(one)[1] for one, _ in sides)  # seeds that are left are not a fair choice of seeds
+        if difference is None or failed:
             lacking = [
-                f"{one.line.row.label}: {state_of(one)[0] or 'no value'}" for one, value in sides if column not in value
+                f"{one.line.row.label}: {state or 'no value'}"
+                for one, value in sides
+                for state, lost in [state_of(one)]
+                if lost or column not in value
             ]
             why = "; ".join(lacking) or "the two rows share no seed"
-            if column == OFF_CENTRE and not off:
+            if not failed and column == OFF_CENTRE and not off:
                 why = "the data set does not know where the mass of its classes sits"
             tested.append(Tested(group, claim, None, gap, "not tested", why))
+        elif not sheet.scale.decides:
+            untold = replace(difference, confidence=None)
+            tested.append(Tested(group, claim, untold, gap, "not tested", "at this scale nothing is learned"))
         else:
             tested.append(Tested(group, claim, difference, gap, *verdict_of(difference)))
     return tested

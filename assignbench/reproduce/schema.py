@@ -18,6 +18,8 @@ SCALES: tuple[ScaleName, ...] = ("smoke", "small", "full")
 OFF_CENTRE = "off-centre"  # mean AP of the classes whose mass sits off the box centre
 
 Text = Annotated[str, Field(min_length=1)]
+_Coco = Literal["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+Metric = _Coco | Literal["VOC07-AP50", "VOC10-AP50", "WIDER-easy", "WIDER-medium", "WIDER-hard"]
 
 
 class _Part(BaseModel):
@@ -36,6 +38,9 @@ class Scale(_Part):
     presets: Mapping[str, Text] = {}  # under published: strategy → preset; not named: the strategy's first
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     paper: bool  # the paper's own setting: published numbers may be subtracted
+    # training and evaluation pictures of the data set, where it has to be whole to be the paper's
+    pictures: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)] | None = None
+    decides: bool  # whether claims get a verdict; a network that has learned nothing gives none
     says: Text  # what numbers of this scale can and cannot say
 
 
@@ -53,6 +58,7 @@ class RowChange(_Part):
     strategy: Text | None = None
     set: Mapping[str, Any] = {}
     test_time: Text | None = None
+    reading: Text | None = None  # behind the row's
 
 
 class Reference(_Part):
@@ -107,7 +113,8 @@ class Experiment(_Part):
     title: Text
     table: Text  # its number in reports/published_results.csv
     paper: Text  # the paper's setting, in words
-    metrics: Annotated[list[Text], Field(min_length=1)] = ["AP"]
+    stated: bool = True  # whether the paper states it; no difference is formed to a value of an unknown setting
+    metrics: Annotated[list[Metric], Field(min_length=1)] = ["AP"]
     classes: list[Text] = []  # further columns where the data set has them: AP of single classes
     # further columns where the data set knows the truth: classes whose mass sits at least so many box sizes off centre
     off_centre: float | None = Field(None, gt=0)
@@ -129,6 +136,8 @@ class Experiment(_Part):
         for where, label in pointing:
             if label not in labels:
                 raise ValueError(f"{where!r} names the row {label!r}, which is not there{did_you_mean(label, labels)}")
+        if same := next((claim for claim in self.claims if claim.better == claim.worse), None):
+            raise ValueError(f"{same.says!r} holds the row {same.better!r} against itself")
         if any(claim.on == OFF_CENTRE for claim in self.claims) and self.off_centre is None:
             raise ValueError("a claim about off-centre classes needs off_centre")
         return self
@@ -157,6 +166,11 @@ def load_experiment(name_or_path: str) -> tuple[Experiment, Path]:
             f"known: {', '.join(known)}, all; or write a file that ends in .yaml"
         )
     return load_document(file, Experiment), file
+
+
+def is_shipped(file: Path) -> bool:
+    """Whether a file is that of a shipped experiment, and not a user's own."""
+    return file.parent == _experiments() and file.stem in known_experiments()
 
 
 def load_scale(name: ScaleName) -> Scale:

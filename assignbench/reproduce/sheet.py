@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from assignbench.data.dataset import Splits
 from assignbench.errors import DataError, UsageError
 from assignbench.recipe import BOOKKEEPING
 from assignbench.reproduce.published import Published, published
-from assignbench.reproduce.schema import Change, Experiment, Group, Row, RowChange, Scale, ScaleName
+from assignbench.reproduce.schema import Change, Experiment, Group, Row, RowChange, Scale, ScaleName, is_shipped
+from assignbench.run.bag import load_bag
 from assignbench.run.plan import Candidate, Run, candidate, plan
 
 
@@ -39,6 +40,7 @@ class Line:
     runs: tuple[Run, ...]  # by seed; (): nothing to run
     bag: str | None = None  # the finished runs are evaluated with
     problem: DataError | None = None  # why there is nothing to run, beside row.not_built
+    reading: str | None = None  # how the paper is read here, at this scale
 
     @property
     def strategy(self) -> str:
@@ -58,11 +60,12 @@ class Sheet:
     seeds: tuple[int, ...]
     settings: tuple[str, ...]  # of the recipe, that the experiment changes for all of its rows or for a group of them
     changes: tuple[str, ...]  # what the command line has instead of the experiment's or the scale's
+    doubts: tuple[str, ...] = ()  # what else makes it another setting than the paper's, at a scale that has the paper's
 
     @property
     def faithful(self) -> bool:
         """Whether this is the paper's setting, so that a difference to a published value means something."""
-        return self.scale.paper and not self.changes
+        return self.scale.paper and not self.changes and not self.doubts
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def sheet_of(name: str, experiment: Experiment, file: Path, scale: Scale, reques
     for group in groups:
         change = merged(own, group.scales.get(request.scale, Change()) if group else Change())
         dataset = request.dataset or placed(change.dataset, file) or scale.dataset
-        recipe = request.recipe or change.recipe or scale.recipe
+        recipe = request.recipe or placed(change.recipe, file) or scale.recipe
         for row in experiment.rows:
             value = published_of(experiment, group, row)
             runs: tuple[Run, ...] = ()
@@ -107,9 +110,14 @@ def sheet_of(name: str, experiment: Experiment, file: Path, scale: Scale, reques
                 except DataError as error:
                     problem = error
             bag = placed(row.scales.get(request.scale, RowChange()).test_time or row.test_time, file)
-            lines.append(Line(group.name if group else None, row, dataset, value, runs, bag, problem))
+            if bag and runs:
+                check_bag(f"{name}, row {row.label!r}", bag, runs[0])
+            told = filter(None, (row.reading, row.scales.get(request.scale, RowChange()).reading))
+            reading = " ".join(told) or None
+            lines.append(Line(group.name if group else None, row, dataset, value, runs, bag, problem, reading))
     settings, changes = settings_of(experiment, request), changes_of(own, file, scale, request)
-    return Sheet(name, experiment, request.scale, scale, tuple(lines), seeds, settings, changes)
+    doubts = doubts_of(experiment, file, scale, lines)
+    return Sheet(name, experiment, request.scale, scale, tuple(lines), seeds, settings, changes, doubts)
 
 
 def runs_of(
@@ -133,9 +141,26 @@ def runs_of(
         )
     settings = {key: value for key, value in change.set.items() if key not in given}
     overrides = [*request.overrides, *as_overrides({**settings, **fixed})]
-    resolved = settle(load_recipe(recipe, overrides))
-    one = candidate_of(at_scale.strategy or str(row.strategy), scale)
-    return tuple(plan([one], [splits], resolved, seeds))
+    load_recipe(recipe, request.overrides)  # what is wrong with the command line is not the row's fault
+    try:
+        resolved = settle(load_recipe(recipe, overrides))
+        one = candidate_of(at_scale.strategy or str(row.strategy), scale)
+        return tuple(plan([one], [splits], resolved, seeds))
+    except UsageError as error:
+        raise UsageError(f"{name}, row {row.label!r}: {str(error).removeprefix('--set: ')}") from error
+
+
+def check_bag(where: str, bag: str, run: Run) -> None:
+    """A bag that cannot be used is said before hours of training, not after.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    settings = run.recipe.recipe
+    try:
+        load_bag(bag, settings.data, settings.evaluate)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
 
 
 def candidate_of(text: str, scale: Scale) -> Candidate:
@@ -190,6 +215,21 @@ def changes_of(own: Change, file: Path, scale: Scale, request: Request) -> tuple
     return (*changes, *(f"--set {text}" for text in deciding))
 
 
+def doubts_of(experiment: Experiment, file: Path, scale: Scale, lines: Sequence[Line]) -> tuple[str, ...]:
+    """Why this is another setting than the paper's although the scale is and the command line changes nothing."""
+    doubts = []
+    if not is_shipped(file):
+        doubts.append(f"the experiment is one of your own, {file.name}")
+    if not experiment.stated:
+        doubts.append("the paper does not state its setting")
+    for splits in dict.fromkeys(line.runs[0].splits for line in lines if line.runs):
+        held = [len(splits.train), len(splits.evaluation)]
+        if scale.pictures is not None and held != scale.pictures:
+            wanted = " and ".join(f"{count:,}" for count in scale.pictures)
+            doubts.append(f"{splits.train.name} has {held[0]:,} and {held[1]:,} pictures, not {wanted}")
+    return tuple(doubts)
+
+
 def published_of(experiment: Experiment, group: Group | None, row: Row) -> Published | None:
     """The published values of a row in a group, if there are any."""
     elsewhere = group.elsewhere.get(row.label) if group else None
@@ -209,7 +249,7 @@ def merged(first: Change, then: Change) -> Change:
 
 
 def placed(name: str | None, file: Path) -> str | None:
-    """A data set's or bag's file lies beside the experiment's; other names stay."""
+    """A file of a data set, recipe or bag lies beside the experiment's; other names stay."""
     return str(file.parent / name) if name and name.endswith((".yaml", ".yml")) else name
 
 

@@ -27,14 +27,22 @@ from assignbench.run.files import make_folder
 from assignbench.run.lines import append
 from assignbench.run.plan import Candidate, Run, candidate, plan
 from assignbench.run.progress import clock
-from assignbench.run.record import FILE, RunRecord, read_record
+from assignbench.run.record import FILE, RunRecord, read_record_of
 from assignbench.run.together import from_main
 from assignbench.run.train import CHECKPOINTS, micro_batch
 from assignbench.run.turns import trained_by, turn
 
 FAILURES = "failures.jsonl"
 RESUME = "add --resume to continue, or remove the folder to start over"
-DONE, UNFINISHED, TO_DO = "done", "unfinished: --resume continues it", "to do"
+DONE, UNFINISHED, TO_DO = "done", "unfinished", "to do"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    code: int  # 0: it has a record; else an exit code
+    reason: str = ""  # why it has none
 
 
 @dataclass(frozen=True)
@@ -87,21 +95,21 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
         for run in runs:
             if run.run_id in codes:
                 continue
-            code = attempt(run, matrix.output, accelerator, resume=matrix.resume, patient=patient, console=console)
-            if code is not None:
-                codes[run.run_id] = code
+            ended = attempt(run, matrix.output, accelerator, resume=matrix.resume, patient=patient, console=console)
+            if ended is not None:
+                codes[run.run_id] = ended.code
     accelerator.end_training()
-    records = tuple(read_record(matrix.output / run.run_id / FILE) for run in runs if codes[run.run_id] == 0)
+    records = tuple(read_record_of(run.run_id, matrix.output) for run in runs if codes[run.run_id] == 0)
     return Outcome(records, tuple(codes[run.run_id] for run in runs if codes[run.run_id]))
 
 
 def attempt(
     run: Run, output: Path, accelerator: Accelerator, *, resume: bool, patient: bool, console: Console
-) -> int | None:
-    """As `finish`, but a failure is said and logged: 0, or its exit code; None: the run is left to another command."""
+) -> Ended | None:
+    """As `finish`, but a failure is said, logged and returned; None: the run is left to another command."""
     folder = output / run.run_id
     try:
-        return 0 if finish(run, folder, accelerator, resume=resume, patient=patient, console=console) else None
+        return Ended(0) if finish(run, output, accelerator, resume=resume, patient=patient, console=console) else None
     except Exception as error:
         if accelerator.num_processes > 1:
             raise  # processes that lost step cannot go on together
@@ -111,17 +119,17 @@ def attempt(
         with contextlib.suppress(AssignbenchError):  # the failure itself has been said
             append(folder / FAILURES, {"error": what, "traceback": traceback.format_exc()})
             console.print(Text(f"the traceback is in {folder / FAILURES}"), soft_wrap=True)
-        return error.exit_code if ours else 1
+        return Ended(error.exit_code if ours else 1, what)
     finally:
         accelerator.free_memory()
 
 
-def finish(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, patient: bool, console: Console) -> bool:
+def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, patient: bool, console: Console) -> bool:
     """Bring one run to its record, unless it has one.
 
     Args:
         run: from `plan`.
-        folder: of the run.
+        output: folder of the run's folder.
         accelerator: what trains it.
         resume: go on from the last checkpoint, if there is one; False: that is refused.
         patient: wait while another command trains it.
@@ -133,7 +141,7 @@ def finish(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, pa
     Raises:
         AssignbenchError: whatever went wrong, said in its message.
     """
-    start = time.perf_counter()
+    start, folder = time.perf_counter(), output / run.run_id
 
     def say(what: str) -> None:
         console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
@@ -141,7 +149,7 @@ def finish(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, pa
     def done() -> bool:
         if not from_main(state(folder) == DONE, accelerator):
             return False
-        read_record(folder / FILE)
+        read_record_of(run.run_id, output)
         say(f"done already, {folder}")
         return True
 
@@ -178,15 +186,23 @@ def runs_table(runs: Sequence[Run], output: Path) -> RichTable:
     """What a matrix consists of and what of it is done."""
     table = RichTable("run", "state", "folder", title="planned runs")
     for run in runs:
-        folder = output / run.run_id
-        table.add_row(run.title, state_in_words(folder), str(folder))
+        found = state_in_words(run, output)
+        more = ": --resume continues it" if found == UNFINISHED else ""
+        table.add_row(run.title, found + more, str(output / run.run_id))
     return table
 
 
-def state_in_words(folder: Path) -> str:
-    """`state`, and who is at it."""
+def state_in_words(run: Run, output: Path) -> str:
+    """`state`, whether a record can be trusted, and who is at it."""
+    folder = output / run.run_id
     found = state(folder)
-    holder = None if found == DONE else trained_by(folder)
+    if found == DONE:
+        try:
+            read_record_of(run.run_id, output)
+        except AssignbenchError as error:
+            return f"will fail: {error}"
+        return found
+    holder = trained_by(folder)
     return found if holder is None else f"trained by {holder}"
 
 

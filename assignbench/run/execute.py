@@ -12,7 +12,7 @@ from rich.console import Console
 
 from assignbench.config import flatten
 from assignbench.data.dataset import Dataset
-from assignbench.data.pictures import check_headers
+from assignbench.data.pictures import check_headers, files_digest
 from assignbench.detector.deformable import unrepeatable
 from assignbench.run.checkpoint import remove, save_tensors, total_parameters
 from assignbench.run.environment import environment
@@ -178,6 +178,7 @@ def split_facts(dataset: Dataset) -> SplitFacts:
         crowd=int(dataset.crowd.sum()),
         repairs=tuple(str(repair) for repair in dataset.repairs),
         fingerprint=dataset.fingerprint,
+        pictures=files_digest(dataset.images),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import assignbench
 from assignbench.config import ResolvedRecipe, deciding, digest
 from assignbench.core import Assigner, Extra, Setting
 from assignbench.data.dataset import Splits
+from assignbench.data.pictures import files_digest
+from assignbench.detector.pretrained import weights_file
 from assignbench.errors import DataError, UsageError
 from assignbench.options import check_options, option_schema
 from assignbench.plugins import (
@@ -24,6 +26,7 @@ from assignbench.plugins import (
     source_digest,
     sources_digest,
 )
+from assignbench.run.files import sha256_of
 from assignbench.run.protocol import Protocol, protocol_of
 
 
@@ -125,7 +128,9 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
         "extras": one.strategy.extras,
         "source": one.source_sha256,
         "data": [splits.train.fingerprint, splits.evaluation.fingerprint],
+        "pictures": pictures_digests(splits),
         "recipe": deciding(recipe.recipe),
+        "weights": weights_digest(recipe.recipe.model.weights),
         "seed": seed,
         "protocol": one.protocol.name,
         "preset": one.protocol.preset_name,
@@ -135,6 +140,23 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
     words = (splits.train.name, one.strategy.label, *preset, Path(recipe.name).stem, f"s{seed}")
     readable = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", Path(word).name).strip("_") for word in words)
     return f"{readable}-{digest(content)[:10]}"
+
+
+@lru_cache(maxsize=16)
+def pictures_digests(splits: Splits) -> tuple[str, str]:
+    """`files_digest` of both splits, once for all of their runs."""
+    return files_digest(splits.train.images), files_digest(splits.evaluation.images)
+
+
+@cache
+def weights_digest(weights: str) -> str | None:
+    """sha256 of a file of initial weights; None: they are published, and fixed by their name, or there are none.
+
+    Raises:
+        SystemProblem: there is no such file.
+    """
+    file = weights_file(weights)
+    return None if file is None else sha256_of(file)
 
 
 @cache

@@ -31,6 +31,7 @@ __all__ = [
     "SplitFacts",
     "environment",
     "read_record",
+    "read_record_of",
     "read_records",
     "write_record",
 ]
@@ -67,7 +68,8 @@ class SplitFacts(BaseModel):
     objects: Count  # crowd regions included
     crowd: Count  # crowd or difficult: neither taught nor required
     repairs: tuple[str, ...]  # one sentence a kind, with its count
-    fingerprint: Name  # sha256 of the content
+    fingerprint: Name  # sha256 of the content, pictures by their names
+    pictures: Name | None = None  # sha256 of the pictures' file sizes, see `files_digest`; None: not noted then
 
 
 class DatasetFacts(BaseModel):
@@ -207,6 +209,19 @@ def read_record(file: Path) -> RunRecord:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "record"
         raise RunError(f"{file} is not a valid run record: {where}: {first['msg']}") from error
+
+
+def read_record_of(run_id: str, output: Path) -> RunRecord:
+    """The record in the folder of a run, ``output/run_id/record.json``.
+
+    Raises:
+        RunError: as `read_record`; or it is the record of another run, which was copied there.
+    """
+    file = output / run_id / FILE
+    record = read_record(file)
+    if record.run_id != run_id:
+        raise RunError(f"{file} is the record of another run, {record.run_id}; move its folder away and run again")
+    return record
 
 
 def read_records(root: Path) -> list[RunRecord]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from assignbench.config import ResolvedRecipe, recorded_recipe
+from assignbench.data.dataset import Dataset
+from assignbench.data.pictures import files_digest
 from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, UsageError
@@ -23,7 +25,7 @@ from assignbench.run.files import sha256_of
 from assignbench.run.infer import detections_of
 from assignbench.run.learner import Learner, build_learner
 from assignbench.run.protocol import protocol_of
-from assignbench.run.record import FILE, RunRecord, read_record
+from assignbench.run.record import FILE, RunRecord, SplitFacts, read_record
 from assignbench.run.together import main_process
 from assignbench.run.tta import cost, said, stamped, write_bag
 
@@ -85,6 +87,28 @@ def open_run(folder: Path) -> Finished:
     return Finished(record, recipe, learner, notes)
 
 
+def unchanged(dataset: Dataset, facts: SplitFacts, record: RunRecord, used: str) -> Dataset:
+    """A split of a run's data set, as it was then.
+
+    Args:
+        dataset: the split, opened now.
+        facts: what the record says of it.
+        record: of the run.
+        used: "trained" or "evaluated", for the error.
+
+    Raises:
+        DataError: annotations or pictures are others now.
+    """
+    if dataset.fingerprint != facts.fingerprint:
+        raise DataError(f"{record.dataset.name} is no longer the data that {record.run_id} was {used} on")
+    if facts.pictures not in (None, files_digest(dataset.images)):
+        raise DataError(
+            f"the pictures of {record.dataset.name} are no longer those that {record.run_id} was {used} on: "
+            "their names are the same, their files are not as large"
+        )
+    return dataset
+
+
 def evaluate_run(
     folder: Path, data_root: Path | None, device: str, console: Console, *, tta: str | None = None
 ) -> tuple[RunRecord, Evaluation]:
@@ -107,9 +131,8 @@ def evaluate_run(
     bag = None if tta is None else load_bag(tta, recipe.data, recipe.evaluate)
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
-    dataset = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
-    if dataset.fingerprint != record.dataset.evaluation.fingerprint:
-        raise DataError(f"{record.dataset.name} is no longer the data that {record.run_id} was evaluated on")
+    opened = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
+    dataset = unchanged(opened, record.dataset.evaluation, record, "evaluated")
     for note in finished.notes:
         console.print(f"note: {note}")
     learner = finished.learner.to(accelerator.device)
@@ -120,7 +143,7 @@ def evaluate_run(
     with main_process(accelerator) as writes:
         if writes:
             write_detections(dataset, found, file)
-            write_bag(bag, file)
+            write_bag(bag, file, record.weights_sha256)
     result = said(evaluate(dataset, file, recipe.evaluate.evaluator), bag)
     same = sha256_of(file) == record.detections_sha256
     if same:

@@ -63,7 +63,7 @@ def submit_run(folder: Path, data_root: Path | None, device: str, console: Conso
         if writes:
             make_folder(file.parent)
             count = write_detections(dataset, found, file)
-            write_bag(bag, file)
+            write_bag(bag, file, record.weights_sha256)
             console.print(f"{count} detections in {len(dataset)} pictures of {images}", soft_wrap=True)
             pack(file)
     return file.with_suffix(".zip")

@@ -103,14 +103,17 @@ def stamped(file: Path, bag: Bag | None) -> Path:
     return file if bag is None else file.with_name(f"{file.stem}.tta-{bag.label}{file.suffix}")
 
 
-def write_bag(bag: Bag | None, file: Path) -> None:
-    """Beside a detections file, in ``….bag.json``: what the bag holds and which file it made. Nothing without a bag.
+def write_bag(bag: Bag | None, file: Path, weights_sha256: str) -> None:
+    """Beside a detections file, in ``….bag.json``: what the bag holds, by which weights and which file it made.
+
+    Nothing without a bag.
 
     Raises:
         SystemProblem: it cannot be written.
     """
     if bag is not None:
-        content = {"name": bag.name, "digest": bag.digest, **bag.content, "detections_sha256": sha256_of(file)}
+        digests = {"weights_sha256": weights_sha256, "detections_sha256": sha256_of(file)}
+        content = {"name": bag.name, "digest": bag.digest, **bag.content, **digests}
         write_json_atomic(file.with_suffix(".bag.json"), content)
 
 

@@ -215,7 +215,7 @@ def evaluate_weights(
         if writes:
             make_folder(target.parent)
             count = write_detections(evaluation, found, target)
-            write_bag(bag, target)
+            write_bag(bag, target, sha256_of(file))
             console.print(f"{count} detections in {target}", soft_wrap=True)
     return said(evaluate(evaluation, target, settings.evaluate.evaluator), bag)
 

@@ -1,12 +1,14 @@
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from assignbench.data import pictures
 from assignbench.data.dataset import ImageInfo
-from assignbench.data.pictures import picture_size, read_picture
+from assignbench.data.pictures import LOOKED_AT, files_digest, picture_size, read_picture
 from assignbench.data.transforms import Geometry, move_picture, resized
 from assignbench.errors import DataError
 
@@ -126,3 +128,26 @@ def test_missing_files_are_refused_by_name(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(DataError, match=r"header of .*text\.jpg"):
         picture_size(tmp_path / "text.jpg")
+
+
+def test_a_picture_replaced_under_its_name_is_noticed(tmp_path):
+    images = [info(tmp_path / f"{number}.png") for number in range(3)]
+    for image in images[:2]:
+        image.path.write_bytes(b"four")
+    before = files_digest(images)  # the last one is missing
+    assert files_digest(images) == before
+    for image, content in ((images[1], b"other"), (images[2], b"now it is there")):
+        old = image.path.read_bytes() if image.path.exists() else None
+        image.path.write_bytes(content)
+        assert files_digest(images) != before
+        if old is not None:
+            image.path.write_bytes(old)
+    assert files_digest([]) == files_digest(())
+
+
+def test_of_many_pictures_some_are_looked_at_from_the_first_to_the_last(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(pictures, "_bytes_of", lambda path: seen.append(int(path.name)))
+    files_digest([info(Path(str(number))) for number in range(5 * LOOKED_AT)])
+    assert (len(seen), seen[0], seen[-1]) == (LOOKED_AT, 0, 5 * LOOKED_AT - 1)
+    assert max(after - before for before, after in pairwise(seen)) <= 6

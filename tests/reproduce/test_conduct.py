@@ -76,7 +76,7 @@ def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, t
     records = {record.assigner.label: record for record in read_records(tmp_path / "out" / "runs")}
     assert records["plain"].finished == done.finished
     page = (tmp_path / "out" / "smoke" / "one.md").read_text(encoding="utf-8")
-    assert "one seed says nothing about noise" in page
+    assert "at this scale nothing is learned" in page
     assert "NOT the paper's setting" in page
     assert (tmp_path / "out" / "smoke" / "one-claims.csv").is_file()
     assert "with test-time augmentation flip" in (tmp_path / "out" / "smoke" / "two.md").read_text(encoding="utf-8")
@@ -142,3 +142,57 @@ def test_a_request_that_cannot_be_met_trains_nothing(go, tmp_path):
     with pytest.raises(UsageError, match=r"differ in train.precision \(bf16, no\)"):
         go(write(tmp_path / "mixed.yaml", PLAIN, mixed))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_copied_record_is_not_a_result(go, tmp_path):
+    file = write(tmp_path / "mine.yaml", PLAIN, FCOS)
+    assert go(file)[0] == 0
+    records = {record.assigner.label: record for record in read_records(tmp_path / "out" / "runs")}
+    plain, fcos = (tmp_path / "out" / "runs" / records[name].run_id for name in ("plain", "fcos"))
+    (fcos / "record.json").write_bytes((plain / "record.json").read_bytes())
+    assert go(file)[0] == 1
+    page = (tmp_path / "out" / "smoke" / "mine.md").read_text(encoding="utf-8")
+    assert f"is the record of another run, {plain.name}" in page
+    said = go(file, dry_run=True)[1]
+    assert "will fail: " in said
+    assert "will fail" not in said.replace(f"will fail: {fcos / 'record.json'}", "")
+
+
+def test_detections_of_other_weights_are_made_anew(go, tmp_path):
+    found = (*FAST, "evaluate.score_threshold=0.001")
+    views = [{**row, "test_time": "flip"} for row in (PLAIN, FCOS)]
+    file = write(tmp_path / "mine.yaml", *views)
+    assert go(file, overrides=found)[0] == 0
+    table = tmp_path / "out" / "smoke" / "mine.csv"
+    right = table.read_text(encoding="utf-8")
+    records = {record.assigner.label: record for record in read_records(tmp_path / "out" / "runs")}
+    plain, fcos = (tmp_path / "out" / "runs" / records[name].run_id for name in ("plain", "fcos"))
+    (copied,) = fcos.glob("evaluation.tta-flip-????????.json")
+    before = (plain / copied.name).read_bytes()
+    for name in (copied.name, f"{copied.stem}.bag.json"):
+        (plain / name).write_bytes((fcos / name).read_bytes())
+    assert go(file, overrides=found)[0] == 0
+    assert table.read_text(encoding="utf-8") == right
+    assert (plain / copied.name).read_bytes() == before != (fcos / copied.name).read_bytes()
+
+
+def test_a_dry_run_says_what_it_cannot_measure_and_what_it_would_continue(go, tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
+    broken = {"label": "broken", "strategy": f"{tmp_path / 'broken.py'}:Broken"}
+    file = write(tmp_path / "mine.yaml", broken, {**FCOS, "set": {"model.channels": 64}})
+    code, said = go(file, dry_run=True)
+    assert code == 0
+    assert "RuntimeError: out of luck (" in said
+    assert "resnet18, fcos" in said
+    assert "at least " in said
+
+
+def test_a_reason_is_said_though_it_cannot_be_written_down(go, tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
+    file = write(tmp_path / "mine.yaml", {"label": "broken", "strategy": f"{tmp_path / 'broken.py'}:Broken"})
+    go(file)
+    (log,) = (tmp_path / "out" / "runs").glob("*/failures.jsonl")
+    log.unlink()
+    log.mkdir()
+    assert go(file)[0] == 1
+    assert "out of luck" in (tmp_path / "out" / "smoke" / "mine.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 from assignbench.errors import DataError
 from assignbench.reproduce.priors import correlation, prior_notes
 from assignbench.reproduce.published import Published
-from assignbench.reproduce.render import as_csv, claims_csv, header, markdown, table_of
+from assignbench.reproduce.render import as_csv, claims_csv, claims_table, header, markdown, table_of
 from assignbench.reproduce.results import Filled, result_of
 from assignbench.reproduce.schema import Experiment, load_scale
 from assignbench.reproduce.sheet import Line, Sheet
@@ -49,7 +49,7 @@ def build(make_record, values, *, scale="small", split="val2017", failures=None,
             for seed in (0, 1, 2)
         )
         value = Published("COCO", split, {"AP": PUBLISHED[row.label]}) if row.label in PUBLISHED else None
-        line = Line(None, row, "shapes", value, runs if row.strategy else ())  # type: ignore[arg-type]
+        line = Line(None, row, "shapes", value, runs if row.strategy else (), reading=row.reading)  # type: ignore[arg-type]
         numbers = [
             {seed: record.metrics for seed, record in records.items()},
             {seed: record.per_class for seed, record in records.items()},
@@ -101,6 +101,27 @@ def test_a_claim_about_a_missing_row_is_not_tested(make_record):
     assert verdicts(result)[0] == ("not tested", "category: failed (seed 0): the disk is full")
     assert result.failed
     assert [row.state for row in result.rows] == ["not run yet: seed 1, 2", "failed (seed 0): the disk is full"]
+
+
+def test_a_claim_is_not_tested_on_the_seeds_that_a_failure_left(make_record):
+    values = {"fixed": aps(0.40, 0.41, 0.42), "category": {0: 0.45, 2: 0.471}}
+    result = build(make_record, values, failures={"category": {1: "the loss is not finite"}})
+    assert verdicts(result) == [("not tested", "category: failed (seed 1): the loss is not finite")] * 2
+    assert [tested.difference for tested in result.claims] == [None, None]
+
+
+def test_at_a_scale_where_nothing_is_learned_nothing_is_decided(make_record):
+    values = {"fixed": aps(0.40, 0.41, 0.42), "category": aps(0.45, 0.46, 0.471)}
+    result = build(make_record, values, scale="smoke")
+    assert verdicts(result) == [("not tested", "at this scale nothing is learned")] * 2
+    assert claims_table(result)[1][0][1:4] == ["+5.0 ± 0.1", "3", "–"]
+
+
+def test_what_is_printed_does_not_contradict_the_verdict(make_record):
+    values = {"fixed": aps(0.0, 0.0, 0.0), "category": aps(0.0001, 0.00011, 0.000105)}  # +0.0105 ± 0.0012
+    result = build(make_record, values)
+    assert verdicts(result)[0] == ("supported", "the interval leaves out zero")
+    assert claims_table(result)[1][0][1:4] == ["+0.01 ± 0.00", "3", "> 99.9%"]
 
 
 def test_rows_say_why_they_are_empty(make_record):

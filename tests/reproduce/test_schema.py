@@ -1,4 +1,5 @@
 import csv
+from typing import get_args
 
 import pytest
 import yaml
@@ -6,6 +7,7 @@ import yaml
 from assignbench.config import load_recipe
 from assignbench.errors import UsageError
 from assignbench.paths import published_results
+from assignbench.reproduce import schema
 from assignbench.reproduce.schema import (
     SCALES,
     Change,
@@ -17,7 +19,10 @@ from assignbench.reproduce.schema import (
     load_scale,
 )
 from assignbench.reproduce.sheet import as_overrides, candidate_of, merged, placed, published_of
+from assignbench.run import widerface_metrics
 from assignbench.run.bag import load_bag
+from assignbench.run.evaluators import METRICS
+from assignbench.run.voc_metrics import AREA, ELEVEN
 
 TABLES = tuple(f"table{number}" for number in range(1, 11))
 
@@ -77,6 +82,8 @@ def rows(**changes):
         (rows(rows=[{"label": "a", "strategy": text} for text in ("atss", "fcos")]), "two rows are both called 'a'"),
         (rows(claims=[{"says": "s", "better": "a", "worse": "c"}]), "'s' names the row 'c', which is not there"),
         (rows(claims=[{"says": "s", "better": "a", "worse": "b", "on": "off-centre"}]), "needs off_centre"),
+        (rows(claims=[{"says": "s", "better": "a", "worse": "a"}]), "'s' holds the row 'a' against itself"),
+        (rows(metrics=["AP", "ap50"]), r'metrics.2 = "ap50" must be one of AP, AP50, .* WIDER-hard'),
         (rows(table=1), "table = 1 must be text, not empty"),
         (rows(scales={"huge": {}}), "unknown key 'scales.huge'; known: smoke, small, full"),
         (rows(rows=[]), r"rows = \[\] must be a non-empty list, each a mapping with some of label"),
@@ -108,3 +115,8 @@ def test_a_reference_may_point_elsewhere():
     value = published_of(experiment, coco, row)
     assert value is not None
     assert value.values == {"AP": 40.5}
+
+
+def test_every_metric_that_a_run_can_have_can_be_a_column():
+    named = [name for part in get_args(schema.Metric) for name in get_args(part)]
+    assert named == [*METRICS, ELEVEN, AREA, *widerface_metrics.METRICS]

@@ -5,6 +5,7 @@ import pytest
 
 from assignbench.config import load_recipe
 from assignbench.errors import DataError, UsageError
+from assignbench.paths import configs_folder
 from assignbench.reproduce.schema import Experiment, Scale, load_experiment
 from assignbench.reproduce.sheet import Opened, Request, sheet_of
 from assignbench.run.plan import candidate, plan
@@ -16,8 +17,10 @@ SCALE = Scale(
     protocol="controlled",
     seeds=[0, 1],
     paper=True,
+    decides=True,
     says="s",
 )
+SHIPPED = configs_folder() / "experiments" / "table9.yaml"
 
 
 def experiment(**changes):
@@ -32,9 +35,9 @@ def experiment(**changes):
 
 @pytest.fixture
 def build(splits):
-    def build(content, request=None, scale=SCALE, data=None):
+    def build(content, request=None, scale=SCALE, data=None, file=SHIPPED):
         opened = Opened(data or (lambda spec: splits), lambda recipe: recipe)
-        return sheet_of("mine", content, Path("/here/mine.yaml"), scale, request or Request("smoke"), opened)
+        return sheet_of("mine", content, file, scale, request or Request("smoke"), opened)
 
     return build
 
@@ -96,7 +99,8 @@ def test_data_is_held_against_the_experiments_own_first(build):
     own = experiment(scales={"smoke": {"dataset": "own.yaml"}})
     sheet = build(own, Request("smoke", dataset="tiny"))  # the scale's, but not this experiment's
     assert (sheet.changes, sheet.faithful) == (("data set tiny instead of own.yaml",), False)
-    assert build(own, Request("smoke", dataset="/here/../here/own.yaml")).faithful
+    beside = SHIPPED.parent / ".." / "experiments" / "own.yaml"
+    assert build(own, Request("smoke", dataset=str(beside))).faithful
 
 
 def test_what_an_experiment_is_about_is_not_replaced(build):
@@ -144,3 +148,41 @@ def test_shared_runs_are_equal(build, splits):
 def test_a_sheet_is_a_value(build):
     sheet = build(experiment())
     assert replace(sheet, name="mine") == sheet
+
+
+def test_what_is_not_the_papers_setting_at_its_own_scale(build, splits):
+    own = build(experiment(), file=Path("/here/mine.yaml"))
+    assert (own.faithful, own.doubts) == (False, ("the experiment is one of your own, mine.yaml",))
+    unstated = build(experiment(stated=False))
+    assert (unstated.faithful, unstated.doubts) == (False, ("the paper does not state its setting",))
+    held = [len(splits.train), len(splits.evaluation)]
+    assert build(experiment(), scale=SCALE.model_copy(update={"pictures": held})).faithful
+    part = build(experiment(), scale=SCALE.model_copy(update={"pictures": [118_287, 5000]}))
+    assert part.doubts == ("tiny.yaml has 8 and 4 pictures, not 118,287 and 5,000",)
+    assert not part.faithful
+
+
+def test_a_mistake_in_a_row_is_said_with_its_row_and_before_anything_trains(build):
+    for row, said in (
+        ({"set": {"train.iteration": 3}}, r"^mine, row 'a': unknown key 'train\.iteration'"),
+        ({"strategy": "ats"}, r"^mine, row 'a': .*ats"),
+        ({"test_time": "nosuchbag"}, r"^mine, row 'a': .*nosuchbag"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            build(experiment(rows=[{"label": "a", "strategy": "atss", **row}]))
+    with pytest.raises(UsageError, match=r"^--set: unknown key 'train\.iteration'"):
+        build(experiment(), Request("smoke", overrides=("train.iteration=3",)))
+
+
+def test_a_recipe_lies_beside_the_experiment(build, tmp_path):
+    (tmp_path / "mine.yaml").write_bytes((configs_folder() / "recipes" / "smoke.yaml").read_bytes())
+    own = experiment(scales={"smoke": {"recipe": "mine.yaml"}})
+    (run, *_) = build(own, file=tmp_path / "experiment.yaml").lines[0].runs  # not in the folder at hand
+    assert run.recipe.name == "mine.yaml"
+
+
+def test_a_scale_may_add_to_a_reading(build):
+    rows = [{"label": "a", "strategy": "atss", "reading": "One.", "scales": {"smoke": {"reading": "Two."}}}]
+    assert build(experiment(rows=rows)).lines[0].reading == "One. Two."
+    rows[0]["scales"] = {"full": {"reading": "Two."}}
+    assert build(experiment(rows=rows)).lines[0].reading == "One."

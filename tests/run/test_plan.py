@@ -1,13 +1,15 @@
 """The names of runs: whatever decides a result is in them."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from assignbench.config import load_recipe
 from assignbench.data.dataset import Dataset, Splits
-from assignbench.errors import UsageError
-from assignbench.run.plan import Run, candidate, plan
+from assignbench.errors import SystemProblem, UsageError
+from assignbench.run.plan import Run, candidate, plan, weights_digest
 
 
 @pytest.fixture
@@ -115,3 +117,28 @@ def test_a_strategy_without_presets_is_named(splits: Splits) -> None:
         candidate("plain", "published")
     with pytest.raises(UsageError, match="FreeAnchor has no preset 'torchvision'"):
         candidate("freeanchor", "published", "torchvision")
+
+
+def test_other_pictures_under_the_same_names_are_another_run(splits: Splits, tmp_path: Path) -> None:
+    images = tuple(replace(image, path=tmp_path / image.path.name) for image in splits.evaluation.images)
+
+    def name(last: bytes) -> str:
+        for image in images:
+            image.path.write_bytes(b"picture")
+        images[-1].path.write_bytes(last)
+        return planned(Splits("tiny", splits.train, replace(splits.evaluation, images=images))).run_id
+
+    assert name(b"picture") == name(b"picture") != name(b"another picture")
+
+
+def test_other_initial_weights_under_the_same_name_are_another_run(splits: Splits, tmp_path: Path) -> None:
+    def name() -> str:
+        weights_digest.cache_clear()  # kept for a process
+        return planned(splits, overrides=(f"model.weights={tmp_path / 'w.pth'}",)).run_id
+
+    with pytest.raises(SystemProblem, match="no weights file at"):
+        name()
+    (tmp_path / "w.pth").write_bytes(b"one")
+    first = name()
+    (tmp_path / "w.pth").write_bytes(b"two")
+    assert name() != first

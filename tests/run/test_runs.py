@@ -26,8 +26,8 @@ from assignbench.run.execute import DETECTIONS, PRIOR, WEIGHTS
 from assignbench.run.learner import Learner, Step
 from assignbench.run.lines import read_lines
 from assignbench.run.predict import predict
-from assignbench.run.record import read_records
-from assignbench.run.reload import AGAIN, evaluate_run, open_run
+from assignbench.run.record import FILE, read_records
+from assignbench.run.reload import AGAIN, evaluate_run, open_run, unchanged
 from assignbench.run.step import Trainer
 
 SMALL = (
@@ -300,6 +300,32 @@ def test_evaluating_on_other_data_is_refused(go: Go, data: Path, tmp_path: Path)
             evaluate_run(folder_of(outcome, tmp_path / "runs"), data, "cpu", Console(file=StringIO()))
     finally:
         spec.write_text(text)
+
+
+def test_other_pictures_under_the_same_names_are_other_data(go: Go, data: Path, tmp_path: Path) -> None:
+    outcome, _ = go()
+    (record,) = outcome.records
+    dataset = open_dataset(str(data / "mini.yaml"), data).evaluation
+    assert unchanged(dataset, record.dataset.evaluation, record, "evaluated") is dataset
+    picture = dataset.images[2].path
+    content = picture.read_bytes()
+    try:
+        picture.write_bytes(content + b" ")
+        with pytest.raises(DataError, match=r"the pictures of mini\.yaml are no longer those that .* was evaluated on"):
+            unchanged(dataset, record.dataset.evaluation, record, "evaluated")
+    finally:
+        picture.write_bytes(content)
+
+
+def test_the_record_of_another_run_is_not_taken_for_this_ones(go: Go, tmp_path: Path) -> None:
+    outcome, _ = go(seeds=(0, 1))
+    first, second = (tmp_path / "runs" / record.run_id / FILE for record in outcome.records)
+    second.write_bytes(first.read_bytes())
+    again, said = go(seeds=(0, 1))
+    assert (again.exit_code, [record.seed for record in again.records]) == (1, [0])
+    assert f"is the record of another run, {outcome.records[0].run_id}" in said
+    _, planned = go(seeds=(0, 1), dry_run=True)
+    assert "will fail: " in planned
 
 
 def test_damaged_weights_are_refused(go: Go, data: Path, tmp_path: Path) -> None:

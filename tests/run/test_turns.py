@@ -87,7 +87,7 @@ def test_a_run_of_another_command_is_left_first_and_then_found_done(
     elsewhere: tuple[Path, threading.Event], accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, release = elsewhere
-    monkeypatch.setattr(campaign, "read_record", lambda file: None)
+    monkeypatch.setattr(campaign, "read_record_of", lambda run_id, output: None)
     monkeypatch.setattr(campaign, "execute", lambda *_, **__: pytest.fail("trained twice"))
     run = SimpleNamespace(title="mine", run_id=folder.name)
     text = StringIO()
@@ -105,7 +105,8 @@ def test_a_run_of_another_command_is_left_first_and_then_found_done(
     common = {"resume": False, "console": console}
     assert campaign.attempt(run, folder.parent, accelerator, patient=False, **common) is None  # type: ignore[arg-type]
     assert "left to process" in text.getvalue()
-    assert campaign.state_in_words(folder).startswith("trained by process")
-    assert campaign.attempt(run, folder.parent, accelerator, patient=True, **common) == 0  # type: ignore[arg-type]
+    assert campaign.state_in_words(run, folder.parent).startswith("trained by process")  # type: ignore[arg-type]
+    ended = campaign.attempt(run, folder.parent, accelerator, patient=True, **common)  # type: ignore[arg-type]
+    assert ended == campaign.Ended(0)
     assert "done already" in text.getvalue()
-    assert campaign.state_in_words(folder) == campaign.DONE
+    assert campaign.state_in_words(run, folder.parent) == campaign.DONE  # type: ignore[arg-type]
