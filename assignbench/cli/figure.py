@@ -93,8 +93,8 @@ def weights(
 ) -> None:
     """Positive weights of several strategies on the same pictures.
 
-    Of one picture every level is shown, of several the largest weight over
-    the levels.
+    All levels together, each location a square; of a single picture each
+    level by itself, too.
     """
     _check(output)
     from assignbench.figures.picture import open_pictures

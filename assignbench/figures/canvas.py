@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -111,8 +112,9 @@ def confidence_key(figure: Figure, image: ScalarMappable, panels: Sequence[Axes]
     key(figure, image, panels, "confidence weighting C")
     bar = image.colorbar
     assert bar is not None  # noqa: S101 - it has just been made
-    ticks = np.geomspace(least or 1, most or 1, 5)
-    bar.set_ticks(ticks.tolist(), labels=[f"{tick:.3g}" for tick in ticks], minor=False)
+    ticks = np.geomspace(least or 1, most or 1, 5).tolist()
+    written = ([f"{tick:.{digits}g}" for tick in ticks] for digits in range(3, 9))  # as many as tell them apart
+    bar.set_ticks(ticks, labels=next(labels for labels in written if len(set(labels)) == len(ticks)), minor=False)
     bar.minorticks_off()
 
 
@@ -128,6 +130,28 @@ def frame_text(figure: Figure, title: str, caption: str) -> None:
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold")
     wrapped = textwrap.fill(caption, max(40, int(LINE * figure.get_figwidth())))
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=8, color="#333333")
+
+
+def name_rows(panels: Iterable[Axes], names: Sequence[str], inches: float) -> None:
+    """Strategies' names along the left side of panels of that height: of one size, in as many lines as it takes."""
+    for size in (10, 9, 8, 7, 6):
+        rows = [broken(name, int(inches * 115 / size)) for name in names]  # 115: bold letters of one point in an inch
+        if max(map(len, rows)) <= 3:
+            break
+    for panel, lines in zip(panels, rows, strict=True):
+        panel.set_ylabel("\n".join(lines), color=INK, weight="bold", fontsize=size)
+
+
+def broken(name: str, width: int) -> list[str]:
+    """A strategy's name in lines, broken between its options, and within one only if it is longer than a line."""
+    lines = [""]
+    for option in re.findall(r"[^,+\[ ]+[,+\[ ]*", name):
+        whole = len(option.rstrip()) <= width
+        for piece in [option] if whole else re.findall(r"[^=]+=?", option):
+            if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
+                lines.append("")
+            lines[-1] += piece
+    return [line.rstrip() for line in lines]
 
 
 def legend_below_title(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:

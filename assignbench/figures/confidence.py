@@ -19,7 +19,7 @@ from assignbench.figures.canvas import (
     zoom,
 )
 from assignbench.figures.parts import meaning_of_confidence, parts_of
-from assignbench.figures.picture import Picture
+from assignbench.figures.picture import Picture, too_small
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import LevelMap, teach
 from assignbench.plot import styled
@@ -76,9 +76,7 @@ def draw_confidence(run: ShownRun, dataset: Dataset, picture: Picture, number: i
     last = list(course.values())[-1]
     levels = [level for level, one in enumerate(last) if not one.empty]
     if not levels:
-        raise UsageError(
-            f"object {number + 1} of {picture.title} is so small that no location lies in it; choose another"
-        )
+        raise too_small(picture, number)
     norm = confidence_scale(one for maps in course.values() for one in maps)
     box = picture.boxes[number]
     with styled():

@@ -25,7 +25,7 @@ from assignbench.figures.canvas import (
     signed,
     zoom,
 )
-from assignbench.figures.picture import Picture
+from assignbench.figures.picture import Picture, too_small
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import LevelMap, Taught, level_maps, level_share, teach, weight_maps
 from assignbench.plot import styled
@@ -74,9 +74,11 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -
     """Rows G, C and w⁺, a column a level; on the left the object.
 
     Raises:
-        UsageError: as `parts_of`.
+        UsageError: as `parts_of`, or no location lies in the object.
     """
     parts = parts_of(teach(run.learner, dataset, picture.index, run.recipe.data), number, run.record.assigner.label)
+    if all(one.empty for one in parts.center):
+        raise too_small(picture, number)
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
@@ -126,7 +128,8 @@ def settings_of(run: ShownRun, category: str) -> str:
     """The numbers behind G and C."""
     learned = run.record.learned_prior or {}
     prior = learned.get(category) or learned.get("all")
-    tau = run.record.assigner.options.get("tau")
+    options = run.record.assigner.options
+    tau = None if options.get("confidence") == "off" else options.get("tau")
     lines = [] if prior is None else [
         f"μ = {signed(prior.mu_x, prior.mu_y)}", f"σ = ({prior.sigma_x:.2f}, {prior.sigma_y:.2f})", "in strides"
     ]  # fmt: skip

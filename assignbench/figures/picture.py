@@ -188,3 +188,10 @@ def choose_object(picture: Picture, wanted: int | None) -> int:
         )
         raise UsageError(f"--object {wanted}: {picture.title} holds {len(picture.labels)}: {listed}")
     return wanted - 1
+
+
+def too_small(picture: Picture, number: int) -> UsageError:
+    """What to say of an object that no location lies in: nothing can be drawn of it."""
+    return UsageError(
+        f"object {number + 1} of {picture.title} is so small that no location lies in it; choose another with --object"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,11 +12,11 @@ from assignbench.data.dataset import Dataset
 from assignbench.errors import UsageError
 from assignbench.figures.canvas import (
     HEAT,
-    INK,
     TRUE,
     clear,
     frame_text,
     key,
+    name_rows,
     outline,
     percent,
     show_level,
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST = 0.02  # of an object's largest weight: what is less is not drawn
-NAME = 22  # characters of a strategy's name in a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +92,7 @@ def draw_weights(runs: Sequence[ShownRun], dataset: Dataset, pictures: Sequence[
                     panel.set_title(f"{level.name}: {percent(share)}", loc="center", weight="normal")
             for column, panel in enumerate(line):
                 finish(panel, pictures[0 if single else column])
-            line[0].set_ylabel(textwrap.fill(run.name, NAME), color=INK, weight="bold", fontsize=10)
+        name_rows(panels[:, 0], [run.name for run in runs], side * ratio)
         key(figure, ScalarMappable(norm, HEAT), panels.ravel().tolist(), "weight as a share of the object's largest")
         frame_text(figure, "Positive weights w⁺: where each object is learned", caption(runs, dataset, pictures))
     return figure

@@ -240,6 +240,7 @@ REFUSED = {
     "autoassign[center=fixed,learn=sigma]": "learn=sigma would change nothing: center=fixed learns neither",
     "autoassign[center=fixed,center_loss=1]": "center_loss=1 would change nothing: center=fixed has no L_centre",
     "autoassign[confidence=off,tau=1]": "tau=1 would change nothing: confidence=off",
+    "autoassign[detach_weights=true,center_loss=0]": "leaves nothing that teaches μ and σ, but center=category learns",
     "autoassign[confidence=off,center=none,detach_weights=true]": "detach_weights=true would change nothing",
     "fcos[scale_ranges=false,base_range=4]": "base_range=4 would change nothing: no ranges",
 }

@@ -189,11 +189,13 @@ def test_the_best_location_of_an_object_is_not_pushed_to_background() -> None:
 
 
 def test_detached_weights_leave_the_prior_to_the_centre_loss() -> None:
-    learned = AutoAssign(Setting(classes=CLASSES), detach_weights=True, center_loss=0.0)
+    learned = AutoAssign(Setting(classes=CLASSES), detach_weights=True)
     problem = problem_for(learned)
     losses = ours(learned, problem, PairLoss())
-    (gradient,) = torch.autograd.grad(losses["bag"], [learned.mu], allow_unused=True)
+    (gradient,) = torch.autograd.grad(losses["bag"], [learned.mu], allow_unused=True, retain_graph=True)
     assert gradient is None
+    (gradient,) = torch.autograd.grad(losses["center"], [learned.mu])
+    assert gradient.abs().sum() > 0
     undetached = AutoAssign(Setting(classes=CLASSES), center_loss=0.0)
     losses = ours(undetached, problem_for(undetached), PairLoss())
     (gradient,) = torch.autograd.grad(losses["bag"], [undetached.mu])

@@ -50,6 +50,8 @@ def test_everything_given(call, conduct):
     [
         ([","], "EXPERIMENT is empty"),
         (["table3", "--seeds", "a"], "--seeds a: write whole numbers"),
+        (["table3", "--dataset", ""], "--dataset is empty; leave it out"),
+        (["table3", "--recipe", " "], "--recipe is empty; leave it out"),
         (["table3", "--scale", "huge"], "Invalid value for '--scale'"),
         ([], "Missing argument"),
     ],

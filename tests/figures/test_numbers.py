@@ -12,10 +12,12 @@ from assignbench.core import pick, sum_by
 from assignbench.data.dataset import Dataset
 from assignbench.data.streams import view_batches
 from assignbench.data.transforms import View
+from assignbench.errors import UsageError
+from assignbench.figures.canvas import broken, confidence_key
 from assignbench.figures.confidence import draw_confidence
 from assignbench.figures.detections import draw_detections, found_in
 from assignbench.figures.parts import draw_parts
-from assignbench.figures.picture import Picture, open_object, open_pictures
+from assignbench.figures.picture import Picture, open_object, open_picture, open_pictures
 from assignbench.figures.priors import category_priors, chosen_categories, draw_priors
 from assignbench.figures.runs import ShownRun, evaluation_split, open_runs
 from assignbench.figures.taught import Taught, level_share, teach
@@ -279,3 +281,38 @@ def test_figure_6_draws_every_snapshot(shown, dataset, one, runs):
         for row, each in enumerate(wanted):
             panel = figure.axes[row * 3 + column]
             np.testing.assert_allclose(drawn(panel), each, rtol=1e-5)
+
+
+@pytest.mark.parametrize("draw", [draw_parts, draw_confidence])
+def test_of_an_object_without_a_location_nothing_is_drawn(draw, shown, dataset):
+    boxes = dataset.boxes.copy()
+    boxes[0] = [10.1, 10.1, 10.4, 10.4]
+    small = replace(dataset, boxes=boxes)
+    picture = open_picture(small, int(small.image[0]))
+    with pytest.raises(UsageError, match=r"object 1 of picture \d+ .* is so small that no location lies in it"):
+        draw(shown["autoassign"], small, picture, 0)
+
+
+def test_numbers_beside_a_scale_differ():
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    for most, wanted in ((16.0, ["1", "2", "4", "8", "16"]), (1.01, ["1", "1.002", "1.005", "1.007", "1.01"])):
+        figure = Figure()
+        image = ScalarMappable(LogNorm(1, most), "magma")
+        confidence_key(figure, image, [figure.subplots()])
+        assert image.colorbar is not None
+        assert [text.get_text() for text in image.colorbar.ax.get_yticklabels()] == wanted
+
+
+def test_names_are_broken_between_their_options():
+    assert broken("autoassign", 22) == ["autoassign"]
+    assert broken("autoassign[center=none,confidence=off,negative=one]", 22) == [
+        "autoassign[",
+        "center=none,",
+        "confidence=off,",
+        "negative=one]",
+    ]
+    assert broken("autoassign[negative_normaliser=objects]", 22) == ["autoassign[", "negative_normaliser=", "objects]"]
+    assert broken("fcos+implicit_objectness, run 1a2b3c", 20) == ["fcos+", "implicit_objectness,", "run 1a2b3c"]
