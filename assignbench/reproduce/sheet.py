@@ -109,11 +109,11 @@ def sheet_of(name: str, experiment: Experiment, file: Path, scale: Scale, reques
                     runs = runs_of(name, row, scale, request, change, recipe, splits, seeds, opened.settle)
                 except DataError as error:
                     problem = error
-            bag = placed(row.scales.get(request.scale, RowChange()).test_time or row.test_time, file)
+            at_scale = row.scales.get(request.scale, RowChange())
+            bag = placed(at_scale.test_time or row.test_time, file)
             if bag and runs:
                 check_bag(f"{name}, row {row.label!r}", bag, runs[0])
-            told = filter(None, (row.reading, row.scales.get(request.scale, RowChange()).reading))
-            reading = " ".join(told) or None
+            reading = " ".join(filter(None, (row.reading, at_scale.reading))) or None
             lines.append(Line(group.name if group else None, row, dataset, value, runs, bag, problem, reading))
     settings, changes = settings_of(experiment, request), changes_of(own, file, scale, request)
     doubts = doubts_of(experiment, file, scale, lines)
@@ -141,12 +141,12 @@ def runs_of(
         )
     settings = {key: value for key, value in change.set.items() if key not in given}
     overrides = [*request.overrides, *as_overrides({**settings, **fixed})]
-    load_recipe(recipe, request.overrides)  # what is wrong with the command line is not the row's fault
     try:
         resolved = settle(load_recipe(recipe, overrides))
         one = candidate_of(at_scale.strategy or str(row.strategy), scale)
         return tuple(plan([one], [splits], resolved, seeds))
     except UsageError as error:
+        load_recipe(recipe, request.overrides)  # raises if the command line is wrong by itself, and not the row
         raise UsageError(f"{name}, row {row.label!r}: {str(error).removeprefix('--set: ')}") from error
 
 
