@@ -38,7 +38,7 @@ class Scale(_Part):
     presets: Mapping[str, Text] = {}  # under published: strategy → preset; not named: the strategy's first
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     paper: bool  # the paper's own setting: published numbers may be subtracted
-    # training and evaluation pictures of the data set, where it has to be whole to be the paper's
+    # training and evaluation pictures of `dataset`, where it has to be whole to be the paper's
     pictures: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)] | None = None
     decides: bool  # whether claims get a verdict; a network that has learned nothing gives none
     says: Text  # what numbers of this scale can and cannot say

@@ -222,7 +222,7 @@ def doubts_of(experiment: Experiment, file: Path, scale: Scale, lines: Sequence[
         doubts.append(f"the experiment is one of your own, {file.name}")
     if not experiment.stated:
         doubts.append("the paper does not state its setting")
-    for splits in dict.fromkeys(line.runs[0].splits for line in lines if line.runs):
+    for splits in dict.fromkeys(line.runs[0].splits for line in lines if line.runs and line.dataset == scale.dataset):
         held = [len(splits.train), len(splits.evaluation)]
         if scale.pictures is not None and held != scale.pictures:
             wanted = " and ".join(f"{count:,}" for count in scale.pictures)

@@ -160,6 +160,9 @@ def test_what_is_not_the_papers_setting_at_its_own_scale(build, splits):
     part = build(experiment(), scale=SCALE.model_copy(update={"pictures": [118_287, 5000]}))
     assert part.doubts == ("tiny.yaml has 8 and 4 pictures, not 118,287 and 5,000",)
     assert not part.faithful
+    scale = SCALE.model_copy(update={"pictures": [118_287, 5000]})
+    groups = [{"name": "another", "scales": {"smoke": {"dataset": "voc"}}}]
+    assert build(experiment(groups=groups), scale=scale).doubts == ()  # the count is of the scale's data set
 
 
 def test_a_mistake_in_a_row_is_said_with_its_row_and_before_anything_trains(build):
