@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from assignbench.errors import UsageError
+from assignbench.errors import AssignbenchError, UsageError
 
 
 def import_named(name: str, who: str) -> ModuleType:
@@ -69,6 +69,13 @@ def _explained(who: str, error: BaseException, file: str | None = None) -> Usage
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     reason = text.strip().partition("\n")[0] or "no message"
     return UsageError(f"{who} cannot be imported\n{type(error).__name__}: {reason} ({place(error, file)})")
+
+
+def in_words(error: Exception) -> str:
+    """What to say of an error: ours explain themselves, a stranger's is named with its place."""
+    if isinstance(error, AssignbenchError):
+        return str(error)
+    return f"{type(error).__name__}: {error} ({place(error)})"
 
 
 def place(error: BaseException, file: str | None = None) -> str:

@@ -27,8 +27,7 @@ from assignbench.bench.step import Step, random_batch, step_of
 from assignbench.config import flatten
 from assignbench.core import Setting
 from assignbench.data.transforms import resized
-from assignbench.errors import AssignbenchError
-from assignbench.importing import place
+from assignbench.importing import in_words
 from assignbench.plugins import construct
 from assignbench.run.campaign import DONE, state
 from assignbench.run.checkpoint import total_parameters
@@ -74,9 +73,7 @@ def show_estimate(runs: Sequence[Run], folder: Path, accelerator: Accelerator, c
         try:
             one = measured(first, accelerator)
         except Exception as error:  # a stranger's strategy may do anything; its runs would fail, the others not
-            ours = isinstance(error, AssignbenchError)
-            what = str(error) if ours else f"{type(error).__name__}: {error} ({place(error)})"
-            table.add_row(Text(label), str(len(some)), Text(what))
+            table.add_row(Text(label), str(len(some)), Text(in_words(error)))
             failed = True
             continue
         finally:

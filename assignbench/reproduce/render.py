@@ -25,7 +25,7 @@ TESTS = (
 def header(sheet: Sheet) -> list[str]:
     """What was run, what the paper ran, and what that means for the numbers."""
     scale = sheet.scale
-    datasets = ", ".join(dict.fromkeys(line.runs[0].splits.train.name for line in sheet.lines if line.runs))
+    datasets = ", ".join(dict.fromkeys(line.trained_on for line in sheet.lines if line.trained_on))
     recipes = ", ".join(dict.fromkeys(line.runs[0].recipe.name for line in sheet.lines if line.runs))
     ours = (
         f"Ours: scale {sheet.scale_name} ({scale.description}): {datasets or scale.dataset}; "
@@ -64,8 +64,7 @@ def group_of(sheet: Sheet, name: str | None) -> str:
 
 def trained_on(sheet: Sheet, group: str | None) -> str | None:
     """The data set of a group's runs; None: it has none."""
-    names = (line.runs[0].splits.train.name for line in sheet.lines if line.group == group and line.runs)
-    return next(names, None)
+    return next((line.trained_on for line in sheet.lines if line.group == group and line.trained_on), None)
 
 
 def dataset_of(sheet: Sheet, line: Line) -> str:
@@ -76,8 +75,7 @@ def dataset_of(sheet: Sheet, line: Line) -> str:
     full = group.scales.get("full")
     if full is not None and full.dataset == line.dataset:
         return group.name
-    name = line.runs[0].splits.train.name if line.runs else line.dataset
-    return f"{group.name} ({name} stands in)"
+    return f"{group.name} ({line.trained_on or line.dataset} stands in)"
 
 
 def terminal(result: Result) -> RenderableType:
@@ -148,7 +146,7 @@ def as_csv(result: Result) -> str:
             "scale": result.sheet.scale_name,
             "faithful": result.sheet.faithful,
             "group": row.group,
-            "dataset": line.runs[0].splits.train.name if line.runs else None,
+            "dataset": line.trained_on,
             "row": row.label,
             "strategy": row.strategy,
             "metric": entry.column,

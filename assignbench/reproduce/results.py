@@ -121,7 +121,7 @@ def readings_of(filled: Sequence[Filled]) -> list[str]:
     """How rows were read where the paper is ambiguous; each reading once, behind all of its rows."""
     labels: dict[str, dict[str, None]] = {}
     for one in filled:
-        if reading := one.line.reading:
+        if reading := one.line.row.reading:
             labels.setdefault(reading, {})[one.line.row.label] = None
     return [f"{'; '.join(rows)}: {reading}" for reading, rows in labels.items()]
 
@@ -197,12 +197,12 @@ def claims_of(
         if column == "AP" and theirs[0] is not None and theirs[1] is not None:
             gap = theirs[0] - theirs[1]
         difference = paired(sides[0][1].get(column, {}), sides[1][1].get(column, {}))
-        failed = any(state_of(one)[1] for one, _ in sides)  # seeds that are left are not a fair choice of seeds
+        states = [state_of(one) for one, _ in sides]
+        failed = any(lost for _, lost in states)  # seeds that are left are not a fair choice of seeds
         if difference is None or failed:
             lacking = [
                 f"{one.line.row.label}: {state or 'no value'}"
-                for one, value in sides
-                for state, lost in [state_of(one)]
+                for (one, value), (state, lost) in zip(sides, states, strict=True)
                 if lost or column not in value
             ]
             why = "; ".join(lacking) or "the two rows share no seed"

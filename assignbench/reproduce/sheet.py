@@ -34,13 +34,17 @@ class Line:
     """One row of a table, in one of its groups."""
 
     group: str | None
-    row: Row
+    row: Row  # as the scale has it
     dataset: str  # as it was asked for
     published: Published | None
     runs: tuple[Run, ...]  # by seed; (): nothing to run
     bag: str | None = None  # the finished runs are evaluated with
     problem: DataError | None = None  # why there is nothing to run, beside row.not_built
-    reading: str | None = None  # how the paper is read here, at this scale
+
+    @property
+    def trained_on(self) -> str | None:
+        """Name of the data set; None: there is nothing to run."""
+        return self.runs[0].splits.train.name if self.runs else None
 
     @property
     def strategy(self) -> str:
@@ -99,22 +103,18 @@ def sheet_of(name: str, experiment: Experiment, file: Path, scale: Scale, reques
         change = merged(own, group.scales.get(request.scale, Change()) if group else Change())
         dataset = request.dataset or placed(change.dataset, file) or scale.dataset
         recipe = request.recipe or placed(change.recipe, file) or scale.recipe
-        for row in experiment.rows:
+        for row in (row_at(row, request.scale) for row in experiment.rows):
             value = published_of(experiment, group, row)
+            bag = placed(row.test_time, file)
             runs: tuple[Run, ...] = ()
             problem = None
-            if row.strategy is not None:
+            if row.not_built is None:
                 try:
                     splits = opened.data(dataset)
-                    runs = runs_of(name, row, scale, request, change, recipe, splits, seeds, opened.settle)
+                    runs = runs_of(name, row, bag, scale, request, change, recipe, splits, seeds, opened.settle)
                 except DataError as error:
                     problem = error
-            at_scale = row.scales.get(request.scale, RowChange())
-            bag = placed(at_scale.test_time or row.test_time, file)
-            if bag and runs:
-                check_bag(f"{name}, row {row.label!r}", bag, runs[0])
-            reading = " ".join(filter(None, (row.reading, at_scale.reading))) or None
-            lines.append(Line(group.name if group else None, row, dataset, value, runs, bag, problem, reading))
+            lines.append(Line(group.name if group else None, row, dataset, value, runs, bag, problem))
     settings, changes = settings_of(experiment, request), changes_of(own, file, scale, request)
     doubts = doubts_of(experiment, file, scale, lines)
     return Sheet(name, experiment, request.scale, scale, tuple(lines), seeds, settings, changes, doubts)
@@ -123,6 +123,7 @@ def sheet_of(name: str, experiment: Experiment, file: Path, scale: Scale, reques
 def runs_of(
     name: str,
     row: Row,
+    bag: str | None,
     scale: Scale,
     request: Request,
     change: Change,
@@ -132,35 +133,23 @@ def runs_of(
     settle: Callable[[ResolvedRecipe], ResolvedRecipe],
 ) -> tuple[Run, ...]:
     """The runs of one row, the same that ``assignbench run`` with its settings as ``--set`` would make."""
-    at_scale = row.scales.get(request.scale, RowChange())
-    fixed = {**row.set, **at_scale.set}
     given = keys_of(request)
-    if taken := sorted(given & set(fixed)):
+    if taken := sorted(given & set(row.set)):
         raise UsageError(
             f"--set {taken[0]}: {name} sets it itself in the row {row.label!r}, which would no longer be that row"
         )
     settings = {key: value for key, value in change.set.items() if key not in given}
-    overrides = [*request.overrides, *as_overrides({**settings, **fixed})]
+    overrides = [*request.overrides, *as_overrides({**settings, **row.set})]
     try:
         resolved = settle(load_recipe(recipe, overrides))
-        one = candidate_of(at_scale.strategy or str(row.strategy), scale)
-        return tuple(plan([one], [splits], resolved, seeds))
+        runs = tuple(plan([candidate_of(str(row.strategy), scale)], [splits], resolved, seeds))
+        if bag:  # one that cannot be used is said before hours of training, not after
+            settled = runs[0].recipe.recipe
+            load_bag(bag, settled.data, settled.evaluate)
+        return runs
     except UsageError as error:
         load_recipe(recipe, request.overrides)  # raises if the command line is wrong by itself, and not the row
         raise UsageError(f"{name}, row {row.label!r}: {str(error).removeprefix('--set: ')}") from error
-
-
-def check_bag(where: str, bag: str, run: Run) -> None:
-    """A bag that cannot be used is said before hours of training, not after.
-
-    Raises:
-        UsageError: with the reason.
-    """
-    settings = run.recipe.recipe
-    try:
-        load_bag(bag, settings.data, settings.evaluate)
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from error
 
 
 def candidate_of(text: str, scale: Scale) -> Candidate:
@@ -245,6 +234,20 @@ def merged(first: Change, then: Change) -> Change:
     """A change, and another on top of it."""
     return Change(
         dataset=then.dataset or first.dataset, recipe=then.recipe or first.recipe, set={**first.set, **then.set}
+    )
+
+
+def row_at(row: Row, scale: ScaleName) -> Row:
+    """A row with what it has at one scale only."""
+    change = row.scales.get(scale, RowChange())
+    return row.model_copy(
+        update={
+            "strategy": change.strategy or row.strategy,
+            "set": {**row.set, **change.set},
+            "test_time": change.test_time or row.test_time,
+            "reading": " ".join(filter(None, (row.reading, change.reading))) or None,
+            "scales": {},
+        }
     )
 
 

@@ -18,7 +18,7 @@ from assignbench.config import Matrix, ResolvedRecipe, flatten
 from assignbench.data.dataset import Splits, describe
 from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import AssignbenchError, UsageError
-from assignbench.importing import place
+from assignbench.importing import in_words
 from assignbench.run.checkpoint import checkpoints
 from assignbench.run.device import build_accelerator, settle_precision
 from assignbench.run.evaluators import check_evaluator
@@ -113,13 +113,12 @@ def attempt(
     except Exception as error:
         if accelerator.num_processes > 1:
             raise  # processes that lost step cannot go on together
-        ours = isinstance(error, AssignbenchError)
-        what = str(error) if ours else f"{type(error).__name__}: {error} ({place(error)})"
+        what = in_words(error)
         console.print(Text.assemble(("failed", "bold red"), f": {run.title}: {what}"), soft_wrap=True)
         with contextlib.suppress(AssignbenchError):  # the failure itself has been said
             append(folder / FAILURES, {"error": what, "traceback": traceback.format_exc()})
             console.print(Text(f"the traceback is in {folder / FAILURES}"), soft_wrap=True)
-        return Ended(error.exit_code if ours else 1, what)
+        return Ended(error.exit_code if isinstance(error, AssignbenchError) else 1, what)
     finally:
         accelerator.free_memory()
 

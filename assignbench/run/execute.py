@@ -12,7 +12,7 @@ from rich.console import Console
 
 from assignbench.config import flatten
 from assignbench.data.dataset import Dataset
-from assignbench.data.pictures import check_headers, files_digest
+from assignbench.data.pictures import check_headers
 from assignbench.detector.deformable import unrepeatable
 from assignbench.run.checkpoint import remove, save_tensors, total_parameters
 from assignbench.run.environment import environment
@@ -20,7 +20,7 @@ from assignbench.run.evaluate import Evaluation, check_dataset, evaluate, write_
 from assignbench.run.files import sha256_of, write_json_atomic
 from assignbench.run.infer import detections_of
 from assignbench.run.learner import Learner, build_learner
-from assignbench.run.plan import Run
+from assignbench.run.plan import Run, pictures_digests
 from assignbench.run.record import (
     AssignerFacts,
     DatasetFacts,
@@ -110,6 +110,7 @@ def record_of(
 ) -> RunRecord:
     """Gather what there is to know about a finished run."""
     one, splits, recipe = run.candidate, run.splits, run.recipe.recipe
+    pictures = pictures_digests(splits)
     return RunRecord(
         run_id=run.run_id,
         assigner=AssignerFacts(
@@ -125,8 +126,8 @@ def record_of(
             name=splits.train.name,
             spec=splits.spec,
             classes=splits.train.classes,
-            train=split_facts(splits.train),
-            evaluation=split_facts(splits.evaluation),
+            train=split_facts(splits.train, pictures[0]),
+            evaluation=split_facts(splits.evaluation, pictures[1]),
         ),
         recipe=run.recipe.name,
         protocol=one.protocol.name,
@@ -169,8 +170,8 @@ def config_of(run: Run) -> dict[str, ResolvedValue]:
     return values
 
 
-def split_facts(dataset: Dataset) -> SplitFacts:
-    """A split as the record describes it."""
+def split_facts(dataset: Dataset, pictures: str) -> SplitFacts:
+    """A split as the record describes it; ``pictures`` is the digest of its files that the run's name holds."""
     return SplitFacts(
         name=dataset.split,
         images=len(dataset),
@@ -178,7 +179,7 @@ def split_facts(dataset: Dataset) -> SplitFacts:
         crowd=int(dataset.crowd.sum()),
         repairs=tuple(str(repair) for repair in dataset.repairs),
         fingerprint=dataset.fingerprint,
-        pictures=files_digest(dataset.images),
+        pictures=pictures,
     )
 
 

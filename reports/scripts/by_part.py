@@ -16,10 +16,9 @@ import argparse
 import contextlib
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +32,11 @@ Range = tuple[float, float]
 PLACES = ("alone", "touched", "hidden")
 
 
-def objects_of(truth: COCO) -> list[dict[str, Any]]:
-    """All that are not crowds, in the order of the file."""
-    return [one for one in truth.anns.values() if not one["iscrowd"]]
-
-
 def place_of(truth: COCO) -> dict[int, int]:
     """Id of an object → index into `PLACES`."""
     found = {}
     for image in truth.imgs:
-        own = [one for one in objects_of(truth) if one["image_id"] == image]
+        own = [one for one in truth.imgToAnns[image] if not one["iscrowd"]]
         boxes = np.array([one["bbox"] for one in own]).reshape(-1, 4)
         low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
         centre = (low + high) / 2
@@ -53,11 +47,11 @@ def place_of(truth: COCO) -> dict[int, int]:
     return found
 
 
-def parts_of(truth: COCO, ranges: Sequence[Range]) -> dict[str, int]:
+def parts_of(truth: COCO, ranges: Sequence[Range], place: Mapping[int, int]) -> dict[str, int]:
     """Part → its number of objects: of all, of each range of sizes, of each place, of each class."""
-    objects = objects_of(truth)
+    objects = [one for one in truth.anns.values() if not one["iscrowd"]]
     sizes = np.sqrt([one["area"] for one in objects])
-    places, labels = [*place_of(truth).values()], [one["category_id"] for one in objects]
+    places, labels = [*place.values()], [one["category_id"] for one in objects]
     found = {"all": len(objects)}
     for least, most in ranges:
         name = f"{least:g} to {most:g}" if np.isfinite(most) else f"from {least:g}"
@@ -76,7 +70,7 @@ def precision_of(truth: COCO, detections: COCO, areas: Sequence[Range]) -> NDArr
     return evaluator.eval["precision"][..., -1]
 
 
-def ap_by_part(truth: COCO, file: Path, ranges: Sequence[Range]) -> list[float]:
+def ap_by_part(truth: COCO, file: Path, ranges: Sequence[Range], places: Mapping[int, int]) -> list[float]:
     """AP in percent points of the parts, in the order of `parts_of`."""
     with contextlib.redirect_stdout(io.StringIO()):
         detections = truth.loadRes(str(file))
@@ -84,7 +78,6 @@ def ap_by_part(truth: COCO, file: Path, ranges: Sequence[Range]) -> list[float]:
     by_size = precision_of(truth, detections, areas)
 
     true_areas = {number: one["area"] for number, one in truth.anns.items()}
-    places = place_of(truth)
     by_place = []
     for place in range(len(PLACES)):  # a place stands in for the area, and every detection is in the range asked for
         for number, one in truth.anns.items():
@@ -112,14 +105,15 @@ def main() -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(given.annotations))
     ranges = [*pairwise(map(float, given.edges.split(",")))]
+    places = place_of(truth)
     found: dict[str, dict[int, list[float]]] = defaultdict(dict)  # label → seed → AP of each part
     for folder in given.runs:
         record = read_record(folder / FILE)
         if record.assigner.label in (given.baseline, given.other):
-            found[record.assigner.label][record.seed] = ap_by_part(truth, folder / "detections.json", ranges)
+            found[record.assigner.label][record.seed] = ap_by_part(truth, folder / "detections.json", ranges, places)
 
     print(f"| part | objects | {given.baseline} | {given.other} | difference |\n| --- | --- | --- | --- | --- |")
-    for number, (name, objects) in enumerate(parts_of(truth, ranges).items()):
+    for number, (name, objects) in enumerate(parts_of(truth, ranges, places).items()):
         old, new = (
             {seed: aps[number] for seed, aps in found[label].items()} for label in (given.baseline, given.other)
         )

@@ -176,7 +176,7 @@ def test_detections_of_other_weights_are_made_anew(go, tmp_path):
     assert (plain / copied.name).read_bytes() == before != (fcos / copied.name).read_bytes()
 
 
-def test_a_dry_run_says_what_it_cannot_measure_and_what_it_would_continue(go, tmp_path):
+def test_a_dry_run_says_what_it_cannot_measure_and_goes_on(go, tmp_path):
     (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
     broken = {"label": "broken", "strategy": f"{tmp_path / 'broken.py'}:Broken"}
     file = write(tmp_path / "mine.yaml", broken, {**FCOS, "set": {"model.channels": 64}})

@@ -49,7 +49,7 @@ def build(make_record, values, *, scale="small", split="val2017", failures=None,
             for seed in (0, 1, 2)
         )
         value = Published("COCO", split, {"AP": PUBLISHED[row.label]}) if row.label in PUBLISHED else None
-        line = Line(None, row, "shapes", value, runs if row.strategy else (), reading=row.reading)  # type: ignore[arg-type]
+        line = Line(None, row, "shapes", value, runs if row.strategy else ())  # type: ignore[arg-type]
         numbers = [
             {seed: record.metrics for seed, record in records.items()},
             {seed: record.per_class for seed, record in records.items()},

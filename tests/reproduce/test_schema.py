@@ -12,13 +12,12 @@ from assignbench.reproduce.schema import (
     SCALES,
     Change,
     Reference,
-    RowChange,
     chosen_experiments,
     known_experiments,
     load_experiment,
     load_scale,
 )
-from assignbench.reproduce.sheet import as_overrides, candidate_of, merged, placed, published_of
+from assignbench.reproduce.sheet import as_overrides, candidate_of, merged, placed, published_of, row_at
 from assignbench.run import widerface_metrics
 from assignbench.run.bag import load_bag
 from assignbench.run.evaluators import METRICS
@@ -53,15 +52,14 @@ def test_every_row_can_be_run_at_every_scale(name, scale_name):
     own = experiment.scales.get(scale_name, Change())
     for group in experiment.groups or [None]:
         change = merged(own, group.scales[scale_name] if group else Change())
-        for row in experiment.rows:
+        for row in (row_at(row, scale_name) for row in experiment.rows):
             if row.not_built:
                 continue
-            at_scale = row.scales.get(scale_name, RowChange())
-            settings = as_overrides({**change.set, **row.set, **at_scale.set})
+            settings = as_overrides({**change.set, **row.set})
             recipe = load_recipe(change.recipe or scale.recipe, settings)
-            one = candidate_of(at_scale.strategy or str(row.strategy), scale)
+            one = candidate_of(str(row.strategy), scale)
             settled = one.protocol.recipe(recipe).recipe
-            if bag := placed(at_scale.test_time or row.test_time, file):
+            if bag := placed(row.test_time, file):
                 load_bag(bag, settled.data, settled.evaluate)
             assert settled.model.backbone == row.set.get("model.backbone", settled.model.backbone)
         if dataset := placed(change.dataset, file):

@@ -186,6 +186,6 @@ def test_a_recipe_lies_beside_the_experiment(build, tmp_path):
 
 def test_a_scale_may_add_to_a_reading(build):
     rows = [{"label": "a", "strategy": "atss", "reading": "One.", "scales": {"smoke": {"reading": "Two."}}}]
-    assert build(experiment(rows=rows)).lines[0].reading == "One. Two."
+    assert build(experiment(rows=rows)).lines[0].row.reading == "One. Two."
     rows[0]["scales"] = {"full": {"reading": "Two."}}
-    assert build(experiment(rows=rows)).lines[0].reading == "One."
+    assert build(experiment(rows=rows)).lines[0].row.reading == "One."
