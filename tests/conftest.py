@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from assignbench.lock import Rhythm
-from assignbench.run.environment import Environment
-from assignbench.run.record import (
+from assignbench.run.results.environment import Environment
+from assignbench.run.results.record import (
     AssignerFacts,
     DatasetFacts,
     PriorFacts,

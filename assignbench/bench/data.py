@@ -22,7 +22,7 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.streams import training_batches
 from assignbench.errors import UsageError
 from assignbench.recipe import DataSettings
-from assignbench.run.train import augmentation
+from assignbench.run.training.train import augmentation
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,12 @@ from assignbench.config import ResolvedRecipe
 from assignbench.data.dataset import Dataset, ImageInfo
 from assignbench.detector.detector import cached_priors, predictions_of
 from assignbench.detector.postprocess import detect
-from assignbench.run.detections import Detections
-from assignbench.run.evaluate import evaluate, write_detections
-from assignbench.run.evaluators import Evaluator
-from assignbench.run.infer import rule_of
-from assignbench.run.learner import bare_learner
-from assignbench.run.plan import Candidate
+from assignbench.run.matrix.plan import Candidate
+from assignbench.run.scoring.detect import rule_of
+from assignbench.run.scoring.detections import Detections
+from assignbench.run.scoring.evaluate import evaluate, write_detections
+from assignbench.run.scoring.evaluators import Evaluator
+from assignbench.run.training.learner import bare_learner
 
 SCORED = 100  # detections of an image in the file that is scored
 EVALUATORS: dict[Evaluator, str] = {"pycocotools": "pycocotools", "fast": "faster-coco-eval"}

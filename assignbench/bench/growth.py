@@ -26,8 +26,8 @@ from assignbench.core.priors import map_sizes
 from assignbench.data.heap import kept_heap
 from assignbench.detector.detector import cached_priors
 from assignbench.errors import SystemProblem
-from assignbench.run.learner import bare_learner
-from assignbench.run.plan import Candidate
+from assignbench.run.matrix.plan import Candidate
+from assignbench.run.training.learner import bare_learner
 
 SLICE = 64  # objects whose pairs are counted at once
 

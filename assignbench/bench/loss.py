@@ -20,8 +20,8 @@ from assignbench.bench.strategies import UNUSED
 from assignbench.core import Priors, Targets
 from assignbench.detector.detector import cached_priors, predictions_of
 from assignbench.detector.head import RawOutputs
-from assignbench.run.learner import Learner, bare_learner
-from assignbench.run.plan import Candidate, candidate
+from assignbench.run.matrix.plan import Candidate, candidate
+from assignbench.run.training.learner import Learner, bare_learner
 
 WARM_UP = Case(objects=2, height=64, width=64, batch=1, classes=1)
 

@@ -10,8 +10,8 @@ from functools import partial
 
 import torch
 
-from assignbench.run import device
-from assignbench.run.learner import now
+from assignbench.run.training import device
+from assignbench.run.training.learner import now
 
 
 def nothing() -> None:
@@ -71,7 +71,7 @@ def one_thread() -> Iterator[None]:
 
 
 def memory_advice(what: str) -> AbstractContextManager[None]:
-    """Say in a block what to change where torch says that memory is short; see `assignbench.run.device`."""
+    """Say in a block what to change where torch says that memory is short; see `assignbench.run.training.device`."""
     return device.memory_advice(does_not_fit(what))
 
 

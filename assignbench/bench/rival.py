@@ -15,9 +15,9 @@ from torchvision.models.detection import fcos_resnet50_fpn, retinanet_resnet50_f
 from assignbench.data.batch import Batch
 from assignbench.errors import UsageError
 from assignbench.recipe import TrainSettings
-from assignbench.run.clock import Stopwatch
-from assignbench.run.optimise import update_rule
-from assignbench.run.step import Trainer
+from assignbench.run.training.optimizer import update_rule
+from assignbench.run.training.step import Trainer
+from assignbench.run.training.stopwatch import Stopwatch
 
 RIVALS = {"retinanet": retinanet_resnet50_fpn, "fcos": fcos_resnet50_fpn}
 

@@ -1,8 +1,8 @@
 """``bench step``: a whole training step, data on the device already, against the bare network's.
 
 Measured:
-    step    `assignbench.run.step.Trainer.iterate`, the same that training runs: predictions, assignment, losses,
-            backward, clipping, optimizer, and the look whether the last losses were finite
+    step    `assignbench.run.training.step.Trainer.iterate`, the same that training runs: predictions, assignment,
+            losses, backward, clipping, optimizer, and the look whether the last losses were finite
     floor   the same network with the plain sum of its raw outputs as loss: backward, clipping, optimizer
     rival   torchvision's own detector of that name on the same pictures
 
@@ -28,13 +28,13 @@ from assignbench.data.batch import Batch, padded
 from assignbench.data.transforms import Geometry
 from assignbench.errors import RunError
 from assignbench.recipe import ModelSettings
-from assignbench.run.clock import Stopwatch
-from assignbench.run.compiling import compile_network, compiler_advice
-from assignbench.run.device import build_accelerator
-from assignbench.run.learner import Learner, bare_learner
-from assignbench.run.optimise import build_optimizer, set_learning_rate
-from assignbench.run.plan import Candidate
-from assignbench.run.step import Iteration, Trainer
+from assignbench.run.matrix.plan import Candidate
+from assignbench.run.training.compiling import compile_network, compiler_advice
+from assignbench.run.training.device import build_accelerator
+from assignbench.run.training.learner import Learner, bare_learner
+from assignbench.run.training.optimizer import build_optimizer, set_learning_rate
+from assignbench.run.training.step import Iteration, Trainer
+from assignbench.run.training.stopwatch import Stopwatch
 
 STEPS = 4  # in a sample on a GPU, where the host works ahead
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from assignbench.errors import UsageError
 from assignbench.plugins import known_strategies, resolve
 from assignbench.recipe import ModelSettings
-from assignbench.run.plan import Candidate, candidate
+from assignbench.run.matrix.plan import Candidate, candidate
 
 # A network that is never run: only the head's specification and the strategy are used.
 UNUSED = ModelSettings.model_validate({"backbone": "resnet18", "weights": "none", "towers": 0})

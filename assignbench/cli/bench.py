@@ -107,7 +107,7 @@ def loss(
     """
     wanted = cases(objects, image, batch, classes, sizes)
     from assignbench.bench.loss import bench_loss
-    from assignbench.run.device import device_of
+    from assignbench.run.training.device import device_of
 
     where = device_of(device.value)
     strategies = candidates(assigner, protocol.value, preset)
@@ -158,7 +158,7 @@ def growth(
 
         check_plot(plot)
     from assignbench.bench.growth import bench_growth
-    from assignbench.run.device import device_of
+    from assignbench.run.training.device import device_of
 
     where = device_of(device.value)
     outcome = bench_growth(
@@ -214,7 +214,7 @@ def step(
     from assignbench.bench.rival import SAME_NETWORK
     from assignbench.bench.step import bench_step
     from assignbench.config import load_recipe
-    from assignbench.run.device import device_of, settle_precision
+    from assignbench.run.training.device import device_of, settle_precision
 
     where = device_of(device.value)
     usual, changes = ("1x", ["train.precision=bf16"]) if where.type == "cuda" else ("tiny", [])
@@ -304,7 +304,7 @@ def evaluation(
 
     wanted, settled = cases(objects, image, batch, classes, sizes), load_recipe(recipe, set_)
     from assignbench.bench.eval import bench_eval
-    from assignbench.run.device import device_of
+    from assignbench.run.training.device import device_of
 
     where = device_of(device.value)
     rows = bench_eval(

@@ -14,7 +14,7 @@ from assignbench.errors import UsageError
 if TYPE_CHECKING:
     from assignbench.bench.problem import Case
     from assignbench.config import ResolvedRecipe
-    from assignbench.run.plan import Candidate
+    from assignbench.run.matrix.plan import Candidate
 
 
 class Sizes(StrEnum):
@@ -98,7 +98,7 @@ def batch_of(recipe: "ResolvedRecipe") -> str:
 def report(rows: Sequence[Any], as_json: bool, device: object, about: str) -> None:
     """Rows as JSON, or a table under the machine and versions that made it."""
     from assignbench.cli.output import progress, show, table
-    from assignbench.run.environment import environment
+    from assignbench.run.results.environment import environment
 
     progress("")
     entries = [asdict(row) for row in rows]

@@ -53,8 +53,8 @@ def compare(
     from assignbench.cli.output import as_text, show
     from assignbench.compare import METRICS, render, select
     from assignbench.compare import compare as tabulate
-    from assignbench.run.files import write_text_atomic
-    from assignbench.run.record import read_records
+    from assignbench.run.results.files import write_text_atomic
+    from assignbench.run.results.record import read_records
 
     records = select(read_records(folder), recipe=recipe, protocol=protocol)
     columns = METRICS if metrics is None else comma_list([metrics], "--metrics")

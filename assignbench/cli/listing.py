@@ -93,7 +93,7 @@ def runs(
 ) -> None:
     """The finished runs of a folder."""
     from assignbench.cli.output import show, table
-    from assignbench.run.record import read_records
+    from assignbench.run.results.record import read_records
 
     records = sorted(read_records(folder), key=lambda run: (run.dataset.name, run.recipe, run.assigner.label, run.seed))
     rows = [

@@ -85,7 +85,7 @@ def run(
         dry_run=dry_run,
         device=device.value,
     )
-    from assignbench.run.campaign import run_matrix  # last: it brings torch, and the options are fine now
+    from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
 
     outcome = run_matrix(matrix, console())
     if outcome.records:

@@ -80,16 +80,16 @@ def evaluate(
         raise UsageError("--split test is for a RUN")
     start_all_processes()
     if run is not None and split is Part.TEST:
-        from assignbench.run.submit import submit_run
+        from assignbench.run.scoring.test_server import submit_run
 
         show(f"wrote {submit_run(run, data_root, device.value, console(), tta=tta)}\n")
         return
     if run is not None:
-        from assignbench.run.reload import evaluate_run
+        from assignbench.run.scoring.reopen import evaluate_run
 
         _, evaluation = evaluate_run(run, data_root, device.value, console(), tta=tta)
     else:
-        from assignbench.run.weights import evaluate_weights
+        from assignbench.run.scoring.weights import evaluate_weights
 
         evaluation = evaluate_weights(
             Path(str(weights)),
@@ -128,7 +128,7 @@ def predict(
 ) -> None:
     """Find objects in pictures: boxes drawn on a PNG, and as JSON."""
     from assignbench.cli.output import show
-    from assignbench.run.predict import predict as write_predictions
+    from assignbench.run.scoring.predict import predict as write_predictions
 
     for file in write_predictions(run, tuple(images), output, threshold, device.value):
         show(f"wrote {file}\n")

@@ -52,7 +52,7 @@ def golden(
     """
     from assignbench.cli.output import progress, show
     from assignbench.golden.verify import rows, verify
-    from assignbench.run.device import device_of
+    from assignbench.run.training.device import device_of
 
     report = verify(folder, preset=preset, device=str(device_of(device.value)), progress=progress)
     if as_json:

@@ -43,7 +43,7 @@ def import_(
     than ResNet-50: --set model.backbone=resnet101
     """
     from assignbench.cli.output import show
-    from assignbench.run.weights import import_checkpoint
+    from assignbench.run.scoring.weights import import_checkpoint
 
     card, notes = import_checkpoint(checkpoint, toolbox.value, assigner, output, preset=preset, overrides=set_)
     show(f"wrote {output}: {card.strategy}, preset {card.preset}, {card.classes} classes, from {card.checkpoint}\n")

@@ -9,7 +9,7 @@ from typing import TypeVar
 from assignbench.config import OVERRIDE
 from assignbench.errors import UsageError
 from assignbench.recipe import BOOKKEEPING
-from assignbench.run.record import ResolvedValue, RunRecord
+from assignbench.run.results.record import ResolvedValue, RunRecord
 
 Key = TypeVar("Key", bound=Hashable)
 

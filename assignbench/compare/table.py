@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from assignbench.compare.checks import check_comparable, environment_notes
 from assignbench.errors import UsageError
-from assignbench.run.record import RunRecord
+from assignbench.run.results.record import RunRecord
 from assignbench.suggest import did_you_mean
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")

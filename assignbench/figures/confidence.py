@@ -23,7 +23,7 @@ from assignbench.figures.picture import Picture, too_small
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import LevelMap, teach
 from assignbench.plot import styled
-from assignbench.run.snapshots import START, load_snapshot, snapshots
+from assignbench.run.training.snapshots import START, load_snapshot, snapshots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,8 +15,8 @@ from assignbench.figures.canvas import frame_text, legend_below_title, outline, 
 from assignbench.figures.picture import Picture
 from assignbench.figures.runs import ShownRun
 from assignbench.plot import GREY, styled
-from assignbench.run.greedy import OVERLAP, judge
-from assignbench.run.predict import detect_picture
+from assignbench.run.scoring.matching import OVERLAP, judge
+from assignbench.run.scoring.predict import detect_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

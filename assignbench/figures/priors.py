@@ -19,7 +19,7 @@ from assignbench.figures.picture import LOOKED_AT, Picture, open_picture, stando
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import level_share, teach
 from assignbench.plot import styled
-from assignbench.run.record import PriorFacts, RunRecord
+from assignbench.run.results.record import PriorFacts, RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

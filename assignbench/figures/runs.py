@@ -12,10 +12,10 @@ from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_dataset
 from assignbench.errors import UsageError
 from assignbench.recipe import Recipe
-from assignbench.run.device import device_of
-from assignbench.run.learner import Learner
-from assignbench.run.record import FILE, RunRecord, read_record, read_records
-from assignbench.run.reload import open_run, unchanged
+from assignbench.run.results.record import FILE, RunRecord, read_record, read_records
+from assignbench.run.scoring.reopen import open_run, unchanged
+from assignbench.run.training.device import device_of
+from assignbench.run.training.learner import Learner
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.transforms import Geometry, resized
 from assignbench.errors import UsageError
 from assignbench.recipe import DataSettings
-from assignbench.run.learner import Learner
+from assignbench.run.training.learner import Learner
 
 Extent = tuple[float, float, float, float]  # left, right, bottom, top: pixels of the original picture
 Map = NDArray[np.float32]

@@ -14,7 +14,7 @@ from assignbench.detector.postprocess import PostprocessRule, detect
 from assignbench.errors import DataError
 from assignbench.golden.checks import BOX, SCORE, Check, Quantity, worst
 from assignbench.golden.vectors import Tensors, predictions_from, priors_of
-from assignbench.run.protocol import Protocol
+from assignbench.run.matrix.protocol import Protocol
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from assignbench.golden.checks import GRADIENT, LOSS, Check, Quantity, relative,
 from assignbench.golden.reference import terms_as
 from assignbench.golden.vectors import Tensors, images_of, predictions_from, priors_of, targets_of
 from assignbench.plugins import construct
-from assignbench.run.protocol import Protocol
+from assignbench.run.matrix.protocol import Protocol
 
 ANCHOR = 1e-4  # pixels
 

@@ -17,8 +17,8 @@ from assignbench.golden.checks import OUTPUT, Check, Quantity, relative, worst
 from assignbench.golden.reference import made_state
 from assignbench.golden.vectors import Tensors, read_json
 from assignbench.recipe import ModelSettings
-from assignbench.run.learner import Learner, build_learner
-from assignbench.run.protocol import Protocol
+from assignbench.run.matrix.protocol import Protocol
+from assignbench.run.training.learner import Learner, build_learner
 
 
 def build_network(

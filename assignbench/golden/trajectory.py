@@ -15,7 +15,7 @@ from assignbench.errors import DataError
 from assignbench.golden.checks import LOSS, OUTPUT, Check, Quantity, relative, worst
 from assignbench.golden.reference import terms_as
 from assignbench.golden.vectors import targets_of
-from assignbench.run.learner import Learner
+from assignbench.run.training.learner import Learner
 
 LR, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4  # of every trainable parameter, constant
 

@@ -20,10 +20,10 @@ from assignbench.golden.losses import replay_losses
 from assignbench.golden.network import build_network, replay_network
 from assignbench.golden.trajectory import replay_trajectory
 from assignbench.golden.vectors import Vectors, find, read_json, read_tensors
-from assignbench.run.infer import rule_of
-from assignbench.run.learner import Learner
-from assignbench.run.plan import candidate
-from assignbench.run.protocol import PAPERS_RECIPE, Protocol
+from assignbench.run.matrix.plan import candidate
+from assignbench.run.matrix.protocol import PAPERS_RECIPE, Protocol
+from assignbench.run.scoring.detect import rule_of
+from assignbench.run.training.learner import Learner
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from assignbench.reproduce.ledger import Ledger, bring, filled, with_bag
 from assignbench.reproduce.results import Result, nothing_to_run, result_of
 from assignbench.reproduce.schema import chosen_experiments, load_experiment, load_scale
 from assignbench.reproduce.sheet import Opened, Request, Sheet, sheet_of
-from assignbench.run.campaign import show_data, state_in_words
-from assignbench.run.device import build_accelerator, settle_precision
-from assignbench.run.evaluators import check_evaluator
-from assignbench.run.files import make_folder, write_text_atomic
-from assignbench.run.plan import Run
-from assignbench.run.progress import clock
-from assignbench.run.train import micro_batch
+from assignbench.run.matrix.matrix import show_data, state_in_words
+from assignbench.run.matrix.plan import Run
+from assignbench.run.results.files import make_folder, write_text_atomic
+from assignbench.run.scoring.evaluators import check_evaluator
+from assignbench.run.training.device import build_accelerator, settle_precision
+from assignbench.run.training.reporter import clock
+from assignbench.run.training.train import micro_batch
 
 RUNS = "runs"
 

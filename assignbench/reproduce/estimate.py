@@ -29,13 +29,13 @@ from assignbench.core import Setting
 from assignbench.data.transforms import resized
 from assignbench.importing import in_words
 from assignbench.plugins import construct
-from assignbench.run.campaign import DONE, state
-from assignbench.run.checkpoint import total_parameters
-from assignbench.run.infer import detect_images
-from assignbench.run.learner import now
-from assignbench.run.plan import Run
-from assignbench.run.progress import clock
-from assignbench.run.train import micro_batch
+from assignbench.run.matrix.matrix import DONE, state
+from assignbench.run.matrix.plan import Run
+from assignbench.run.scoring.detect import detect_images
+from assignbench.run.training.checkpoint import total_parameters
+from assignbench.run.training.learner import now
+from assignbench.run.training.reporter import clock
+from assignbench.run.training.train import micro_batch
 
 PIXELS = 200_000  # of a measured batch on a CPU
 NUMBER = 4  # bytes of a parameter in a file and in memory

@@ -14,11 +14,11 @@ from assignbench.errors import AssignbenchError
 from assignbench.reproduce.multiscale import with_views
 from assignbench.reproduce.results import Filled
 from assignbench.reproduce.sheet import Line
-from assignbench.run.campaign import attempt
-from assignbench.run.evaluate import Evaluation
-from assignbench.run.plan import Run
-from assignbench.run.record import RunRecord, read_record_of
-from assignbench.run.turns import turn
+from assignbench.run.matrix.matrix import attempt
+from assignbench.run.matrix.plan import Run
+from assignbench.run.matrix.sharing import turn
+from assignbench.run.results.record import RunRecord, read_record_of
+from assignbench.run.scoring.evaluate import Evaluation
 
 
 @dataclass

@@ -7,15 +7,15 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from assignbench.errors import AssignbenchError
-from assignbench.run.bag import Bag, load_bag
-from assignbench.run.evaluate import Evaluation, evaluate, write_detections
-from assignbench.run.files import read_json, sha256_of
-from assignbench.run.infer import detections_of
-from assignbench.run.plan import Run
-from assignbench.run.record import RunRecord
-from assignbench.run.reload import AGAIN, open_run
-from assignbench.run.together import main_process
-from assignbench.run.tta import said, stamped, write_bag
+from assignbench.run.matrix.plan import Run
+from assignbench.run.results.files import read_json, sha256_of
+from assignbench.run.results.record import RunRecord
+from assignbench.run.scoring.detect import detections_of
+from assignbench.run.scoring.evaluate import Evaluation, evaluate, write_detections
+from assignbench.run.scoring.reopen import AGAIN, open_run
+from assignbench.run.scoring.test_time import said, stamped, write_bag
+from assignbench.run.scoring.views import Bag, load_bag
+from assignbench.run.training.processes import main_process
 
 
 def with_views(run: Run, record: RunRecord, bag_name: str, folder: Path, accelerator: Accelerator) -> Evaluation:

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from assignbench.run.record import RunRecord
+from assignbench.run.results.record import RunRecord
 
 
 def prior_notes(label: str, records: Sequence[RunRecord], least: float) -> list[str]:

@@ -14,7 +14,7 @@ from assignbench.reproduce.priors import prior_notes
 from assignbench.reproduce.published import class_column
 from assignbench.reproduce.schema import OFF_CENTRE, Claim
 from assignbench.reproduce.sheet import Line, Sheet
-from assignbench.run.record import RunRecord
+from assignbench.run.results.record import RunRecord
 
 Values = Mapping[str, Mapping[int, float]]  # column → seed → percent points
 Verdict = Literal["supported", "contradicted", "undecided", "not tested"]

@@ -14,8 +14,8 @@ from assignbench.errors import DataError, UsageError
 from assignbench.recipe import BOOKKEEPING
 from assignbench.reproduce.published import Published, published
 from assignbench.reproduce.schema import Change, Experiment, Group, Row, RowChange, Scale, ScaleName, is_shipped
-from assignbench.run.bag import load_bag
-from assignbench.run.plan import Candidate, Run, candidate, plan
+from assignbench.run.matrix.plan import Candidate, Run, candidate, plan
+from assignbench.run.scoring.views import load_bag
 
 
 @dataclass(frozen=True)

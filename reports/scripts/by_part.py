@@ -26,7 +26,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from assignbench.compare.paired import paired
-from assignbench.run.record import FILE, read_record
+from assignbench.run.results.record import FILE, read_record
 
 Range = tuple[float, float]
 PLACES = ("alone", "touched", "hidden")

@@ -30,8 +30,8 @@ from assignbench.errors import UsageError
 from assignbench.options import check_options
 from assignbench.plugins import construct, extras_named, resolve
 from assignbench.recipe import ModelSettings, TrainSettings
-from assignbench.run.learner import build_learner
-from assignbench.run.optimise import build_optimizer
+from assignbench.run.training.learner import build_learner
+from assignbench.run.training.optimizer import build_optimizer
 from assignbench.strict_yaml import parse_yaml
 from assignbench.synthetic import Problem, Raw, random_problem
 from assigners.autoassign import AutoAssign

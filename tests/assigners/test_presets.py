@@ -10,9 +10,9 @@ from assignbench.core.priors import pyramid_priors
 from assignbench.detector.pixels import PIXELS
 from assignbench.options import check_options
 from assignbench.plugins import known_strategies, load_class, resolve
-from assignbench.run.learner import Learner, build_learner
-from assignbench.run.optimise import build_optimizer
-from assignbench.run.protocol import protocol_of
+from assignbench.run.matrix.protocol import protocol_of
+from assignbench.run.training.learner import Learner, build_learner
+from assignbench.run.training.optimizer import build_optimizer
 
 CLASSES = {one.name: load_class(resolve(one.name)) for one in known_strategies()}
 CASES = [(cls, name) for cls in CLASSES.values() for name in cls.presets]

@@ -12,7 +12,7 @@ from assignbench.core import Centerness, Head, anchor_head, iou_matrix
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.detector import predictions_of
 from assignbench.detector.postprocess import PostprocessRule, detect
-from assignbench.run.evaluate import evaluate, write_detections
+from assignbench.run.scoring.evaluate import evaluate, write_detections
 
 CPU = torch.device("cpu")
 CASE = Case(objects=3, height=256, width=320, batch=2, classes=5, sizes="crowd")

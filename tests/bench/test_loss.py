@@ -7,7 +7,7 @@ from assignbench.bench.loss import bench_loss, problem_of
 from assignbench.bench.problem import Case, leaves
 from assignbench.bench.strategies import UNUSED
 from assignbench.core import GIoU, PairLoss
-from assignbench.run.learner import bare_learner
+from assignbench.run.training.learner import bare_learner
 
 CPU = torch.device("cpu")
 

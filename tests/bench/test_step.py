@@ -12,8 +12,8 @@ from assignbench.bench.step import bench_step, random_batch, step_of
 from assignbench.bench.trace import host_syncs
 from assignbench.config import load_recipe
 from assignbench.errors import RunError, UsageError
-from assignbench.run.device import build_accelerator
-from assignbench.run.learner import bare_learner
+from assignbench.run.training.device import build_accelerator
+from assignbench.run.training.learner import bare_learner
 
 CPU = torch.device("cpu")
 RECIPE = load_recipe("tiny", ["train.precision=no", "model.channels=32", "model.towers=0"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from assignbench.run.record import write_record
+from assignbench.run.results.record import write_record
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from assignbench.config import settings
 from assignbench.core import EXTRAS
 from assignbench.options import option_schema
 from assignbench.plugins import KnownStrategy, known_strategies, resolve
-from assignbench.run.record import write_record
+from assignbench.run.results.record import write_record
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import assignbench
 from assignbench.cli.main import main
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
-from assignbench.run.record import write_record
+from assignbench.run.results.record import write_record
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "torchvision", "numpy", "pandas", "pycocotools", "accelerate", "matplotlib", "PIL", "scipy")
@@ -39,7 +39,7 @@ def test_help_is_fast():
         "from assignbench.cli.main import main; main(['list', 'recipes'])",
         "from assignbench.cli.main import main; main(['compare', 'nowhere'])",
         "from assignbench.cli.main import main; main(['run', '--set', 'train.lr=x'])",
-        "import assignbench.config, assignbench.plugins, assignbench.options, assignbench.run.record",
+        "import assignbench.config, assignbench.plugins, assignbench.options, assignbench.run.results.record",
     ],
 )
 def test_nothing_heavy_is_imported(script):
@@ -80,7 +80,7 @@ def test_errors_become_messages_and_exit_codes(call, stand_in, error, code):
     def run_matrix(*_):
         raise error
 
-    stand_in("assignbench.run.campaign", run_matrix=run_matrix)
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
     assert call("run") == (code, "", "error: no\n")
 
 
@@ -89,7 +89,7 @@ def test_debug_shows_the_traceback(call, stand_in, arguments):
     def run_matrix(*_):
         raise DataError("no")
 
-    stand_in("assignbench.run.campaign", run_matrix=run_matrix)
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
     code, _, err = call(*arguments)
     assert code == 3
     assert "Traceback" in err
@@ -101,7 +101,7 @@ def test_a_bug_is_called_a_bug(call, stand_in):
     def run_matrix(*_):
         raise ZeroDivisionError("division by zero")
 
-    stand_in("assignbench.run.campaign", run_matrix=run_matrix)
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
     code, _, err = call("run")
     assert code == 1
     assert err == (
@@ -115,7 +115,7 @@ def test_interrupt_is_130(call, stand_in):
     def run_matrix(*_):
         raise KeyboardInterrupt
 
-    stand_in("assignbench.run.campaign", run_matrix=run_matrix)
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
     code, _, err = call("run")
     assert code == 130
     assert "Traceback" not in err
@@ -137,7 +137,7 @@ def test_other_processes_still_report_what_only_they_see(call, monkeypatch, stan
     def run_matrix(*_):
         raise RunError("the loss is not finite")
 
-    stand_in("assignbench.run.campaign", run_matrix=run_matrix)
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
     monkeypatch.setenv("RANK", "3")
     assert call("run") == (1, "", "error in process 3: the loss is not finite\n")
 

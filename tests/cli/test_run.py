@@ -16,7 +16,7 @@ def campaign(stand_in):
         seen.append(matrix)
         return outcome
 
-    stand_in("assignbench.run.campaign", run_matrix=run_matrix)
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
     return SimpleNamespace(seen=seen, outcome=outcome)
 
 

@@ -18,7 +18,7 @@ def test_eval_prints_percent(call, stand_in):
         )
         return None, evaluation
 
-    stand_in("assignbench.run.reload", evaluate_run=evaluate_run)
+    stand_in("assignbench.run.scoring.reopen", evaluate_run=evaluate_run)
     code, out, err = call("eval", "runs/a", "--data-root", "/data", "--device", "cpu")
     assert (code, err) == (0, "")
     assert seen == [(Path("runs/a"), Path("/data"), "cpu", None)]
@@ -36,7 +36,7 @@ def test_eval_prints_percent(call, stand_in):
 
 
 def test_eval_of_a_secret_split_says_what_to_hand_in(call, stand_in):
-    stand_in("assignbench.run.submit", submit_run=lambda run, *_, tta: run / f"a{tta or ''}.zip")
+    stand_in("assignbench.run.scoring.test_server", submit_run=lambda run, *_, tta: run / f"a{tta or ''}.zip")
     assert call("eval", "runs/a", "--split", "test") == (0, "wrote runs/a/a.zip\n", "")
     assert call("eval", "runs/a", "--split", "test", "--tta", "flip") == (0, "wrote runs/a/aflip.zip\n", "")
     code, _, err = call("eval", "--weights", "a", "--dataset", "coco", "--split", "test")
@@ -51,7 +51,7 @@ def test_predict(call, stand_in):
         seen.append(arguments)
         return (Path("out/a.png"), Path("out/a.json"))
 
-    stand_in("assignbench.run.predict", predict=predict)
+    stand_in("assignbench.run.scoring.predict", predict=predict)
     assert call("predict", "runs/a", "a.jpg", "b.jpg") == (0, "wrote out/a.png\nwrote out/a.json\n", "")
     assert seen[0] == (Path("runs/a"), (Path("a.jpg"), Path("b.jpg")), Path("predictions"), 0.3, "auto")
     call("predict", "runs/a", "a.jpg", "--output", "out", "--threshold", "0.5", "--device", "cpu")

@@ -19,9 +19,9 @@ from assignbench.detector.head import DenseHead
 from assignbench.detector.importers import theirs
 from assignbench.detector.names import DETECTRON2, MMDET
 from assignbench.errors import UsageError
-from assignbench.run.checkpoint import load_tensors, save_tensors, total_parameters
-from assignbench.run.learner import Learner, build_learner
-from assignbench.run.optimise import build_optimizer
+from assignbench.run.training.checkpoint import load_tensors, save_tensors, total_parameters
+from assignbench.run.training.learner import Learner, build_learner
+from assignbench.run.training.optimizer import build_optimizer
 from assigners.fcos import FCOS
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from assignbench.cli.main import main
 from assignbench.config import Matrix, load_recipe
-from assignbench.run.campaign import run_matrix
+from assignbench.run.matrix.matrix import run_matrix
 
 SMALL = (
     "model.channels=32",

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from assignbench.figures.runs import expanded
-from assignbench.run.record import FILE, write_record
-from assignbench.run.snapshots import snapshot_file
+from assignbench.run.results.record import FILE, write_record
+from assignbench.run.training.snapshots import snapshot_file
 
 pytest.importorskip("matplotlib")
 

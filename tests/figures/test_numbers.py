@@ -22,9 +22,9 @@ from assignbench.figures.priors import category_priors, chosen_categories, draw_
 from assignbench.figures.runs import ShownRun, evaluation_split, open_runs
 from assignbench.figures.taught import Taught, level_share, teach
 from assignbench.figures.weights import LEAST, draw_weights
-from assignbench.run.record import PriorFacts
-from assignbench.run.reload import open_run
-from assignbench.run.snapshots import load_snapshot, snapshot_file
+from assignbench.run.results.record import PriorFacts
+from assignbench.run.scoring.reopen import open_run
+from assignbench.run.training.snapshots import load_snapshot, snapshot_file
 
 pytest.importorskip("matplotlib")
 

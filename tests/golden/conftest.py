@@ -27,9 +27,9 @@ from assignbench.detector.postprocess import detect
 from assignbench.golden.network import build_network
 from assignbench.golden.verify import Subject
 from assignbench.plugins import load_class, resolve
-from assignbench.run.infer import rule_of
-from assignbench.run.learner import Learner, build_learner
-from assignbench.run.protocol import protocol_of
+from assignbench.run.matrix.protocol import protocol_of
+from assignbench.run.scoring.detect import rule_of
+from assignbench.run.training.learner import Learner, build_learner
 
 HERE = Path(__file__).parent
 HEIGHT, WIDTH, CLASSES, IMAGES = 96, 136, 3, 2

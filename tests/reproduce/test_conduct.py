@@ -8,7 +8,7 @@ from rich.console import Console
 from assignbench.errors import DataError, UsageError
 from assignbench.reproduce import conduct, ledger
 from assignbench.reproduce.sheet import Request
-from assignbench.run.record import read_records
+from assignbench.run.results.record import read_records
 
 FAST = ("train.iterations=1", "train.batch=2", "train.warmup=1", "evaluate.detections=5")
 BROKEN = """

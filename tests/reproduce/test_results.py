@@ -11,7 +11,7 @@ from assignbench.reproduce.render import as_csv, claims_csv, claims_table, heade
 from assignbench.reproduce.results import Filled, result_of
 from assignbench.reproduce.schema import Experiment, load_scale
 from assignbench.reproduce.sheet import Line, Sheet
-from assignbench.run.record import PriorFacts
+from assignbench.run.results.record import PriorFacts
 
 CONTENT = {
     "title": "t",

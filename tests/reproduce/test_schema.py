@@ -18,10 +18,10 @@ from assignbench.reproduce.schema import (
     load_scale,
 )
 from assignbench.reproduce.sheet import as_overrides, candidate_of, merged, placed, published_of, row_at
-from assignbench.run import widerface_metrics
-from assignbench.run.bag import load_bag
-from assignbench.run.evaluators import METRICS
-from assignbench.run.voc_metrics import AREA, ELEVEN
+from assignbench.run.scoring import widerface
+from assignbench.run.scoring.evaluators import METRICS
+from assignbench.run.scoring.views import load_bag
+from assignbench.run.scoring.voc import AREA, ELEVEN
 
 TABLES = tuple(f"table{number}" for number in range(1, 11))
 
@@ -117,4 +117,4 @@ def test_a_reference_may_point_elsewhere():
 
 def test_every_metric_that_a_run_can_have_can_be_a_column():
     named = [name for part in get_args(schema.Metric) for name in get_args(part)]
-    assert named == [*METRICS, ELEVEN, AREA, *widerface_metrics.METRICS]
+    assert named == [*METRICS, ELEVEN, AREA, *widerface.METRICS]

@@ -8,7 +8,7 @@ from assignbench.errors import DataError, UsageError
 from assignbench.paths import configs_folder
 from assignbench.reproduce.schema import Experiment, Scale, load_experiment
 from assignbench.reproduce.sheet import Opened, Request, sheet_of
-from assignbench.run.plan import candidate, plan
+from assignbench.run.matrix.plan import candidate, plan
 
 SCALE = Scale(
     description="d",

@@ -1,0 +1,1 @@
+"""Strategies × data sets × seeds: what is to be run, and running it."""

@@ -1,0 +1,195 @@
+"""One run, whole: train, detect, evaluate, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from assignbench.config import flatten
+from assignbench.data.dataset import Dataset
+from assignbench.data.pictures import check_headers
+from assignbench.detector.deformable import unrepeatable
+from assignbench.run.matrix.plan import Run, pictures_digests
+from assignbench.run.results.environment import environment
+from assignbench.run.results.files import sha256_of, write_json_atomic
+from assignbench.run.results.record import (
+    AssignerFacts,
+    DatasetFacts,
+    PriorFacts,
+    ResolvedValue,
+    RunRecord,
+    Seconds,
+    SplitFacts,
+    write_record,
+)
+from assignbench.run.scoring.detect import detections_of
+from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
+from assignbench.run.training.checkpoint import remove, save_tensors, total_parameters
+from assignbench.run.training.learner import Learner, build_learner
+from assignbench.run.training.processes import main_process
+from assignbench.run.training.train import CHECKPOINTS, Trained, train
+
+WEIGHTS, DETECTIONS, CONFIG, PRIOR = "weights.safetensors", "detections.json", "config.json", "prior.json"
+
+
+def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> RunRecord | None:
+    """Bring one run to its record, which is written last: a folder with a record holds a finished run.
+
+    Returns:
+        The record, on the main process; None on the others.
+
+    Raises:
+        AssignbenchError: whatever went wrong, said in its message.
+    """
+    started = datetime.now(UTC)
+    recipe = run.recipe.recipe
+    check_dataset(run.splits.evaluation)
+    check_headers(run.splits.evaluation.images)
+    learner = build_learner(
+        run.candidate.cls,
+        run.candidate.options,
+        recipe.model,
+        classes=len(run.splits.train.classes),
+        seed=run.seed,
+        protocol=run.candidate.protocol,
+        extras=run.candidate.extras,
+        box_loss_weight=recipe.train.box_loss_weight,
+    )
+    with main_process(accelerator) as writes:
+        if writes:
+            write_json_atomic(folder / CONFIG, {key: value.model_dump() for key, value in config_of(run).items()})
+    trained = train(
+        learner,
+        run.splits.train,
+        accelerator,
+        settings=recipe.train,
+        data=recipe.data,
+        seed=run.seed,
+        run_id=run.run_id,
+        folder=folder,
+        resume=resume,
+        console=console,
+    )
+    evaluating = time.perf_counter()
+    found = detections_of(
+        learner.detector, run.splits.evaluation, accelerator, data=recipe.data, settings=recipe.evaluate
+    )
+    record = None
+    with main_process(accelerator) as writes:
+        if writes:
+            write_detections(run.splits.evaluation, found, folder / DETECTIONS)
+            result = evaluate(run.splits.evaluation, folder / DETECTIONS, recipe.evaluate.evaluator)
+            spent = {**trained.seconds, "evaluation": time.perf_counter() - evaluating}
+            spent["total"] = trained.seconds["total"] + time.perf_counter() - evaluating
+            save_tensors(folder / WEIGHTS, learner.state_dict())
+            finished = datetime.now(UTC)
+            record = record_of(run, learner, trained, result, folder, accelerator, spent, started, finished)
+            if record.learned_prior:
+                table = {name: prior.model_dump() for name, prior in record.learned_prior.items()}
+                write_json_atomic(folder / PRIOR, table)
+            write_record(folder, record)
+            remove(folder / CHECKPOINTS)
+    return record
+
+
+def record_of(
+    run: Run,
+    learner: Learner,
+    trained: Trained,
+    result: Evaluation,
+    folder: Path,
+    accelerator: Accelerator,
+    seconds: Mapping[str, float],
+    started: datetime,
+    finished: datetime,
+) -> RunRecord:
+    """Gather what there is to know about a finished run."""
+    one, splits, recipe = run.candidate, run.splits, run.recipe.recipe
+    pictures = pictures_digests(splits)
+    return RunRecord(
+        run_id=run.run_id,
+        assigner=AssignerFacts(
+            label=one.strategy.label,
+            name=one.strategy.name,
+            options=one.all_options,
+            extras=one.strategy.extras,
+            origin=one.strategy.origin,
+            version=one.strategy.version,
+            source_sha256=one.source_sha256,
+        ),
+        dataset=DatasetFacts(
+            name=splits.train.name,
+            spec=splits.spec,
+            classes=splits.train.classes,
+            train=split_facts(splits.train, pictures[0]),
+            evaluation=split_facts(splits.evaluation, pictures[1]),
+        ),
+        recipe=run.recipe.name,
+        protocol=one.protocol.name,
+        preset=one.protocol.preset_name,
+        seed=run.seed,
+        config=config_of(run),
+        metrics=result.metrics,
+        per_class=result.per_class,
+        official_per_class=result.official_per_class,
+        detections=result.detections,
+        evaluator=result.evaluator,
+        detections_sha256=sha256_of(folder / DETECTIONS),
+        weights_sha256=sha256_of(folder / WEIGHTS),
+        assignment=trained.statistics,
+        learned_prior=learned_prior(learner, splits.train.classes),
+        true_offsets=dict(splits.train.offsets) or None,
+        parameters=total_parameters(learner),
+        iterations=recipe.train.iterations,
+        seconds=Seconds(**{part: seconds.get(part, 0.0) for part in Seconds.model_fields}),
+        images_per_second=trained.images_per_second,
+        environment=environment(accelerator.num_processes, recipe.train.precision, accelerator.device),
+        started=started,
+        finished=finished,
+        notes=(*trained.notes, *unrepeatable(learner, accelerator.device), *result.notes),
+    )
+
+
+def config_of(run: Run) -> dict[str, ResolvedValue]:
+    """The whole resolved configuration with the origin of each value."""
+    one = run.candidate
+    values = {
+        key: ResolvedValue(value=value, origin=run.recipe.origins[key])
+        for key, value in flatten(run.recipe.recipe).items()
+    }
+    values["assigner.text"] = ResolvedValue(value=one.strategy.text, origin="--assigner")
+    for name, value in one.all_options.items():
+        origin = f"preset {one.protocol.preset_name}" if name in one.options else "default"
+        origin = "--assigner" if name in one.given else origin
+        values[f"assigner.{name}"] = ResolvedValue(value=value, origin=origin)
+    return values
+
+
+def split_facts(dataset: Dataset, pictures: str) -> SplitFacts:
+    """A split as the record describes it; ``pictures`` is the digest of its files that the run's name holds."""
+    return SplitFacts(
+        name=dataset.split,
+        images=len(dataset),
+        objects=len(dataset.boxes),
+        crowd=int(dataset.crowd.sum()),
+        repairs=tuple(str(repair) for repair in dataset.repairs),
+        fingerprint=dataset.fingerprint,
+        pictures=pictures,
+    )
+
+
+def learned_prior(learner: Learner, classes: Sequence[str]) -> dict[str, PriorFacts] | None:
+    """μ and σ by class ("all" when shared); None when the strategy learns none."""
+    table = learner.assigner.prior_table()
+    if table is None:
+        return None
+    names = classes if len(table) == len(classes) else ("all",)
+    return {
+        name: PriorFacts(mu_x=row[0], mu_y=row[1], sigma_x=row[2], sigma_y=row[3])
+        for name, row in zip(names, table.cpu().tolist(), strict=True)
+    }

@@ -1,0 +1,268 @@
+"""Every missing run of a matrix, in order; each is recorded as soon as it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from assignbench.config import Matrix, ResolvedRecipe, flatten
+from assignbench.data.dataset import Splits, describe
+from assignbench.data.specs import data_root, open_dataset
+from assignbench.errors import AssignbenchError, UsageError
+from assignbench.importing import in_words
+from assignbench.run.matrix.execute import execute
+from assignbench.run.matrix.plan import Candidate, Run, candidate, plan
+from assignbench.run.matrix.sharing import trained_by, turn
+from assignbench.run.results.files import make_folder
+from assignbench.run.results.json_lines import append
+from assignbench.run.results.record import FILE, RunRecord, read_record_of
+from assignbench.run.scoring.evaluators import check_evaluator
+from assignbench.run.training.checkpoint import checkpoints
+from assignbench.run.training.device import build_accelerator, settle_precision
+from assignbench.run.training.processes import from_main
+from assignbench.run.training.reporter import clock
+from assignbench.run.training.train import CHECKPOINTS, micro_batch
+
+FAILURES = "failures.jsonl"
+RESUME = "add --resume to continue, or remove the folder to start over"
+DONE, UNFINISHED, TO_DO = "done", "unfinished", "to do"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    code: int  # 0: it has a record; else an exit code
+    reason: str = ""  # why it has none
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a matrix."""
+
+    records: tuple[RunRecord, ...]  # finished runs, old and new, in the order of the matrix
+    errors: tuple[int, ...]  # exit codes of the runs that have no record
+
+    @property
+    def exit_code(self) -> int:
+        """0: all finished; what the failures have in common (data, machine); else 1."""
+        codes = set(self.errors)
+        return codes.pop() if len(codes) == 1 else int(bool(codes))
+
+
+def run_matrix(matrix: Matrix, console: Console) -> Outcome:
+    """Bring every run of a matrix to its record; a run that fails does not stop the others.
+
+    Raises:
+        AssignbenchError: something is wrong with the request itself: nothing was trained.
+    """
+    candidates = [candidate(text, matrix.protocol, matrix.preset) for text in matrix.strategies]
+    root = data_root(matrix.data_root)
+    data = [open_dataset(spec, root) for spec in matrix.datasets]
+    recipe = settle_precision(matrix.recipe, matrix.device)
+    runs = plan(candidates, data, recipe, matrix.seeds)
+    check_evaluator(recipe.recipe.evaluate.evaluator)
+    settings = recipe.recipe.train
+    accelerator = build_accelerator(matrix.device, settings.precision)
+    console.quiet = console.quiet or not accelerator.is_main_process
+    share = micro_batch(settings, accelerator.num_processes)
+
+    for splits in data:
+        show_data(splits, console)
+    console.print(
+        f"recipe {recipe.name}: {settings.iterations} iterations of {settings.batch} images "
+        f"({accelerator.num_processes} × {settings.accumulation} × {share}) on {accelerator.device.type}, "
+        f"lr {settings.lr:g}, precision {settings.precision}",
+    )
+    for one in candidates:
+        show_preset(one, recipe, console)
+    if matrix.dry_run:
+        console.print(runs_table(runs, matrix.output))
+        return Outcome((), ())
+    refuse_unfinished(runs, matrix.output, resume=matrix.resume)
+    make_folder(matrix.output)
+    codes: dict[str, int] = {}
+    for patient in (False, True):  # what other commands are at is left to them, and waited for in the end
+        for run in runs:
+            if run.run_id in codes:
+                continue
+            ended = attempt(run, matrix.output, accelerator, resume=matrix.resume, patient=patient, console=console)
+            if ended is not None:
+                codes[run.run_id] = ended.code
+    accelerator.end_training()
+    records = tuple(read_record_of(run.run_id, matrix.output) for run in runs if codes[run.run_id] == 0)
+    return Outcome(records, tuple(codes[run.run_id] for run in runs if codes[run.run_id]))
+
+
+def attempt(
+    run: Run, output: Path, accelerator: Accelerator, *, resume: bool, patient: bool, console: Console
+) -> Ended | None:
+    """As `finish`, but a failure is said, logged and returned; None: the run is left to another command."""
+    folder = output / run.run_id
+    try:
+        return Ended(0) if finish(run, output, accelerator, resume=resume, patient=patient, console=console) else None
+    except Exception as error:
+        if accelerator.num_processes > 1:
+            raise  # processes that lost step cannot go on together
+        what = in_words(error)
+        console.print(Text.assemble(("failed", "bold red"), f": {run.title}: {what}"), soft_wrap=True)
+        with contextlib.suppress(AssignbenchError):  # the failure itself has been said
+            append(folder / FAILURES, {"error": what, "traceback": traceback.format_exc()})
+            console.print(Text(f"the traceback is in {folder / FAILURES}"), soft_wrap=True)
+        return Ended(error.exit_code if isinstance(error, AssignbenchError) else 1, what)
+    finally:
+        accelerator.free_memory()
+
+
+def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, patient: bool, console: Console) -> bool:
+    """Bring one run to its record, unless it has one.
+
+    Args:
+        run: from `plan`.
+        output: folder of the run's folder.
+        accelerator: what trains it.
+        resume: go on from the last checkpoint, if there is one; False: that is refused.
+        patient: wait while another command trains it.
+        console: to talk to.
+
+    Returns:
+        Whether it has one now; False: another command is at it.
+
+    Raises:
+        AssignbenchError: whatever went wrong, said in its message.
+    """
+    start, folder = time.perf_counter(), output / run.run_id
+
+    def say(what: str) -> None:
+        console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
+
+    def done() -> bool:
+        if not from_main(state(folder) == DONE, accelerator):
+            return False
+        read_record_of(run.run_id, output)
+        say(f"done already, {folder}")
+        return True
+
+    if done():
+        return True
+    with turn(folder, accelerator, (lambda holder: say(f"waiting for {holder}")) if patient else None) as ours:
+        if not ours:
+            say(f"left to {trained_by(folder) or 'another process'}")
+            return False
+        if done():  # while the folder was waited for
+            return True
+        if not resume and from_main(state(folder) == UNFINISHED, accelerator):
+            raise UsageError(f"{folder} holds an unfinished run\n{RESUME}")
+        say(str(folder))
+        record = execute(run, folder, accelerator, resume=resume, console=console)
+    if record is not None:
+        show_result(record, time.perf_counter() - start, console)
+    return True
+
+
+def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> None:
+    """Checkpoints of an interrupted run are neither thrown away nor continued without being asked.
+
+    Raises:
+        UsageError: there are some, and ``--resume`` was not given.
+    """
+    folders = [output / run.run_id for run in runs]
+    started = [folder for folder in folders if state(folder) == UNFINISHED and trained_by(folder) is None]
+    if started and not resume:
+        raise UsageError(f"{started[0]} holds an unfinished run ({len(started)} of {len(runs)} are)\n{RESUME}")
+
+
+def runs_table(runs: Sequence[Run], output: Path) -> RichTable:
+    """What a matrix consists of and what of it is done."""
+    table = RichTable("run", "state", "folder", title="planned runs")
+    for run in runs:
+        found = state_in_words(run, output)
+        more = ": --resume continues it" if found == UNFINISHED else ""
+        table.add_row(run.title, found + more, str(output / run.run_id))
+    return table
+
+
+def state_in_words(run: Run, output: Path) -> str:
+    """`state`, whether a record can be trusted, and who is at it."""
+    folder = output / run.run_id
+    found = state(folder)
+    if found == DONE:
+        try:
+            read_record_of(run.run_id, output)
+        except AssignbenchError as error:
+            return f"will fail: {error}"
+        return found
+    holder = trained_by(folder)
+    return found if holder is None else f"trained by {holder}"
+
+
+def state(folder: Path) -> str:
+    """How far a run has come, by what its folder holds."""
+    if (folder / FILE).is_file():
+        return DONE
+    return UNFINISHED if checkpoints(folder / CHECKPOINTS) else TO_DO
+
+
+def show_preset(one: Candidate, recipe: ResolvedRecipe, console: Console) -> None:
+    """What a published preset changes in the recipe that the other strategies share."""
+    if one.protocol.preset is None:
+        return
+    own = one.protocol.recipe(recipe)
+    before, after = flatten(recipe.recipe), flatten(own.recipe)
+    changes = [f"{key} = {after[key]}" for key in after if after[key] != before[key]]
+    console.print(
+        f"{one.strategy.label}: preset {one.protocol.preset_name} ({one.protocol.preset.source}); "
+        f"{', '.join(changes) or 'the recipe as it is'}",
+        soft_wrap=True,
+    )
+
+
+def show_data(splits: Splits, console: Console) -> None:
+    """Counts of both splits, and everything that was repaired while reading."""
+    for dataset in (splits.train, splits.evaluation):
+        for line in describe(dataset):
+            console.print(line)
+
+
+def show_result(record: RunRecord, seconds: float, console: Console) -> None:
+    """AP, time, assignment and learned prior of a finished run."""
+    values = {name: record.metrics[name] for name in ("AP", "AP50", "AP75")}
+    numbers = "  ".join(f"{name} {'–' if value is None else f'{100 * value:.1f}'}" for name, value in values.items())
+    part = record.seconds
+    console.print(
+        f"{numbers}   in {clock(seconds)} (data {clock(part.data)}, network {clock(part.network)}, "
+        f"assignment {clock(part.assignment)}, evaluation {clock(part.evaluation)})",
+    )
+    positives, without = record.assignment.get("positives"), record.assignment.get("without_positive")
+    if positives is not None and without is not None:
+        console.print(
+            f"assignment: {positives:.1f} positives an object, {without:.1%} of objects without any",
+        )
+    for note in record.notes:
+        console.print(f"note: {note}")
+    if record.learned_prior:
+        console.print(prior_table(record))
+
+
+def prior_table(record: RunRecord) -> RichTable:
+    """Learned μ and σ by class, beside the true offset where the data set knows it."""
+    offsets = record.true_offsets or {}
+    table = RichTable("class", "μx", "μy", "σx", "σy", title="learned centre prior, in strides")
+    if offsets:
+        table.add_column("true offset x, y, in box sizes")
+    for name, prior in (record.learned_prior or {}).items():
+        row = [f"{value:+.2f}" for value in (prior.mu_x, prior.mu_y)]
+        row += [f"{value:.2f}" for value in (prior.sigma_x, prior.sigma_y)]
+        if offsets:
+            row.append("{:+.2f}, {:+.2f}".format(*offsets[name]) if name in offsets else "–")
+        table.add_row(name, *row)
+    return table

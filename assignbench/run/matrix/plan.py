@@ -1,0 +1,168 @@
+"""From what was asked for to a list of runs, everything resolved and checked before anything trains."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import assignbench
+from assignbench.config import ResolvedRecipe, deciding, digest
+from assignbench.core import Assigner, Extra, Setting
+from assignbench.data.dataset import Splits
+from assignbench.data.pictures import files_digest
+from assignbench.detector.pretrained import weights_file
+from assignbench.errors import DataError, UsageError
+from assignbench.options import check_options, option_schema
+from assignbench.plugins import (
+    Strategy,
+    construct,
+    extras_named,
+    load_class,
+    resolve,
+    source_digest,
+    sources_digest,
+)
+from assignbench.run.matrix.protocol import Protocol, protocol_of
+from assignbench.run.results.files import sha256_of
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A strategy that is imported, whose options fit, and the protocol it is to run under."""
+
+    strategy: Strategy
+    cls: type[Assigner]
+    given: Mapping[str, Any]  # options as given, in the types of the constructor
+    source_sha256: str
+    protocol: Protocol
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the constructor gets: those given, before them the protocol's."""
+        return self.protocol.options(self.given)
+
+    @property
+    def extras(self) -> tuple[Extra, ...]:
+        """The outputs to add to the strategy's own."""
+        return extras_named(self.strategy.extras)
+
+    @property
+    def all_options(self) -> dict[str, Any]:
+        """Every option with its value, defaults included."""
+        return {option.name: option.default for option in option_schema(self.cls)} | self.options
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of the matrix."""
+
+    candidate: Candidate
+    splits: Splits
+    recipe: ResolvedRecipe  # as the candidate's protocol changes it
+    seed: int
+    run_id: str  # names the run's folder
+
+    @property
+    def title(self) -> str:
+        """Short, for the screen."""
+        return f"{self.candidate.strategy.label} on {self.splits.train.name}, seed {self.seed}"
+
+
+def candidate(text: str, protocol: str = "controlled", preset: str | None = None) -> Candidate:
+    """Resolve, import and check one strategy.
+
+    Raises:
+        UsageError: there is no such strategy, extra output, protocol or preset, it cannot be imported, or its options
+            do not fit.
+    """
+    strategy = resolve(text)
+    extras_named(strategy.extras)
+    cls = load_class(strategy)
+    given = check_options(cls, strategy.options)
+    return Candidate(strategy, cls, given, source_digest(cls), protocol_of(cls, protocol, preset))
+
+
+def plan(
+    candidates: Sequence[Candidate], data: Sequence[Splits], recipe: ResolvedRecipe, seeds: Sequence[int]
+) -> list[Run]:
+    """Data set by data set, seed by seed, strategy by strategy: a table fills row by row.
+
+    Raises:
+        UsageError: two strategies, data sets or seeds are the same, or a strategy refuses its options or extras.
+        DataError: a training split without objects.
+    """
+    for what, names in (
+        ("strategy", [one.strategy.label for one in candidates]),
+        ("data set", [splits.spec for splits in data]),
+        ("seed", [str(seed) for seed in seeds]),
+    ):
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise UsageError(f"the same {what} is asked for twice: {', '.join(sorted(repeated))}")
+    names = [splits.train.name for splits in data]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"two data sets are both called {min(repeated)}; tables could not tell them apart, rename one")
+    for splits in data:
+        if splits.train.crowd.all():
+            raise DataError(f"{splits.train.name}: the training split holds no object that could be learned")
+    recipes = {one.strategy.label: one.protocol.recipe(recipe) for one in candidates}
+    for splits in data:  # an option that the constructor refuses is said now, not after hours
+        for one in candidates:
+            construct(one.cls, one.options, Setting(classes=len(splits.train.classes)), one.extras)
+    return [
+        Run(one, splits, own := recipes[one.strategy.label], seed, run_id(one, splits, own, seed))
+        for splits in data
+        for seed in seeds
+        for one in candidates
+    ]
+
+
+def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) -> str:
+    """Readable name and hash of everything that decides the result: settings, data, strategy, our own code."""
+    content = {
+        "strategy": one.strategy.name,
+        "options": one.all_options,
+        "extras": one.strategy.extras,
+        "source": one.source_sha256,
+        "data": [splits.train.fingerprint, splits.evaluation.fingerprint],
+        "pictures": pictures_digests(splits),
+        "recipe": deciding(recipe.recipe),
+        "weights": weights_digest(recipe.recipe.model.weights),
+        "seed": seed,
+        "protocol": one.protocol.name,
+        "preset": one.protocol.preset_name,
+        "code": code_digest(),
+    }
+    preset = (one.protocol.preset_name,) if one.protocol.preset_name else ()
+    words = (splits.train.name, one.strategy.label, *preset, Path(recipe.name).stem, f"s{seed}")
+    readable = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", Path(word).name).strip("_") for word in words)
+    return f"{readable}-{digest(content)[:10]}"
+
+
+@lru_cache(maxsize=16)
+def pictures_digests(splits: Splits) -> tuple[str, str]:
+    """`files_digest` of both splits, once for all of their runs."""
+    return files_digest(splits.train.images), files_digest(splits.evaluation.images)
+
+
+@cache
+def weights_digest(weights: str) -> str | None:
+    """sha256 of a file of initial weights; None: they are published, and fixed by their name, or there are none.
+
+    Raises:
+        SystemProblem: there is no such file.
+    """
+    file = weights_file(weights)
+    return None if file is None else sha256_of(file)
+
+
+@cache
+def code_digest() -> str:
+    """sha256 of what the packages that decide a result mean: core, detector, data, run."""
+    root = Path(assignbench.__file__).parent
+    return sources_digest(
+        path for part in ("core", "detector", "data", "run") for path in sorted((root / part).rglob("*.py"))
+    )

@@ -1,0 +1,52 @@
+"""JSON-lines logs that survive a kill: a line is whole or it is cut off on the next start."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from assignbench.errors import RunError, SystemProblem
+from assignbench.run.results.files import write_text_atomic
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one row, in the place of a last one that a kill cut off.
+
+    Raises:
+        SystemProblem: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 1))
+            if file.read() not in (b"", b"\n"):
+                file.truncate(path.read_bytes().rfind(b"\n") + 1)
+            file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+    except OSError as error:
+        raise SystemProblem(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All whole rows; a last one that was cut off by a kill is left out.
+
+    Raises:
+        RunError: a row is damaged.
+    """
+    if not path.is_file():
+        return []
+    try:
+        text = path.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}; move its folder away and run again") from error
+
+
+def keep_lines(path: Path, iteration: int) -> None:
+    """Drop the rows after an iteration: what a resumed run is about to write again."""
+    if path.is_file():
+        rows = [row for row in read_lines(path) if row["iteration"] <= iteration]
+        write_text_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -1,0 +1,250 @@
+"""The result of one run, field by field.
+
+A record is written once, when a run has finished, so a folder with a record holds a finished run. The file is
+JSON: every field below, plus ``sha256``, the digest of all the others, which is verified on reading. Nothing
+heavy is imported here: listing runs must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue, ValidationError, model_validator
+
+from assignbench.errors import RunError, UsageError
+from assignbench.run.results.environment import STRICT, Environment, environment
+from assignbench.run.results.files import read_json, write_json_atomic
+
+__all__ = [
+    "FILE",
+    "AssignerFacts",
+    "DatasetFacts",
+    "Environment",
+    "PriorFacts",
+    "ResolvedValue",
+    "RunRecord",
+    "Seconds",
+    "SplitFacts",
+    "environment",
+    "read_record",
+    "read_record_of",
+    "read_records",
+    "write_record",
+]
+
+FILE = "record.json"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Duration = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class AssignerFacts(BaseModel):
+    """The strategy of a run."""
+
+    model_config = STRICT
+
+    label: Name  # what tables print: the name, with what was changed: "autoassign[tau=0.5]", "fcos+implicit_objectness"
+    name: Name  # as it was asked for: "autoassign", "module:Class" or "file.py:Class"
+    options: Mapping[str, JsonValue]  # every option with its value, defaults included
+    extras: tuple[Name, ...] = ()  # extra outputs that were added to the strategy's own
+    origin: str  # distribution ("assignbench") or file that the class came from
+    version: str | None  # of the distribution; None for a file
+    source_sha256: str  # digest of the source file of the class
+
+
+class SplitFacts(BaseModel):
+    """One split as it was used."""
+
+    model_config = STRICT
+
+    name: Name  # "train (trainval)"
+    images: Count
+    objects: Count  # crowd regions included
+    crowd: Count  # crowd or difficult: neither taught nor required
+    repairs: tuple[str, ...]  # one sentence a kind, with its count
+    fingerprint: Name  # sha256 of the content, pictures by their names
+    pictures: Name | None = None  # sha256 of the pictures' file sizes, see `files_digest`; None: not noted then
+
+
+class DatasetFacts(BaseModel):
+    """The data set of a run."""
+
+    model_config = STRICT
+
+    name: Name  # what tables print: "shapes", "voc:bccd", "mine.yaml"
+    spec: Name  # what opens it again on the same machine: "shapes", "voc:/data/bccd"
+    classes: tuple[str, ...]  # in the order of the labels
+    train: SplitFacts
+    evaluation: SplitFacts
+
+
+class ResolvedValue(BaseModel):
+    """One value of the resolved configuration and where it came from."""
+
+    model_config = STRICT
+
+    value: JsonValue
+    origin: str  # "default", a file, or "--set"
+
+
+class PriorFacts(BaseModel):
+    """A learned centre prior of one class, in strides of a location's level; x to the right, y down."""
+
+    model_config = STRICT
+
+    mu_x: float
+    mu_y: float
+    sigma_x: float
+    sigma_y: float
+
+
+class Seconds(BaseModel):
+    """Wall time of the main process; the parts do not add up to the total (losses, optimizer, set-up)."""
+
+    model_config = STRICT
+
+    total: Duration  # from the start to the finish, as of this record's timestamps
+    data: Duration  # waiting for batches; of a GPU, only what its work did not hide
+    network: Duration  # forward and backward
+    assignment: Duration  # the strategy, forward
+    evaluation: Duration  # detection on the evaluation split and scoring
+
+
+class RunRecord(BaseModel):
+    """Everything that a table, a figure or a doubt needs to know about a finished run."""
+
+    model_config = STRICT
+
+    schema_version: Literal[1] = 1
+    run_id: Name  # hash of what determines the run; the name of its folder
+    assigner: AssignerFacts
+    dataset: DatasetFacts
+    recipe: Name  # "tiny", "1x", …
+    # controlled: one detector, loss and recipe for all, only the assignment differs; published: each its own
+    protocol: Literal["controlled", "published"]
+    preset: Name | None  # under published: which of the strategy's presets
+    seed: int
+    config: Mapping[str, ResolvedValue]  # dotted key → value, the whole resolved configuration
+
+    metrics: Mapping[str, Fraction | None]  # AP, AP50, … AR100, …, the data set's own; fractions; None: no ground truth
+    per_class: Mapping[str, Fraction | None]  # class → AP, every class of the data set
+    # own metric of the data set → class → value; {}: it has none that is stated by class
+    official_per_class: Mapping[str, Mapping[str, Fraction | None]] = {}
+    detections: Count  # entries of the detections file
+    evaluator: Name | None = None  # what scored it, with its version; None: the environment's pycocotools
+    weights_sha256: str  # digest of weights.safetensors
+    detections_sha256: str  # digest of the detections file that the metrics were computed from
+
+    assignment: Mapping[str, float | None]  # statistics of the last epoch, as run/training/statistics.py names them
+    # class ("all" when shared) → μ, σ; None: the strategy learns no prior
+    learned_prior: Mapping[str, PriorFacts] | None
+    # class → centre of visible mass from the box centre, in box widths and heights; None: only shapes knows
+    true_offsets: Mapping[str, tuple[float, float]] | None
+
+    parameters: Count  # trained and frozen numbers of detector and strategy
+    iterations: Count  # optimizer steps
+    seconds: Seconds
+    images_per_second: Duration  # training throughput over all processes
+    environment: Environment
+    started: AwareDatetime  # ISO 8601 with time zone
+    finished: AwareDatetime
+    notes: tuple[str, ...]  # whatever is not standard, and what the evaluation wants to be known
+
+    @property
+    def scored_by(self) -> str:
+        """What made the metrics, with its version."""
+        return self.evaluator or f"pycocotools {self.environment.pycocotools}"
+
+    @property
+    def row(self) -> str:
+        """What tables call the strategy: its label, and under the published protocol its preset."""
+        return self.assigner.label if self.preset is None else f"{self.assigner.label} ({self.preset})"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if set(self.per_class) != set(self.dataset.classes):
+            raise ValueError("per_class must name exactly the classes of the data set")
+        if self.finished < self.started:
+            raise ValueError("finished lies before started")
+        if (self.preset is None) != (self.protocol == "controlled"):
+            raise ValueError("a preset belongs to the published protocol, and to it only")
+        return self
+
+
+def write_record(folder: Path, record: RunRecord) -> Path:
+    """Write ``folder/record.json`` atomically and return its path.
+
+    Raises:
+        SystemProblem: the file cannot be written.
+    """
+    content = record.model_dump(mode="json")
+    file = folder / FILE
+    write_json_atomic(file, {**content, "sha256": _digest(content)})
+    return file
+
+
+def read_record(file: Path) -> RunRecord:
+    """Read one record and verify its digest.
+
+    Raises:
+        RunError: the file is missing, was damaged or edited, or has another schema.
+    """
+    content = read_json(file)
+    if not isinstance(content, dict) or "sha256" not in content:
+        raise RunError(f"{file} is damaged: it is not a run record; move its folder away and run again")
+    if content.pop("sha256") != _digest(content):
+        raise RunError(f"{file} is damaged or was edited: its sha256 does not fit; move its folder away and run again")
+    if content.get("schema_version") != 1:
+        version = content.get("schema_version")
+        raise RunError(f"{file} has schema {version!r}, this assignbench reads schema 1; use the version that wrote it")
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "record"
+        raise RunError(f"{file} is not a valid run record: {where}: {first['msg']}") from error
+
+
+def read_record_of(run_id: str, output: Path) -> RunRecord:
+    """The record in the folder of a run, ``output/run_id/record.json``.
+
+    Raises:
+        RunError: as `read_record`; or it is the record of another run, which was copied there.
+    """
+    file = output / run_id / FILE
+    record = read_record(file)
+    if record.run_id != run_id:
+        raise RunError(f"{file} is the record of another run, {record.run_id}; move its folder away and run again")
+    return record
+
+
+def read_records(root: Path) -> list[RunRecord]:
+    """Every finished run of a folder (``root/*/record.json``), ordered by folder name.
+
+    Raises:
+        UsageError: there is no finished run, or one record lies in two folders.
+        RunError: a record is damaged.
+    """
+    files = sorted(root.glob(f"*/{FILE}"))
+    if not files:
+        state = "holds no finished run" if root.is_dir() else "does not exist"
+        raise UsageError(f"{root} {state}; start one with: assignbench run --output {root}")
+    by_id: dict[str, tuple[Path, RunRecord]] = {}
+    for file in files:
+        record = read_record(file)
+        if record.run_id in by_id:
+            raise UsageError(f"{by_id[record.run_id][0]} and {file} are the same run {record.run_id}; remove one")
+        by_id[record.run_id] = (file, record)
+    return [record for _, record in by_id.values()]
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Digest of the values, whatever the layout of the file."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

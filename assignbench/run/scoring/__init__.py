@@ -1,0 +1,1 @@
+"""From weights to numbers: detections, evaluators, test-time views."""

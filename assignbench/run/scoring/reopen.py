@@ -1,0 +1,157 @@
+"""A finished run back in memory: to evaluate it again, or to predict with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from assignbench.config import ResolvedRecipe, recorded_recipe
+from assignbench.data.dataset import Dataset
+from assignbench.data.pictures import files_digest
+from assignbench.data.specs import data_root as resolve_data_root
+from assignbench.data.specs import open_dataset
+from assignbench.errors import DataError, RunError, UsageError
+from assignbench.options import check_options
+from assignbench.plugins import extras_named, load_class, resolve, source_digest
+from assignbench.run.matrix.execute import WEIGHTS
+from assignbench.run.matrix.protocol import protocol_of
+from assignbench.run.results.files import sha256_of
+from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record
+from assignbench.run.scoring.detect import detections_of
+from assignbench.run.scoring.evaluate import Evaluation, evaluate, write_detections
+from assignbench.run.scoring.evaluators import check_evaluator
+from assignbench.run.scoring.test_time import cost, said, stamped, write_bag
+from assignbench.run.scoring.views import load_bag
+from assignbench.run.training.checkpoint import load_tensors
+from assignbench.run.training.device import build_accelerator
+from assignbench.run.training.learner import Learner, build_learner
+from assignbench.run.training.processes import main_process
+
+AGAIN = "evaluation.json"  # detections of the latest `eval`
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has a record."""
+
+    record: RunRecord
+    recipe: ResolvedRecipe
+    learner: Learner
+    notes: tuple[str, ...]  # what differs from when it was trained
+
+
+def open_run(folder: Path) -> Finished:
+    """Rebuild a run's detector and load its weights.
+
+    Raises:
+        UsageError: the folder holds no finished run, or its strategy is gone.
+        RunError: the record or the weights are damaged or do not fit each other.
+    """
+    if not (folder / FILE).is_file():
+        raise UsageError(f"{folder} holds no finished run: there is no {FILE} in it")
+    record = read_record(folder / FILE)
+    settings = {key: entry for key, entry in record.config.items() if not key.startswith("assigner.")}
+    recipe = recorded_recipe(
+        record.recipe,
+        {key: entry.value for key, entry in settings.items()},
+        {key: entry.origin for key, entry in settings.items()},
+    )
+    strategy = resolve(str(record.config["assigner.text"].value))
+    cls = load_class(strategy)
+    notes = ()
+    if source_digest(cls) != record.assigner.source_sha256:
+        notes = (f"the source of {strategy.label} has changed since this run was trained",)
+    # the weights come from the run, so nothing pretrained is needed; frozen layers are frozen all the same
+    protocol = protocol_of(cls, record.protocol, record.preset)
+    learner = build_learner(
+        cls,
+        protocol.options(check_options(cls, strategy.options)),
+        recipe.recipe.model,
+        classes=len(record.dataset.classes),
+        seed=record.seed,
+        protocol=protocol,
+        extras=extras_named(strategy.extras),
+        box_loss_weight=recipe.recipe.train.box_loss_weight,
+        pretrained=False,
+    )
+    tensors = load_tensors(folder / WEIGHTS)
+    if sha256_of(folder / WEIGHTS) != record.weights_sha256:
+        raise RunError(f"{folder / WEIGHTS} was altered: its sha256 is not the record's; the run has to be repeated")
+    try:
+        learner.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise RunError(f"{folder / WEIGHTS} does not fit the run's detector: {reason}") from error
+    return Finished(record, recipe, learner, notes)
+
+
+def unchanged(dataset: Dataset, facts: SplitFacts, record: RunRecord, used: str) -> Dataset:
+    """A split of a run's data set, as it was then.
+
+    Args:
+        dataset: the split, opened now.
+        facts: what the record says of it.
+        record: of the run.
+        used: "trained" or "evaluated", for the error.
+
+    Raises:
+        DataError: annotations or pictures are others now.
+    """
+    if dataset.fingerprint != facts.fingerprint:
+        raise DataError(f"{record.dataset.name} is no longer the data that {record.run_id} was {used} on")
+    if facts.pictures not in (None, files_digest(dataset.images)):
+        raise DataError(
+            f"the pictures of {record.dataset.name} are no longer those that {record.run_id} was {used} on: "
+            "their names are the same, their files are not as large"
+        )
+    return dataset
+
+
+def evaluate_run(
+    folder: Path, data_root: Path | None, device: str, console: Console, *, tta: str | None = None
+) -> tuple[RunRecord, Evaluation]:
+    """Detect and score again with a run's weights; writes ``evaluation.json`` beside the record.
+
+    Args:
+        folder: of the run.
+        data_root: folder of the data sets.
+        device: auto, cpu or cuda.
+        console: where to print.
+        tta: name or file of a bag of views; its name and digest stand in the file's name. None: as the run was.
+
+    Raises:
+        UsageError: no such run or bag.
+        DataError: the data set is not the one that the run was evaluated on.
+    """
+    finished = open_run(folder)
+    record, recipe = finished.record, finished.recipe.recipe
+    check_evaluator(recipe.evaluate.evaluator)
+    bag = None if tta is None else load_bag(tta, recipe.data, recipe.evaluate)
+    accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
+    console.quiet = console.quiet or not accelerator.is_main_process
+    opened = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
+    dataset = unchanged(opened, record.dataset.evaluation, record, "evaluated")
+    for note in finished.notes:
+        console.print(f"note: {note}")
+    learner = finished.learner.to(accelerator.device)
+    if bag is not None:
+        console.print(f"{bag.label}: {cost(bag, dataset, recipe.data)}", soft_wrap=True)
+    found = detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate, bag=bag)
+    file = stamped(folder / AGAIN, bag)
+    with main_process(accelerator) as writes:
+        if writes:
+            write_detections(dataset, found, file)
+            write_bag(bag, file, record.weights_sha256)
+    result = said(evaluate(dataset, file, recipe.evaluate.evaluator), bag)
+    same = sha256_of(file) == record.detections_sha256
+    if same:
+        console.print("detections equal those of the record")
+        return record, result
+    ap = [100 * (metrics["AP"] or 0.0) for metrics in (result.metrics, record.metrics)]
+    if bag is not None:
+        console.print(f"AP {ap[0]:.4f} with {bag.label}, {ap[1]:.4f} in the record, without", soft_wrap=True)
+    else:  # another number of threads, another processor: sums in another order
+        console.print(f"detections differ from those of the record; AP {ap[0]:.4f} here, {ap[1]:.4f} there")
+    return record, result

@@ -1,0 +1,1 @@
+"""Learning: the loop, what it moves, what it keeps."""

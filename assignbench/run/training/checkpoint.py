@@ -1,0 +1,194 @@
+"""Checkpoints: tensors in safetensors, the rest in a JSON manifest with digests. No pickle.
+
+A checkpoint is a folder ``iteration-0000250`` that appears by one rename, whole or not at all; the newest
+two are kept. What is not in it need not be: order and augmentation of the data are functions of seed and
+iteration, and so is the learning rate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from assignbench.errors import RunError, SystemProblem
+from assignbench.run.results.files import read_json, sha256_of, write_json_atomic
+
+KEPT = 2
+MODEL, OPTIMIZER, MANIFEST = "model.safetensors", "optimizer.safetensors", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands; everything but the tensors."""
+
+    iteration: int  # optimizer steps done
+    run_id: str  # hash of what determines the run: a checkpoint continues that run only
+    seconds: Mapping[str, float]  # spent so far
+    tally: tuple[float, ...]  # statistics of the unfinished epoch
+    scaler: Mapping[str, Any]  # state of the loss scaler; {} without fp16
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors, and texts about them, and flush them to the disk.
+
+    Raises:
+        SystemProblem: the disk is full or read-only.
+    """
+    try:
+        plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+        save_file(plain, path, dict(metadata) if metadata else None)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    except (OSError, SafetensorError) as error:
+        raise SystemProblem(f"cannot write {path}: {error}; check space and permissions") from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read tensors.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} is missing or damaged: {error}") from error
+
+
+def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress) -> Path:
+    """Write a checkpoint below ``folder`` and drop all but the newest `KEPT`."""
+    final = folder / f"iteration-{progress.iteration:07d}"
+    temporary = folder / f".{final.name}.tmp"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_tensors(temporary / MODEL, model.state_dict())
+        save_tensors(temporary / OPTIMIZER, optimizer_tensors(optimizer))
+        write_json_atomic(
+            temporary / MANIFEST,
+            {
+                "iteration": progress.iteration,
+                "run_id": progress.run_id,
+                "seconds": dict(progress.seconds),
+                "tally": list(progress.tally),
+                "scaler": dict(progress.scaler),
+                "sha256": {name: sha256_of(temporary / name) for name in (MODEL, OPTIMIZER)},
+            },
+        )
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+    except OSError as error:
+        raise SystemProblem(f"cannot write {final}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(path.parent for path in folder.glob(f"iteration-*/{MANIFEST}"))
+
+
+def load_newest(
+    folder: Path, model: nn.Module, optimizer: Optimizer, run_id: str
+) -> tuple[Progress | None, tuple[str, ...]]:
+    """Restore the newest checkpoint that is whole.
+
+    Returns:
+        Where it stands (None: there is none), and a note for each damaged one that was passed over.
+
+    Raises:
+        RunError: checkpoints exist and all are damaged, or they belong to another run.
+    """
+    notes = []
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            progress = read_progress(path)
+            model_tensors, optimizer_state = load_tensors(path / MODEL), load_tensors(path / OPTIMIZER)
+        except RunError as error:
+            notes.append(f"damaged checkpoint passed over: {error}")
+            continue
+        if progress.run_id != run_id:
+            raise RunError(
+                f"{path} belongs to another run (settings, data or strategy changed); choose another --output"
+            )
+        model.load_state_dict(model_tensors)
+        restore_optimizer(optimizer, optimizer_state)
+        return progress, tuple(notes)
+    if found:
+        raise RunError(f"no checkpoint in {folder} is whole:\n" + "\n".join(notes))
+    return None, ()
+
+
+def read_progress(path: Path) -> Progress:
+    """A checkpoint's manifest, its files checked against their digests.
+
+    Raises:
+        RunError: something is missing, damaged or altered.
+    """
+    manifest = read_json(path / MANIFEST)
+    try:
+        for name, digest in manifest["sha256"].items():
+            if sha256_of(path / name) != digest:
+                raise RunError(f"{path / name} does not have the digest its manifest states")
+        return Progress(
+            manifest["iteration"],
+            manifest["run_id"],
+            manifest["seconds"],
+            tuple(manifest["tally"]),
+            manifest["scaler"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path / MANIFEST} is not a manifest: {error}") from error
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state, flat: ``12.exp_avg`` is what it keeps of its parameter 12."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": value
+        for index, entries in state.items()
+        for name, value in entries.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Inverse of `optimizer_tensors`; groups and rates are those of the recipe.
+
+    A file has no memory format. Fused optimizers take states to lie in memory as their parameters do, and do not look.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    for parameter, entries in optimizer.state.items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entries[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def remove(folder: Path) -> None:
+    """Drop all checkpoints of a finished run."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+
+
+def total_parameters(model: nn.Module) -> int:
+    """Numbers in all parameters, trained and frozen."""
+    return sum(parameter.numel() for parameter in model.parameters())

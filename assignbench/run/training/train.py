@@ -1,0 +1,268 @@
+"""The training loop, readable top to bottom; Accelerate puts it on one CPU, one GPU or many."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch.optim import Optimizer
+
+from assignbench.data.augment import Augmentation
+from assignbench.data.batch import Batch
+from assignbench.data.dataset import Dataset
+from assignbench.data.streams import training_batches
+from assignbench.data.transfer import on_device
+from assignbench.errors import RunError, UsageError
+from assignbench.recipe import DataSettings, TrainSettings
+from assignbench.run.results.json_lines import append, keep_lines, read_lines
+from assignbench.run.training.batch_norm import synchronise_batch_norm
+from assignbench.run.training.checkpoint import Progress, load_newest, save_checkpoint
+from assignbench.run.training.compiling import compile_network
+from assignbench.run.training.device import memory_advice
+from assignbench.run.training.learner import Learner, Step
+from assignbench.run.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from assignbench.run.training.processes import main_process, summed
+from assignbench.run.training.reporter import Reporter, reporting
+from assignbench.run.training.snapshots import START, save_snapshot, snapshots
+from assignbench.run.training.statistics import Tally, statistics, tally
+from assignbench.run.training.step import Iteration, Trainer
+from assignbench.run.training.stopwatch import Stopwatch
+
+LOSSES, STATISTICS, CHECKPOINTS = "losses.jsonl", "assignment.jsonl", "checkpoints"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a finished training leaves beside the weights."""
+
+    statistics: Mapping[str, float | None]  # assignment of the last epoch (the last, unfinished one if it is all)
+    seconds: Mapping[str, float]  # total, data, network, assignment
+    images_per_second: float
+    notes: tuple[str, ...]
+
+
+def train(
+    learner: Learner,
+    dataset: Dataset,
+    accelerator: Accelerator,
+    *,
+    settings: TrainSettings,
+    data: DataSettings,
+    seed: int,
+    run_id: str,
+    folder: Path,
+    resume: bool,
+    console: Console,
+) -> Trained:
+    """Train a learner in place.
+
+    Writes ``losses.jsonl`` (a line every ``log_every`` iterations), ``assignment.jsonl`` (a line an epoch), checkpoints
+    and the ``snapshots`` that are asked for below ``folder``. Killed at any moment and resumed, it ends in the same
+    weights.
+
+    Raises:
+        RunError: a loss is not finite, or a checkpoint cannot be continued.
+        DataError: a picture cannot be read.
+        SystemProblem: nothing can be written, memory is short, or the network cannot be compiled.
+        UsageError: the global batch does not divide by processes × micro-steps.
+    """
+    share = micro_batch(settings, accelerator.num_processes)
+    synchronise_batch_norm(learner, accelerator)
+    if settings.compile:
+        compile_network(learner.detector)
+    optimizer = build_optimizer(learner, settings)
+    with memory_advice(f"the network does not fit into the memory of {accelerator.device}, or others have taken it"):
+        model, wrapped_optimizer = accelerator.prepare(learner, optimizer)
+    model.train()
+
+    progress, notes = None, ()
+    if resume:
+        progress, notes = load_newest(folder / CHECKPOINTS, learner, optimizer, run_id)
+    first = progress.iteration if progress else 0
+    clock = Stopwatch(progress.seconds if progress else {}, accelerator.device)
+    seen = Tally.empty(accelerator.device)
+    if progress and accelerator.is_main_process:
+        seen = Tally.unpacked(torch.tensor(progress.tally, dtype=torch.float64, device=accelerator.device))
+    if progress and accelerator.scaler is not None:
+        accelerator.scaler.load_state_dict(dict(progress.scaler))
+    if accelerator.is_main_process:
+        for name in (LOSSES, STATISTICS):
+            keep_lines(folder / name, first)
+
+    loader = training_batches(
+        dataset,
+        augmentation(data),
+        batch=share,
+        seed=seed,
+        start=first * settings.accumulation,
+        stop=settings.iterations * settings.accumulation,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        workers=data.workers,
+    )
+    latest = latest_statistics(folder / STATISTICS)
+    trainer = Trainer(model, wrapped_optimizer, accelerator, settings, clock)
+
+    def observe(batch: Batch, step: Step) -> None:
+        nonlocal seen
+        seen = seen + tally(step.assignment, step.priors, batch.targets)
+        clock.sample("assignment", step.assignment_seconds or 0.0)
+
+    if settings.snapshots and first in (START, *settings.snapshots):
+        keep(folder, learner, accelerator, first, run_id)
+    notes = (*notes, *missed(folder, settings.snapshots, first))
+    before: Iteration | None = None
+    with reporting(console, first, settings.iterations) as reporter, contextlib.closing(loader):
+        batches = on_device(loader, accelerator.device)
+        for iteration in range(first, settings.iterations):
+            rate = learning_rate(iteration, settings)
+            set_learning_rate(optimizer, rate)
+            try:
+                current = trainer.iterate(batches, observe if iteration % settings.statistics_every == 0 else None)
+            except Exception:
+                check_finite(before, dataset, iteration)  # what went wrong first is the cause
+                raise
+            check_finite(before, dataset, iteration)  # by now it is known: the device is at work on the current one
+            before = current
+            clock.count()
+
+            done = iteration + 1
+            reporter.advance(done)
+            last, epoch = done == settings.iterations, iteration * settings.batch // len(dataset)
+            logs, saves = (last or done % every == 0 for every in (settings.log_every, settings.checkpoint_every))
+            ends = last or done * settings.batch // len(dataset) > epoch
+            keeps = done in settings.snapshots
+            if logs or saves or ends or keeps:  # nothing is written before its losses are known to be finite
+                check_finite(current, dataset, done)
+            if logs:
+                log(folder, reporter, accelerator, clock, done, current.mean_losses(), rate, settings.batch)
+            if ends:
+                latest = statistics(Tally.unpacked(summed(seen.packed(), accelerator)))
+                seen = Tally.empty(accelerator.device)
+                if accelerator.is_main_process:
+                    append(folder / STATISTICS, {"iteration": done, "epoch": epoch, **latest})
+            if keeps:  # before a checkpoint that would resume behind it
+                keep(folder, learner, accelerator, done, run_id)
+            if saves:
+                save(folder, learner, optimizer, accelerator, done, run_id, clock, seen)
+    if settings.accumulation > 1:
+        notes = (
+            *notes,
+            f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged",
+        )
+    return Trained(latest, clock.parts(), clock.rate(settings.batch), notes)
+
+
+def micro_batch(settings: TrainSettings, processes: int) -> int:
+    """Pictures a process sees at once; the global batch is the setting.
+
+    Raises:
+        UsageError: it does not divide.
+    """
+    parts = processes * settings.accumulation
+    if settings.batch % parts:
+        raise UsageError(
+            f"train.batch = {settings.batch} does not divide by {processes} processes × "
+            f"{settings.accumulation} micro-steps; choose a multiple of {parts}"
+        )
+    return settings.batch // parts
+
+
+def latest_statistics(file: Path) -> Mapping[str, float | None]:
+    """Those of the last epoch that a resumed run has behind it; of a new run, of nothing."""
+    rows = read_lines(file)
+    if not rows:
+        return statistics(Tally.empty())
+    return {name: value for name, value in rows[-1].items() if name not in ("iteration", "epoch")}
+
+
+def check_finite(iteration: Iteration | None, dataset: Dataset, number: int) -> None:
+    """Stop every process when any loss of any of them is NaN or infinite.
+
+    Args:
+        iteration: the one to look at; None: there is none.
+        dataset: knows the images' ids.
+        number: of the iteration, counted from 1.
+
+    Raises:
+        RunError: names the loss, the iteration and the image ids of the process that met it.
+    """
+    odd = None if iteration is None else iteration.odd()
+    if odd is None:
+        return
+    if not odd.losses:
+        raise RunError(f"iteration {number}: another process met a loss that is not finite")
+    ids = ", ".join(str(dataset.images[index].id) for index in odd.images)
+    raise RunError(
+        f"iteration {number}: loss {', '.join(odd.losses)} is not finite, in images {ids}\n"
+        "lower train.lr, lengthen train.warmup or set train.clip"
+    )
+
+
+def augmentation(data: DataSettings) -> Augmentation:
+    """What a recipe does to training pictures."""
+    return Augmentation(
+        short_side=data.short_side,
+        long_side=data.long_side,
+        flip=data.flip,
+        short_side_range=data.short_side_range,
+        crop=data.crop,
+        jitter=data.jitter,
+    )
+
+
+def log(
+    folder: Path,
+    reporter: Reporter,
+    accelerator: Accelerator,
+    clock: Stopwatch,
+    done: int,
+    losses: Mapping[str, float],
+    rate: float,
+    batch: int,
+) -> None:
+    """One line in the loss log and on the screen: the main process's losses at this iteration."""
+    if not accelerator.is_main_process:
+        return
+    append(folder / LOSSES, {"iteration": done, "lr": rate, **losses, "total": sum(losses.values())})
+    reporter.show(done, losses, rate, *clock.lap(batch))
+
+
+def save(
+    folder: Path,
+    learner: Learner,
+    optimizer: Optimizer,
+    accelerator: Accelerator,
+    done: int,
+    run_id: str,
+    clock: Stopwatch,
+    seen: Tally,
+) -> None:
+    """Write a checkpoint on the main process; the others wait, and fail with it."""
+    everyone = summed(seen.packed(), accelerator)
+    scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
+    with main_process(accelerator) as writes:
+        if writes:
+            progress = Progress(done, run_id, clock.parts(), tuple(everyone.tolist()), scaler)
+            save_checkpoint(folder / CHECKPOINTS, learner, optimizer, progress)
+
+
+def keep(folder: Path, learner: Learner, accelerator: Accelerator, done: int, run_id: str) -> None:
+    """Write a snapshot on the main process; the others wait, and fail with it."""
+    with main_process(accelerator) as writes:
+        if writes:
+            save_snapshot(folder, learner.state_dict(), done, run_id)
+
+
+def missed(folder: Path, wanted: Sequence[int], first: int) -> tuple[str, ...]:
+    """A note on snapshots that a resumed run can no longer take, if any: it was begun without asking for them."""
+    kept = snapshots(folder)
+    lost = [iteration for iteration in (START, *wanted) if wanted and iteration < first and iteration not in kept]
+    if not lost:
+        return ()
+    return (f"no snapshots of iterations {', '.join(map(str, lost))}: the run was resumed behind them, from {first}",)

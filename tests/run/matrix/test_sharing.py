@@ -1,0 +1,112 @@
+"""Commands that share an output folder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from accelerate import Accelerator
+from rich.console import Console
+
+from assignbench.errors import SystemProblem
+from assignbench.lock import Rhythm, exclusive
+from assignbench.run.matrix import matrix
+from assignbench.run.matrix.sharing import LOCK, trained_by, turn
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, often: Rhythm) -> Iterator[tuple[Path, threading.Event]]:
+    """A run's folder that another command holds until the event."""
+    folder, release, held = tmp_path / "run", threading.Event(), threading.Event()
+    folder.mkdir()
+
+    def hold() -> None:
+        with exclusive(folder / LOCK, bool, often):
+            held.set()
+            release.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    yield folder, release
+    release.set()
+    thread.join()
+
+
+def test_a_free_folder_is_held_and_made(tmp_path: Path, accelerator: Accelerator, often: Rhythm) -> None:
+    folder = tmp_path / "deep" / "run"
+    with turn(folder, accelerator, None, often) as ours:
+        assert ours
+        assert trained_by(folder) is not None
+        with turn(folder, accelerator, None, often) as again:
+            assert not again
+    assert trained_by(folder) is None
+
+
+def test_what_is_taken_is_left_or_waited_for(
+    elsewhere: tuple[Path, threading.Event], accelerator: Accelerator, often: Rhythm
+) -> None:
+    folder, release = elsewhere
+    with turn(folder, accelerator, None, often) as ours:
+        assert not ours
+    told: list[str] = []
+
+    def say(holder: str) -> None:
+        told.append(holder)
+        release.set()
+
+    with turn(folder, accelerator, say, often) as ours:
+        assert ours
+    assert len(told) == 1
+    assert told[0].startswith("process ")
+
+
+def test_an_error_gives_the_folder_back(tmp_path: Path, accelerator: Accelerator, often: Rhythm) -> None:
+    with pytest.raises(ZeroDivisionError), turn(tmp_path, accelerator, None, often):
+        raise ZeroDivisionError
+    with turn(tmp_path, accelerator, None, often) as ours:
+        assert ours
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, accelerator: Accelerator) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemProblem, match="file"), turn(tmp_path / "file" / "run", accelerator, None):
+        pass
+
+
+def test_a_run_of_another_command_is_left_first_and_then_found_done(
+    elsewhere: tuple[Path, threading.Event], accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, release = elsewhere
+    monkeypatch.setattr(matrix, "read_record_of", lambda run_id, output: None)
+    monkeypatch.setattr(matrix, "execute", lambda *_, **__: pytest.fail("trained twice"))
+    run = SimpleNamespace(title="mine", run_id=folder.name)
+    text = StringIO()
+
+    class Other(Console):
+        """When it is waited for, the other command ends with a record."""
+
+        def print(self, *objects: object, **named: object) -> None:
+            super().print(*objects, **named)  # type: ignore[arg-type]
+            if "waiting for" in str(objects[0]):
+                (folder / matrix.FILE).touch()
+                release.set()
+
+    console = Other(file=text, width=200)
+    common = {"resume": False, "console": console}
+    assert matrix.attempt(run, folder.parent, accelerator, patient=False, **common) is None  # type: ignore[arg-type]
+    assert "left to process" in text.getvalue()
+    assert matrix.state_in_words(run, folder.parent).startswith("trained by process")  # type: ignore[arg-type]
+    ended = matrix.attempt(run, folder.parent, accelerator, patient=True, **common)  # type: ignore[arg-type]
+    assert ended == matrix.Ended(0)
+    assert "done already" in text.getvalue()
+    assert matrix.state_in_words(run, folder.parent) == matrix.DONE  # type: ignore[arg-type]

@@ -1,0 +1,113 @@
+import errno
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from assignbench.errors import RunError, SystemProblem
+from assignbench.run.results import files
+
+
+def test_text_is_written_and_replaced(tmp_path):
+    file = tmp_path / "new" / "note.txt"
+    files.write_text_atomic(file, "σ one\n")
+    files.write_text_atomic(file, "two\n")
+    assert file.read_text(encoding="utf-8") == "two\n"
+    assert [entry.name for entry in file.parent.iterdir()] == ["note.txt"]
+
+
+def test_others_may_read_what_the_umask_allows(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("x")
+    files.write_text_atomic(tmp_path / "atomic", "x")
+    assert (tmp_path / "atomic").stat().st_mode == plain.stat().st_mode
+
+
+def _fail(*_args, **_kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("step", ["write", "flush to disk", "rename"])
+def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch, step):
+    file = tmp_path / "record.json"
+    file.write_text("old")
+    if step == "write":
+        real = Path.open
+
+        def half_open(path, *args, **kwargs):
+            handle = real(path, *args, **kwargs)
+            handle.write("ha")
+            monkeypatch.setattr(handle, "write", _fail, raising=False)
+            return handle
+
+        monkeypatch.setattr(Path, "open", half_open)
+    elif step == "flush to disk":
+        monkeypatch.setattr(files.os, "fsync", _fail)
+    else:
+        monkeypatch.setattr(Path, "replace", _fail)
+    with pytest.raises(SystemProblem, match=r"record\.json: No space left"):
+        files.write_text_atomic(file, "new")
+    monkeypatch.undo()
+    assert file.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_an_interrupt_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    file = tmp_path / "record.json"
+    file.write_text("old")
+
+    def interrupt(_handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_text_atomic(file, "new")
+    assert file.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_an_impossible_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemProblem, match=r"file.inside\.txt"):
+        files.write_text_atomic(tmp_path / "file" / "inside.txt", "x")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_json_never_holds_nan_and_names_the_key(tmp_path, value):
+    with pytest.raises(RunError, match=r"losses\.1\.box is not a finite number"):
+        files.write_json_atomic(tmp_path / "a.json", {"step": 1, "losses": [{"box": 1.0}, {"box": value}]})
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_json_survives_the_round_trip(tmp_path):
+    content = {"text": "σ ±", "number": 0.1 + 0.2, "none": None, "list": [1, True]}
+    files.write_json_atomic(tmp_path / "a.json", content)
+    assert files.read_json(tmp_path / "a.json") == content
+
+
+@pytest.mark.parametrize("text", ["", "{", "[NaN]", '{"a": Infinity}', "\udcff"])
+def test_damaged_json_is_refused_by_name(tmp_path, text):
+    (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(RunError, match=r"a\.json is damaged"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"missing\.json: No such file"):
+        files.read_json(tmp_path / "missing.json")
+    with pytest.raises(RunError, match=r"missing\.json: No such file"):
+        files.sha256_of(tmp_path / "missing.json")
+
+
+def test_digest_of_known_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert files.sha256_of(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+
+
+def test_json_text_is_readable_by_eye(tmp_path):
+    files.write_json_atomic(tmp_path / "a.json", {"mu": "μ"})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == json.dumps(
+        {"mu": "μ"}, indent=2, ensure_ascii=False
+    ) + "\n"

@@ -1,0 +1,47 @@
+"""Logs of one JSON row a line."""
+
+from pathlib import Path
+
+import pytest
+
+from assignbench.errors import RunError
+from assignbench.run.results.json_lines import append, keep_lines, read_lines
+
+
+def test_rows_after_an_iteration_are_dropped(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    for iteration in (1, 2, 3):
+        append(file, {"iteration": iteration})
+    keep_lines(file, 2)
+    assert [row["iteration"] for row in read_lines(file)] == [1, 2]
+
+
+def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    append(file, {"iteration": 1})
+    with file.open("a") as log:
+        log.write('{"iteration": 2, "lo')
+    assert read_lines(file) == [{"iteration": 1}]
+    keep_lines(file, 5)
+    append(file, {"iteration": 2})
+    assert [row["iteration"] for row in read_lines(file)] == [1, 2]
+
+
+def test_a_row_takes_the_place_of_one_that_a_kill_cut_off(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    for cut in ("", '{"iteration": 1}\n'):
+        file.write_text(cut + '{"iteration": 2, "lo')
+        append(file, {"iteration": 3})
+        assert [row["iteration"] for row in read_lines(file)] == [1, 3][not cut :]
+
+
+def test_a_damaged_row_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    file.write_text('{"iteration"\n{"iteration": 2}\n')
+    with pytest.raises(RunError, match=r"log\.jsonl is damaged"):
+        read_lines(file)
+
+
+def test_no_file_is_no_row(tmp_path: Path) -> None:
+    assert read_lines(tmp_path / "none.jsonl") == []
+    keep_lines(tmp_path / "none.jsonl", 3)
