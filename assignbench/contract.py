@@ -13,11 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assignbench.core import Assigner, Assignment, Extra, Head, PairLoss, Preset, Regions, Setting, Targets, assign
-from assignbench.core.geometry import sides
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Extra,
+    Head,
+    PairLoss,
+    Preset,
+    Regions,
+    Setting,
+    Targets,
+    sides,
+)
+from assignbench.core.assigner import asks_for, assign_branches
+from assignbench.core.head import MAIN
 from assignbench.detector.objective import objective
 from assignbench.options import check_options
-from assignbench.synthetic import Problem, random_problem
+from assignbench.synthetic import Problem, in_larger_canvas, random_problem
 
 CLASSES = 3
 LOSS = PairLoss()
@@ -36,7 +48,38 @@ class Broken(Exception):  # noqa: N818 - what happened, not an error of ours
     """A law does not hold; the message says how."""
 
 
-Build = Callable[[], Assigner]
+@dataclass(frozen=True)
+class Subject:
+    """A strategy under a protocol: the controlled one, or a preset of its own."""
+
+    build: Callable[[], Assigner]
+    head: Callable[[Head], Head]  # the head in use, given the one that the strategy asks for
+    loss: PairLoss
+    told_padding: bool = True  # whether it is told where images end; a preset may teach padding as background
+
+    def case(
+        self, counts: tuple[int, ...], seed: int = 7, height: int = 128, width: int = 160
+    ) -> tuple[Assigner, Problem]:
+        """A strategy and a random batch for its head."""
+        assigner = self.build()
+        head = self.head(assigner.head)
+        problem = random_problem(head, seed=seed, classes=CLASSES, counts=counts, height=height, width=width)
+        return assigner, problem
+
+    def decide(self, assigner: Assigner, problem: Problem) -> Mapping[str, Assignment]:
+        """The records of a problem, by branch."""
+        return assign_branches(assigner, problem.branches(self.loss))
+
+    def losses(self, assigner: Assigner, problem: Problem) -> dict[str, Tensor]:
+        """All losses of a problem, by name."""
+        views = problem.branches(self.loss)
+        records = assign_branches(assigner, views)
+        extras = {MAIN: problem.head.extras, **{name: one.head.extras for name, one in problem.beside.items()}}
+        found = {name: objective(records[name], view, extras[name]) for name, view in views.items()}
+        return {f"{branch}.{name}": value for branch, terms in found.items() for name, value in terms.items()}
+
+
+Law = Callable[[Subject], None]
 
 
 def check(
@@ -44,124 +87,186 @@ def check(
 ) -> list[LawResult]:
     """Try every law on a strategy with the given options and extra outputs, under the controlled protocol.
 
-    A strategy that raises breaks the law that it was tried on; the other laws are tried all the same.
+    Then on each of its presets, with the preset's own head, loss and options. A strategy that raises breaks the law
+    that it was tried on; the other laws are tried all the same.
     """
+    subjects = {"": subject_of(cls, options or {}, extras)}
+    if not options and not extras:
+        subjects |= {f" ({name})": subject_of(cls, {}, (), preset) for name, preset in cls.presets.items()}
+    return [
+        tried(f"{name}{protocol}", law, subject)
+        for protocol, subject in subjects.items()
+        for name, law in LAWS.items()
+        if not (protocol and law in EXCEPT_PRESETS)
+    ]
+
+
+def tried(name: str, law: Law, subject: Subject) -> LawResult:
+    """How a law fared."""
+    try:
+        law(subject)
+    except Broken as broken:
+        return LawResult(name, False, str(broken))
+    except Exception as error:
+        return LawResult(name, False, f"raises {type(error).__name__}: {error}")
+    return LawResult(name, True, "")
+
+
+def subject_of(
+    cls: type[Assigner], options: Mapping[str, Any], extras: Sequence[Extra] = (), preset: Preset | None = None
+) -> Subject:
+    """A strategy under the controlled protocol, or under a preset."""
 
     def build() -> Assigner:
         torch.manual_seed(0)
-        assigner = cls(Setting(classes=CLASSES, loss=LOSS), **(options or {}))
+        assigner = cls(Setting(classes=CLASSES), **{**(preset.options if preset else {}), **options})
         if extras:
             assigner.head = assigner.head.plus(extras)
         return assigner
 
-    results = []
-    for name, law in LAWS.items():
-        try:
-            law(build)
-        except Broken as broken:
-            results.append(LawResult(name, False, str(broken)))
-        except Exception as error:
-            results.append(LawResult(name, False, f"raises {type(error).__name__}: {error}"))
-        else:
-            results.append(LawResult(name, True, ""))
-    return results
+    if preset is None:
+        return Subject(build, Head.controlled, LOSS)
+    own = preset.head
+    return Subject(
+        build, lambda wanted: replace(own, extras=wanted.extras), preset.loss, not preset.padding_is_background
+    )
 
 
-def declares_itself(build: Build) -> None:
-    """It says what it needs of the detector, what it is, and as which detectors it was published, if any."""
-    assigner = build()
+def declares_itself(subject: Subject) -> None:
+    """It says what it needs of the detector, what it reads, what it is, and as which detectors it was published."""
+    assigner = subject.build()
     require(isinstance(getattr(assigner, "head", None), Head), "head is not a Head")
+    try:
+        asks_for(type(assigner))
+    except TypeError as error:
+        raise Broken(str(error)) from error
     for name, preset in assigner.presets.items():
         require(isinstance(preset, Preset), f"preset {name} is not a Preset")
         check_options(type(assigner), preset.options)
     require(bool(assigner.source) or bool(type(assigner).__doc__), "neither source nor docstring says what it is")
 
 
-def well_formed(build: Build) -> None:
+def well_formed(subject: Subject) -> None:
     """Indices exist, weights and factors are finite and in range, pairs and discounts are unique."""
     for counts in ((4, 0, 7), (1,), (0,)):
-        assigner, problem = case(build, counts)
-        record = decide(assigner, problem)
-        try:
-            record.check(problem.predictions, problem.targets)
-        except ValueError as error:
-            raise Broken(str(error)) from error
+        assigner, problem = subject.case(counts)
+        for record in subject.decide(assigner, problem).values():
+            try:
+                record.check(problem.predictions, problem.targets)
+            except ValueError as error:
+                raise Broken(str(error)) from error
 
 
-def batch_equals_images(build: Build) -> None:
-    """A batch gives each image what it gets alone."""
-    assigner, problem = case(build, (5, 0, 1, 9))
-    whole = decide(assigner, problem)
+def batch_equals_images(subject: Subject) -> None:
+    """A batch gives each image what it gets alone, and is divided by the sum of what its images are divided by."""
+    assigner, problem = subject.case((5, 0, 1, 9))
+    whole = subject.decide(assigner, problem)
+    parts = []
     for image in range(problem.targets.images):
-        alone = decide(assigner, problem.of_image(image))
+        parts.append(subject.decide(assigner, problem.of_image(image)))
         first = int((problem.targets.image < image).sum())
-        same_record(whole, alone, problem, image, lambda index, first=first: index + first)
+        same_records(whole, parts[-1], problem, image, lambda index, first=first: index + first)
+    for branch, record in whole.items():
+        for name in ("positive", "box", "negative"):
+            sums = sum(float(getattr(part[branch].normalisers, name)) for part in parts)
+            close(float(getattr(record.normalisers, name)), sums, f"normaliser {name} of a batch and of its images")
 
 
-def order_is_free(build: Build) -> None:
+def order_is_free(subject: Subject) -> None:
     """The order in which objects are listed does not matter (no two of them being equal)."""
-    assigner, problem = case(build, (8, 6))
+    assigner, problem = subject.case((8, 6))
     targets = problem.targets
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(1))
     shuffled = Targets(targets.boxes[order], targets.labels[order], targets.image[order], targets.images)
-    before, after = decide(assigner, problem), decide(assigner, problem.with_targets(shuffled))
+    moved = problem.with_targets(shuffled)
+    before, after = subject.decide(assigner, problem), subject.decide(assigner, moved)
     for image in range(targets.images):
-        same_record(before, after, problem, image, lambda index: order[index], other_image=image)
+        same_records(before, after, problem, image, lambda index: order[index], other_image=image)
+    same_losses(subject.losses(assigner, problem), subject.losses(assigner, moved), "with objects in another order")
 
 
-def empty_is_fine(build: Build) -> None:
+def padding_changes_nothing(subject: Subject) -> None:
+    """An image gets what it gets alone when it is padded to the size of a larger one; so do its losses."""
+    if not subject.told_padding:
+        return
+    sizes = torch.tensor([[64, 96]])
+    for counts, boxes in (((6,), None), ((3,), BORDERS)):
+        assigner, alone = subject.case(counts, height=64, width=96)
+        if boxes is not None:
+            alone = alone.with_targets(replace(alone.targets, boxes=torch.tensor(boxes)))
+        padded, place = in_larger_canvas(alone, height=256, width=160)
+        alone, padded = (one.changed(torch.clone, priors=one.priors.padded(sizes)) for one in (alone, padded))
+        before, after = subject.decide(assigner, alone), subject.decide(assigner, padded)
+        for branch, record in after.items():
+            moved = moved_back(record, place, len(alone.priors), branch)
+            same_record(before[branch], moved, alone, 0, lambda index: index)
+        same_losses(subject.losses(assigner, alone), subject.losses(assigner, padded), "in a larger canvas")
+
+
+def progress_is_a_record(subject: Subject) -> None:
+    """The same progress of training gives the same record, whatever was asked before."""
+    assigner, problem = subject.case((4, 2))
+    views = problem.branches(subject.loss)
+    first = {step: assign_branches(subject.build(), views, step) for step in PROGRESS}
+    for step in reversed(PROGRESS):
+        again = assign_branches(assigner, problem.branches(subject.loss), step)
+        for image in range(2):
+            same_records(first[step], again, problem, image, lambda index: index, other_image=image)
+
+
+def empty_is_fine(subject: Subject) -> None:
     """Images without objects, alone or among others, give finite losses; every parameter has a gradient."""
     for counts in ((0,), (0, 0), (0, 3, 0)):
-        assigner, problem = case(build, counts)
-        finite_gradients(assigner, problem)
-    none = random_problem(build().head.controlled(), seed=3, classes=CLASSES, counts=(0,))
-    require(len(decide(build(), none).pairs) == 0, "an image without objects has pairs")
+        finite_gradients(subject, *subject.case(counts))
+    assigner, none = subject.case((0,), seed=3)
+    for record in subject.decide(assigner, none).values():
+        require(len(record.pairs) == 0, "an image without objects has pairs")
 
 
-def hard_objects(build: Build) -> None:
+def hard_objects(subject: Subject) -> None:
     """Objects of a fraction of a pixel, of the whole image, equal ones and crowds give finite gradients."""
-    assigner, problem = case(build, (6, 40))
+    assigner, problem = subject.case((6, 40))
     boxes = problem.targets.boxes.clone()
     boxes[0] = torch.tensor([50.2, 50.3, 50.9, 51.1])  # no location in it
     boxes[1] = torch.tensor([0.0, 0.0, 160.0, 128.0])
     boxes[2] = boxes[3] = torch.tensor([20.0, 24.0, 84.0, 72.0])  # equal, borders on the grid
     labels = problem.targets.labels.clone()
     labels[2] = labels[3]
-    targets = replace(problem.targets, boxes=boxes, labels=labels)
-    finite_gradients(assigner, problem.with_targets(targets))
+    finite_gradients(subject, assigner, problem.with_targets(replace(problem.targets, boxes=boxes, labels=labels)))
 
 
-def extreme_predictions(build: Build) -> None:
+def extreme_predictions(subject: Subject) -> None:
     """Saturated logits and degenerate boxes, as in a run that diverges or is nearly perfect, stay finite."""
     for shift in (-60.0, 60.0):
-        assigner, problem = case(build, (5, 0))
+        assigner, problem = subject.case((5, 0))
         with torch.no_grad():
-            problem.raw.logits.add_(shift)
-            problem.raw.regression.mul_(50)
-        finite_gradients(assigner, problem)
+            for one in (problem, *problem.beside.values()):
+                one.raw.logits.add_(shift)
+                one.raw.regression.mul_(50)
+        finite_gradients(subject, assigner, problem)
 
 
-def small_images(build: Build) -> None:
+def small_images(subject: Subject) -> None:
     """Fewer locations than a strategy would like to take."""
-    assigner = build()
-    problem = random_problem(assigner.head.controlled(), seed=5, classes=CLASSES, counts=(2, 0), height=32, width=32)
-    finite_gradients(assigner, problem)
+    finite_gradients(subject, *subject.case((2, 0), seed=5, height=32, width=32))
 
 
-def deterministic(build: Build) -> None:
+def deterministic(subject: Subject) -> None:
     """The same question twice has the same answer, bit for bit."""
-    assigner, problem = case(build, (7, 3))
-    first, second = decide(assigner, problem), decide(assigner, problem)
-    equal = all(
-        torch.equal(getattr(first.pairs, name), getattr(second.pairs, name))
-        for name in ("object", "location", "weight", "box_weight", "quality")
-    )
-    require(equal and torch.equal(first.discounts.factor, second.discounts.factor), "two calls differ")
+    assigner, problem = subject.case((7, 3))
+    twice = subject.decide(assigner, problem), subject.decide(assigner, problem)
+    for branch, first in twice[0].items():
+        second = twice[1][branch]
+        equal = all(
+            torch.equal(getattr(first.pairs, name), getattr(second.pairs, name))
+            for name in ("object", "location", "weight", "box_weight", "quality")
+        )
+        require(equal and torch.equal(first.discounts.factor, second.discounts.factor), "two calls differ")
 
 
-def inputs_untouched(build: Build) -> None:
-    """Predictions, priors and targets are read, not written."""
-    assigner, problem = case(build, (5, 2))
+def inputs_untouched(subject: Subject) -> None:
+    """Predictions, priors, targets and views are read, not written."""
+    assigner, problem = subject.case((5, 2))
     watched = {
         "logits": problem.raw.logits,
         "regression": problem.raw.regression,
@@ -169,69 +274,57 @@ def inputs_untouched(build: Build) -> None:
         "prior boxes": problem.priors.boxes,
     }
     before = {name: tensor.detach().clone() for name, tensor in watched.items()}
-    decide(assigner, problem)
+    try:
+        subject.losses(assigner, problem)
+    except ValueError as error:
+        raise Broken(str(error)) from error
     for name, tensor in watched.items():
         require(torch.equal(before[name], tensor.detach()), f"{name} were changed in place")
 
 
-def reads_what_it_says(build: Build) -> None:
-    """With ``reads_predictions = False`` other predictions change nothing: it is told the host's objects and priors."""
-    assigner, problem = case(build, (3, 2))
-    if assigner.reads_predictions:
-        return
-    other = random_problem(assigner.head.controlled(), seed=8, classes=CLASSES, counts=(1, 1))
-    before = decide(assigner, problem)
-    after = assign(assigner, other.predictions, problem.priors, problem.targets)
-    for image in range(problem.targets.images):
-        try:
-            same_record(before, after, problem, image, lambda index: index, other_image=image)
-        except Broken as broken:
-            raise Broken(f"reads_predictions is False, but with other predictions {broken}") from broken
-
-
-def padding_and_crowds(build: Build) -> None:
+def padding_and_crowds(subject: Subject) -> None:
     """Neither the batch's padding nor a crowd region is taught to be background."""
-    assigner, problem = case(build, (3, 2))
+    assigner, problem = subject.case((3, 2))
     priors = problem.priors.padded(torch.tensor([[128, 160], [128, 64]]))
     inside = torch.ones(2, len(priors), dtype=torch.bool)
-    inside[1] = priors.centers[:, 0] < 64
+    inside[1] = priors.points[:, 0] < 64
     crowd = torch.tensor([[32.0, 32.0, 128.0, 96.0]])
     targets = replace(problem.targets, ignore=Regions(crowd, torch.tensor([0])))
-    record = assign(assigner, problem.predictions, priors, targets)
-    require(record.background is not None, "nothing is ignored")
-    background = record.background if record.background is not None else inside.float()
-    require(bool((background[~inside] == 0).all()), "padding is taught background")
-    paired = torch.zeros_like(inside)
-    paired[targets.image[record.pairs.object], record.pairs.location] = True
-    crowded = (sides(crowd, priors.centers).amin(-1) > 0) & ~paired[0]
-    require(bool((background[0, crowded] == 0).all()), "a crowd region is taught background")
+    problem = problem.changed(torch.clone, priors=priors, targets=targets)
+    for record in subject.decide(assigner, problem).values():
+        ignored = torch.zeros_like(inside) if record.ignored is None else record.ignored
+        require(bool(ignored[~inside].all()), "padding is taught background")
+        paired = torch.zeros_like(inside)
+        paired[targets.image[record.pairs.object], record.pairs.location] = True
+        require(not bool((paired & ~inside).any()), "an object is taught in the padding")
+        crowded = (sides(crowd, priors.points).amin(-1) > 0) & ~paired[0]
+        require(bool(ignored[0, crowded].all()), "a crowd region is taught background")
 
 
-LAWS: Mapping[str, Callable[[Build], None]] = {
+LAWS: Mapping[str, Law] = {
     "declares itself": declares_itself,
     "well-formed record": well_formed,
     "batch = one by one": batch_equals_images,
     "order does not matter": order_is_free,
+    "padding changes nothing": padding_changes_nothing,
+    "same progress, same record": progress_is_a_record,
     "empty is fine": empty_is_fine,
     "hard objects": hard_objects,
     "extreme predictions": extreme_predictions,
     "small images": small_images,
     "deterministic": deterministic,
     "inputs untouched": inputs_untouched,
-    "reads what it says": reads_what_it_says,
     "padding and crowds": padding_and_crowds,
 }
+# A preset may keep to a reference in which the order of annotations decides, and that has its own idea of padding.
+EXCEPT_PRESETS: tuple[Law, ...] = (declares_itself, order_is_free, padding_and_crowds)
 
-
-def case(build: Build, counts: tuple[int, ...]) -> tuple[Assigner, Problem]:
-    """A strategy and a random batch for its head."""
-    assigner = build()
-    return assigner, random_problem(assigner.head.controlled(), seed=7, classes=CLASSES, counts=counts)
-
-
-def decide(assigner: Assigner, problem: Problem) -> Assignment:
-    """The record of a problem."""
-    return assign(assigner, problem.predictions, problem.priors, problem.targets)
+PROGRESS = (0.0, 0.3, 1.0)
+BORDERS = [
+    [89.6, 30.1, 96.0, 34.3],
+    [20.0, 58.0, 25.0, 64.0],
+    [0.0, 0.0, 3.0, 5.0],
+]  # of 64 × 96
 
 
 def require(holds: bool, message: str) -> None:
@@ -240,27 +333,68 @@ def require(holds: bool, message: str) -> None:
         raise Broken(message)
 
 
-def finite_gradients(assigner: Assigner, problem: Problem) -> None:
+def close(one: float, other: float, what: str) -> None:
+    """Two numbers are equal up to rounding."""
+    require(abs(one - other) <= 1e-4 * max(abs(one), abs(other), 1e-3), f"{what} differ: {one:g} and {other:g}")
+
+
+def same_losses(before: Mapping[str, Tensor], after: Mapping[str, Tensor], what: str) -> None:
+    """Every loss is the same up to rounding."""
+    require(before.keys() == after.keys(), f"other losses {what}: {', '.join(before)}, then {', '.join(after)}")
+    for name in before:
+        close(before[name].item(), after[name].item(), f"loss {name} and the same {what}")
+
+
+def finite_gradients(subject: Subject, assigner: Assigner, problem: Problem) -> None:
     """Losses and all gradients are finite, and every output and trained parameter has one."""
-    record = decide(assigner, problem)
-    losses = objective(
-        record,
-        problem.predictions,
-        problem.priors,
-        problem.targets,
-        loss=LOSS,
-        coding=problem.head.coding,
-        extras=problem.head.extras,
-    )
+    losses = subject.losses(assigner, problem)
     for name, value in losses.items():
         require(bool(value.isfinite()), f"loss {name} is {value.item()}")
     parameters = [parameter for parameter in assigner.parameters() if parameter.requires_grad]
-    leaves = (*problem.raw.leaves(), *parameters)
+    leaves = (*problem.leaves(), *parameters)
     total = torch.stack(list(losses.values())).sum()
     gradients = torch.autograd.grad(total, leaves, allow_unused=True)
     for gradient in gradients:
         require(gradient is not None, "an output or parameter has no gradient: processes would wait for it")
         require(gradient is None or bool(gradient.isfinite().all()), "a gradient is not finite")
+
+
+def moved_back(record: Assignment, place: Mapping[str, Tensor], locations: int, branch: str) -> Assignment:
+    """A record of a larger canvas in terms of the locations of the smaller one, which are at ``place``."""
+    back = torch.full((int(place[branch].max()) + 1,), -1)
+    back[place[branch]] = torch.arange(locations)
+
+    def moved(location: Tensor) -> Tensor:
+        require(not len(location) or int(location.max()) < len(back), "an object is taught in the padding")
+        found = back[location]
+        require(bool((found >= 0).all()), "an object is taught in the padding")
+        return found
+
+    counted = record.discounts.counted()
+    background, ignored = (
+        None if values is None else values[:, place[branch]] for values in (record.background, record.ignored)
+    )
+    return replace(
+        record,
+        pairs=replace(record.pairs, location=moved(record.pairs.location)),
+        discounts=replace(counted, location=moved(counted.location)),
+        background=background,
+        ignored=ignored,
+    )
+
+
+def same_records(
+    one: Mapping[str, Assignment],
+    other: Mapping[str, Assignment],
+    problem: Problem,
+    image: int,
+    index_of: Callable[[Tensor], Tensor],
+    *,
+    other_image: int | None = None,
+) -> None:
+    """As `same_record`, of every branch."""
+    for branch in one:
+        same_record(one[branch], other[branch], problem, image, index_of, other_image=other_image)
 
 
 def same_record(
@@ -276,25 +410,25 @@ def same_record(
 
     ``other_image`` is where the other record has the image; None: it has only that one.
     """
+    require(one.bag == other.bag, f"bag is {one.bag}, then {other.bag}")
+    require(set(one.losses) == set(other.losses), f"losses are {set(one.losses)}, then {set(other.losses)}")
     image_of = problem.targets.image
     tables = []
     for record, translate, place in ((one, lambda index: index, image), (other, index_of, other_image or 0)):
         objects = translate(record.pairs.object)
         mine = image_of[objects] == image
-        columns = (
-            objects,
-            record.pairs.location,
-            record.pairs.weight,
-            record.pairs.box_weight,
-            record.pairs.quality,
-        )
+        columns = (objects, record.pairs.location, record.pairs.weight, record.pairs.box_weight, record.pairs.quality)
         pairs = torch.stack([column[mine].detach().double() for column in columns], dim=1)
         counted = record.discounts.counted()
         here = counted.image == place
-        columns = (counted.location, counted.label, counted.factor)
+        weight = torch.ones_like(counted.factor) if counted.weight is None else counted.weight
+        columns = (counted.location, counted.label, counted.factor, weight)
         discounts = torch.stack([column[here].detach().double() for column in columns], dim=1)
-        taught = record.background[place] if record.background is not None else torch.ones(len(problem.priors))
-        tables.append((in_order(pairs, 2), in_order(discounts, 2), taught.detach().double()))
+        shape = len(problem.priors)
+        background = torch.ones(shape) if record.background is None else record.background[place]
+        ignored = torch.zeros(shape) if record.ignored is None else record.ignored[place]
+        taught = torch.stack((background.detach().double(), ignored.double()))
+        tables.append((in_order(pairs, 2), in_order(discounts, 2), taught))
     for what, before, after in zip(("pairs", "discounts", "background locations"), *tables, strict=True):
         require(before.shape == after.shape, f"image {image} has {len(before)} {what}, then {len(after)}")
         same = torch.allclose(before, after, rtol=1e-4, atol=1e-6)

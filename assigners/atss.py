@@ -10,8 +10,6 @@ Source: arXiv 1912.02424, Algorithm 1. Choices where implementations differ or a
 the lower prior index on every device; one candidate has deviation 0; when no candidate inside the box reaches
 t_n (a threshold can exceed every IoU, and rounding can lift a mean above equal values) the best ones inside are
 taken. ``reference`` undoes the first and the last: equal distances as `torch.topk` finds them, no rescue.
-
-Presets: ``mmdet`` (default; what the golden vectors prove), ``official``.
 """
 
 from __future__ import annotations
@@ -22,34 +20,25 @@ import torch
 from torch import Tensor
 
 from assignbench.core import (
-    MASKRCNN_BENCHMARK,
-    MASKRCNN_BENCHMARK_SCHEDULE,
     Assigner,
     Assignment,
     Centerness,
-    Deltas,
-    GIoU,
     Head,
     Normalisers,
-    PairLoss,
-    Predictions,
-    Preset,
     Priors,
     Setting,
     Targets,
     centerness,
-    centers,
     hard_assignment,
     image_floor,
     iou,
-    matrix_pairs,
     max_by,
-    nearest_locations,
+    nearest_pairs,
     sides,
-    smallest_columns,
     sum_by,
     winners,
 )
+from assigners.presets.atss import PRESETS
 
 MARGIN = 0.01  # pixels between a positive prior's centre and the box's sides
 
@@ -66,42 +55,7 @@ class ATSS(Assigner):
 
     head = Head(extras=(Centerness(),))
     source = "ATSS, arXiv 1912.02424, Algorithm 1"
-    reads_predictions = False
-    presets = {
-        "mmdet": Preset(
-            source="mmdetection 3.3.0, atss_r50_fpn_1x_coco",
-            head=Head(offset=0.0, coding=Deltas(), conv_bias=False, tower_std=0.01, extras=(Centerness(),)),
-            loss=PairLoss(box=GIoU(weight=8.0)),  # α·λ = 2
-            options={"reference": True, "normaliser": "image"},
-            recipe={
-                "model.pyramid": "p5_plain",
-                "model.pyramid_init": "xavier",
-                "model.norm_affine": True,
-                "train.norm_decay": True,
-                "evaluate.score": "product",
-                "evaluate.threshold_on": "output",
-                "evaluate.rank_by": "output",
-                "evaluate.nms": 0.6,
-            },
-            schedule={"train.warmup": 500},
-        ),
-        "official": Preset(
-            source="sfzhang15/ATSS, atss_R_50_FPN_1x; not its widths + 1, its constant warm-up, or the doubled rate "
-            "of the norms' biases",
-            head=Head(coding=Deltas(), tower_std=0.01, extras=(Centerness(),)),
-            loss=PairLoss(box=GIoU(weight=8.0)),
-            options={"reference": True},
-            recipe={
-                **MASKRCNN_BENCHMARK,
-                "evaluate.score": "root",
-                "evaluate.threshold_on": "class",
-                "evaluate.rank_by": "score",
-                "evaluate.nms": 0.6,
-            },
-            schedule=MASKRCNN_BENCHMARK_SCHEDULE,
-            padding_is_background=True,
-        ),
-    }
+    presets = PRESETS
 
     def __init__(
         self,
@@ -117,12 +71,12 @@ class ATSS(Assigner):
         self.k, self.reference, self.normaliser = k, reference, normaliser
 
     @torch.no_grad()
-    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+    def forward(self, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        objects, locations = self.candidates(priors, targets)
-        prior, box = priors.boxes_at(targets.image[objects], locations), targets.boxes[objects]
-        overlap = iou(prior, box)
-        inside = sides(box, centers(prior)).amin(-1) > MARGIN
+        objects, locations = nearest_pairs(targets, priors, self.k, ties="topk" if self.reference else "first")
+        box = targets.boxes[objects]
+        overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
+        inside = sides(box, priors.points[locations]).amin(-1) > MARGIN
 
         positive = inside & (overlap >= threshold(overlap, objects, len(targets))[objects])
         if not self.reference:
@@ -133,7 +87,7 @@ class ATSS(Assigner):
         objects, locations, overlap = objects[positive], locations[positive], overlap[positive]
         won = winners(overlap, objects, locations, targets, priors)
         objects, locations = objects[won], locations[won]
-        central = centerness(targets.boxes[objects], centers(prior[positive][won]))
+        central = centerness(targets.boxes[objects], priors.points[locations])
         count = won.sum().to(central.dtype) if self.normaliser == "batch" else image_floor(objects, targets)
         return hard_assignment(
             objects,
@@ -142,23 +96,6 @@ class ATSS(Assigner):
             box_weight=central,
             normalisers=Normalisers(positive=count, box=central.sum(), negative=count),
         )
-
-    def candidates(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
-        """C_n: on every level the k priors nearest to each object's centre: ``[pair], [pair]``."""
-        points = centers(targets.boxes)
-        if priors.grid is not None and not self.reference:
-            return nearest_locations(points, priors, self.k)
-
-        def nearest(chunk: slice) -> Tensor:
-            distance = (priors.centers_of(targets.image[chunk]) - points[chunk, None]).square().sum(-1).sqrt()
-            chosen = []
-            for part in distance.split(priors.level.unique_consecutive(return_counts=True)[1].tolist(), dim=1):
-                k = min(self.k * self.head.priors_per_cell, part.shape[1])
-                columns = part.topk(k, largest=False).indices if self.reference else smallest_columns(part, k)
-                chosen.append(torch.zeros_like(part, dtype=torch.bool).scatter(1, columns, value=True))
-            return torch.cat(chosen, dim=1)
-
-        return matrix_pairs(nearest, len(targets), len(priors))
 
 
 def threshold(overlap: Tensor, objects: Tensor, object_count: int) -> Tensor:

@@ -27,16 +27,13 @@ The ablations are options. For what the paper leaves open in them: P(cls)-only a
 C alone, the bag keeps P⁺ (else nothing would teach boxes); explicit objectness is no factor of P⁺ and has a loss of
 its own (`ExplicitObjectness`); the baseline without both weightings is ``center=none,confidence=off,negative=one``,
 with either mean. With G = 1 the normaliser Σ G is the number of pairs, up to 171 times as large for a large box.
-
-Presets: ``mmdet`` (default; what the golden vectors prove), ``official``: they differ in the backbone's mean colour
-and in which scores are thresholded and ranked at test time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -49,39 +46,28 @@ from assignbench.core import (
     Discounts,
     ExplicitObjectness,
     Extra,
-    GIoU,
-    Grid,
     Head,
     ImplicitObjectness,
     Normalisers,
-    PairBoxes,
-    PairLoss,
     Pairs,
+    PairView,
+    PairViews,
     Predictions,
-    Preset,
     Priors,
-    Rectangles,
     Setting,
     Targets,
-    Weightings,
-    beside,
     best_overlap,
-    cell_centers,
-    centers,
+    central_pairs,
     class_winners,
-    covered_cells,
     inside_pairs,
     max_by,
     min_by,
-    pair_likelihood,
-    pair_logits,
     pick,
-    point_head,
-    rectangle_pairs,
     same_class_neighbours,
     sum_by,
     take,
 )
+from assigners.presets.autoassign import PRESETS
 
 OBJECTNESS: Mapping[str, tuple[Extra, ...]] = {
     "implicit": (ImplicitObjectness(),),
@@ -91,17 +77,7 @@ OBJECTNESS: Mapping[str, tuple[Extra, ...]] = {
 }
 TINY = 1e-12
 LEAST_SIGMA = 1e-3  # strides
-
-
-@dataclass(frozen=True)
-class Bags:
-    """Pairs of objects and locations inside them, ordered by object, then location."""
-
-    all_objects: Tensor  # [pair] S_n, whole
-    all_locations: Tensor
-    rivals: Tensor  # [some] those of them whose box meets another one of its class
-    objects: Tensor  # [pair] S_n, as far as it weighs anything
-    locations: Tensor
+WEIGHTLESS = -40 * math.log(2)  # logarithm of a share of a bag: all pairs below it together change no digit of a float
 
 
 class AutoAssign(Assigner):
@@ -127,42 +103,7 @@ class AutoAssign(Assigner):
 
     head = Head(extras=(ImplicitObjectness(),))
     source = "AutoAssign, arXiv 2007.03496, Sections 3.2–3.4"
-    presets = {
-        "mmdet": Preset(
-            source="mmdetection 3.3.0, autoassign_r50-caffe_fpn_1x_coco",
-            head=point_head(ImplicitObjectness(), offset=0.0, class_prior=0.02, box_bias=4.0),
-            loss=PairLoss(box=GIoU(weight=5.0)),
-            options={"same_class": "last"},
-            recipe={
-                "model.style": "caffe",
-                "model.pixels": "detectron",
-                "model.pyramid": "c5_relu",
-                "evaluate.threshold_on": "output",
-                "evaluate.rank_by": "output",
-                "evaluate.nms": 0.6,
-            },
-            schedule={"model.weights": "msra", "train.warmup": 1000},
-            padding_is_background=True,
-        ),
-        "official": Preset(
-            source="poodarchu/AutoAssign at its release (P6 from C5), auto_assign.res50.fpn.coco.800size.1x; its floor "
-            "of areas is 1.2e-7 where ours is 1e-6",
-            head=point_head(ImplicitObjectness(), offset=0.0, class_prior=0.02, box_bias=4.0),
-            loss=PairLoss(box=GIoU(weight=5.0)),
-            options={"same_class": "last"},
-            recipe={
-                "model.style": "caffe",
-                "model.pixels": "caffe",
-                "model.pyramid": "c5_relu",
-                "evaluate.threshold_on": "class",
-                "evaluate.rank_by": "class",
-                "evaluate.candidates_per_location": True,
-                "evaluate.nms": 0.6,
-            },
-            schedule={"model.weights": "msra", "train.warmup": 1000},
-            padding_is_background=True,
-        ),
-    }
+    presets = PRESETS
 
     def __init__(
         self,
@@ -217,133 +158,82 @@ class AutoAssign(Assigner):
         self.center, self.confidence, self.tau = center, confidence, tau
         self.negative, self.same_class, self.negative_normaliser = negative, same_class, negative_normaliser
         self.center_loss, self.detach_weights = center_loss, detach_weights
-        self.geometric = bag == "geometric"
+        self.bag: Literal["any", "all"] = "any" if bag == "arithmetic" else "all"
         self.head = replace(type(self).head, extras=OBJECTNESS[objectness])
 
         rows = setting.classes if center == "category" else 1
         self.mu = nn.Parameter(torch.full((rows, 2), float(mu)), requires_grad=learned and learn != "sigma")
         self.sigma = nn.Parameter(torch.full((rows, 2), float(sigma)), requires_grad=learned and learn != "mu")
 
-    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+    def forward(self, predictions: Predictions, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        bags = self.bags(priors, targets)
-        objects, locations = bags.objects, bags.locations
-        center = self.center_weight(priors, targets, objects, locations)
-        likelihood = pair_likelihood(
-            predictions, priors, targets, objects, locations, loss=self.setting.loss, coding=self.setting.coding
-        )
-        weight = center * self.confidence_weight(predictions, priors, targets, objects, locations, likelihood)
+        inside = inside_pairs(targets, priors)
+        objects, locations = self.weighty(inside, priors, targets)
+        pair = view(objects, locations)
+        center, confidence = self.center_weight(pair), self.confidence_weight(pair)
+        weight = center * confidence
         weight = weight / pick(sum_by(weight, objects, len(targets)).clamp(min=TINY), objects)
         if self.detach_weights:
             weight = weight.detach()
-
-        one = torch.ones_like(weight)
         return Assignment(
-            pairs=Pairs(objects, locations, weight, box_weight=weight, quality=one, likelihood=likelihood),
-            discounts=self.negative_weight(predictions, priors, targets, bags),
-            normalisers=self.normalisers(center, len(bags.all_objects), targets),
-            bagged=True,
-            geometric=self.geometric,
-            losses=self.losses(center, targets, objects),
+            pairs=Pairs(objects, locations, weight, box_weight=weight, quality=torch.ones_like(weight)),
+            discounts=self.negative_weight(inside, predictions, priors, targets),
+            normalisers=self.normalisers(center, len(inside[0]), targets),
+            bag=self.bag,
+            losses=self.losses(center, pair, targets),
+            diagnostics={"center": center.detach(), "confidence": confidence.detach()},
         )
 
-    @torch.no_grad()
-    def weightings(self, predictions: Predictions, priors: Priors, targets: Targets) -> Weightings:
-        """G and C over the whole of S_n."""
-        bags = self.bags(priors, targets)
-        pairs = bags.all_objects, bags.all_locations
-        likelihood = pair_likelihood(
-            predictions, priors, targets, *pairs, loss=self.setting.loss, coding=self.setting.coding
-        )
-        return Weightings(
-            *pairs,
-            center=self.center_weight(priors, targets, *pairs),
-            confidence=self.confidence_weight(predictions, priors, targets, *pairs, likelihood),
-        )
+    def weighty(self, inside: tuple[Tensor, Tensor], priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """S_n without the pairs that G makes so small that C, at most e^(1/τ), cannot lift them above rounding."""
+        if self.center == "none":
+            return inside
+        gain = 1 / self.tau if self.confidence != "off" else 0.0
+        mu, sigma = self.prior_of(targets.labels)
+        return central_pairs(targets, priors, mu, sigma, least=WEIGHTLESS - gain)
 
-    @torch.no_grad()
-    def bags(self, priors: Priors, targets: Targets) -> Bags:
-        """S_n. Counted off on the host, so that a GPU is waited for only once: for μ and σ."""
-        host, layout = targets.on_host(), priors.on_host()
-        grid = layout.grid
-        if self.center == "none" or grid is None or grid.anchors > 1:
-            inside = weighted = inside_pairs(host, layout)
-            rivals = rivals_of(inside[0], host)
-        else:
-            cells = covered_cells(host.boxes[:, None], layout)
-            inside = rectangle_pairs(cells, grid)
-            rivals = rivals_of(inside[0], host)  # before μ and σ are waited for
-            weighted = rectangle_pairs(self.weighted_cells(cells, grid, layout, host), grid)
-        return Bags(*(beside(each, priors.boxes) for each in (*inside, rivals, *weighted)))
+    def prior_of(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and σ of classes, in strides: ``[any] → [any, 2], [any, 2]``."""
+        row = labels if self.center == "category" else torch.zeros_like(labels)
+        return take(self.mu, row), take(self.sigma, row).abs().clamp(min=LEAST_SIGMA)
 
-    def weighted_cells(self, cells: Rectangles, grid: Grid, priors: Priors, targets: Targets) -> Rectangles:
-        """Of the cells in each box those that G lets weigh anything.
-
-        Where G is so small beside its largest value in the bag that C cannot lift the pair above 2⁻⁴⁰ of it, the
-        pair is left out: all of them together change no digit of a float. In a large box that is most of what lies
-        on fine levels.
-        """
-        row = targets.labels if self.center == "category" else torch.zeros_like(targets.labels)
-        mu, sigma = torch.stack((self.mu, self.sigma)).cpu()[:, row, None]
-        sigma = sigma.abs().clamp(min=LEAST_SIGMA)
-        stride = priors.stride[grid.start, None]  # [level, 1]
-        middle = centers(targets.boxes)[:, None] + mu * stride  # [object, level, 2]: there G = 1
-
-        # ((d − μ) / σ)² where it is least: nowhere in the bag is G larger
-        nearest = cell_centers(cells.nearest_to(middle, grid), priors, grid)
-        off = ((nearest - middle) / (sigma * stride)).square().sum(-1)
-        least = off.masked_fill(cells.empty, float("inf")).amin(1)[:, None, None]
-        gain = 1 / self.tau if self.confidence != "off" else 0.0  # C ≤ e^gain
-        reach = sigma * stride * (least + 2 * (40 * math.log(2) + gain)).sqrt()
-        return cells.within(middle - reach, middle + reach, grid)
-
-    def center_weight(self, priors: Priors, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
+    def center_weight(self, pair: PairView) -> Tensor:
         """G: Gaussian of the offset from the box's centre, in the location's strides: ``[pair]``."""
         if self.center == "none":
-            return targets.boxes.new_ones(len(objects))
-        row = pick(targets.labels, objects) if self.center == "category" else torch.zeros_like(objects)
-        mu, sigma = take(self.mu, row), take(self.sigma, row).abs().clamp(min=LEAST_SIGMA)
-        place = locations if priors.boxes.ndim == 2 else pick(targets.image, objects) * len(priors) + locations
-        offset = take(priors.centers, place) - take(centers(targets.boxes), objects)
-        offset = offset / priors.stride[locations, None]
-        return (-((offset - mu) ** 2) / (2 * sigma**2)).exp().prod(-1)
+            return torch.ones_like(pair.stride)
+        mu, sigma = self.prior_of(pair.label)
+        return (-((pair.offset - mu) ** 2) / (2 * sigma**2)).exp().prod(-1)
 
-    def confidence_weight(
-        self,
-        predictions: Predictions,
-        priors: Priors,
-        targets: Targets,
-        objects: Tensor,
-        locations: Tensor,
-        likelihood: Tensor,
-    ) -> Tensor:
+    def confidence_weight(self, pair: PairView) -> Tensor:
         """C = exp(P⁺ / τ), or with one factor of P⁺ as its argument: ``[pair]``."""
-        loss = self.setting.loss
         match self.confidence:
             case "joint":
-                confidence = likelihood
+                confidence = pair.likelihood
             case "class":
-                confidence = (-loss.likelihood_part(pair_logits(predictions, targets, objects, locations))).exp()
+                confidence = (-pair.class_part).exp()
             case "location":
-                boxes = PairBoxes(predictions, priors, targets, objects, locations, self.setting.coding)
-                confidence = (-loss.box(boxes)).exp()
+                confidence = (-pair.box_part).exp()
             case _:
-                return torch.ones_like(likelihood)
+                return torch.ones_like(pair.stride)
         return (confidence / self.tau).exp()
 
     @torch.no_grad()
-    def negative_weight(self, predictions: Predictions, priors: Priors, targets: Targets, bags: Bags) -> Discounts:
+    def negative_weight(
+        self, inside: tuple[Tensor, Tensor], predictions: Predictions, priors: Priors, targets: Targets
+    ) -> Discounts:
         """w⁻ of every location in a box, for the object's own class."""
-        objects, locations, rivals = bags.all_objects, bags.all_locations, bags.rivals
+        objects, locations = inside
         if self.negative == "one":
-            objects, locations, rivals = objects[:0], locations[:0], rivals[:0]
+            nothing = objects[:0]
+            return Discounts(nothing, nothing, nothing, factor=nothing.to(priors.stride.dtype))
         image, labels = pick(targets.image, objects), pick(targets.labels, objects)
         sharp = (1 / (1 - best_overlap(predictions, targets)).clamp(min=TINY)).view(-1)
         sharp = pick(sharp, image * predictions.locations + locations)
-        low = min_by(sharp, objects, len(targets))
-        high = max_by(sharp, objects, len(targets))
+        low, high = min_by(sharp, objects, len(targets)), max_by(sharp, objects, len(targets))
         mapped = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
 
+        # several objects of a class over one location: one of them counts
+        rivals = same_class_neighbours(targets, objects)
         score = pick(mapped if self.same_class == "strongest" else objects, rivals)
         won = class_winners(score, pick(objects, rivals), pick(locations, rivals), targets, priors, predictions.classes)
         counts = torch.ones_like(mapped).index_put((rivals,), won.to(mapped.dtype))
@@ -359,24 +249,19 @@ class AutoAssign(Assigner):
         }[self.negative_normaliser]
         return Normalisers(positive=count, box=count, negative=negative)
 
-    def losses(self, center: Tensor, targets: Targets, objects: Tensor) -> dict[str, Tensor]:
+    def losses(self, center: Tensor, pair: PairView, targets: Targets) -> dict[str, Tensor]:
         """L_centre: keeps the mass of G up, so that σ does not collapse onto one location."""
         if self.center_loss == 0 or self.center in ("fixed", "none"):
             return {}
-        image = targets.image
-        count = sum_by(torch.ones_like(targets.boxes[:, 0]), image, targets.images)
-        mass = sum_by(center, pick(image, objects), targets.images)
-        pairs = sum_by(torch.ones_like(center), pick(image, objects), targets.images)
+        count = sum_by(torch.ones_like(targets.boxes[:, 0]), targets.image, targets.images)
+        mass = sum_by(center, pair.image, targets.images)
+        pairs = sum_by(torch.ones_like(center), pair.image, targets.images)
         share = torch.where(pairs > 0, count / mass.clamp(min=TINY), 0 * mass)
         return {"center": self.center_loss * share.mean()}
 
-    def prior_table(self) -> Tensor | None:
-        """μx μy σx σy in strides: ``[class, 4]``, or ``[1, 4]`` when shared; None when nothing is learned."""
+    def learned(self) -> Mapping[str, Tensor]:
+        """μ and σ in strides, by class, or one for all."""
         if self.center in ("fixed", "none"):
-            return None
-        return torch.cat((self.mu, self.sigma.abs().clamp(min=LEAST_SIGMA)), dim=1).detach()
-
-
-def rivals_of(objects: Tensor, targets: Targets) -> Tensor:
-    """Which of a list of pairs belong to objects that meet another one of their class: ``[pair] → [some]``."""
-    return same_class_neighbours(targets)[objects].nonzero()[:, 0]
+            return {}
+        mu, sigma = self.mu.detach(), self.sigma.detach().abs().clamp(min=LEAST_SIGMA)
+        return {"mu_x": mu[:, 0], "mu_y": mu[:, 1], "sigma_x": sigma[:, 0], "sigma_y": sigma[:, 1]}

@@ -11,18 +11,7 @@ from __future__ import annotations
 
 import torch
 
-from assignbench.core import (
-    Assigner,
-    Assignment,
-    Head,
-    Predictions,
-    Priors,
-    Targets,
-    area,
-    hard_assignment,
-    inside_pairs,
-    winners,
-)
+from assignbench.core import Assigner, Assignment, Head, Priors, Targets, area, hard_assignment, inside_pairs, winners
 
 
 class Plain(Assigner):
@@ -30,10 +19,9 @@ class Plain(Assigner):
 
     head = Head()
     source = "AutoAssign, arXiv 2007.03496, appendix, Table 7, row 1"
-    reads_predictions = False
 
     @torch.no_grad()
-    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+    def forward(self, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
         objects, locations = inside_pairs(targets, priors)
         won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)

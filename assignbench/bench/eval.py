@@ -25,8 +25,9 @@ from assignbench.bench.outputs import Stage, outputs_like
 from assignbench.bench.problem import Case, random_objects
 from assignbench.bench.strategies import UNUSED
 from assignbench.config import ResolvedRecipe
+from assignbench.core import predictions_of
 from assignbench.data.dataset import Dataset, ImageInfo
-from assignbench.detector.detector import cached_priors, predictions_of
+from assignbench.detector.detector import cached_priors
 from assignbench.detector.postprocess import detect
 from assignbench.run.matrix.plan import Candidate
 from assignbench.run.scoring.detect import rule_of

@@ -17,9 +17,9 @@ from assignbench.bench.measure import Task, clock_of, least_seconds, memory_advi
 from assignbench.bench.memory import in_fresh_process, peak_bytes
 from assignbench.bench.problem import Case, leaves, random_objects, random_outputs
 from assignbench.bench.strategies import UNUSED
-from assignbench.core import Priors, Targets
-from assignbench.detector.detector import cached_priors, predictions_of
-from assignbench.detector.head import RawOutputs
+from assignbench.core import Priors, RawOutputs, Targets, predictions_of
+from assignbench.core.head import MAIN
+from assignbench.detector.detector import cached_priors
 from assignbench.run.matrix.plan import Candidate, candidate
 from assignbench.run.training.learner import Learner, bare_learner
 
@@ -55,13 +55,13 @@ class Problem:
         priors = self.priors
         if self.learner.detector.mask_padding:
             priors = priors.padded(self.sizes)
-        predictions = predictions_of(self.raw, self.learner.head, priors)
-        losses = self.learner.charge(predictions, priors, self.targets).losses
+        seen = {MAIN: (predictions_of(self.raw, self.learner.head, priors), priors)}
+        losses = self.learner.charge(seen, self.targets).losses
         torch.stack(list(losses.values())).sum().backward()
 
     def floor(self) -> None:
         """The least that any strategy has to do: call everything background."""
-        self.learner.loss.background_part(self.raw.logits).sum().backward()
+        self.learner.loss.classes.background(self.raw.logits).sum().backward()
 
     def forget(self) -> None:
         """Drop all gradients."""

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 
 from assignbench.bench.problem import Case, random_objects, random_outputs
-from assignbench.core import Head, centers, object_chunks, smallest_k
+from assignbench.core import Head, RawOutputs, centers, smallest_k
+from assignbench.core.fast.rows import object_chunks
 from assignbench.detector.detector import cached_priors
-from assignbench.detector.head import RawOutputs
 
 Stage = Literal["trained", "untrained"]
 
@@ -36,7 +36,7 @@ def outputs_like(stage: Stage, head: Head, case: Case, device: torch.device) -> 
     generator = torch.Generator(device).manual_seed(1)
     for chunk in object_chunks(len(targets), len(priors)):
         boxes = targets.boxes[chunk]
-        distance = (priors.centers - centers(boxes)[:, None]).square().sum(-1)
+        distance = (priors.points - centers(boxes)[:, None]).square().sum(-1)
         objects, location = smallest_k(distance, FOUND).nonzero(as_tuple=True)
         image, label, box = targets.image[chunk][objects], targets.labels[chunk][objects], boxes[objects]
         noise = torch.randn(len(objects), 4, device=device, generator=generator)

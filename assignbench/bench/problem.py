@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assignbench.core import Head, Targets
+from assignbench.core import Head, RawOutputs, Targets
 from assignbench.core.priors import map_sizes
-from assignbench.detector.head import RawOutputs
 from assignbench.errors import UsageError
 
 # √(width · height) of objects in pixels; COCO's are 10 … 500 but for the last percents, WiderFace's crowds are small
@@ -88,7 +87,7 @@ def random_outputs(head: Head, case: Case, device: torch.device, *, mean: float 
 
     return RawOutputs(
         noise(mean, 1.0, case.classes),
-        noise(head.box_bias, 0.5, 4),
+        noise(head.box_bias, 0.5, head.coding.outputs),
         {extra.name: noise(0.0, 0.5) for extra in head.extras},
     )
 

@@ -83,7 +83,7 @@ class Step:
         detector = self.learner.detector
         with compiler_advice(self.trainer.settings.compile):
             with self.trainer.accelerator.autocast():
-                _, raw = detector.raw_outputs(detector.normalise(self.batch.images, self.batch.sizes))
+                *_, raw = detector.outputs(detector.normalise(self.batch.images, self.batch.sizes))
             self.trainer.descend({str(index): output.sum() for index, output in enumerate(leaves(raw))})
             self.trainer.update()
 

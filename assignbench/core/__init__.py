@@ -1,15 +1,19 @@
-"""All that a strategy may import."""
+"""The vocabulary: all that a strategy may import."""
 
 from assignbench.core.assigner import Assigner, Setting, assign
-from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs, Weightings
-from assignbench.core.cells import (
-    Rectangles,
-    cell_centers,
-    covered_cells,
-    inside_pairs,
-    nearest_locations,
-    rectangle_pairs,
+from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
+from assignbench.core.box_loss import (
+    BOX_LOSSES,
+    BoxLoss,
+    CIoU,
+    DIoU,
+    DistributionFocal,
+    GIoU,
+    SmoothL1,
+    SumOf,
 )
+from assignbench.core.class_loss import CLASS_LOSSES, ClassLoss, CrossEntropy, Focal, QualityFocal, Varifocal
+from assignbench.core.coding import Coding, Deltas, Distances, Distribution
 from assignbench.core.extras import (
     EXTRAS,
     AuxiliaryObjectness,
@@ -22,118 +26,101 @@ from assignbench.core.extras import (
     PredictedIoU,
     joining,
 )
-from assignbench.core.geometry import (
-    Coding,
-    Deltas,
-    Distances,
-    area,
-    centerness,
-    centers,
-    giou,
-    iou,
-    iou_matrix,
-    pick,
-    sides,
-    take,
-)
-from assignbench.core.head import Head, anchor_head, point_head
-from assignbench.core.ledger import join_logits
-from assignbench.core.loss import BoxLoss, GIoU, PairBoxes, PairLoss, SmoothL1, pair_cost, pair_likelihood, pair_logits
+from assignbench.core.fast.giou import giou
+from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
+from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
+from assignbench.core.head import Branch, Head, anchor_head, point_head, predictions_of
 from assignbench.core.matching import (
     best_of,
     class_winners,
     hard_assignment,
     image_floor,
-    matrix_pairs,
     max_by,
     min_by,
-    object_chunks,
     same_class_neighbours,
-    smallest_columns,
     smallest_k,
     sum_by,
     winners,
 )
-from assignbench.core.overlap import Overlaps, best_overlap, near_pairs, overlapping_pairs, overlaps, sure_overlap
-from assignbench.core.preset import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE, Preset
-from assignbench.core.tensors import beside
-from assignbench.core.types import Grid, Predictions, Priors, Regions, Targets
+from assignbench.core.pair_view import PairLoss, PairView, PairViews
+from assignbench.core.preset import Preset
+from assignbench.core.types import Predictions, Priors, RawOutputs, Regions, Targets
 
 __all__ = [
+    "BOX_LOSSES",
+    "CLASS_LOSSES",
     "EXTRAS",
-    "MASKRCNN_BENCHMARK",
-    "MASKRCNN_BENCHMARK_SCHEDULE",
     "Assigner",
     "Assignment",
     "AuxiliaryObjectness",
     "BoxLoss",
+    "Branch",
+    "CIoU",
     "Centerness",
+    "ClassLoss",
     "Coding",
     "Cost",
+    "CrossEntropy",
+    "DIoU",
     "Deltas",
     "Discounts",
     "Distances",
+    "Distribution",
+    "DistributionFocal",
     "ExplicitObjectness",
     "Extra",
+    "Focal",
     "GIoU",
-    "Grid",
     "Head",
     "ImplicitObjectness",
     "Normalisers",
     "Objectness",
-    "Overlaps",
-    "PairBoxes",
     "PairLoss",
+    "PairView",
+    "PairViews",
     "Pairs",
     "PredictedIoU",
     "Predictions",
     "Preset",
     "Priors",
-    "Rectangles",
+    "QualityFocal",
+    "RawOutputs",
     "Regions",
     "Setting",
     "SmoothL1",
+    "SumOf",
     "Targets",
-    "Weightings",
+    "Varifocal",
     "anchor_head",
     "area",
     "assign",
-    "beside",
     "best_of",
     "best_overlap",
-    "cell_centers",
     "centerness",
     "centers",
+    "central_pairs",
     "class_winners",
-    "covered_cells",
     "giou",
     "hard_assignment",
     "image_floor",
     "inside_pairs",
     "iou",
     "iou_matrix",
-    "join_logits",
     "joining",
-    "matrix_pairs",
     "max_by",
     "min_by",
-    "near_pairs",
-    "nearest_locations",
-    "object_chunks",
+    "most_overlapping",
+    "nearest_pairs",
     "overlapping_pairs",
-    "overlaps",
-    "pair_cost",
-    "pair_likelihood",
-    "pair_logits",
     "pick",
     "point_head",
-    "rectangle_pairs",
+    "predicted_overlaps",
+    "predictions_of",
     "same_class_neighbours",
     "sides",
-    "smallest_columns",
     "smallest_k",
     "sum_by",
-    "sure_overlap",
     "take",
     "winners",
 ]

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from assignbench.core.assignment import Assignment, Weightings
-from assignbench.core.geometry import Coding, Deltas, sides
-from assignbench.core.head import Head
-from assignbench.core.loss import PairLoss
+from assignbench.core.assignment import Assignment
+from assignbench.core.fast.grid import covered_cells, rectangle_pairs
+from assignbench.core.head import MAIN, Head
+from assignbench.core.pair_view import PairViews
 from assignbench.core.preset import Preset
-from assignbench.core.types import Predictions, Priors, Targets
+from assignbench.core.types import Priors, Targets
+
+TOLD = ("targets", "priors", "predictions", "view", "branches", "progress")  # what `Assigner.forward` may ask for
+NEEDS_NETWORK = {"predictions", "view", "branches"}
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,6 @@ class Setting:
     """What a strategy is told when it is built."""
 
     classes: int
-    loss: PairLoss = field(default_factory=PairLoss)  # what the objective will charge for a pair
-    coding: Coding = field(default_factory=Deltas)  # of the head in use
     levels: int = 5
     channels: int = 256  # of the pyramid's maps, for strategies that read them
 
@@ -34,74 +37,126 @@ class Setting:
 
 
 class Assigner(nn.Module, ABC):
-    """A label-assignment strategy: predictions, priors and targets in, an `Assignment` out.
+    """A label-assignment strategy: it decides which locations teach which objects, and how much.
 
     It is a module because a strategy may learn (AutoAssign's μ and σ): its parameters join optimizer and
     checkpoint with no further rule. Constructor: ``__init__(self, setting, *, option: type = default, …)``;
     this signature is the schema of the options. Abstract or final: strategies are not subclassed.
+
+    `forward` asks for what it reads, by the names of its parameters:
+
+    ===========  ====================================================================================
+    targets      the objects of the batch: `Targets`
+    priors       where the detector predicts: `Priors`
+    predictions  what it says there: `Predictions`
+    view         what is known about pairs: ``view(objects, locations)`` gives a `PairView`
+    branches     the views of a head of several branches, by name; ``main`` is `view`
+    progress     how far training is, from 0 to 1
+    ===========  ====================================================================================
+
+    It returns an `Assignment`; a strategy whose head has several branches returns one for each, by name.
     """
 
     head: ClassVar[Head] | Head  # priors and extras it is defined on; an instance may refine it after its options
     presets: ClassVar[Mapping[str, Preset]] = {}  # the detectors it was published as; the first is the default
     source: ClassVar[str] = ""  # paper and section
-    reads_predictions: ClassVar[bool] = True
-    """False: priors and objects alone decide. It is then done on the host, while a GPU still runs the network."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
         self.setting = setting
 
     @abstractmethod
-    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+    def forward(self, *args: Any, **kwargs: Any) -> Assignment | Mapping[str, Assignment]:
         """Decide. Runs in float32 outside autocast; what must not carry gradient is the strategy's to detach."""
 
-    def prior_table(self) -> Tensor | None:
-        """What the strategy learned about where objects lie, as μx μy σx σy in strides.
-
-        ``[class, 4]``, or ``[1, 4]`` for one prior shared by all classes; None when it learns no such thing.
-        """
-        return None
-
-    def weightings(self, predictions: Predictions, priors: Priors, targets: Targets) -> Weightings | None:
-        """What the weights of `forward` are made of, for pictures; None: of no such parts."""
-        return None
+    def learned(self) -> Mapping[str, Tensor]:
+        """What the strategy's own parameters say, for tables and figures: name → ``[class]``, or ``[1]`` for all."""
+        return {}
 
 
-def assign(assigner: Assigner, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+@cache
+def asks_for(cls: type[Assigner]) -> tuple[str, ...]:
+    """What a strategy's `forward` asks for.
+
+    Raises:
+        TypeError: for something that there is not.
+    """
+    asked = tuple(inspect.signature(cls.forward).parameters)[1:]
+    if unknown := [name for name in asked if name not in TOLD]:
+        raise TypeError(
+            f"{cls.__name__}.forward asks for {unknown[0]!r}; "
+            f"a strategy may ask for {', '.join(TOLD[:-1])} and {TOLD[-1]}"
+        )
+    return asked
+
+
+def assign(assigner: Assigner, view: PairViews, progress: float = 0.0) -> Assignment:
+    """The decision of a strategy whose head has one branch; see `assign_branches`."""
+    return assign_branches(assigner, {MAIN: view}, progress)[MAIN]
+
+
+def assign_branches(
+    assigner: Assigner, branches: Mapping[str, PairViews], progress: float = 0.0
+) -> Mapping[str, Assignment]:
     """Run a strategy, then apply the two rules that are the same for all: padding and crowds teach nothing.
 
-    A location in the batch's padding is never background; nor is one whose centre lies in a crowd region,
-    unless it is part of a pair.
+    A location in the batch's padding is ignored; so is one that lies in a crowd region, unless it is part of a pair.
+    A strategy that does not ask for anything of the network is run in the host's memory, while a GPU is at work.
+
+    Args:
+        assigner: the strategy.
+        branches: the batch, as each branch of the head sees it; ``main`` is among them.
+        progress: how far training is, from 0 to 1.
+
+    Raises:
+        TypeError: the strategy asks for something that there is not, or returns something else than it should.
     """
-    if assigner.reads_predictions:
-        assignment = assigner(predictions, priors, targets)
-    else:
-        assignment = assigner(predictions, priors.on_host(), targets.on_host())
-    if not isinstance(assignment, Assignment):
-        name, kind = type(assigner).__name__, type(assignment).__name__
-        raise TypeError(f"{name}.forward must return an Assignment, not {kind}")
-    if not assigner.reads_predictions:
-        assignment = assignment.to(predictions.outputs.device)
-    taught = shared_background(assignment, priors, targets)
-    if taught is None:
+    asked, view = asks_for(type(assigner)), branches[MAIN]
+    device = view.predictions.outputs.device
+    alone = NEEDS_NETWORK.isdisjoint(asked)
+    priors, targets = (view.priors.on_host(), view.targets.on_host()) if alone else (view.priors, view.targets)
+    told = {
+        "targets": targets,
+        "priors": priors,
+        "predictions": view.predictions,
+        "view": view,
+        "branches": branches,
+        "progress": progress,
+    }
+    answer = assigner(**{name: told[name] for name in asked})
+    records = answer if isinstance(answer, Mapping) else {MAIN: answer}
+    name = type(assigner).__name__
+    if set(records) != set(branches):
+        raise TypeError(
+            f"{name}.forward must return an Assignment for each branch of its head: "
+            f"{', '.join(branches)}, not {', '.join(records)}"
+        )
+    for record in records.values():
+        if not isinstance(record, Assignment):
+            raise TypeError(f"{name}.forward must return an Assignment, not {type(record).__name__}")
+    return {
+        branch: completed(records[branch].to(device) if alone else records[branch], seen.priors, seen.targets)
+        for branch, seen in branches.items()
+    }
+
+
+def completed(assignment: Assignment, priors: Priors, targets: Targets) -> Assignment:
+    """The record with padding and crowds ignored."""
+    untaught = untaught_locations(assignment, priors, targets)
+    if untaught is None:
         return assignment
-    own = assignment.background
-    return replace(assignment, background=taught if own is None else own * taught)
+    return replace(assignment, ignored=untaught if assignment.ignored is None else assignment.ignored | untaught)
 
 
-def shared_background(assignment: Assignment, priors: Priors, targets: Targets) -> Tensor | None:
-    """1 where a location may be taught background, 0 in padding and crowds: ``[image, location]`` or None."""
+def untaught_locations(assignment: Assignment, priors: Priors, targets: Targets) -> Tensor | None:
+    """Which locations lie in padding or in crowds: bool ``[image, location]``; None: there is neither."""
     regions = targets.ignore
     if priors.inside is None and len(regions.boxes) == 0:
         return None
-    shape = (targets.images, len(priors))
-    crowded = torch.zeros(shape, dtype=torch.bool, device=targets.boxes.device)
+    crowded = torch.zeros(targets.images, len(priors), dtype=torch.bool, device=targets.boxes.device)
     if len(regions.boxes):
-        inside = sides(regions.boxes[:, None], priors.centers_of(regions.image)).amin(-1) > 0
-        count = torch.zeros(shape, device=crowded.device).index_add(0, regions.image, inside.float())
-        paired = torch.zeros(shape, dtype=torch.bool, device=crowded.device)
+        region, location = rectangle_pairs(covered_cells(regions.boxes[:, None], priors), priors.grid)
+        crowded.view(-1).index_fill_(0, regions.image[region] * len(priors) + location, True)
         pairs = assignment.pairs
-        paired[targets.image[pairs.object], pairs.location] = True
-        crowded = (count > 0) & ~paired
-    taught = ~crowded if priors.inside is None else priors.inside & ~crowded
-    return taught.float()
+        crowded.view(-1).index_fill_(0, targets.image[pairs.object] * len(priors) + pairs.location, False)
+    return crowded if priors.inside is None else crowded | ~priors.inside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,13 +22,10 @@ class Pairs:
     weight: Tensor  # [pair] float32, of the class part (of the whole pair in a bag); may carry gradient
     box_weight: Tensor  # [pair] float32, of the box part
     quality: Tensor  # [pair] float32 in [0, 1], class score this location should learn; 1: full confidence
-    likelihood: Tensor | None = None  # [pair] exp(−ℓ) of a bag, where the strategy has it from `pair_likelihood`
 
     def __post_init__(self) -> None:
         for name in ("location", "weight", "box_weight", "quality"):
             require_shape(f"Pairs.{name}", getattr(self, name), len(self.object))
-        if self.likelihood is not None:
-            require_shape("Pairs.likelihood", self.likelihood, len(self.object))
 
     def __len__(self) -> int:
         return len(self.object)
@@ -102,11 +100,15 @@ class Assignment:
     pairs: Pairs
     discounts: Discounts
     normalisers: Normalisers
-    background: Tensor | None = None  # [image, location] in [0, 1], None: all ones; 0: location taught nothing
-    bagged: bool = False  # False: learn every pair; True: one good pair per object is enough
-    geometric: bool = False  # of a bag: the mean of its likelihoods is the geometric one, which asks for every pair
+    # share of the class background that a location is taught: [image, location] in [0, 1]; None: all ones
+    background: Tensor | None = None
+    # locations that are taught neither background nor extra outputs: bool [image, location]; None: there are none
+    ignored: Tensor | None = None
+    # how the pairs of an object count: None: each on its own; any: one good pair is enough; all: each has to be good
+    bag: Literal["any", "all"] | None = None
     losses: Mapping[str, Tensor] = field(default_factory=dict)  # [] losses on the strategy's own parameters
-    notes: Mapping[str, Tensor] = field(default_factory=dict)  # [object] numbers for statistics
+    # what the strategy shows of its decision, for figures and statistics: name → [pair] or [object], without gradient
+    diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Assignment:
         """The same record on another device; the host does not wait for it."""
@@ -114,11 +116,11 @@ class Assignment:
             pairs=self.pairs.to(device),
             discounts=self.discounts.to(device),
             normalisers=self.normalisers.to(device),
-            background=None if self.background is None else to_device(self.background, device),
-            bagged=self.bagged,
-            geometric=self.geometric,
+            background=moved_to(self.background, device),
+            ignored=moved_to(self.ignored, device),
+            bag=self.bag,
             losses={name: to_device(loss, device) for name, loss in self.losses.items()},
-            notes={name: to_device(note, device) for name, note in self.notes.items()},
+            diagnostics={name: to_device(shown, device) for name, shown in self.diagnostics.items()},
         )
 
     def check(self, predictions: Predictions, targets: Targets) -> None:
@@ -128,7 +130,7 @@ class Assignment:
 
         Raises:
             ValueError: an index out of range, an entry twice, a weight that is not finite or negative, a
-                quality, factor or background outside [0, 1], a note that is not one entry an object.
+                quality, factor or background outside [0, 1], a diagnostic that is not one entry a pair or an object.
         """
         pairs, discounts, images = self.pairs, self.discounts, targets.images
         _index("Pairs.object", pairs.object, len(targets))
@@ -150,22 +152,15 @@ class Assignment:
             _within("background", self.background, 1.0)
         for name in ("positive", "box", "negative"):
             _within(f"Normalisers.{name}", getattr(self.normalisers, name), float("inf"))
-        for name, note in self.notes.items():
-            if note.shape[:1] != (len(targets),):
-                raise ValueError(f"note {name!r} must have one entry an object, not shape {list(note.shape)}")
-
-
-@dataclass(frozen=True)
-class Weightings:
-    """What a strategy makes its weights of, for pictures: w = center · confidence, then made to sum to 1 an object.
-
-    It covers every location in every object's box, those included that the record leaves out since they weigh nothing.
-    """
-
-    object: Tensor  # [pair] int64, index into Targets
-    location: Tensor  # [pair] int64
-    center: Tensor  # [pair] float32 ≥ 0: where objects of the class usually are
-    confidence: Tensor  # [pair] float32 ≥ 0: how well the location detects the object already
+        if self.ignored is not None:
+            require_shape("ignored", self.ignored, images, predictions.locations)
+            if self.ignored.dtype != torch.bool:
+                raise ValueError(f"ignored must be bool, not {self.ignored.dtype}")
+        for name, shown in self.diagnostics.items():
+            if shown.ndim != 1 or len(shown) not in (len(pairs), len(targets)):
+                raise ValueError(
+                    f"diagnostic {name!r} must have one entry a pair or an object, not shape {list(shown.shape)}"
+                )
 
 
 def _index(name: str, index: Tensor, count: int) -> None:

@@ -1,10 +1,12 @@
-"""Outputs a strategy may ask for beside class and box: one logit per location, read off the box tower.
+"""Outputs a strategy may ask for beside class and box: logits of every location, read off the box tower.
 
 An extra either has a target of its own (its `loss`), and then most often scales the final score, or it joins the
 class probability itself, in training and test (`ImplicitObjectness`), and needs none. A strategy asks for those that
 belong to it in its `Head`; any of `EXTRAS` can be added to any strategy.
 
-What is learned at pairs is learned once a hard pair; in a bag, whose weights sum to 1, as much as the pair weighs.
+What is learned at pairs is learned as much as the pair weighs: a pair of weight 0 teaches nothing. What is learned at
+all locations leaves out those that the record ignores; whether a location is taught the background of *classes* is
+another matter.
 """
 
 from __future__ import annotations
@@ -19,10 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from assignbench.core.assignment import Assignment
-from assignbench.core.cells import inside_pairs
-from assignbench.core.geometry import centerness, centers, iou
-from assignbench.core.tensors import beside
-from assignbench.core.types import Predictions, Priors, Targets
+from assignbench.core.fast.grid import inside_pairs
+from assignbench.core.geometry import centerness
+from assignbench.core.pair_view import PairViews
 
 LEAST_SHARE = 0.01  # of the locations taught: floor of the number in boxes
 
@@ -41,11 +42,12 @@ class Extra(ABC):
     """One extra output. Abstract or final: share functions, not parents."""
 
     name: ClassVar[str]
+    channels: ClassVar[int] = 1  # logits of a location
     joins_class: ClassVar[bool] = False  # σ(extra) is a factor of every class probability of the location
     scales_score: ClassVar[bool] = False  # final score = √(class probability · σ(extra))
 
     @abstractmethod
-    def loss(self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets) -> Cost | None:
+    def loss(self, assignment: Assignment, view: PairViews) -> Cost | None:
         """What it costs; None: nothing to learn, whatever the batch."""
 
 
@@ -56,13 +58,11 @@ class Centerness(Extra):
     name: ClassVar[str] = "centerness"
     scales_score: ClassVar[bool] = True
 
-    def loss(self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets) -> Cost:
+    def loss(self, assignment: Assignment, view: PairViews) -> Cost:
         """BCE to the geometric centerness. It cannot reach 0: the target is soft, its entropy stays."""
-        pairs, image = assignment.pairs, targets.image[assignment.pairs.object]
-        prior = priors.boxes_at(image, pairs.location)
-        wanted = centerness(targets.boxes[pairs.object], centers(prior))
-        logits = predictions.extras[self.name][image, pairs.location]
-        return Cost(bce(logits, wanted, bag_weight(assignment)))
+        pair = view(assignment.pairs.object, assignment.pairs.location)
+        wanted = centerness(pair.true, pair.point)
+        return Cost(bce(pair.extra_logit(self.name), wanted, assignment.pairs.weight.detach()))
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,10 @@ class PredictedIoU(Extra):
     name: ClassVar[str] = "iou"
     scales_score: ClassVar[bool] = True
 
-    def loss(self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets) -> Cost:
+    def loss(self, assignment: Assignment, view: PairViews) -> Cost:
         """Weighted BCE to the overlap of the present prediction, which is not moved by it."""
-        pairs, image = assignment.pairs, targets.image[assignment.pairs.object]
-        with torch.no_grad():
-            wanted = iou(predictions.boxes[image, pairs.location], targets.boxes[pairs.object])
-        logits = predictions.extras[self.name][image, pairs.location]
-        return Cost(self.weight * bce(logits, wanted, bag_weight(assignment)))
+        pair = view(assignment.pairs.object, assignment.pairs.location)
+        return Cost(self.weight * bce(pair.extra_logit(self.name), pair.overlap, assignment.pairs.weight.detach()))
 
 
 @dataclass(frozen=True)
@@ -92,14 +89,16 @@ class Objectness(Extra):
     name: ClassVar[str] = "objectness"
     scales_score: ClassVar[bool] = True
 
-    def loss(self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets) -> Cost:
-        """BCE over all locations, but those that may not be taught background."""
-        logits, pairs = predictions.extras[self.name], assignment.pairs
-        weight = bag_weight(assignment)
-        place = targets.image[pairs.object] * predictions.locations + pairs.location
-        values = torch.ones_like(pairs.weight) if weight is None else weight.clamp(max=1)  # rounding may exceed 1
-        wanted = torch.zeros_like(logits).view(-1).scatter_reduce(0, place, values.to(logits.dtype), "amax")
-        return Cost(bce(logits, wanted.view_as(logits), taught(assignment, wanted.view_as(logits) > 0)))
+    def loss(self, assignment: Assignment, view: PairViews) -> Cost:
+        """BCE over all locations, but those that the record ignores."""
+        logits, pairs = view.predictions.extras[self.name], assignment.pairs
+        weight = pairs.weight.detach().to(logits.dtype)
+        values = (
+            (weight > 0).to(logits.dtype) if assignment.bag is None else weight.clamp(max=1)
+        )  # rounding may exceed 1
+        place = view(pairs.object, pairs.location).place
+        wanted = torch.zeros_like(logits).view(-1).scatter_reduce(0, place, values, "amax").view_as(logits)
+        return Cost(bce(logits, wanted, taught(assignment, wanted > 0)))
 
 
 @dataclass(frozen=True)
@@ -112,9 +111,9 @@ class ExplicitObjectness(Extra):
     name: ClassVar[str] = "explicit_objectness"
     scales_score: ClassVar[bool] = True
 
-    def loss(self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets) -> Cost:
+    def loss(self, assignment: Assignment, view: PairViews) -> Cost:
         """See `in_box_cost`."""
-        return in_box_cost(predictions.extras[self.name], assignment, priors, targets)
+        return in_box_cost(self.name, assignment, view)
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,9 @@ class AuxiliaryObjectness(Extra):
 
     name: ClassVar[str] = "auxiliary_objectness"
 
-    def loss(self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets) -> Cost:
+    def loss(self, assignment: Assignment, view: PairViews) -> Cost:
         """See `in_box_cost`."""
-        return in_box_cost(predictions.extras[self.name], assignment, priors, targets)
+        return in_box_cost(self.name, assignment, view)
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class ImplicitObjectness(Extra):
     name: ClassVar[str] = "implicit_objectness"
     joins_class: ClassVar[bool] = True
 
-    def loss(self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets) -> None:
+    def loss(self, assignment: Assignment, view: PairViews) -> None:
         """Nothing of its own."""
         return
 
@@ -165,19 +164,18 @@ EXTRAS: Mapping[str, Extra] = {
 }
 
 
-def in_box_cost(logits: Tensor, assignment: Assignment, priors: Priors, targets: Targets) -> Cost:
+def in_box_cost(name: str, assignment: Assignment, view: PairViews) -> Cost:
     """BCE over all locations to "lies in a box", over the number of locations that do.
 
-    Outside the boxes it leaves out what may not be taught background. The normaliser is at least `LEAST_SHARE` of
-    the locations taught: a batch of empty pictures must not cost thousands of times what others do.
+    Outside the boxes it leaves out what the record ignores. The normaliser is at least `LEAST_SHARE` of the locations
+    taught: a batch of empty pictures must not cost thousands of times what others do.
     """
-    host = targets.on_host()
-    objects, locations = inside_pairs(host, priors.on_host())
-    inside = torch.zeros(targets.images, len(priors), dtype=torch.bool)
-    inside[host.image[objects], locations] = True
-    inside = beside(inside, logits)
+    logits, targets = view.predictions.extras[name], view.targets
+    objects, locations = inside_pairs(targets, view.priors)
+    inside = torch.zeros_like(logits, dtype=torch.bool)
+    inside.view(-1).index_fill_(0, targets.image[objects] * len(view.priors) + locations, True)
     weight = taught(assignment, inside)
-    every = logits.new_full((), inside.numel()) if weight is None else weight.sum().to(logits.dtype)
+    every = logits.new_full((), inside.numel()) if weight is None else weight.sum()
     wanted = inside.to(logits.dtype)
     return Cost(bce(logits, wanted, weight), share=(wanted.sum(), LEAST_SHARE * every))
 
@@ -187,13 +185,8 @@ def bce(logits: Tensor, wanted: Tensor, weight: Tensor | None = None) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, wanted, weight, reduction="sum")
 
 
-def bag_weight(assignment: Assignment) -> Tensor | None:
-    """How much each pair of a bag counts, without gradient: ``[pair]``; None: all pairs count 1."""
-    return assignment.pairs.weight.detach() if assignment.bagged else None
-
-
 def taught(assignment: Assignment, certain: Tensor) -> Tensor | None:
-    """How much each location is taught, 1 where it is certain: ``[image, location]``; None: 1 everywhere."""
-    if assignment.background is None:
+    """1 where an extra is taught, and where it is certain: float ``[image, location]``; None: 1 everywhere."""
+    if assignment.ignored is None:
         return None
-    return assignment.background.masked_fill(certain, 1.0)
+    return (~assignment.ignored | certain).float()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from torch import Tensor, nn
+
+from assignbench.core.coding import Coding, Deltas, Distances
 from assignbench.core.extras import Extra, joining
-from assignbench.core.geometry import Coding, Deltas, Distances
+from assignbench.core.types import Predictions, Priors, RawOutputs
+
+MAIN = "main"  # name of the branch that speaks at test
+RESERVED = ("class", "box", "bag", "background", "total", "iteration", "lr")  # names of losses, and of a log's columns
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,23 @@ class Head:
     level_scale: bool = True  # one learned factor a level on the box outputs
     tower_std: float | None = None  # deviation of the towers' initial weights; None: see `detector.head.tower`
     extras: tuple[Extra, ...] = ()
+    # makes the network of the head in place of `detector.head.DenseHead`: (head, classes, channels, depth) → a module
+    # that answers to (pyramid, priors) with `RawOutputs`: generated weights, predicted priors
+    make: Callable[[Head, int, int, int], nn.Module] | None = None
+    detached: bool = False  # whether its gradient ends at the pyramid, which it then does not teach
+    suppress: bool = True  # whether overlapping detections of a class are suppressed at test
+    beside: tuple[Branch, ...] = ()  # further heads, which learn and do not speak at test
 
     def __post_init__(self) -> None:
         names = [extra.name for extra in self.extras]
+        if taken := [name for name in names if name in RESERVED]:
+            raise ValueError(f"an extra output cannot be called {taken[0]!r}: that is the name of a loss of its own")
         if len(set(names)) < len(names):
             raise ValueError(f"an extra output is asked for twice: {', '.join(names)}")
         joining(self.extras)
+        branches = [MAIN, *(branch.name for branch in self.beside)]
+        if len(set(branches)) < len(branches):
+            raise ValueError(f"two branches of a head have one name: {', '.join(branches)}")
         if not self.ratios or not self.octaves:
             raise ValueError("a head needs at least one prior a cell: ratios and octaves must not be empty")
 
@@ -43,8 +60,17 @@ class Head:
         return len(self.ratios) * len(self.octaves)
 
     def controlled(self) -> Head:
-        """The head of the controlled protocol: priors and extras stay, all else is the same for every strategy."""
-        return Head(size=self.size, ratios=self.ratios, octaves=self.octaves, extras=self.extras)
+        """The head of the controlled protocol: priors, extras and branches stay, all else is the same for everybody."""
+        return Head(
+            size=self.size,
+            ratios=self.ratios,
+            octaves=self.octaves,
+            extras=self.extras,
+            make=self.make,
+            detached=self.detached,
+            suppress=self.suppress,
+            beside=tuple(branch.controlled() for branch in self.beside),
+        )
 
     def plus(self, extras: Iterable[Extra]) -> Head:
         """The same head with further extra outputs.
@@ -57,6 +83,24 @@ class Head:
         if twice := [extra.name for extra in added if extra.name in own]:
             raise ValueError(f"it has the extra output {twice[0]} already; leave out +{twice[0]}")
         return replace(self, extras=(*self.extras, *added))
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One more head on the same pyramid, with an assignment of its own: it learns, and does not speak at test."""
+
+    name: str
+    head: Head | None = None  # None: the outputs of the main head, taught a second time
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"the name of a branch must be an identifier, got {self.name!r}")
+        if self.head is not None and self.head.beside:
+            raise ValueError(f"the head of branch {self.name!r} must not have branches of its own")
+
+    def controlled(self) -> Branch:
+        """As `Head.controlled`."""
+        return self if self.head is None else replace(self, head=self.head.controlled())
 
 
 def point_head(*extras: Extra, **changes: object) -> Head:
@@ -77,3 +121,15 @@ def anchor_head(*extras: Extra, **changes: object) -> Head:
         extras=extras,
     )
     return replace(head, **changes)  # type: ignore[arg-type]
+
+
+def predictions_of(raw: RawOutputs, head: Head, priors: Priors, pyramid: tuple[Tensor, ...] = ()) -> Predictions:
+    """The head's raw outputs as strategies and objective read them: boxes decoded, joining extras joined."""
+    return Predictions(
+        outputs=raw.logits,
+        boxes=head.coding.decode(raw.regression, priors.boxes, priors.stride),
+        regression=raw.regression,
+        extras=raw.extras,
+        joined=joining(head.extras),
+        pyramid=pyramid,
+    )

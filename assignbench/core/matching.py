@@ -7,82 +7,34 @@ needed it is built for a few objects at a time, which bounds memory and changes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
+from assignbench.core.fast.rows import object_chunks, smallest_columns
 from assignbench.core.geometry import pick
+from assignbench.core.tensors import beside
 from assignbench.core.types import Priors, Targets
 
-CHUNK = 1 << 17  # entries of an [object, location] matrix held at once on a CPU: its intermediate results stay in cache
-BLOCK = 64  # entries of a long row that are represented by their minimum
-DEVICE_CHUNK = 1 << 24  # on a GPU: 64 MB a float tensor
 
-
-def object_chunks(object_count: int, location_count: int, device: torch.device | None = None) -> Iterator[slice]:
-    """Slices of the object axis so that a slice times all locations stays below `CHUNK` entries.
-
-    Without objects: one empty slice, so that callers need no branch.
-    """
-    step = max(1, (CHUNK if device is None or device.type == "cpu" else DEVICE_CHUNK) // max(1, location_count))
-    for start in range(0, max(1, object_count), step):
-        yield slice(start, min(start + step, object_count))
-
-
-def matrix_pairs(rows: Callable[[slice], Tensor], object_count: int, location_count: int) -> tuple[Tensor, Tensor]:
-    """The true entries of an ``[object, location]`` mask that is computed a few objects at a time.
-
-    Args:
-        rows: the mask's rows for a slice of objects, bool ``[slice, location]``.
-        object_count: number of rows in all.
-        location_count: number of columns.
-
-    Returns:
-        objects and locations of the true entries, ordered by object, then location: ``[pair]`` each.
-    """
-    found = []
-    for chunk in object_chunks(object_count, location_count):
-        objects, locations = rows(chunk).nonzero(as_tuple=True)
-        found.append(torch.stack((objects + chunk.start, locations)))
-    objects, locations = torch.cat(found, dim=1)
-    return objects, locations
-
-
-def smallest_k(cost: Tensor, k: int) -> Tensor:
+def smallest_k(cost: Tensor, k: int | Tensor) -> Tensor:
     """Mask of the k smallest entries of each row: ``[object, location] → bool [object, location]``.
 
-    Equal costs: the lower location first, on every device (`torch.topk` leaves that open). Rows shorter
-    than k, and infinite costs, give fewer.
+    Equal costs: the lower location first, on every device (`torch.topk` leaves that open). Rows shorter than k, costs
+    that are infinite and those that are not a number give fewer.
+
+    Args:
+        cost: the smaller the better.
+        k: of all rows, or of each: int64 ``[object]``.
     """
-    columns = smallest_columns(cost, k)
-    found = cost.gather(1, columns).isfinite()
-    return torch.zeros_like(cost, dtype=torch.bool).scatter(1, columns, found)
-
-
-def smallest_columns(cost: Tensor, k: int) -> Tensor:
-    """Columns of the k smallest entries of each row, ascending, the lower of equal ones first: ``[object, k]``."""
-    length = cost.shape[1]
-    k = min(k, length)
-    if length <= BLOCK * BLOCK or k * BLOCK * 2 > length:
-        return _smallest_columns(cost, k)
-    # A long row is cut into blocks; its k smallest entries lie in the k blocks of smallest minima.
-    blocks = -(-length // BLOCK)
-    padded = F.pad(cost, (0, blocks * BLOCK - length), value=float("inf"))
-    chosen = _smallest_columns(padded.view(len(cost), blocks, BLOCK).amin(-1), k)
-    columns = (chosen[..., None] * BLOCK + torch.arange(BLOCK, device=cost.device)).flatten(1)
-    return columns.gather(1, _smallest_columns(padded.gather(1, columns), k))
-
-
-def _smallest_columns(cost: Tensor, k: int) -> Tensor:
-    if k == 0 or len(cost) == 0:
-        return torch.zeros(len(cost), k, dtype=torch.int64, device=cost.device)
-    last = cost.topk(k, dim=1, largest=False).values[:, -1:]
-    below, equal = cost < last, cost == last
-    room = k - below.sum(1, keepdim=True)
-    return (below | (equal & (equal.cumsum(1) <= room))).nonzero()[:, 1].view(-1, k)
+    most = k if isinstance(k, int) else int(k.max()) if len(k) else 0
+    columns = smallest_columns(cost, most)
+    found = cost.gather(1, columns)
+    taken = found.isfinite()
+    if not isinstance(k, int):
+        rank = found.nan_to_num(nan=float("inf")).sort(dim=1, stable=True).indices.argsort(dim=1)
+        taken &= rank < k[:, None]
+    return torch.zeros_like(cost, dtype=torch.bool).scatter(1, columns, taken)
 
 
 def sum_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
@@ -146,19 +98,20 @@ def image_floor(objects: Tensor, targets: Targets) -> Tensor:
     return sum_by(ones, targets.image[objects], targets.images).clamp(min=1).sum()
 
 
-def same_class_neighbours(targets: Targets) -> Tensor:
-    """Which objects meet another one of their class: boxes of one image that overlap or touch: bool ``[object]``."""
-    found = [torch.zeros(0, dtype=torch.bool, device=targets.boxes.device)]
-    low, high, every = (
-        targets.boxes[:, :2],
-        targets.boxes[:, 2:],
-        torch.arange(len(targets), device=targets.boxes.device),
-    )
-    for chunk in object_chunks(len(targets), len(targets), targets.boxes.device):
+def same_class_neighbours(targets: Targets, objects: Tensor) -> Tensor:
+    """Which pairs belong to objects that meet another one of their class: places in the list, ``[pair] → [some]``.
+
+    Only such pairs can compete for a class at a location. Boxes meet where they overlap or touch. Done in the host's
+    memory where the objects lie there, too.
+    """
+    host = targets.on_host()
+    low, high, every = host.boxes[:, :2], host.boxes[:, 2:], torch.arange(len(host))
+    found = [torch.zeros(0, dtype=torch.bool)]
+    for chunk in object_chunks(len(host), len(host)):
         meet = ((low[chunk, None] <= high) & (low <= high[chunk, None])).all(-1)
-        meet &= (targets.image[chunk, None] == targets.image) & (targets.labels[chunk, None] == targets.labels)
+        meet &= (host.image[chunk, None] == host.image) & (host.labels[chunk, None] == host.labels)
         found.append((meet & (every[chunk, None] != every)).any(1))
-    return torch.cat(found)
+    return beside(torch.cat(found), objects)[objects].nonzero()[:, 0]
 
 
 def hard_assignment(
@@ -168,7 +121,7 @@ def hard_assignment(
     *,
     quality: Tensor | None = None,
     box_weight: Tensor | None = None,
-    background: Tensor | None = None,
+    ignored: Tensor | None = None,
     normalisers: Normalisers | None = None,
 ) -> Assignment:
     """The record of a hard strategy: these pairs are positive, at most one at a location; the rest is background.
@@ -179,7 +132,7 @@ def hard_assignment(
         targets: the batch's objects.
         quality: ``[pair]`` class score to learn; None: 1.
         box_weight: ``[pair]`` weight of the box part (FCOS and ATSS: centerness); None: 1.
-        background: ``[image, location]`` share of the negative term; 0 ignores a location.
+        ignored: bool ``[image, location]``, locations that are taught nothing; None: there are none.
         normalisers: None: the number of pairs, for the box part the sum of ``box_weight``.
     """
     one = targets.boxes.new_ones(len(objects))
@@ -191,5 +144,5 @@ def hard_assignment(
         # a positive location's own class is no background; its other classes are
         discounts=Discounts(targets.image[objects], locations, targets.labels[objects], torch.zeros_like(one)),
         normalisers=normalisers,
-        background=background,
+        ignored=ignored,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assignbench.core.head import Head
-from assignbench.core.loss import PairLoss
+from assignbench.core.pair_view import PairLoss
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,3 @@ class Preset:
     schedule: Mapping[str, Any] = field(default_factory=dict)
     padding_is_background: bool = False  # locations in the batch's padding are taught background
     crowd_is_background: bool = True  # so are those in crowd regions: no reference leaves them out
-
-
-# What the official FCOS, ATSS and FreeAnchor have from maskrcnn-benchmark, on which all three are built.
-MASKRCNN_BENCHMARK: Mapping[str, Any] = {
-    "model.style": "caffe",
-    "model.pixels": "detectron",
-    "model.pyramid": "p5_relu",
-    "train.bias_lr": 2.0,
-    "train.bias_decay": False,
-    "train.norm_decay": True,
-}
-MASKRCNN_BENCHMARK_SCHEDULE: Mapping[str, Any] = {
-    "model.weights": "detectron",
-    "train.warmup": 500,
-    "train.warmup_start": 1 / 3,
-}

@@ -35,7 +35,7 @@ def pyramid_priors(
     rows and columns of the levels, where they are not those of `map_sizes`.
     """
     maps = maps or map_sizes(height, width)
-    boxes, strides, levels, steps = [], [], [], []
+    boxes, points, strides, levels, steps = [], [], [], [], []
     for level, (stride, (rows, columns)) in enumerate(zip(STRIDES, maps, strict=True)):
         step = (stride, stride) if head.spacing == "stride" else (width // columns, height // rows)
         half = half_extents(head, stride)
@@ -43,6 +43,7 @@ def pyramid_priors(
         y = (torch.arange(rows) + head.offset) * step[1]
         center = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[:, :, None]  # row, column, 1, xy
         boxes.append(torch.cat((center - half, center + half), dim=-1).reshape(-1, 4))
+        points.append(center.expand(-1, -1, head.priors_per_cell, -1).reshape(-1, 2))
         strides.append(torch.full((len(boxes[-1]),), float(stride)))
         levels.append(torch.full((len(boxes[-1]),), level))
         steps.append(step)
@@ -50,7 +51,7 @@ def pyramid_priors(
     lengths = torch.tensor([len(part) for part in boxes])
     step = torch.tensor(steps, dtype=torch.float32)
     grid = Grid(lengths.cumsum(0) - lengths, sizes[:, 0], sizes[:, 1], head.offset * step, step, head.priors_per_cell)
-    joined = (torch.cat(parts) for parts in (boxes, strides, levels))
+    joined = (torch.cat(parts) for parts in (boxes, points, strides, levels))
     priors = Priors(*joined, grid=grid)
     return priors if torch.device(device).type == "cpu" else priors.to(device)
 

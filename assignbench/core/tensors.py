@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import function
+
+_Backward = TypeVar("_Backward", bound=Callable[..., Any])
+
+
+def once_differentiable(backward: _Backward) -> _Backward:
+    """Torch's mark of a backward pass that has none of its own: whoever asks for second derivatives is told so."""
+    return cast(_Backward, function.once_differentiable(backward))
 
 
 def require_shape(name: str, tensor: Tensor, *axes: int | None) -> None:

@@ -25,8 +25,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from assignbench.core.geometry import centers
-from assignbench.core.ledger import Ledger, join_logits
+from assignbench.core.fast.class_outputs import ClassOutputs, join_logits
+from assignbench.core.geometry import take
 from assignbench.core.tensors import moved_to, require_shape, to_device
 
 PADDING = 32  # pixels: padded sides are multiples of it, the stride of P5; an image's own area is rounded up to one
@@ -123,7 +123,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Grid:
-    """How fixed priors are laid out: cells in rows and columns, level after level; what enumeration needs to know.
+    """How locations are laid out: cells in rows and columns, level after level; what counting them off needs to know.
 
     All tensors are ``[level]``. Cell (row, column) of a level has its locations, one for each anchor, from
     ``start + (row · columns + column) · anchors`` on, and its centre at ``first + (column, row) · step``.
@@ -146,15 +146,16 @@ class Grid:
 class Priors:
     """Where the detector predicts, and the box it starts from there.
 
-    ``boxes`` is ``[location, 4]`` when the priors are fixed (anchors, or the square that stands for a
-    point), and ``[image, location, 4]`` when the network predicts them for each image.
+    ``boxes`` is ``[location, 4]`` when the priors are fixed (anchors, or the square that stands for a point), and
+    ``[image, location, 4]`` when the network predicts them for each image. Locations lie on the grid either way.
     """
 
     boxes: Tensor  # [location, 4] or [image, location, 4]
+    points: Tensor  # [location, 2] x, y of the location, exact: no rounding of a box's corners is in it
     stride: Tensor  # [location] float32, pixels between neighbouring cells of the level
     level: Tensor  # [location] int64, 0 = finest
+    grid: Grid
     extent: Tensor | None = None  # [image, 2] x, y from which on it is the batch's padding; None: nothing is
-    grid: Grid | None = None  # of fixed priors; None: they may lie anywhere
     _host: Priors | None = field(default=None, init=False, repr=False, compare=False)  # what `to` copied from
 
     def __post_init__(self) -> None:
@@ -163,6 +164,7 @@ class Priors:
             require_shape("Priors.boxes", self.boxes, None, 4)
         else:
             require_shape("Priors.boxes", self.boxes, None, None, 4)
+        require_shape("Priors.points", self.points, locations, 2)
         require_shape("Priors.stride", self.stride, locations)
         require_shape("Priors.level", self.level, locations)
         if self.extent is not None:
@@ -172,23 +174,15 @@ class Priors:
         return self.boxes.shape[-2]
 
     @cached_property
-    def centers(self) -> Tensor:
-        """x, y of every location: ``[location, 2]`` or ``[image, location, 2]``."""
-        return centers(self.boxes)
-
-    @cached_property
     def inside(self) -> Tensor | None:
         """Which locations are not in the batch's padding, which teaches nothing: bool ``[image, location]``."""
-        if self.extent is None:
-            return None
-        place = self.centers if self.boxes.ndim == 3 else self.centers[None]
-        return (place < self.extent[:, None]).all(-1)
+        return None if self.extent is None else (self.points < self.extent[:, None]).all(-1)
 
     def inside_at(self, image: Tensor, location: Tensor) -> Tensor:
         """`inside` of image–location pairs, at a cost that grows with them alone: ``[pair], [pair] → bool [pair]``."""
         if self.extent is None:
             return torch.ones_like(location, dtype=torch.bool)
-        return (centers(self.boxes_at(image, location)) < self.extent[image]).all(-1)
+        return (self.points[location] < self.extent[image]).all(-1)
 
     def padded(self, sizes: Tensor) -> Priors:
         """The same priors, told where images end: at their size rounded up to 32 pixels.
@@ -203,12 +197,24 @@ class Priors:
             return told
         return _remember(told, replace(host, extent=extent))
 
+    def predicted(self, boxes: Tensor) -> Priors:
+        """The same locations with the boxes that the network predicts there: ``[image, location, 4]``."""
+        return replace(self, boxes=boxes)
+
+    def cast(self, dtype: torch.dtype) -> Priors:
+        """The same priors in another precision, for checks of gradients."""
+        if dtype == self.boxes.dtype:
+            return self
+        grid = replace(self.grid, first=self.grid.first.to(dtype), step=self.grid.step.to(dtype))
+        parts = (part.to(dtype) for part in (self.boxes, self.points, self.stride))
+        return Priors(*parts, level=self.level, grid=grid, extent=self.extent)
+
     def to(self, device: torch.device | str) -> Priors:
         """The same priors on another device."""
         moved = Priors(
-            *(to_device(part, device) for part in (self.boxes, self.stride, self.level)),
+            *(to_device(part, device) for part in (self.boxes, self.points, self.stride, self.level)),
+            grid=self.grid.to(device),
             extent=moved_to(self.extent, device),
-            grid=None if self.grid is None else self.grid.to(device),
         )
         return _remember(moved, self)
 
@@ -218,15 +224,19 @@ class Priors:
 
     def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
         """Prior boxes of image–location pairs: ``[pair], [pair] → [pair, 4]``."""
-        return self.boxes[location] if self.boxes.ndim == 2 else self.boxes[image, location]
+        if self.boxes.ndim == 2:
+            return take(self.boxes, location)
+        return take(self.boxes, image * len(self) + location)
 
-    def boxes_of(self, image: Tensor) -> Tensor:
-        """Prior boxes seen by each object's image: ``[object] → [location, 4] or [object, location, 4]``."""
-        return self.boxes if self.boxes.ndim == 2 else self.boxes[image]
 
-    def centers_of(self, image: Tensor) -> Tensor:
-        """As `boxes_of`, their centres."""
-        return self.centers if self.boxes.ndim == 2 else self.centers[image]
+@dataclass(frozen=True)
+class RawOutputs:
+    """What a head puts out, all levels joined in the order of the locations, float32."""
+
+    logits: Tensor  # [image, location, class], before any extra joins
+    regression: Tensor  # [image, location, number], in the head's own coding: see `Coding.outputs`
+    extras: Mapping[str, Tensor]  # name → [image, location], or [image, location, channel] of several channels
+    priors: Tensor | None = None  # [image, location, 4] boxes that the head predicts; None: they are fixed
 
 
 @dataclass(frozen=True)
@@ -238,8 +248,8 @@ class Predictions:
 
     outputs: Tensor  # [image, location, class] of the class tower, logits
     boxes: Tensor  # [image, location, 4] decoded
-    regression: Tensor  # [image, location, 4] the same boxes in the head's own coding, for losses on deltas
-    extras: Mapping[str, Tensor] = field(default_factory=dict)  # name → [image, location], logits
+    regression: Tensor  # [image, location, number] the same boxes in the head's own coding, for losses on it
+    extras: Mapping[str, Tensor] = field(default_factory=dict)  # as in `RawOutputs`
     joined: str | None = None  # the extra that joins the class probability
     pyramid: tuple[Tensor, ...] = ()  # per level [image, channel, row, column], for strategies that read it
 
@@ -247,7 +257,7 @@ class Predictions:
         images, locations, _ = self.outputs.shape
         require_shape("Predictions.outputs", self.outputs, None, None, None)
         require_shape("Predictions.boxes", self.boxes, images, locations, 4)
-        require_shape("Predictions.regression", self.regression, images, locations, 4)
+        require_shape("Predictions.regression", self.regression, images, locations, None)
         for name, extra in self.extras.items():
             if extra.shape[:2] != (images, locations):
                 raise ValueError(f"extra output {name!r} must start with [{images}, {locations}]")
@@ -259,15 +269,15 @@ class Predictions:
 
     def logits_at(self, image: Tensor, location: Tensor, label: Tensor) -> Tensor:
         """Logits of the class probabilities of entries, at a cost that grows with them alone: ``[entry]`` each."""
-        outputs = self.ledger.read(image, location, label)
+        outputs = self.class_outputs.read(image, location, label)
         if self.joined is None:
             return outputs
         return join_logits(outputs[:, None], self.extras[self.joined][image, location])[:, 0]
 
     @cached_property
-    def ledger(self) -> Ledger:
+    def class_outputs(self) -> ClassOutputs:
         """Keeps what is read off the outputs to one gradient."""
-        return Ledger(self.outputs)
+        return ClassOutputs(self.outputs)
 
     @property
     def images(self) -> int:

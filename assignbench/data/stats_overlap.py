@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from assignbench.core.cells import covered_cells
+from assignbench.core.fast.grid import covered_cells
 from assignbench.core.head import Head
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Priors

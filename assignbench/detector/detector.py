@@ -1,18 +1,19 @@
-"""Images → predictions; nothing else."""
+"""Images → predictions of the head, or of each of its branches; nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-from assignbench.core import Head, Predictions, Priors, joining
+from assignbench.core import Head, Predictions, Priors, RawOutputs, predictions_of
+from assignbench.core.head import MAIN
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.tensors import to_device
 from assignbench.detector.backbone import Backbone
-from assignbench.detector.head import DenseHead, RawOutputs
+from assignbench.detector.head import head_network
 from assignbench.detector.pixels import Pixels
 from assignbench.detector.pyramid import Pyramid
 
@@ -52,36 +53,73 @@ class Detector(nn.Module):
         self.spec, self.pixels, self.mask_padding = head, pixels, mask_padding
         self.backbone = backbone
         self.pyramid = pyramid
-        self.head = DenseHead(head, classes, channels, depth, deformable=deformable)
+        self.head = head_network(head, classes, channels, depth, deformable=deformable)
+        self.branches = nn.ModuleDict(
+            {
+                branch.name: head_network(branch.head, classes, channels, depth, deformable=deformable)
+                for branch in head.beside
+                if branch.head is not None
+            }
+        )
         self.register_buffer("mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(pixels.std).view(3, 1, 1), persistent=False)
         self.compiled: Callable[[Tensor], tuple[tuple[Tensor, ...], RawOutputs]] | None = None  # `network`, in training
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Predictions, Priors]:
-        """Predict.
+        """Predict, by the branch that speaks.
 
         Args:
             images: uint8 RGB ``[image, 3, height, width]``, padded right and bottom to a multiple of 32.
             sizes: height and width of each image without padding, ``[image, 2]``, best in the host's memory.
         """
         predictions, priors = self.predict(self.normalise(images, sizes))
-        return predictions, priors.padded(sizes) if self.mask_padding else priors
+        return predictions, self.told(priors, sizes)
+
+    def every_branch(self, images: Tensor, sizes: Tensor) -> Mapping[str, tuple[Predictions, Priors]]:
+        """As `forward`, of all branches of the head, by name."""
+        pyramid, priors, raw = self.outputs(self.normalise(images, sizes))
+        seen = {MAIN: self.decoded(raw, self.spec, priors, pyramid)}
+        for branch in self.spec.beside:
+            if branch.head is None:
+                seen[branch.name] = seen[MAIN]
+            else:
+                own = self.priors(branch.head, images)
+                raw = put_out(self.branches[branch.name], branch.head, pyramid, own)
+                seen[branch.name] = self.decoded(raw, branch.head, own, pyramid)
+        return {name: (predictions, self.told(priors, sizes)) for name, (predictions, priors) in seen.items()}
 
     def predict(self, x: Tensor) -> tuple[Predictions, Priors]:
         """As `forward`, for images that are normalised already: float32 ``[image, 3, height, width]``."""
-        pyramid, raw = self.raw_outputs(x)
-        with torch.autocast(x.device.type, enabled=False):
-            priors = cached_priors(self.spec, x.shape[-2], x.shape[-1], x.device)
-            return predictions_of(raw, self.spec, priors, pyramid), priors
+        pyramid, priors, raw = self.outputs(x)
+        return self.decoded(raw, self.spec, priors, pyramid)
 
-    def raw_outputs(self, x: Tensor) -> tuple[tuple[Tensor, ...], RawOutputs]:
-        """`network`, compiled if it was and this is training."""
-        return self.compiled(x) if self.compiled is not None and self.training else self.network(x)
+    def outputs(self, x: Tensor) -> tuple[tuple[Tensor, ...], Priors, RawOutputs]:
+        """Normalised images → P3 … P7, priors, and the raw outputs of the branch that speaks."""
+        priors = self.priors(self.spec, x)
+        network = self.compiled if self.training else None
+        pyramid, raw = self.network(x, priors) if network is None else network(x)
+        return pyramid, priors, raw
 
-    def network(self, x: Tensor) -> tuple[tuple[Tensor, ...], RawOutputs]:
-        """Normalised images → P3 … P7, and the head's raw outputs."""
+    def network(self, x: Tensor, priors: Priors | None = None) -> tuple[tuple[Tensor, ...], RawOutputs]:
+        """Normalised images → P3 … P7, and the raw outputs of the branch that speaks."""
         pyramid = self.pyramid(self.backbone(x))
-        return pyramid, self.head(pyramid)
+        return pyramid, put_out(self.head, self.spec, pyramid, priors)
+
+    def priors(self, head: Head, x: Tensor) -> Priors:
+        """The priors of a head for images of this size."""
+        return cached_priors(head, x.shape[-2], x.shape[-1], x.device)
+
+    def decoded(
+        self, raw: RawOutputs, head: Head, priors: Priors, pyramid: tuple[Tensor, ...]
+    ) -> tuple[Predictions, Priors]:
+        """Raw outputs as strategies read them, and the priors in use, in float32."""
+        with torch.autocast(raw.logits.device.type, enabled=False):
+            priors = priors if raw.priors is None else priors.predicted(raw.priors)
+            return predictions_of(raw, head, priors, pyramid), priors
+
+    def told(self, priors: Priors, sizes: Tensor) -> Priors:
+        """The priors, told where images end, unless padding is to be taught."""
+        return priors.padded(sizes) if self.mask_padding else priors
 
     def normalise(self, images: Tensor, sizes: Tensor) -> Tensor:
         """Order of colours, minus mean, by deviation; padding becomes 0, the mean colour."""
@@ -93,16 +131,10 @@ class Detector(nn.Module):
         return x.contiguous(memory_format=torch.channels_last)
 
 
-def predictions_of(raw: RawOutputs, head: Head, priors: Priors, pyramid: tuple[Tensor, ...] = ()) -> Predictions:
-    """The head's raw outputs as strategies and objective read them: boxes decoded, joining extras joined."""
-    return Predictions(
-        outputs=raw.logits,
-        boxes=head.coding.decode(raw.regression, priors.boxes, priors.stride),
-        regression=raw.regression,
-        extras=raw.extras,
-        joined=joining(head.extras),
-        pyramid=pyramid,
-    )
+def put_out(network: nn.Module, head: Head, pyramid: tuple[Tensor, ...], priors: Priors | None) -> RawOutputs:
+    """A head's raw outputs; a network of the strategy's own is told the priors, too."""
+    features = tuple(level.detach() for level in pyramid) if head.detached else pyramid
+    return network(features) if head.make is None else network(features, priors)
 
 
 @lru_cache(maxsize=64)

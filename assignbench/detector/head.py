@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from assignbench.core import Head
+from assignbench.core import Head, RawOutputs
 from assignbench.core.priors import STRIDES
 from assignbench.detector.deformable import DeformableConv2d
 
 GROUPS = 32  # of channels normalised together; fewer when a group would be left with one: P7 can be 1 × 1
 
 
-@dataclass(frozen=True)
-class RawOutputs:
-    """The head's outputs of all levels, flattened in the order of the priors."""
-
-    logits: Tensor  # [image, location, class], before any extra joins
-    regression: Tensor  # [image, location, 4], after the level's scale
-    extras: dict[str, Tensor]  # name → [image, location]
+def head_network(head: Head, classes: int, channels: int, depth: int, *, deformable: bool) -> nn.Module:
+    """The network of a head: the strategy's own where it makes one, else `DenseHead`."""
+    if head.make is not None:
+        return head.make(head, classes, channels, depth)
+    return DenseHead(head, classes, channels, depth, deformable=deformable)
 
 
 class DenseHead(nn.Module):
@@ -33,10 +30,13 @@ class DenseHead(nn.Module):
         self.class_tower = tower(head, channels, depth, deformable=deformable)
         self.box_tower = tower(head, channels, depth, deformable=deformable)
         self.class_output = output(channels, cell * classes, -math.log((1 - head.class_prior) / head.class_prior))
-        self.box_output = output(channels, cell * 4, head.box_bias)
-        self.extra_outputs = nn.ModuleDict({extra.name: output(channels, cell) for extra in head.extras})
+        self.box_output = output(channels, cell * head.coding.outputs, head.box_bias)
+        self.extra_outputs = nn.ModuleDict(
+            {extra.name: output(channels, cell * extra.channels) for extra in head.extras}
+        )
         self.scale = nn.Parameter(torch.ones(len(STRIDES))) if head.level_scale else None
-        self.classes = classes
+        self.classes, self.box_outputs = classes, head.coding.outputs
+        self.channels = {extra.name: extra.channels for extra in head.extras}
 
     def forward(self, pyramid: tuple[Tensor, ...]) -> RawOutputs:
         """P3 … P7 → raw outputs, float32."""
@@ -45,15 +45,21 @@ class DenseHead(nn.Module):
         for level, features in enumerate(pyramid):
             boxes = self.box_tower(features)
             logits.append(flatten(self.class_output(self.class_tower(features)), self.classes))
-            raw = flatten(self.box_output(boxes), 4)
+            raw = flatten(self.box_output(boxes), self.box_outputs)
             regression.append(raw if self.scale is None else raw * self.scale[level])
             for name, layer in self.extra_outputs.items():
-                extras[name].append(flatten(layer(boxes), 1)[..., 0])
+                extras[name].append(flatten(layer(boxes), self.channels[name]))
         return RawOutputs(
             torch.cat(logits, dim=1),
             torch.cat(regression, dim=1),
-            {name: torch.cat(maps, dim=1) for name, maps in extras.items()},
+            {name: joined_levels(maps) for name, maps in extras.items()},
         )
+
+
+def joined_levels(maps: list[Tensor]) -> Tensor:
+    """An extra's logits of all levels: ``[image, location]``, or ``[image, location, channel]`` of several channels."""
+    joined = torch.cat(maps, dim=1)
+    return joined[..., 0] if joined.shape[-1] == 1 else joined
 
 
 def tower(head: Head, channels: int, depth: int, *, deformable: bool) -> nn.Sequential:

@@ -1,14 +1,15 @@
 """Assignment → named losses: the only place where losses are computed.
 
-    positive, separate   α Σ_pairs w ℓ_class / N⁺   +   α Σ_pairs w_box λ L_box / N_box
-    positive, bagged     −α Σ_objects log Σ_pairs w exp(−ℓ_bag) / N⁺
-              geometric   α Σ_pairs w ℓ_bag / N⁺             −log Π exp(−ℓ_bag)^w: the mean taken in logarithms
-    negative             (1 − α) Σ_{image, location, class} b · v · q^γ · −log(1 − q) / N⁻,     q = p · d
-    extras               each one's own loss / N⁺, or / its own N
-    strategy             as the assignment gives them
+    each pair      c⁺ Σ_pairs w ℓ_class / N⁺   +   w_box Σ_pairs b_box λ L_box / N_box
+    bag, any      −w_box Σ_objects log Σ_pairs w P / N⁺                     P = exp(−ℓ_bag): one good pair is enough
+    bag, all      −w_box Σ_objects Σ_pairs w log P / N⁺                     the mean taken in logarithms
+    background     c⁻ Σ_{image, location, class} b · v · q^γ · −log(1 − q) / N⁻,     q = p · d
+    extras         each one's own loss / N⁺, or / its own N
+    strategy       as the assignment gives them
 
-b: the assignment's background; d, v: factor and weight of its discounts, 1 where there is none. Every N is averaged
-over processes and at least 1, so that a batch means the same on one GPU and on eight; a preset may say otherwise.
+w, b_box: the pairs' weights; b: the assignment's background, 0 where it ignores a location; d, v: factor and weight of
+its discounts, 1 where there is none; c⁺, c⁻, γ: the class loss's, w_box: `PairLoss.weight`. Every N is averaged over
+processes and at least 1, so that a batch means the same on one GPU and on eight; a preset may say otherwise.
 """
 
 from __future__ import annotations
@@ -20,66 +21,55 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core import (
-    Assignment,
-    Coding,
-    Cost,
-    Extra,
-    PairBoxes,
-    PairLoss,
-    Pairs,
-    Predictions,
-    Priors,
-    Targets,
-    pair_cost,
-    pair_likelihood,
-    pair_logits,
-    sum_by,
-)
+from assignbench.core import Assignment, Cost, Extra, PairView, PairViews, sum_by
+from assignbench.core.head import RESERVED
 
 
-def objective(
-    assignment: Assignment,
-    predictions: Predictions,
-    priors: Priors,
-    targets: Targets,
-    *,
-    loss: PairLoss,
-    coding: Coding,
-    extras: tuple[Extra, ...],
-) -> Mapping[str, Tensor]:
+def objective(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]) -> Mapping[str, Tensor]:
     """All losses of a batch by name; their sum is what is minimised.
 
     Every head output stays connected to the sum, whatever the batch holds, so that no process of several
     waits for a gradient that never comes.
+
+    Args:
+        assignment: the record.
+        view: the batch, as the strategy saw it.
+        extras: extra outputs of the head.
+
+    Raises:
+        ValueError: a loss of the strategy has the name of another one, or it changed what `view` shows.
     """
-    pairs = assignment.pairs
-    found = {extra.name: extra.loss(assignment, predictions, priors, targets) for extra in extras}
+    loss, predictions = view.loss, view.predictions
+    pair = view(assignment.pairs.object, assignment.pairs.location).intact()
+    if taken := set(assignment.losses) & {*RESERVED, *(extra.name for extra in extras)}:
+        raise ValueError(f"a loss of the strategy cannot be called {min(taken)!r}: there is another one of that name")
+    found = {extra.name: extra.loss(assignment, view) for extra in extras}
     costs = {name: cost for name, cost in found.items() if cost is not None}
     positive, box, negative, *own = normalisers(assignment, list(costs.values()))
-    if assignment.bagged and assignment.geometric:
-        cost = pair_cost(predictions, priors, targets, pairs.object, pairs.location, loss=loss, coding=coding)
-        terms = {"bag": loss.alpha * (pairs.weight * cost).sum() / positive}
-    elif assignment.bagged:
-        likelihood = pairs.likelihood
-        if likelihood is None:
-            likelihood = pair_likelihood(
-                predictions, priors, targets, pairs.object, pairs.location, loss=loss, coding=coding
-            )
-        terms = {"bag": loss.alpha * bag_loss(pairs, likelihood, len(targets)) / positive}
-    else:
-        logits = pair_logits(predictions, targets, pairs.object, pairs.location)
-        boxes = PairBoxes(predictions, priors, targets, pairs.object, pairs.location, coding)
-        class_sum = (pairs.weight * loss.class_part(logits, pairs.quality)).sum()
-        box_sum = (pairs.box_weight * loss.box(boxes)).sum()
-        terms = {"class": loss.alpha * class_sum / positive, "box": loss.alpha * box_sum / box}
-    terms["background"] = (1 - loss.alpha) * background_loss(assignment, predictions, loss) / negative
+    terms = {
+        name: term / {"class": positive, "bag": positive, "box": box}[name]
+        for name, term in positive_terms(assignment, pair).items()
+    }
+    terms["background"] = loss.classes.negative_weight * background_loss(assignment, view) / negative
     terms |= {name: cost.total / count for (name, cost), count in zip(costs.items(), own, strict=True)}
     terms |= assignment.losses
 
     untaught = predictions.regression.sum() + sum(extra.sum() for extra in predictions.extras.values())
     terms["background"] = terms["background"] + 0 * untaught
     return terms
+
+
+def positive_terms(assignment: Assignment, pair: PairView) -> dict[str, Tensor]:
+    """What the pairs cost, before it is divided: class and box part, or the bags."""
+    pairs, loss = assignment.pairs, pair.loss
+    match assignment.bag:
+        case "any":
+            return {"bag": loss.weight * bag_loss(pairs.weight * pair.likelihood, pairs.object, len(pair.targets))}
+        case "all":
+            return {"bag": loss.weight * (pairs.weight * pair.cost).sum()}
+    class_sum = (pairs.weight * loss.classes.positive(pair.logit, pairs.quality)).sum()
+    box_sum = (pairs.box_weight * pair.box_part).sum()
+    return {"class": loss.classes.positive_weight * class_sum, "box": loss.weight * box_sum}
 
 
 def normalisers(assignment: Assignment, costs: Sequence[Cost] = ()) -> tuple[Tensor, ...]:
@@ -96,20 +86,28 @@ def normalisers(assignment: Assignment, costs: Sequence[Cost] = ()) -> tuple[Ten
     return *common, *(common[0] if cost.share is None else next(others) for cost in costs)
 
 
-def bag_loss(pairs: Pairs, likelihood: Tensor, object_count: int) -> Tensor:
-    """−Σ_objects log Σ_pairs w exp(−ℓ); an object without any pair costs 100 (the floor of the logarithm)."""
-    bags = sum_by(pairs.weight * likelihood, pairs.object, object_count).clamp(0, 1)  # rounding may exceed 1
+def bag_loss(weighted: Tensor, objects: Tensor, object_count: int) -> Tensor:
+    """−Σ_objects log Σ_pairs w P; an object without any pair costs 100 (the floor of the logarithm)."""
+    bags = sum_by(weighted, objects, object_count).clamp(0, 1)  # rounding may exceed 1
     return F.binary_cross_entropy(bags, torch.ones_like(bags), reduction="sum")
 
 
-def background_loss(assignment: Assignment, predictions: Predictions, loss: PairLoss) -> Tensor:
-    """The focal term of all classes at all locations, of discounted entries with their factor and weight."""
-    discounts, ledger = assignment.discounts, predictions.ledger
-    return ledger.background(
-        loss.gamma,
-        entries=ledger.index(discounts.image, discounts.location, discounts.label),
+def background_loss(assignment: Assignment, view: PairViews) -> Tensor:
+    """The background term of all classes at all locations, of discounted entries with their factor and weight."""
+    discounts, predictions, outputs = assignment.discounts, view.predictions, view.predictions.class_outputs
+    return outputs.background(
+        view.loss.classes.gamma,
+        entries=outputs.index(discounts.image, discounts.location, discounts.label),
         factor=discounts.factor,
         weight=discounts.weight,
-        share=assignment.background,
+        share=background_share(assignment),
         extra=None if predictions.joined is None else predictions.extras[predictions.joined],
     )
+
+
+def background_share(assignment: Assignment) -> Tensor | None:
+    """b, 0 where a location is ignored: ``[image, location]``; None: 1 everywhere."""
+    if assignment.ignored is None:
+        return assignment.background
+    taught = (~assignment.ignored).float()
+    return taught if assignment.background is None else assignment.background * taught

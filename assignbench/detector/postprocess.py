@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from assignbench.core import Extra, Predictions, Priors
-from assignbench.core.ledger import ROWS, join_logits
+from assignbench.core.fast.class_outputs import ROWS, join_logits
 from assignbench.core.tensors import to_device
 from assignbench.detector.suppress import best_apart
 

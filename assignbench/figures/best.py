@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from assignbench.core import PairBoxes, best_of, centers, inside_pairs, pair_logits
+from assignbench.core import best_of, centers, inside_pairs
+from assignbench.core.head import MAIN
 from assignbench.data.batch import Batch, load_batch
 from assignbench.data.dataset import Dataset
 from assignbench.data.transforms import View
@@ -77,13 +78,9 @@ def _best_in(run: ShownRun, batch: Batch) -> tuple[Tensor, Tensor]:
     predictions, priors = learner.detector(batch.images, batch.sizes)
     with torch.autocast(batch.images.device.type, enabled=False):
         objects, locations = inside_pairs(targets, priors)
-        image = targets.image[objects]
-        corners = targets.boxes[objects]
-        offset = (centers(priors.boxes_at(image, locations)) - centers(corners)) / (corners[:, 2:] - corners[:, :2])
-        coding, loss = learner.head.coding, learner.loss
-        class_cost = loss.likelihood_part(pair_logits(predictions, targets, objects, locations))
-        box_cost = loss.box(PairBoxes(predictions, priors, targets, objects, locations, coding))
-        places = [offset[best_of(objects, -cost)] for cost in (class_cost + box_cost, class_cost, box_cost)]
+        pair = learner.views({MAIN: (predictions, priors)}, targets)[MAIN](objects, locations)
+        offset = (pair.point - centers(pair.true)) / (pair.true[:, 2:] - pair.true[:, :2])
+        places = [offset[best_of(objects, -cost)] for cost in (pair.cost, pair.class_part, pair.box_part)]
     return targets.labels[objects.unique()].cpu(), torch.stack(places, dim=1).cpu()
 
 
@@ -104,19 +101,19 @@ def best_table(prior_run: ShownRun, best_run: ShownRun, found: dict[str, BestPla
     )
     for heading in ("class", "objects", "μ, strides", "mass", "best location", "by class alone", "by box alone"):
         table.add_column(heading, justify="left" if heading == "class" else "right", no_wrap=True)
-    priors, offsets = prior_run.record.learned_prior or {}, prior_run.record.true_offsets or {}
+    priors, offsets = prior_run.record.learned, prior_run.record.true_offsets or {}
     ours, mass, best = [], [], []
     for name, one in found.items():
         prior, offset = priors.get(name) or priors.get("all"), offsets.get(name)
         table.add_row(
             name,
             f"{one.objects:,}",
-            "–" if prior is None else signed(prior.mu_x, prior.mu_y),
+            "–" if prior is None else signed(prior["mu_x"], prior["mu_y"]),
             "–" if offset is None else signed(*offset),
             *(_shown(place) for place in (one.likelihood, one.classes, one.boxes)),
         )
         if name in priors and offset is not None:
-            ours += [priors[name].mu_x, priors[name].mu_y]
+            ours += [priors[name]["mu_x"], priors[name]["mu_y"]]
             mass += offset
             best += one.likelihood.mean
     said = [

@@ -50,15 +50,15 @@ def parts_of(taught: Taught, number: int, strategy: str) -> Parts:
     Raises:
         UsageError: the strategy's weights have no such parts.
     """
-    made = taught.weightings
-    if made is None:
+    pairs, shown = taught.assignment.pairs, taught.assignment.diagnostics
+    if not {"center", "confidence"} <= shown.keys():
         raise UsageError(
             f"the weights of {strategy} are not made of a centre and a confidence weighting; name a run of autoassign"
         )
-    center = level_maps(made.center, made.object, made.location, taught, number)
+    center = level_maps(shown["center"], pairs.object, pairs.location, taught, number)
     return Parts(
         center=center,
-        confidence=level_maps(made.confidence, made.object, made.location, taught, number),
+        confidence=level_maps(shown["confidence"], pairs.object, pairs.location, taught, number),
         weight=[zero_inside(*each) for each in zip(weight_maps(taught, number), center, strict=True)],
         shares=level_share(taught, number),
     )
@@ -126,13 +126,19 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -
 
 def settings_of(run: ShownRun, category: str) -> str:
     """The numbers behind G and C."""
-    learned = run.record.learned_prior or {}
+    learned = run.record.learned
     prior = learned.get(category) or learned.get("all")
     options = run.record.assigner.options
     tau = None if options.get("confidence") == "off" else options.get("tau")
-    lines = [] if prior is None else [
-        f"μ = {signed(prior.mu_x, prior.mu_y)}", f"σ = ({prior.sigma_x:.2f}, {prior.sigma_y:.2f})", "in strides"
-    ]  # fmt: skip
+    lines = (
+        []
+        if prior is None
+        else [
+            f"μ = {signed(prior['mu_x'], prior['mu_y'])}",
+            f"σ = ({prior['sigma_x']:.2f}, {prior['sigma_y']:.2f})",
+            "in strides",
+        ]
+    )
     return "\n".join([*lines, *([f"τ = {tau:.3g}"] if isinstance(tau, float) else [])])
 
 

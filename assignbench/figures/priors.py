@@ -19,7 +19,7 @@ from assignbench.figures.picture import LOOKED_AT, Picture, open_picture, stando
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import level_share, teach
 from assignbench.plot import styled
-from assignbench.run.results.record import PriorFacts, RunRecord
+from assignbench.run.results.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ class CategoryPrior:
     """The prior of a category on one of its objects, in pixels of the original picture."""
 
     name: str
-    prior: PriorFacts  # strides
+    prior: Mapping[str, float]  # strides
     picture: Picture
     number: int  # of the object in it
     level: str  # that holds most of the object's weight
@@ -50,7 +50,7 @@ class CategoryPrior:
 
 
 def chosen_categories(
-    priors: Mapping[str, PriorFacts], offsets: Mapping[str, Point] | None, classes: Sequence[str], count: int
+    priors: Mapping[str, Mapping[str, float]], offsets: Mapping[str, Point] | None, classes: Sequence[str], count: int
 ) -> list[str]:
     """Those with the longest μ, and those whose true mass is known to lie off the centre; in the order of ``classes``.
 
@@ -60,21 +60,21 @@ def chosen_categories(
     if set(priors) != set(classes):  # one for all
         ranked = list(classes)
     else:
-        ranked = sorted(classes, key=lambda name: -math.hypot(priors[name].mu_x, priors[name].mu_y))
+        ranked = sorted(classes, key=lambda name: -math.hypot(priors[name]["mu_x"], priors[name]["mu_y"]))
     return [name for name in classes if name in {*ranked[:count], *off}]
 
 
-def learned_prior(record: RunRecord) -> Mapping[str, PriorFacts]:
+def learned_prior(record: RunRecord) -> Mapping[str, Mapping[str, float]]:
     """The prior that a run learned.
 
     Raises:
         UsageError: it learned none.
     """
-    if record.learned_prior is None:
+    if not record.learned or "mu_x" not in next(iter(record.learned.values())):
         raise UsageError(
             f"{record.assigner.label} learned no centre prior; name a run of autoassign with center=category or shared"
         )
-    return record.learned_prior
+    return record.learned
 
 
 def category_priors(
@@ -106,8 +106,7 @@ def place(
 ) -> CategoryPrior:
     """Where the prior of an object's category lies on it."""
     record, name = run.record, picture.name(number)
-    assert record.learned_prior is not None  # noqa: S101 - the caller's promise
-    prior = record.learned_prior.get(name) or record.learned_prior["all"]
+    prior = record.learned.get(name) or record.learned["all"]
     taught = teach(run.learner, dataset, picture.index, run.recipe.data)
     shares = level_share(taught, number)
     level = int(shares.argmax())
@@ -128,8 +127,8 @@ def place(
         level=f"P{level + 3}",
         share=float(shares[level]),
         center=center,
-        middle=(center[0] + prior.mu_x * step_x, center[1] + prior.mu_y * step_y),
-        deviations=(prior.sigma_x * step_x, prior.sigma_y * step_y),
+        middle=(center[0] + prior["mu_x"] * step_x, center[1] + prior["mu_y"] * step_y),
+        deviations=(prior["sigma_x"] * step_x, prior["sigma_y"] * step_y),
         truth=inside((record.true_offsets or {}).get(name)),
         best=inside(best[name].likelihood.mean if name in best else None),
     )
@@ -205,7 +204,10 @@ def draw_prior(panel: Axes, one: CategoryPrior) -> None:
         sign.set_label(label)
         sign.set_path_effects(glow)
     zoom(panel, box)
-    mu, sigma = signed(one.prior.mu_x, one.prior.mu_y), f"({one.prior.sigma_x:.2f}, {one.prior.sigma_y:.2f})"
+    mu, sigma = (
+        signed(one.prior["mu_x"], one.prior["mu_y"]),
+        f"({one.prior['sigma_x']:.2f}, {one.prior['sigma_y']:.2f})",
+    )
     panel.set_title(f"{one.name} on {one.level} ({percent(one.share)} of w⁺)", fontsize=9)
     panel.set_xlabel(f"μ = {mu}, σ = {sigma}", fontsize=8.5)
 
@@ -218,7 +220,7 @@ def caption(
     other: ShownRun | None = None,
 ) -> str:
     """What is drawn, and of what."""
-    shared = "" if set(run.record.learned_prior or {}) != {"all"} else "One prior is shared by all categories. "
+    shared = "" if set(run.record.learned) != {"all"} else "One prior is shared by all categories. "
     truth = "" if run.record.true_offsets is None else "Diamond: mean centre of the category's visible mass, as drawn. "
     if other is not None:
         truth += (

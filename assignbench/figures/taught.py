@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assignbench.core import Assignment, Grid, Priors, Weightings
+from assignbench.core import Assignment, Priors
+from assignbench.core.types import Grid
 from assignbench.data.batch import load_batch
 from assignbench.data.dataset import Dataset
 from assignbench.data.transforms import Geometry, resized
-from assignbench.errors import UsageError
 from assignbench.recipe import DataSettings
 from assignbench.run.training.learner import Learner
 
@@ -31,14 +31,12 @@ class Taught:
     """The record for one picture."""
 
     assignment: Assignment
-    weightings: Weightings | None  # what weights are made of, if the strategy says
     priors: Priors
     scale: tuple[float, float]  # network pixels per original pixel, along x and y
 
     @property
     def grid(self) -> Grid:
         """How the locations are laid out."""
-        assert self.priors.grid is not None  # noqa: S101 - `teach` has seen to it
         return self.priors.grid
 
 
@@ -72,7 +70,6 @@ def teach(learner: Learner, dataset: Dataset, index: int, data: DataSettings) ->
     Raises:
         DataError: it cannot be read.
         RunError: the strategy's record is impossible.
-        UsageError: the detector's locations do not lie on a grid.
     """
     info = dataset.images[index]
     geometry = Geometry(*resized(info.width, info.height, *data.test_sides))
@@ -80,13 +77,8 @@ def teach(learner: Learner, dataset: Dataset, index: int, data: DataSettings) ->
     scale = batch.scales[0].tolist()
     batch = batch.to(learner.detector.mean.device)
     learner.eval()
-    predictions, priors = learner.detector(batch.images, batch.sizes)
-    if priors.grid is None:
-        raise UsageError("this detector predicts its own locations; figures draw those that lie on a grid")
-    step = learner.charge(predictions, priors, batch.targets, timed=True)
-    with torch.autocast(batch.images.device.type, enabled=False):
-        weightings = learner.assigner.weightings(predictions, priors, batch.targets)
-    return Taught(step.assignment, weightings, priors.on_host(), (scale[0], scale[1]))
+    step = learner(batch, timed=True)
+    return Taught(step.assignment, step.priors.on_host(), (scale[0], scale[1]))
 
 
 def weight_maps(taught: Taught, number: int) -> list[LevelMap]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assignbench.core import Assigner, Assignment, Discounts, Head, Priors, Setting, Targets, assign
+from assignbench.core import Assigner, Assignment, Discounts, Head, PairViews, Priors, Setting, Targets, assign
 from assignbench.core.priors import STRIDES
 from assignbench.detector.head import flatten
 from assignbench.detector.objective import objective
@@ -58,8 +58,7 @@ def head_of(
     file: Tensors, cls: type[Assigner], options: Mapping[str, Any], protocol: Protocol
 ) -> tuple[Assigner, Head]:
     """The strategy with the file's learned parameters, and the head around it."""
-    coding = protocol.head(cls.head).coding
-    setting = Setting(classes=int(file.setting("num_classes")), loss=protocol.loss, coding=coding)
+    setting = Setting(classes=int(file.setting("num_classes")))
     assigner = construct(cls, options, setting).to(file["cls.0"].device)
     with torch.no_grad():
         for name, parameter in assigner.named_parameters():
@@ -77,19 +76,18 @@ def run(
 ) -> Outcome:
     """Assign, charge, differentiate; ``discounts`` takes the place of the strategy's own."""
     assigner, head = head_of(file, cls, options, protocol)
-    priors = priors_of(file, head)
+    priors = told_sizes(priors_of(file, head), file, protocol)
     raw = {
         name: tensor.clone().requires_grad_()
         for name, tensor in file.tensors.items()
         if name.partition(".")[0] in ("cls", "reg", "extra")
     }
     predictions = predictions_from(raw, head, priors, assigner.setting.classes, file)
-    assignment = assign(assigner, predictions, priors, targets)
+    view = PairViews(predictions, priors, targets, head.coding, protocol.loss)
+    assignment = assign(assigner, view)
     if discounts is not None:
         assignment = replace(assignment, discounts=discounts)
-    ours = objective(
-        assignment, predictions, priors, targets, loss=protocol.loss, coding=head.coding, extras=head.extras
-    )
+    ours = objective(assignment, view, head.extras)
     names = [name.removeprefix("loss.") for name in file.tensors if name.startswith("loss.")]
     losses = terms_as(names, ours, str(file.path))
     torch.stack(list(ours.values())).sum().backward()
@@ -127,8 +125,8 @@ def discrete(file: Tensors, assignment: Assignment, targets: Targets) -> Iterato
 def assigned_objects(assignment: Assignment, targets: Targets, image: int, _classes: int, like: Tensor) -> Tensor:
     """Index of the object within its image, −1 background, −2 ignored: ``[location]``."""
     found = torch.full_like(like, -1)
-    if assignment.background is not None:
-        found[assignment.background[image] == 0] = -2
+    if assignment.ignored is not None:
+        found[assignment.ignored[image]] = -2
     first = int((targets.image < image).sum())
     mine = targets.image[assignment.pairs.object] == image
     found[assignment.pairs.location[mine]] = assignment.pairs.object[mine].to(like.dtype) - first
@@ -141,6 +139,14 @@ def assigned_labels(assignment: Assignment, targets: Targets, image: int, classe
     mine = targets.image[assignment.pairs.object] == image
     found[assignment.pairs.location[mine]] = targets.labels[assignment.pairs.object[mine]].to(like.dtype)
     return found
+
+
+def told_sizes(priors: Priors, file: Tensors, protocol: Protocol) -> Priors:
+    """The priors, told where images of unequal size end, as a training under the preset tells them."""
+    preset = protocol.preset
+    if "size.0" not in file or (preset is not None and preset.padding_is_background):
+        return priors
+    return priors.padded(torch.stack([file[f"size.{image}"].long().cpu() for image in range(images_of(file))]))
 
 
 def anchors(file: Tensors, priors: Priors) -> Iterator[Quantity]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from assignbench.core import Targets
+from assignbench.core.head import MAIN
 from assignbench.errors import DataError
 from assignbench.golden.checks import LOSS, OUTPUT, Check, Quantity, relative, worst
 from assignbench.golden.reference import terms_as
@@ -78,8 +79,7 @@ def steps(
     optimizer = torch.optim.SGD(trainable, lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
     found = []
     for step in names:
-        predictions, priors = learner.detector.predict(image)
-        losses = learner.charge(predictions, priors, targets).losses
+        losses = learner.charge({MAIN: learner.detector.predict(image)}, targets).losses
         found.append({name: loss.detach() for name, loss in terms_as(step, losses, where).items()})
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()

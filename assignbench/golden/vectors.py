@@ -12,10 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from assignbench.core import Head, Predictions, Priors, Targets
+from assignbench.core import Head, Predictions, Priors, RawOutputs, Targets, predictions_of
 from assignbench.core.priors import STRIDES, pyramid_priors
-from assignbench.detector.detector import predictions_of
-from assignbench.detector.head import RawOutputs, flatten
+from assignbench.detector.head import flatten
 from assignbench.errors import DataError, UsageError
 
 KINDS = ("losses", "network", "detections", "trajectory")

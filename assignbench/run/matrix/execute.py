@@ -20,7 +20,6 @@ from assignbench.run.results.files import sha256_of, write_json_atomic
 from assignbench.run.results.record import (
     AssignerFacts,
     DatasetFacts,
-    PriorFacts,
     ResolvedValue,
     RunRecord,
     Seconds,
@@ -34,7 +33,7 @@ from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
 from assignbench.run.training.train import CHECKPOINTS, Trained, train
 
-WEIGHTS, DETECTIONS, CONFIG, PRIOR = "weights.safetensors", "detections.json", "config.json", "prior.json"
+WEIGHTS, DETECTIONS, CONFIG, LEARNED = "weights.safetensors", "detections.json", "config.json", "learned.json"
 
 
 def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> RunRecord | None:
@@ -89,9 +88,8 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
             save_tensors(folder / WEIGHTS, learner.state_dict())
             finished = datetime.now(UTC)
             record = record_of(run, learner, trained, result, folder, accelerator, spent, started, finished)
-            if record.learned_prior:
-                table = {name: prior.model_dump() for name, prior in record.learned_prior.items()}
-                write_json_atomic(folder / PRIOR, table)
+            if record.learned:
+                write_json_atomic(folder / LEARNED, record.learned)
             write_record(folder, record)
             remove(folder / CHECKPOINTS)
     return record
@@ -142,7 +140,7 @@ def record_of(
         detections_sha256=sha256_of(folder / DETECTIONS),
         weights_sha256=sha256_of(folder / WEIGHTS),
         assignment=trained.statistics,
-        learned_prior=learned_prior(learner, splits.train.classes),
+        learned=learned(learner, splits.train.classes),
         true_offsets=dict(splits.train.offsets) or None,
         parameters=total_parameters(learner),
         iterations=recipe.train.iterations,
@@ -183,13 +181,9 @@ def split_facts(dataset: Dataset, pictures: str) -> SplitFacts:
     )
 
 
-def learned_prior(learner: Learner, classes: Sequence[str]) -> dict[str, PriorFacts] | None:
-    """μ and σ by class ("all" when shared); None when the strategy learns none."""
-    table = learner.assigner.prior_table()
-    if table is None:
-        return None
-    names = classes if len(table) == len(classes) else ("all",)
-    return {
-        name: PriorFacts(mu_x=row[0], mu_y=row[1], sigma_x=row[2], sigma_y=row[3])
-        for name, row in zip(names, table.cpu().tolist(), strict=True)
-    }
+def learned(learner: Learner, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What the strategy's own parameters say, by class, or under "all" where it is the same for all."""
+    columns = {name: values.tolist() for name, values in learner.assigner.learned().items()}
+    length = len(next(iter(columns.values()), ()))
+    names = classes if length == len(classes) else ("all",) * length
+    return {label: {name: values[row] for name, values in columns.items()} for row, label in enumerate(names)}

@@ -249,20 +249,23 @@ def show_result(record: RunRecord, seconds: float, console: Console) -> None:
         )
     for note in record.notes:
         console.print(f"note: {note}")
-    if record.learned_prior:
-        console.print(prior_table(record))
+    if record.learned:
+        console.print(learned_table(record))
 
 
-def prior_table(record: RunRecord) -> RichTable:
-    """Learned μ and σ by class, beside the true offset where the data set knows it."""
+SYMBOLS = {"mu_x": "μx", "mu_y": "μy", "sigma_x": "σx", "sigma_y": "σy"}  # of names that have one
+
+
+def learned_table(record: RunRecord) -> RichTable:
+    """What the strategy's own parameters say, by class, beside the true offset where the data set knows it."""
     offsets = record.true_offsets or {}
-    table = RichTable("class", "μx", "μy", "σx", "σy", title="learned centre prior, in strides")
+    names = list(next(iter(record.learned.values())))
+    table = RichTable("class", *(SYMBOLS.get(name, name) for name in names), title="learned by the strategy")
     if offsets:
         table.add_column("true offset x, y, in box sizes")
-    for name, prior in (record.learned_prior or {}).items():
-        row = [f"{value:+.2f}" for value in (prior.mu_x, prior.mu_y)]
-        row += [f"{value:.2f}" for value in (prior.sigma_x, prior.sigma_y)]
+    for label, numbers in record.learned.items():
+        row = [f"{numbers[name]:+.2f}" for name in names]
         if offsets:
-            row.append("{:+.2f}, {:+.2f}".format(*offsets[name]) if name in offsets else "–")
-        table.add_row(name, *row)
+            row.append("{:+.2f}, {:+.2f}".format(*offsets[label]) if label in offsets else "–")
+        table.add_row(label, *row)
     return table

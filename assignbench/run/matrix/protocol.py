@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assignbench.config import ResolvedRecipe, with_preset
-from assignbench.core import Assigner, GIoU, Head, PairLoss, Preset
+from assignbench.core import Assigner, Focal, GIoU, Head, PairLoss, Preset
 from assignbench.errors import UsageError
 from assignbench.suggest import did_you_mean
 
 PAPERS_RECIPE = "1x"  # network and evaluation of published detectors, as far as a preset does not say otherwise
-CONTROLLED_LOSS = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=5.0))
+CONTROLLED_LOSS = PairLoss(Focal(), GIoU(weight=5.0), weight=0.25)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ __all__ = [
     "AssignerFacts",
     "DatasetFacts",
     "Environment",
-    "PriorFacts",
     "ResolvedValue",
     "RunRecord",
     "Seconds",
@@ -93,17 +92,6 @@ class ResolvedValue(BaseModel):
     origin: str  # "default", a file, or "--set"
 
 
-class PriorFacts(BaseModel):
-    """A learned centre prior of one class, in strides of a location's level; x to the right, y down."""
-
-    model_config = STRICT
-
-    mu_x: float
-    mu_y: float
-    sigma_x: float
-    sigma_y: float
-
-
 class Seconds(BaseModel):
     """Wall time of the main process; the parts do not add up to the total (losses, optimizer, set-up)."""
 
@@ -121,7 +109,7 @@ class RunRecord(BaseModel):
 
     model_config = STRICT
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     run_id: Name  # hash of what determines the run; the name of its folder
     assigner: AssignerFacts
     dataset: DatasetFacts
@@ -142,8 +130,9 @@ class RunRecord(BaseModel):
     detections_sha256: str  # digest of the detections file that the metrics were computed from
 
     assignment: Mapping[str, float | None]  # statistics of the last epoch, as run/training/statistics.py names them
-    # class ("all" when shared) → μ, σ; None: the strategy learns no prior
-    learned_prior: Mapping[str, PriorFacts] | None
+    # class ("all" when shared) → name → number: what the strategy's own parameters say, as `Assigner.learned` names it;
+    # {}: it has none. AutoAssign: mu_x, mu_y, sigma_x, sigma_y in strides; x to the right, y down
+    learned: Mapping[str, Mapping[str, float]] = {}
     # class → centre of visible mass from the box centre, in box widths and heights; None: only shapes knows
     true_offsets: Mapping[str, tuple[float, float]] | None
 
@@ -200,9 +189,12 @@ def read_record(file: Path) -> RunRecord:
         raise RunError(f"{file} is damaged: it is not a run record; move its folder away and run again")
     if content.pop("sha256") != _digest(content):
         raise RunError(f"{file} is damaged or was edited: its sha256 does not fit; move its folder away and run again")
-    if content.get("schema_version") != 1:
-        version = content.get("schema_version")
-        raise RunError(f"{file} has schema {version!r}, this assignbench reads schema 1; use the version that wrote it")
+    version = content.get("schema_version")
+    if version == 1:  # before there was more than a centre prior to learn
+        content = {**content, "schema_version": 2, "learned": content.get("learned_prior") or {}}
+        content.pop("learned_prior", None)
+    elif version != 2:
+        raise RunError(f"{file} has schema {version!r}, this assignbench reads 1 and 2; use the version that wrote it")
     try:
         return RunRecord.model_validate(content)
     except ValidationError as error:

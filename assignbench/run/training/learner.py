@@ -16,12 +16,14 @@ from assignbench.core import (
     Extra,
     Head,
     PairLoss,
+    PairViews,
     Predictions,
     Priors,
     Setting,
     Targets,
-    assign,
 )
+from assignbench.core.assigner import assign_branches
+from assignbench.core.head import MAIN
 from assignbench.data.batch import Batch
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.detector import Detector
@@ -40,9 +42,14 @@ class Step:
     """What one forward pass of training gives."""
 
     losses: Mapping[str, Tensor]  # name → []; their sum is minimised
-    assignment: Assignment
-    priors: Priors
+    assignments: Mapping[str, Assignment]  # of each branch of the head
+    priors: Priors  # of the branch that speaks
     assignment_seconds: float | None  # the strategy alone; None: not timed in this step
+
+    @property
+    def assignment(self) -> Assignment:
+        """Of the branch that speaks."""
+        return self.assignments[MAIN]
 
 
 class Learner(nn.Module):
@@ -61,42 +68,63 @@ class Learner(nn.Module):
         """The head in use."""
         return self.detector.spec
 
-    def forward(self, batch: Batch, timed: bool = False) -> Step:
+    def forward(self, batch: Batch, timed: bool = False, progress: float = 0.0) -> Step:
         """Predict, assign, charge. The last two run in float32 whatever the precision of the network.
 
-        ``timed`` steps are samples: the strategy is timed and its record is checked, which makes a GPU wait.
+        Args:
+            batch: images and objects.
+            timed: this step is a sample: the strategy is timed and its record is checked, which makes a GPU wait.
+            progress: how far training is, from 0 to 1.
 
         Raises:
             RunError: the strategy's record is impossible.
         """
-        predictions, priors = self.detector(batch.images, batch.sizes)
-        return self.charge(predictions, priors, batch.targets, timed=timed)
+        seen = self.detector.every_branch(batch.images, batch.sizes)
+        return self.charge(seen, batch.targets, timed=timed, progress=progress)
 
-    def charge(self, predictions: Predictions, priors: Priors, targets: Targets, *, timed: bool = False) -> Step:
-        """As `forward`, for predictions that are there already."""
+    def charge(
+        self,
+        seen: Mapping[str, tuple[Predictions, Priors]],
+        targets: Targets,
+        *,
+        timed: bool = False,
+        progress: float = 0.0,
+    ) -> Step:
+        """As `forward`, for predictions that are there already: by branch, with the priors in use."""
+        predictions, priors = seen[MAIN]
         device = predictions.outputs.device
         targets = targets if self.ignore_crowd else targets.without_ignored()
         with torch.autocast(device.type, enabled=False):
+            views = self.views(seen, targets)
             start = now(device) if timed else 0.0
-            assignment = assign(self.assigner, predictions, priors, targets)
+            assignments = assign_branches(self.assigner, views, progress)
             seconds = now(device) - start if timed else None
-            if timed:
-                try:
-                    assignment.check(predictions, targets)
-                except ValueError as error:
-                    name = type(self.assigner).__name__
-                    raise RunError(f"{name} puts out an impossible assignment: {error}") from error
-            losses = self.losses(assignment, predictions, priors, targets)
-        return Step(losses, assignment, priors, seconds)
+            try:
+                if timed:
+                    for assignment in assignments.values():
+                        assignment.check(predictions, targets)
+                losses = self.losses(assignments, views)
+            except ValueError as error:
+                name = type(self.assigner).__name__
+                raise RunError(f"{name} puts out an impossible assignment: {error}") from error
+        return Step(losses, assignments, priors, seconds)
 
-    def losses(
-        self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets
-    ) -> Mapping[str, Tensor]:
-        """What a record costs."""
-        head = self.head
-        return objective(
-            assignment, predictions, priors, targets, loss=self.loss, coding=head.coding, extras=head.extras
-        )
+    def views(self, seen: Mapping[str, tuple[Predictions, Priors]], targets: Targets) -> Mapping[str, PairViews]:
+        """The batch as the pairs of each branch see it; branches that share outputs share what is read off them."""
+        heads = {MAIN: self.head, **{branch.name: branch.head or self.head for branch in self.head.beside}}
+        return {
+            name: PairViews(predictions, priors, targets, heads[name].coding, self.loss)
+            for name, (predictions, priors) in seen.items()
+        }
+
+    def losses(self, assignments: Mapping[str, Assignment], views: Mapping[str, PairViews]) -> Mapping[str, Tensor]:
+        """What the records cost, by name; those of further branches carry their name: ``one_to_one.class``."""
+        terms = dict(objective(assignments[MAIN], views[MAIN], self.head.extras))
+        for branch in self.head.beside:
+            extras = branch.head.extras if branch.head is not None else self.head.extras
+            own = objective(assignments[branch.name], views[branch.name], extras)
+            terms |= {f"{branch.name}.{name}": value for name, value in own.items()}
+        return terms
 
 
 def now(device: torch.device) -> float:
@@ -141,8 +169,7 @@ def build_learner(
     """
     loss = protocol.loss if box_loss_weight is None else protocol.loss.weighing_boxes(box_loss_weight)
     torch.manual_seed(seed + 1)  # strategies with random parameters of their own do not shift the detector's
-    coding = Head().coding if protocol.preset is None else protocol.preset.head.coding
-    setting = Setting(classes=classes, loss=loss, coding=coding, channels=model.channels)
+    setting = Setting(classes=classes, channels=model.channels)
     assigner = construct(strategy, options, setting, extras)
     torch.manual_seed(seed)
     backbone = Backbone(

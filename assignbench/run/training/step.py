@@ -72,12 +72,19 @@ class Trainer:
     settings: TrainSettings
     clock: Stopwatch  # told what is data and what is network
 
-    def iterate(self, batches: Iterator[Batch], observe: Callable[[Batch, Step], None] | None = None) -> Iteration:
+    def iterate(
+        self,
+        batches: Iterator[Batch],
+        observe: Callable[[Batch, Step], None] | None = None,
+        *,
+        progress: float = 0.0,
+    ) -> Iteration:
         """Take as many batches as there are micro-steps, and move the parameters once.
 
         Args:
             batches: on the device.
             observe: told of each micro-step; the strategy is then timed and checked, which makes a GPU wait.
+            progress: how far training is, from 0 to 1.
 
         Raises:
             RunError: the strategy's record is impossible.
@@ -89,7 +96,7 @@ class Trainer:
                 batch = next(batches)
             last = micro == self.settings.accumulation
             with self.clock.measure("network"), memory_advice(too_large(batch)), compiler_advice(self.settings.compile):
-                step = self.learn(batch, last=last, timed=observe is not None)
+                step = self.learn(batch, last=last, timed=observe is not None, progress=progress)
                 if last:
                     self.update()
             losses.append({name: value.detach() for name, value in step.losses.items()})
@@ -98,10 +105,10 @@ class Trainer:
                 observe(batch, step)
         return iteration_of(losses, images, self.accelerator)
 
-    def learn(self, batch: Batch, *, last: bool, timed: bool) -> Step:
+    def learn(self, batch: Batch, *, last: bool, timed: bool, progress: float = 0.0) -> Step:
         """Losses and their gradients; processes share the gradients in the ``last`` micro-step."""
         with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-            step: Step = self.model(batch, timed=timed)
+            step: Step = self.model(batch, timed=timed, progress=progress)
             self.descend(step.losses)
         return step
 

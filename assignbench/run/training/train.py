@@ -123,7 +123,11 @@ def train(
             rate = learning_rate(iteration, settings)
             set_learning_rate(optimizer, rate)
             try:
-                current = trainer.iterate(batches, observe if iteration % settings.statistics_every == 0 else None)
+                current = trainer.iterate(
+                    batches,
+                    observe if iteration % settings.statistics_every == 0 else None,
+                    progress=iteration / settings.iterations,
+                )
             except Exception:
                 check_finite(before, dataset, iteration)  # what went wrong first is the cause
                 raise

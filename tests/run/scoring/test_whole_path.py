@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from assignbench.config import load_recipe
-from assignbench.core import Head
+from assignbench.core import Head, RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
 from assignbench.data.specs import open_dataset
-from assignbench.detector.detector import predictions_of
-from assignbench.detector.head import RawOutputs
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.detections import write_detections
 from assignbench.run.scoring.evaluate import evaluate

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from assignbench.core.geometry import pick
+from assignbench.core.tensors import once_differentiable
 
 PIECE = 1 << 16  # entries worked on at once on a CPU: they stay in its cache
 ROWS = 32  # a piece has a multiple of them: the last entries of a vector unit's width are rounded in another way
@@ -44,14 +45,14 @@ def join_logits(logits: Tensor, extra: Tensor) -> Tensor:
 
 
 class _Account:
-    """What a ledger's readers share. It knows no graph, so that no graph keeps itself alive through it."""
+    """What the readers share. It knows no graph, so that no graph keeps itself alive through it."""
 
     def __init__(self, outputs: Tensor) -> None:
         self.outputs = outputs  # detached
         self.listed: list[tuple[Tensor, Tensor]] = []  # flat index and gradient of entries that were read off
 
 
-class Ledger:
+class ClassOutputs:
     """Reads off one tensor of class outputs ``[image, location, class]``, and its one gradient.
 
     Nothing here changes the outputs. Several backward passes through the same graph are fine.
@@ -97,7 +98,7 @@ class Ledger:
 
 @dataclass(frozen=True)
 class _Rule:
-    """What `Ledger.background` is asked for, apart from the outputs."""
+    """What `ClassOutputs.background` is asked for, apart from the outputs."""
 
     gamma: float
     entries: Tensor
@@ -129,6 +130,7 @@ class _Open(Function):
         return outputs.new_zeros(()).expand(outputs.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         account: _Account = ctx.account
         gradient = torch.zeros_like(account.outputs) if gradients[0] is None else gradients[0]
@@ -148,6 +150,7 @@ class _Read(Function):
         return pick(account.outputs.view(-1), index)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (index,) = ctx.saved_tensors
         ctx.account.listed.append((index, gradients[0]))
@@ -165,6 +168,7 @@ class _Background(Function):
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         account: _Account = ctx.account
         if ctx.slopes is None:  # a further backward pass: the first has given its gradient away
@@ -183,7 +187,7 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
     joined = None if odds is None else torch.empty_like(odds)  # gradient by o
     share = None if rule.share is None else rule.share.reshape(-1, 1)
     listed = torch.zeros_like(rows, dtype=torch.bool)
-    listed.view(-1)[rule.entries] = True
+    listed.view(-1).index_fill_(0, rule.entries, True)  # an assignment of True makes the host wait for a GPU
 
     step = (PIECE if outputs.device.type == "cpu" else DEVICE_PIECE) // classes // ROWS * ROWS or ROWS
     totals = [rows.new_zeros(())]

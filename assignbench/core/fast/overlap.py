@@ -1,7 +1,7 @@
 """Which boxes overlap which objects: all of them a few objects at a time, or only those that overlap enough.
 
 Of the hundred thousand anchors of an image an object overlaps a few dozen as much as any rule asks for. They are
-found without looking at the others: boxes are sorted into bins by image, size and place, and an object looks only
+found without a look at the others: boxes are sorted into bins by image, size and place, and an object looks only
 into the bins whose boxes can reach the overlap t that is wanted. With the box's and the object's lengths a and b
 along one axis, i of them common, and r = min(a, b) / max(a, b) for each axis:
 
@@ -15,14 +15,15 @@ These bounds only choose where to look; who is in is decided by `iou` itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from assignbench.core.cells import cells_around
+from assignbench.core.fast.grid import cells_around
+from assignbench.core.fast.rows import object_chunks, smallest_columns
 from assignbench.core.geometry import centers, iou, iou_matrix, pick, take
-from assignbench.core.matching import object_chunks
+from assignbench.core.matching import best_of
 from assignbench.core.tensors import beside
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -34,21 +35,90 @@ SLACK = 1e-2  # pixels; as much for centres
 BLOCK = 32  # predicted boxes that are looked at together
 
 
-@dataclass(frozen=True)
-class Overlaps:
-    """IoU of some objects of one image with boxes of that image."""
+@torch.no_grad()
+def overlapping_pairs(
+    targets: Targets, priors: Priors, least: float, *, best: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All pairs of an object and a location whose prior overlaps it enough, and their IoU: ``[pair]`` each.
 
-    objects: Tensor  # [some] int64
-    image: int
-    iou: Tensor  # [some, box]
+    Ordered by object, then location. Locations in the padding are left out.
+
+    Args:
+        targets: the objects.
+        priors: the locations.
+        least: IoU from which on a pair counts, above 0.
+        best: whether the pairs of each object's largest IoU count, too, however small it is, if it is above 0.
+    """
+    enough = torch.full((len(targets),), least, dtype=targets.boxes.dtype)
+    if best:
+        sure = sure_overlap(targets, priors).cpu()
+        enough = torch.where(sure > 0, enough.minimum(sure), enough)
+    objects, locations, overlap = pairs_from(targets, priors.boxes, enough)
+    kept = priors.inside_at(targets.image[objects], locations)
+    return objects[kept], locations[kept], overlap[kept]
 
 
-def overlaps(targets: Targets, boxes: Tensor) -> Iterator[Overlaps]:
+@torch.no_grad()
+def most_overlapping(
+    targets: Targets, priors: Priors, k: int, ties: Literal["first", "topk"] = "first"
+) -> tuple[Tensor, Tensor]:
+    """The k locations whose priors overlap each object most, even where that is not at all; none in the padding.
+
+    Ordered by object, then location: ``[pair]`` each. Fewer than k where there are fewer locations.
+
+    Args:
+        targets: the objects.
+        priors: the locations.
+        k: at least 1.
+        ties: which of equal overlaps: the lower location first, or those that `torch.topk` finds.
+    """
+    host, layout = targets.on_host(), priors.on_host()
+    if ties == "first" and priors.boxes.ndim == 2:
+        sure = sure_overlap(host, layout, k)
+        if bool((sure > 0).all()):
+            objects, locations, overlap = pairs_from(host, layout.boxes, sure)
+            kept = layout.inside_at(host.image[objects], locations)
+            objects, locations, overlap = objects[kept], locations[kept], overlap[kept]
+            best = best_of(objects, overlap, k)
+            return beside(objects[best], targets.boxes), beside(locations[best], targets.boxes)
+
+    found = [torch.zeros(2, 0, dtype=torch.int64, device=targets.boxes.device)]
+    for objects, image, overlap in overlaps(targets, priors.boxes):
+        most = min(k, len(priors))
+        if priors.inside is not None:
+            overlap = overlap.masked_fill(~priors.inside[image], -1.0)
+        if ties == "first":
+            locations = smallest_columns(-overlap, most)
+        else:
+            locations = overlap.topk(most, dim=1, sorted=False).indices.sort(1).values
+        pairs = torch.stack((objects[:, None].expand_as(locations), locations)).flatten(1)
+        found.append(pairs if priors.inside is None else pairs[:, overlap.gather(1, locations).flatten() >= 0])
+    objects, locations = torch.cat(found, dim=1)
+    order = objects.argsort(stable=True)
+    return objects[order], locations[order]
+
+
+@torch.no_grad()
+def predicted_overlaps(
+    targets: Targets, predictions: Predictions, priors: Priors, least: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of an object and a location whose *predicted* box overlaps it: objects, locations and IoU, ``[pair]`` each.
+
+    All with IoU ≥ ``least``, and some with less, in no useful order. Locations in the padding are left out.
+    """
+    enough = torch.full((len(targets),), least, dtype=targets.boxes.dtype)
+    return near_pairs(targets, predictions.boxes, enough, priors.inside)
+
+
+def overlaps(targets: Targets, boxes: Tensor) -> Iterator[tuple[Tensor, int, Tensor]]:
     """IoU of every object with every box of its image, a few objects of one image at a time.
 
     Args:
         targets: the objects, in any order; of one image they come in theirs.
         boxes: the same for all images, ``[box, 4]``, or ``[image, box, 4]``.
+
+    Yields:
+        Objects ``[some]``, the number of their image, and IoU ``[some, box]``.
     """
     # coordinate by coordinate, each contiguous: four times as fast as boxes side by side
     planes = boxes.movedim(-1, 0).contiguous().movedim(0, -1)
@@ -60,7 +130,7 @@ def overlaps(targets: Targets, boxes: Tensor) -> Iterator[Overlaps]:
         for chunk in object_chunks(count, len(own), boxes.device):
             objects = order[start + chunk.start : start + chunk.stop]
             if len(objects):
-                yield Overlaps(objects, image, iou_matrix(targets.boxes[objects], own))
+                yield objects, image, iou_matrix(targets.boxes[objects], own)
         start += count
 
 
@@ -108,25 +178,31 @@ def meeting(targets: Targets, planes: Tensor, blocks: int) -> Tensor:
 def sure_overlap(targets: Targets, priors: Priors, k: int = 1) -> Tensor:
     """An overlap that each object reaches with k priors or more, a little below the k-th best at most: ``[object]``.
 
-    On a grid it is the k-th best overlap with the priors of the cells around the object's centre; elsewhere the k-th
-    best of all. 0 where there are fewer than k. Priors in the batch's padding do not count.
+    Of fixed priors it is the k-th best overlap with those of the cells around the object's centre, or of all where
+    that is 0; 0 where fewer than k overlap. Priors in the batch's padding do not count.
     """
-    if priors.grid is None:
-        found = [targets.boxes.new_zeros(0)]
-        order = [targets.labels[:0]]
-        for part in overlaps(targets, priors.boxes):
-            overlap = part.iou if priors.inside is None else part.iou.masked_fill(~priors.inside[part.image], 0)
-            order.append(part.objects)
-            found.append(kth_largest(overlap, k))
-        return torch.zeros_like(targets.boxes[:, 0]).index_put((torch.cat(order),), torch.cat(found))
-    first, fits = cells_around(centers(targets.boxes), priors, int((k / priors.grid.anchors) ** 0.5))
+    if priors.boxes.ndim == 3:
+        return kth_of_all(targets, priors, k)
+    reach = int((k / priors.grid.anchors) ** 0.5)
+    first, fits = cells_around(centers(targets.boxes), priors, reach, targets.image)
     anchor = torch.arange(priors.grid.anchors, device=first.device)
     locations = (first[..., None] + anchor).flatten(1)  # [object, some]
     fits = fits[..., None].expand(*fits.shape, len(anchor)).flatten(1)
-    image = targets.image[:, None].expand_as(locations)
     near = take(priors.boxes, locations.flatten()).view(*locations.shape, 4)
-    overlap = iou(targets.boxes[:, None], near).masked_fill(~(fits & priors.inside_at(image, locations)), 0)
-    return kth_largest(overlap, k)
+    overlap = iou(targets.boxes[:, None], near).masked_fill(~fits, 0)
+    sure = kth_largest(overlap, k)
+    if k == 1 and bool((sure == 0).any()):  # the best may lie elsewhere: "overlaps none" is said of what was looked at
+        sure = torch.where(sure > 0, sure, kth_of_all(targets, priors, k))
+    return sure
+
+
+def kth_of_all(targets: Targets, priors: Priors, k: int) -> Tensor:
+    """The k-th best overlap of each object with all priors of its image: ``[object]``."""
+    sure = torch.zeros_like(targets.boxes[:, 0])
+    for objects, image, overlap in overlaps(targets, priors.boxes):
+        own = overlap if priors.inside is None else overlap.masked_fill(~priors.inside[image], 0)
+        sure[objects] = kth_largest(own, k)
+    return sure
 
 
 def kth_largest(values: Tensor, k: int) -> Tensor:
@@ -137,7 +213,7 @@ def kth_largest(values: Tensor, k: int) -> Tensor:
 
 
 @torch.no_grad()
-def overlapping_pairs(targets: Targets, boxes: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def pairs_from(targets: Targets, boxes: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """All pairs of an object and a box of its image with IoU ≥ ``least``: objects, places and IoU, ``[pair]`` each.
 
     Ordered by object, then place. The cost grows with the pairs found and with one sorting of the boxes.
@@ -155,11 +231,17 @@ def overlapping_pairs(targets: Targets, boxes: Tensor, least: Tensor) -> tuple[T
 
 
 @torch.no_grad()
-def near_pairs(targets: Targets, boxes: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `overlapping_pairs`, in no useful order and with some pairs of less overlap; a GPU is waited for once only."""
+def near_pairs(
+    targets: Targets, boxes: Tensor, least: Tensor, inside: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `pairs_from`, in no useful order and with some pairs of less overlap; a GPU is waited for once only.
+
+    ``inside``: which boxes count, bool ``[image, box]``, where each image has its own; None: all.
+    """
     device, length = boxes.device, boxes.shape[-2]
     every = boxes.reshape(-1, 4)
-    keys, order = _bins(every, length).sort()
+    bins = _bins(every, length)
+    keys, order = (bins if inside is None else bins.where(inside.view(-1), -1)).sort()
     objects, first, last = (beside(each, boxes) for each in _lines(targets.on_host(), least, shared=boxes.ndim == 2))
     begin = torch.searchsorted(keys, first)
     count = torch.searchsorted(keys, last, right=True) - begin

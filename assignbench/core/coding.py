@@ -1,0 +1,102 @@
+"""The codings in which a head speaks about boxes: raw outputs ↔ boxes, relative to a location's prior."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from assignbench.core.geometry import centers, sides
+
+MAX_LOG_RATIO = math.log(1000 / 16)  # a delta may change width or height by this factor at most, both ways
+
+
+class Coding(ABC):
+    """How the raw outputs of the head stand for a box, relative to the location's prior."""
+
+    @property
+    def outputs(self) -> int:
+        """Raw outputs of a location."""
+        return 4
+
+    @abstractmethod
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """Raw outputs → boxes: ``[..., outputs], [..., 4], [...] → [..., 4]``, broadcasting."""
+
+    @abstractmethod
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """Boxes → what the raw outputs should be: the targets of losses on deltas."""
+
+
+@dataclass(frozen=True)
+class Distances(Coding):
+    """Left, top, right, bottom from the location in strides: side = ReLU(output) · stride (FCOS)."""
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`; outputs below zero give a side of zero."""
+        distance = regression.clamp(min=0) * stride[..., None]
+        center = centers(priors)
+        return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`."""
+        return sides(boxes, centers(priors)) / stride[..., None]
+
+
+@dataclass(frozen=True)
+class Deltas(Coding):
+    """Shift and log-ratio relative to the prior box, each divided by its scale (Fast R-CNN's coding).
+
+    dx = (x − x_prior) / w_prior / scale_x; dw = ln(w / w_prior) / scale_w. The shift of the centre is not
+    clamped; the log-ratio is, on both sides, at ln(1000/16).
+    """
+
+    scale: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`; the stride is not used."""
+        size = priors[..., 2:] - priors[..., :2]
+        delta = regression * regression.new_tensor(self.scale)
+        center = centers(priors) + delta[..., :2] * size
+        half = size * delta[..., 2:].clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() / 2
+        return torch.cat((center - half, center + half), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`."""
+        size = priors[..., 2:] - priors[..., :2]
+        shift = (centers(boxes) - centers(priors)) / size
+        ratio = ((boxes[..., 2:] - boxes[..., :2]) / size).log()
+        return torch.cat((shift, ratio), dim=-1) / boxes.new_tensor(self.scale)
+
+
+@dataclass(frozen=True)
+class Distribution(Coding):
+    """Left, top, right, bottom in strides, each the mean of a distribution over 0 … bins − 1 (arXiv 2006.04388).
+
+    side = Σ_k k · softmax(outputs)_k · stride; the outputs of a side stand side by side: ``[..., 4 · bins]``.
+    """
+
+    bins: int = 17
+
+    def __post_init__(self) -> None:
+        if self.bins < 2:
+            raise ValueError(f"bins must be at least 2, got {self.bins}")
+
+    @property
+    def outputs(self) -> int:
+        """Raw outputs of a location."""
+        return 4 * self.bins
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`: ``[..., 4 · bins] → [..., 4]``."""
+        place = torch.arange(self.bins, dtype=regression.dtype, device=regression.device)
+        mean = regression.unflatten(-1, (4, self.bins)).softmax(-1) @ place
+        distance, center = mean * stride[..., None], centers(priors)
+        return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`: the four means, cut to 0 … bins − 1.01 as in GFL's code."""
+        return (sides(boxes, centers(priors)) / stride[..., None]).clamp(0, self.bins - 1 - 0.01)

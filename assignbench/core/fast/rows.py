@@ -1,0 +1,51 @@
+"""Rows of a matrix ``[object, location]``: a few objects at a time, and the smallest entries of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK = 1 << 17  # entries of an [object, location] matrix held at once on a CPU: its intermediate results stay in cache
+BLOCK = 64  # entries of a long row that are represented by their minimum
+DEVICE_CHUNK = 1 << 24  # on a GPU: 64 MB a float tensor
+
+
+def object_chunks(object_count: int, location_count: int, device: torch.device | None = None) -> Iterator[slice]:
+    """Slices of the object axis so that a slice times all locations stays below `CHUNK` entries.
+
+    Without objects: one empty slice, so that callers need no branch.
+    """
+    step = max(1, (CHUNK if device is None or device.type == "cpu" else DEVICE_CHUNK) // max(1, location_count))
+    for start in range(0, max(1, object_count), step):
+        yield slice(start, min(start + step, object_count))
+
+
+def smallest_columns(cost: Tensor, k: int) -> Tensor:
+    """Columns of the k smallest entries of each row, ascending, the lower of equal ones first: ``[object, k]``.
+
+    What is not a number counts as infinite.
+    """
+    cost = cost.nan_to_num(nan=float("inf"), posinf=float("inf"), neginf=float("-inf"))
+    length = cost.shape[1]
+    k = min(k, length)
+    if length <= BLOCK * BLOCK or k * BLOCK * 2 > length:
+        return _smallest_columns(cost, k)
+    # A long row is cut into blocks; its k smallest entries lie in the k blocks of smallest minima.
+    blocks = -(-length // BLOCK)
+    padded = F.pad(cost, (0, blocks * BLOCK - length), value=float("inf"))
+    chosen = _smallest_columns(padded.view(len(cost), blocks, BLOCK).amin(-1), k)
+    columns = (chosen[..., None] * BLOCK + torch.arange(BLOCK, device=cost.device)).flatten(1)
+    best = columns.gather(1, _smallest_columns(padded.gather(1, columns), k))
+    return best.clamp(max=length - 1)  # a row of infinite entries alone may have ended in what was padded
+
+
+def _smallest_columns(cost: Tensor, k: int) -> Tensor:
+    if k == 0 or len(cost) == 0:
+        return torch.zeros(len(cost), k, dtype=torch.int64, device=cost.device)
+    last = cost.topk(k, dim=1, largest=False).values[:, -1:]
+    below, equal = cost < last, cost == last
+    room = k - below.sum(1, keepdim=True)
+    return (below | (equal & (equal.cumsum(1) <= room))).nonzero()[:, 1].view(-1, k)

@@ -1,0 +1,200 @@
+"""Everything about a list of pairs, seen once: by the strategy that weighs them and by the objective that charges them.
+
+    ℓ      = c⁺ · ℓ_class(p, q)  +  w · λ · L_box     one pair, learned on its own
+    ℓ_bag  = −log p + λ · L_box                       one pair of a bag: P = exp(−ℓ_bag) is its likelihood
+
+Each quantity is computed when it is first asked for, with its gradient whatever the caller's mode is, and kept. The
+objective asks for the same view that the strategy asked for, so nothing is computed twice, and nothing that a strategy
+puts out can take the place of what is computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from assignbench.core.box_loss import BoxLoss, GIoU
+from assignbench.core.class_loss import ClassLoss, Focal
+from assignbench.core.coding import Coding
+from assignbench.core.geometry import centers, iou, pick, take
+from assignbench.core.types import Predictions, Priors, Targets
+
+KEPT = 4  # views of a batch that are kept at a time
+
+
+@dataclass(frozen=True)
+class PairLoss:
+    """What teaching one location one object costs; see the module's formulas."""
+
+    classes: ClassLoss = field(default_factory=Focal)
+    box: BoxLoss = field(default_factory=GIoU)
+    weight: float = 0.25  # w: of box parts and of bags beside background; α of the focal loss in every paper
+
+    def weighing_boxes(self, weight: float) -> PairLoss:
+        """The same with another λ."""
+        return replace(self, box=replace(self.box, weight=weight))
+
+
+def _seen(compute: Callable[[Any], Tensor]) -> cached_property[Tensor]:
+    """Computed once, with gradient even where the first who asks wants none: the next may want it."""
+
+    def once(self: PairView) -> Tensor:
+        with torch.enable_grad():
+            value = compute(self)
+        self._made[compute.__name__] = value, value._version
+        return value
+
+    once.__doc__ = compute.__doc__
+    return cached_property(once)
+
+
+@dataclass(frozen=True, eq=False)
+class PairView:
+    """What is known about pairs; all ``[pair]`` unless said otherwise."""
+
+    objects: Tensor  # int64, index into the targets
+    locations: Tensor  # int64
+    predictions: Predictions
+    priors: Priors
+    targets: Targets
+    coding: Coding
+    loss: PairLoss
+    _made: dict[str, tuple[Tensor, int]] = field(default_factory=dict, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def intact(self) -> PairView:
+        """The same view, if nobody has written to what it shows.
+
+        Raises:
+            ValueError: names the quantity.
+        """
+        for name, (value, version) in self._made.items():
+            if self.__dict__.get(name) is not value or value._version != version:
+                raise ValueError(f"view.{name} was changed by the strategy; it is for reading: work on a copy")
+        return self
+
+    @cached_property
+    def image(self) -> Tensor:
+        """The object's image, int64."""
+        return pick(self.targets.image, self.objects)
+
+    @cached_property
+    def label(self) -> Tensor:
+        """The object's class, int64."""
+        return pick(self.targets.labels, self.objects)
+
+    @cached_property
+    def place(self) -> Tensor:
+        """Index of image and location among all locations of the batch, int64."""
+        return self.image * self.predictions.locations + self.locations
+
+    @cached_property
+    def stride(self) -> Tensor:
+        """Stride of the location's level, pixels."""
+        return pick(self.priors.stride, self.locations)
+
+    @cached_property
+    def level(self) -> Tensor:
+        """Level of the location, int64, 0 = finest."""
+        return pick(self.priors.level, self.locations)
+
+    @cached_property
+    def point(self) -> Tensor:
+        """The location's x, y in pixels: ``[pair, 2]``."""
+        return take(self.priors.points, self.locations)
+
+    @cached_property
+    def offset(self) -> Tensor:
+        """From the box's centre to the location, in strides: ``[pair, 2]``."""
+        return (self.point - take(centers(self.targets.boxes), self.objects)) / self.stride[:, None]
+
+    @cached_property
+    def true(self) -> Tensor:
+        """The object's box: ``[pair, 4]``."""
+        return take(self.targets.boxes, self.objects)
+
+    @_seen
+    def prior(self) -> Tensor:
+        """The location's prior box: ``[pair, 4]``."""
+        return self.priors.boxes_at(self.image, self.locations)
+
+    @_seen
+    def predicted(self) -> Tensor:
+        """The location's predicted box: ``[pair, 4]``."""
+        return take(self.predictions.boxes, self.place)
+
+    @_seen
+    def regression(self) -> Tensor:
+        """The same as raw outputs in the head's own coding: ``[pair, number]``."""
+        return take(self.predictions.regression, self.place)
+
+    @_seen
+    def wanted(self) -> Tensor:
+        """What a raw output should be, the object's box in the head's own coding: ``[pair, 4]``."""
+        return self.coding.encode(self.true, self.prior, self.stride)
+
+    @cached_property
+    def overlap(self) -> Tensor:
+        """IoU of the predicted and the object's box, without gradient."""
+        with torch.no_grad():
+            return iou(self.predicted, self.true)
+
+    @_seen
+    def logit(self) -> Tensor:
+        """Logit of the object's own class."""
+        return self.predictions.logits_at(self.image, self.locations, self.label)
+
+    @_seen
+    def class_part(self) -> Tensor:
+        """−log p of the own class, what it costs in a bag. No focusing: exp(−ℓ_bag) has to be a probability."""
+        return F.softplus(-self.logit)
+
+    @_seen
+    def box_part(self) -> Tensor:
+        """λ · L_box."""
+        return self.loss.box(self)
+
+    @_seen
+    def cost(self) -> Tensor:
+        """ℓ_bag = −log p + λ · L_box."""
+        return self.class_part + self.box_part
+
+    @_seen
+    def likelihood(self) -> Tensor:
+        """P = exp(−ℓ_bag) = p · exp(−λ · L_box)."""
+        return (-self.cost).exp()
+
+    def extra_logit(self, name: str) -> Tensor:
+        """Logits of an extra output: ``[pair]``, or ``[pair, channel]`` of several channels."""
+        return self.predictions.extras[name][self.image, self.locations]
+
+
+@dataclass(frozen=True, eq=False)
+class PairViews:
+    """A batch as pairs see it: ``view(objects, locations)``. The same lists give the same view, computed once."""
+
+    predictions: Predictions
+    priors: Priors
+    targets: Targets
+    coding: Coding
+    loss: PairLoss = field(default_factory=PairLoss)
+    _kept: list[tuple[PairView, int, int]] = field(default_factory=list, init=False, repr=False)
+
+    def __call__(self, objects: Tensor, locations: Tensor) -> PairView:
+        """The view of a list of pairs: ``[pair]`` each. A list that was written to is another list."""
+        versions = objects._version, locations._version
+        for view, *seen in self._kept:
+            if view.objects is objects and view.locations is locations and tuple(seen) == versions:
+                return view
+        view = PairView(objects, locations, self.predictions, self.priors, self.targets, self.coding, self.loss)
+        self._kept.append((view, *versions))
+        del self._kept[:-KEPT]
+        return view

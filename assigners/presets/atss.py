@@ -1,0 +1,40 @@
+"""ATSS as it was published: ``mmdet`` (default; what the golden vectors prove), ``official``."""
+
+from assignbench.core import Centerness, Deltas, GIoU, Head, PairLoss, Preset
+from assigners.presets.maskrcnn_benchmark import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE
+
+PRESETS = {
+    "mmdet": Preset(
+        source="mmdetection 3.3.0, atss_r50_fpn_1x_coco",
+        head=Head(offset=0.0, coding=Deltas(), conv_bias=False, tower_std=0.01, extras=(Centerness(),)),
+        loss=PairLoss(box=GIoU(weight=8.0)),  # α·λ = 2
+        options={"reference": True, "normaliser": "image"},
+        recipe={
+            "model.pyramid": "p5_plain",
+            "model.pyramid_init": "xavier",
+            "model.norm_affine": True,
+            "train.norm_decay": True,
+            "evaluate.score": "product",
+            "evaluate.threshold_on": "output",
+            "evaluate.rank_by": "output",
+            "evaluate.nms": 0.6,
+        },
+        schedule={"train.warmup": 500},
+    ),
+    "official": Preset(
+        source="sfzhang15/ATSS, atss_R_50_FPN_1x; not its widths + 1, its constant warm-up, or the doubled rate "
+        "of the norms' biases",
+        head=Head(coding=Deltas(), tower_std=0.01, extras=(Centerness(),)),
+        loss=PairLoss(box=GIoU(weight=8.0)),
+        options={"reference": True},
+        recipe={
+            **MASKRCNN_BENCHMARK,
+            "evaluate.score": "root",
+            "evaluate.threshold_on": "class",
+            "evaluate.rank_by": "score",
+            "evaluate.nms": 0.6,
+        },
+        schedule=MASKRCNN_BENCHMARK_SCHEDULE,
+        padding_is_background=True,
+    ),
+}
