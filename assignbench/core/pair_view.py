@@ -35,6 +35,8 @@ class PairLoss:
     classes: ClassLoss = field(default_factory=Focal)
     box: BoxLoss = field(default_factory=GIoU)
     weight: float = 0.25  # w: of box parts and of bags beside background; α of the focal loss in every paper
+    # whether the cost of a bag ends at 100, and its gradient fades from 28 on, as in the references' cross-entropy
+    floored: bool = False
 
     def weighing_boxes(self, weight: float) -> PairLoss:
         """The same with another λ."""

@@ -21,8 +21,10 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core import Assignment, Cost, Extra, PairView, PairViews, sum_by
+from assignbench.core import Assignment, Cost, Extra, Pairs, PairView, PairViews, max_by, pick, sum_by
 from assignbench.core.head import RESERVED
+
+UNTAUGHT = 100.0  # cost of an object that no location teaches: a constant, which has no gradient
 
 
 def objective(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]) -> Mapping[str, Tensor]:
@@ -64,7 +66,8 @@ def positive_terms(assignment: Assignment, pair: PairView) -> dict[str, Tensor]:
     pairs, loss = assignment.pairs, pair.loss
     match assignment.bag:
         case "any":
-            return {"bag": loss.weight * bag_loss(pairs.weight * pair.likelihood, pairs.object, len(pair.targets))}
+            cost = floored_bags(pairs, pair) if loss.floored else bags(pairs, pair)
+            return {"bag": loss.weight * cost.sum()}
         case "all":
             return {"bag": loss.weight * (pairs.weight * pair.cost).sum()}
     class_sum = (pairs.weight * loss.classes.positive(pair.logit, pairs.quality)).sum()
@@ -86,10 +89,20 @@ def normalisers(assignment: Assignment, costs: Sequence[Cost] = ()) -> tuple[Ten
     return *common, *(common[0] if cost.share is None else next(others) for cost in costs)
 
 
-def bag_loss(weighted: Tensor, objects: Tensor, object_count: int) -> Tensor:
-    """−Σ_objects log Σ_pairs w P; an object without any pair costs 100 (the floor of the logarithm)."""
-    bags = sum_by(weighted, objects, object_count).clamp(0, 1)  # rounding may exceed 1
-    return F.binary_cross_entropy(bags, torch.ones_like(bags), reduction="sum")
+def bags(pairs: Pairs, pair: PairView) -> Tensor:
+    """−log Σ_pairs w P of each object, in logarithms: ``[object]``. An object without any pair costs `UNTAUGHT`."""
+    count = len(pair.targets)
+    logs = pairs.weight.clamp(min=torch.finfo(pairs.weight.dtype).tiny).log() - pair.cost
+    largest = max_by(logs.detach(), pairs.object, count, empty=-UNTAUGHT)
+    total = sum_by((logs - pick(largest, pairs.object)).exp(), pairs.object, count)
+    return -(largest + total.where(total > 0, 1.0).log())
+
+
+def floored_bags(pairs: Pairs, pair: PairView) -> Tensor:
+    """As `bags`, with the floor of the references: ``[object]``."""
+    likelihood = sum_by(pairs.weight * pair.likelihood, pairs.object, len(pair.targets))
+    likelihood = likelihood.clamp(0, 1)  # rounding may exceed 1
+    return F.binary_cross_entropy(likelihood, torch.ones_like(likelihood), reduction="none")
 
 
 def background_loss(assignment: Assignment, view: PairViews) -> Tensor:

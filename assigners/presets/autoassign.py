@@ -9,7 +9,7 @@ PRESETS = {
     "mmdet": Preset(
         source="mmdetection 3.3.0, autoassign_r50-caffe_fpn_1x_coco",
         head=point_head(ImplicitObjectness(), offset=0.0, class_prior=0.02, box_bias=4.0),
-        loss=PairLoss(box=GIoU(weight=5.0)),
+        loss=PairLoss(box=GIoU(weight=5.0), floored=True),
         options={"same_class": "last"},
         recipe={
             "model.style": "caffe",
@@ -26,7 +26,7 @@ PRESETS = {
         source="poodarchu/AutoAssign at its release (P6 from C5), auto_assign.res50.fpn.coco.800size.1x; its floor "
         "of areas is 1.2e-7 where ours is 1e-6",
         head=point_head(ImplicitObjectness(), offset=0.0, class_prior=0.02, box_bias=4.0),
-        loss=PairLoss(box=GIoU(weight=5.0)),
+        loss=PairLoss(box=GIoU(weight=5.0), floored=True),
         options={"same_class": "last"},
         recipe={
             "model.style": "caffe",
