@@ -16,7 +16,7 @@ from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import UsageError
 from assignbench.reproduce import render
 from assignbench.reproduce.estimate import show_estimate
-from assignbench.reproduce.ledger import Ledger, bring, filled, with_bag
+from assignbench.reproduce.ledger import Ledger, bring, evaluated_in_views, filled
 from assignbench.reproduce.results import Result, nothing_to_run, result_of
 from assignbench.reproduce.schema import chosen_experiments, load_experiment, load_scale
 from assignbench.reproduce.sheet import Opened, Request, Sheet, sheet_of
@@ -153,8 +153,8 @@ def one_precision(runs: Mapping[str, Run]) -> str:
 
 def table_of(sheet: Sheet, output: Path, accelerator: Accelerator, console: Console, ledger: Ledger) -> Result:
     """The table of a sheet whose runs have ended, written."""
-    bags = [with_bag(line, output / RUNS, accelerator, console, ledger) for line in sheet.lines]
-    result = result_of(sheet, [filled(*pair, ledger) for pair in zip(sheet.lines, bags, strict=True)])
+    evaluations = [evaluated_in_views(line, output / RUNS, accelerator, console, ledger) for line in sheet.lines]
+    result = result_of(sheet, [filled(*pair, ledger) for pair in zip(sheet.lines, evaluations, strict=True)])
     ledger.codes.update(line.problem.exit_code for line in sheet.lines if line.problem)
     if accelerator.is_main_process:
         write_tables(result, output, console)

@@ -49,19 +49,19 @@ def bring(run: Run, folder: Path, accelerator: Accelerator, console: Console, le
         ledger.failures[run.run_id] = ended.reason.replace("\n", "; ")
 
 
-def with_bag(
+def evaluated_in_views(
     line: Line, folder: Path, accelerator: Accelerator, console: Console, ledger: Ledger
 ) -> dict[int, Evaluation | str]:
-    """Seed → numbers with the line's bag, or why there are none; {}: the line has no bag."""
+    """Seed → numbers with the line's views, or why there are none; {}: it has none."""
     found: dict[int, Evaluation | str] = {}
-    for run in line.runs if line.bag else ():
+    for run in line.runs if line.views else ():
         if run.run_id not in ledger.records:
             continue
-        console.print(Text(f"{run.title}: testing with the views of {line.bag}"), soft_wrap=True)
+        console.print(Text(f"{run.title}: testing with the views of {line.views}"), soft_wrap=True)
         try:
             with turn(folder / run.run_id, accelerator, lambda holder: console.print(f"waiting for {holder}")):
                 record = ledger.records[run.run_id]
-                found[run.seed] = with_views(run, record, str(line.bag), folder / run.run_id, accelerator)
+                found[run.seed] = with_views(run, record, str(line.views), folder / run.run_id, accelerator)
         except AssignbenchError as error:
             console.print(Text.assemble(("failed", "bold red"), f": {error}"), soft_wrap=True)
             ledger.codes.add(error.exit_code)
@@ -69,15 +69,15 @@ def with_bag(
     return found
 
 
-def filled(line: Line, bags: Mapping[int, Evaluation | str], ledger: Ledger) -> Filled:
+def filled(line: Line, evaluations: Mapping[int, Evaluation | str], ledger: Ledger) -> Filled:
     """A line with what its runs came to."""
     records = {run.seed: ledger.records[run.run_id] for run in line.runs if run.run_id in ledger.records}
     failures = {run.seed: ledger.failures[run.run_id] for run in line.runs if run.run_id in ledger.failures}
     numbers: Mapping[int, RunRecord | Evaluation] = records
     remarks: tuple[str, ...] = ()
-    if line.bag:
-        numbers = {seed: found for seed, found in bags.items() if not isinstance(found, str)}
-        failures |= {seed: found for seed, found in bags.items() if isinstance(found, str)}
+    if line.views:
+        numbers = {seed: found for seed, found in evaluations.items() if not isinstance(found, str)}
+        failures |= {seed: found for seed, found in evaluations.items() if isinstance(found, str)}
         remarks = tuple(
             dict.fromkeys(f"{line.row.label}: {note}" for one in numbers.values() for note in one.notes[:1])
         )

@@ -77,7 +77,7 @@ class Row(_Part):
     strategy: Text | None = None
     set: Mapping[str, Any] = {}  # what the row changes of the recipe, at every scale
     scales: Mapping[ScaleName, RowChange] = {}
-    # bag of `assignbench eval --tta` that the finished run is evaluated with: a name, or a file beside the experiment's
+    # views that the finished run is evaluated with, as for `eval --tta`: a name, or a file beside the experiment's
     test_time: Text | None = None
     reading: Text | None = None  # what the paper leaves open, and how it is read here
     not_built: Text | None = None  # why there is nothing to run

@@ -169,7 +169,7 @@ def test_detections_of_other_weights_are_made_anew(go, tmp_path):
     plain, fcos = (tmp_path / "out" / "runs" / records[name].run_id for name in ("plain", "fcos"))
     (copied,) = fcos.glob("evaluation.tta-flip-????????.json")
     before = (plain / copied.name).read_bytes()
-    for name in (copied.name, f"{copied.stem}.bag.json"):
+    for name in (copied.name, f"{copied.stem}.views.json"):
         (plain / name).write_bytes((fcos / name).read_bytes())
     assert go(file, overrides=found)[0] == 0
     assert table.read_text(encoding="utf-8") == right

@@ -26,8 +26,8 @@ from assignbench.run.results.files import make_folder, sha256_of
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
 from assignbench.run.scoring.evaluators import check_evaluator
-from assignbench.run.scoring.test_time import cost, said, stamped, write_bag
-from assignbench.run.scoring.views import load_bag
+from assignbench.run.scoring.test_time import cost, with_views_in_name, with_views_noted, write_views
+from assignbench.run.scoring.views import load_views
 from assignbench.run.training.checkpoint import load_tensors, save_tensors
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import bare_learner
@@ -184,10 +184,10 @@ def evaluate_weights(
         overrides: ``--set`` of the recipe; ``data.*`` and ``evaluate.*``.
         device: auto, cpu or cuda.
         console: where to print.
-        tta: name or file of a bag of views; its name and digest enter the name of the detections file.
+        tta: name or file of a set of views; its name and digest enter the name of the detections file.
 
     Raises:
-        UsageError: the classes of weights and data are not the same, or there is no such bag.
+        UsageError: the classes of weights and data are not the same, or there is no such set of views.
     """
     card = read_card(file)
     one = candidate(card.strategy, "published", card.preset)
@@ -195,7 +195,7 @@ def evaluate_weights(
     recipe = with_overrides(stored, overrides)
     settings = recipe.recipe
     check_evaluator(settings.evaluate.evaluator)
-    bag = None if tta is None else load_bag(tta, settings.data, settings.evaluate)
+    view_set = None if tta is None else load_views(tta, settings.data, settings.evaluate)
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     evaluation = open_evaluation(dataset, resolve_data_root(data_root))
@@ -205,19 +205,19 @@ def evaluate_weights(
     learner = bare_learner(one, settings.model, card.classes)
     learner.load_state_dict(load_tensors(file))
     learner.to(accelerator.device)
-    if bag is not None:
-        console.print(f"{bag.label}: {cost(bag, evaluation, settings.data)}", soft_wrap=True)
+    if view_set is not None:
+        console.print(f"{view_set.label}: {cost(view_set, evaluation, settings.data)}", soft_wrap=True)
     found = detections_of(
-        learner.detector, evaluation, accelerator, data=settings.data, settings=settings.evaluate, bag=bag
+        learner.detector, evaluation, accelerator, data=settings.data, settings=settings.evaluate, view_set=view_set
     )
-    target = stamped(output or file.with_suffix(".detections.json"), bag)
+    target = with_views_in_name(output or file.with_suffix(".detections.json"), view_set)
     with main_process(accelerator) as writes:
         if writes:
             make_folder(target.parent)
             count = write_detections(evaluation, found, target)
-            write_bag(bag, target, sha256_of(file))
+            write_views(view_set, target, sha256_of(file))
             console.print(f"{count} detections in {target}", soft_wrap=True)
-    return said(evaluate(evaluation, target, settings.evaluate.evaluator), bag)
+    return with_views_noted(evaluate(evaluation, target, settings.evaluate.evaluator), view_set)
 
 
 def with_overrides(recipe: ResolvedRecipe, overrides: Sequence[str]) -> ResolvedRecipe:

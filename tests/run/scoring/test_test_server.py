@@ -56,7 +56,7 @@ def test_the_archive_holds_the_results_under_the_servers_names(run, tmp_path):
     assert sorted(path.suffix for path in archive.parent.iterdir()) == [".json", ".zip"]
 
 
-def test_the_bag_of_views_enters_the_archives_name(run):
+def test_the_set_of_views_enters_the_archives_name(run):
     assert re.fullmatch(r"detections_test-dev2017_atss-tta-flip-[0-9a-f]{8}_results\.zip", run(tta="flip").name)
 
 

@@ -119,7 +119,7 @@ def test_augmentation_enters_the_name_of_the_detections_file(atss, data, tmp_pat
     result = evaluated(atss, data, tmp_path / "found.json", tta="flip")
     assert result.tta is not None
     assert {path.name for path in tmp_path.iterdir()} == {
-        f"found.tta-{result.tta}{end}" for end in (".json", ".bag.json")
+        f"found.tta-{result.tta}{end}" for end in (".json", ".views.json")
     }
     assert result.notes[0].startswith(f"with test-time augmentation {result.tta}")
     assert evaluated(atss, data, tmp_path / "found.json").tta is None
