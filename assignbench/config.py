@@ -47,7 +47,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Setting:
+class KnownSetting:
     """What is to be known about one key of a recipe."""
 
     meaning: str  # one sentence
@@ -120,10 +120,10 @@ def known_recipes() -> tuple[str, ...]:
 
 
 @cache
-def settings() -> Mapping[str, Setting]:
+def settings() -> Mapping[str, KnownSetting]:
     """Every setting that a recipe has, under its dotted key."""
     return {
-        f"{group}.{key}": Setting(schema["description"], _allowed(schema))
+        f"{group}.{key}": KnownSetting(schema["description"], _allowed(schema))
         for group, field in Recipe.model_fields.items()
         if isinstance(model := field.annotation, type) and issubclass(model, BaseModel)
         for key, schema in model.model_json_schema(mode="serialization")["properties"].items()
