@@ -56,7 +56,7 @@ def _any(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Mark kept objects that equal one with a smaller id in image, class, crowd and box."""
     repeated = np.zeros(len(keep), dtype=np.bool_)
-    doubtful = np.flatnonzero(keep)[_share_a_digest(objects, keep)]
+    doubtful = np.flatnonzero(keep)[_maybe_equal(objects, keep)]
     some = objects.take(doubtful)
     rows = np.column_stack((some.image, some.labels, some.crowd, some.boxes))
     order = np.lexsort((some.ids, *rows.T))
@@ -65,7 +65,7 @@ def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return repeated
 
 
-def _share_a_digest(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """``[kept]`` whether another row may be equal; sorting ten million whole rows would take half a minute."""
     digest = objects.image[keep].astype(np.uint64)
     boxes = objects.boxes[keep] + 0.0  # −0 becomes 0, which it equals

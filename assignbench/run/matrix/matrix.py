@@ -74,13 +74,13 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
     settings = recipe.recipe.train
     accelerator = build_accelerator(matrix.device, settings.precision)
     console.quiet = console.quiet or not accelerator.is_main_process
-    share = micro_batch(settings, accelerator.num_processes)
+    images = micro_batch(settings, accelerator.num_processes)
 
     for splits in data:
         show_data(splits, console)
     console.print(
         f"recipe {recipe.name}: {settings.iterations} iterations of {settings.batch} images "
-        f"({accelerator.num_processes} × {settings.accumulation} × {share}) on {accelerator.device.type}, "
+        f"({accelerator.num_processes} × {settings.accumulation} × {images}) on {accelerator.device.type}, "
         f"lr {settings.lr:g}, precision {settings.precision}",
     )
     for one in candidates:

@@ -94,8 +94,8 @@ def cost(view_set: ViewSet, dataset: Dataset, data: DataSettings) -> str:
         for view in (plain, *(sized.view for sized in view_set.views))
     ]
     passes = len(view_set.views)
-    share = f", {sum(pixels[1:]) / pixels[0]:.1f} times the pixels of plain evaluation" if pixels[0] else ""
-    return f"{passes} forward {'pass' if passes == 1 else 'passes'} a picture{share}"
+    more = f", {sum(pixels[1:]) / pixels[0]:.1f} times the pixels of plain evaluation" if pixels[0] else ""
+    return f"{passes} forward {'pass' if passes == 1 else 'passes'} a picture{more}"
 
 
 def with_views_in_name(file: Path, view_set: ViewSet | None) -> Path:
