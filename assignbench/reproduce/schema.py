@@ -14,7 +14,6 @@ from assignbench.paths import configs_folder
 from assignbench.suggest import did_you_mean
 
 ScaleName = Literal["smoke", "small", "full"]
-SCALES: tuple[ScaleName, ...] = ("smoke", "small", "full")
 OFF_CENTRE = "off-centre"  # mean AP of the classes whose mass sits off the box centre
 
 Text = Annotated[str, Field(min_length=1)]

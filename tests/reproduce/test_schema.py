@@ -9,9 +9,9 @@ from assignbench.errors import UsageError
 from assignbench.paths import published_results
 from assignbench.reproduce import schema
 from assignbench.reproduce.schema import (
-    SCALES,
     Change,
     Reference,
+    ScaleName,
     chosen_experiments,
     known_experiments,
     load_experiment,
@@ -44,7 +44,7 @@ def test_every_published_row_is_there(name):
             assert value.values["AP"] > 0
 
 
-@pytest.mark.parametrize("scale_name", SCALES)
+@pytest.mark.parametrize("scale_name", get_args(ScaleName))
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_can_be_run_at_every_scale(name, scale_name):
     experiment, file = load_experiment(name)
