@@ -15,10 +15,9 @@ from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_test
 from assignbench.errors import SystemProblem
 from assignbench.run.results.files import make_folder
-from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import write_detections
-from assignbench.run.scoring.reopen import open_run
-from assignbench.run.scoring.test_time import cost, write_views
+from assignbench.run.scoring.reopen import detect_again, open_run
+from assignbench.run.scoring.test_time import write_views
 from assignbench.run.scoring.views import load_views
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.processes import main_process
@@ -53,12 +52,7 @@ def submit_run(folder: Path, data_root: Path | None, device: str, console: Conso
     console.quiet = console.quiet or not accelerator.is_main_process
     for note in finished.notes:
         console.print(f"note: {note}")
-    learner = finished.learner.to(accelerator.device)
-    if view_set is not None:
-        console.print(f"{view_set.label}: {cost(view_set, dataset, recipe.data)}", soft_wrap=True)
-    found = detections_of(
-        learner.detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate, view_set=view_set
-    )
+    found = detect_again(finished.learner, dataset, recipe, view_set, accelerator, console)
     name = record.assigner.label if view_set is None else f"{record.assigner.label} tta {view_set.label}"
     file = folder / FOLDER / f"detections_{images}_{plain(name)}_results.json"
     with main_process(accelerator) as writes:

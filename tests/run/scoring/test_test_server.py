@@ -14,7 +14,7 @@ from torch import nn
 
 from assignbench.config import load_recipe
 from assignbench.errors import SystemProblem, UsageError
-from assignbench.run.scoring import test_server
+from assignbench.run.scoring import reopen, test_server
 from assignbench.run.scoring.evaluate import Detections
 
 
@@ -40,7 +40,7 @@ def run(miniatures, monkeypatch, tmp_path, make_record):
         monkeypatch.setattr(test_server, "open_run", lambda _: finished)
         box = np.array([[8.0, 8.0, 40.0, 120.0]])
         found = [Detections(1, box, np.array([0.5]), np.array([1]))]
-        monkeypatch.setattr(test_server, "detections_of", lambda *_, **__: found)
+        monkeypatch.setattr(reopen, "detections_of", lambda *_, **__: found)
         return test_server.submit_run(tmp_path / "run", tmp_path / "data", "cpu", Console(file=StringIO()), tta=tta)
 
     return submitting
