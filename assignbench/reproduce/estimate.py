@@ -23,7 +23,7 @@ from rich.text import Text
 
 from assignbench.bench.memory import peak_bytes
 from assignbench.bench.problem import Case
-from assignbench.bench.step import Step, random_batch, step_of
+from assignbench.bench.step import BenchStep, random_batch, step_of
 from assignbench.config import flatten
 from assignbench.core import Setting
 from assignbench.data.transforms import resized
@@ -165,7 +165,7 @@ def picture_size(run: Run, short_side: float, long_side: int | None = None) -> t
     return high, wide
 
 
-def test_seconds(step: Step, case: Case, run: Run) -> float:
+def test_seconds(step: BenchStep, case: Case, run: Run) -> float:
     """Seconds of one picture in evaluation, at the size of evaluation."""
     settings, detector, device = run.recipe.recipe, step.learner.detector, step.trainer.accelerator.device
     batch = random_batch(case, device)

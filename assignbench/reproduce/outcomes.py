@@ -16,7 +16,7 @@ from assignbench.reproduce.results import Filled
 from assignbench.reproduce.sheet import Line
 from assignbench.run.matrix.matrix import attempt
 from assignbench.run.matrix.plan import Run
-from assignbench.run.matrix.sharing import turn
+from assignbench.run.matrix.sharing import claimed
 from assignbench.run.results.record import RunRecord, read_record_of
 from assignbench.run.scoring.evaluate import Evaluation
 
@@ -61,7 +61,7 @@ def evaluated_in_views(
             continue
         console.print(Text(f"{run.title}: testing with the views of {line.views}"), soft_wrap=True)
         try:
-            with turn(folder / run.run_id, accelerator, lambda holder: console.print(f"waiting for {holder}")):
+            with claimed(folder / run.run_id, accelerator, lambda holder: console.print(f"waiting for {holder}")):
                 record = outcomes.records[run.run_id]
                 found[run.seed] = with_views(run, record, str(line.views), folder / run.run_id, accelerator)
         except AssignbenchError as error:

@@ -44,12 +44,12 @@ def merged_views(
     scales = frame = torch.empty(0)
     parts: list[list[ImageDetections]] = []
     for number, batch in enumerate(batches):
-        turn = number % len(view_set.views)
-        if turn == 0:  # of its pictures nothing is kept: they are the largest
+        place = number % len(view_set.views)
+        if place == 0:  # of its pictures nothing is kept: they are the largest
             scales, frame, parts = batch.scales, batch.sizes, [[] for _ in batch.indices]
-        for part, found in zip(parts, placed(batch, view_set.views[turn], frame, detect(batch)), strict=True):
+        for part, found in zip(parts, placed(batch, view_set.views[place], frame, detect(batch)), strict=True):
             part.append(found)
-        if turn == last:
+        if place == last:
             yield batch.indices, scales, [merge(part, view_set.merge) for part in parts]
 
 
