@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from assignbench.document import load_document
 from assignbench.errors import UsageError
-from assignbench.paths import configs_folder
+from assignbench.paths import config_file, configs_folder
 from assignbench.suggest import did_you_mean
 
 ScaleName = Literal["smoke", "small", "full"]
@@ -154,16 +154,7 @@ def load_experiment(name_or_path: str) -> tuple[Experiment, Path]:
     Raises:
         UsageError: an unknown name, or a file that is not a valid experiment.
     """
-    known = known_experiments()
-    if name_or_path in known:
-        file = _experiments() / f"{name_or_path}.yaml"
-    elif name_or_path.endswith((".yaml", ".yml")):
-        file = Path(name_or_path).expanduser().resolve()
-    else:
-        raise UsageError(
-            f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}\n"
-            f"known: {', '.join(known)}, all; or write a file that ends in .yaml"
-        )
+    file = config_file("experiment", _experiments(), (*known_experiments(), "all"), name_or_path)
     return load_document(file, Experiment), file
 
 

@@ -14,9 +14,8 @@ from assignbench.data.transforms import View
 from assignbench.detector.vote import MergeRule
 from assignbench.document import load_document
 from assignbench.errors import UsageError
-from assignbench.paths import configs_folder
+from assignbench.paths import config_file, configs_folder
 from assignbench.recipe import DataSettings, EvaluateSettings
-from assignbench.suggest import did_you_mean
 
 SHORT = 8  # digits of the digest in names of files and headers
 
@@ -153,7 +152,7 @@ def load_views(name_or_path: str, data: DataSettings, settings: EvaluateSettings
     Raises:
         UsageError: no such set, an unknown or missing key, a wrong value, or views that contradict each other.
     """
-    path = _views_file(name_or_path)
+    path = config_file("set of views", _views_folder(), known_views(), name_or_path)
     written = load_document(path, ViewSetSettings)
     views = [
         SizedView(View(view.short_side or data.test_sides[0], view.long_side or data.test_sides[1], mirrored), *sizes)
@@ -188,16 +187,3 @@ def _rank(sized: SizedView) -> tuple[float, ...]:
 
 def _views_folder() -> Path:
     return configs_folder() / "tta"
-
-
-def _views_file(name_or_path: str) -> Path:
-    known = known_views()
-    if name_or_path in known:
-        return _views_folder() / f"{name_or_path}.yaml"
-    path = Path(name_or_path).expanduser()
-    if path.suffix in {".yaml", ".yml"}:
-        return path.resolve()
-    raise UsageError(
-        f"no set of views is called {name_or_path!r}{did_you_mean(name_or_path, known)}\n"
-        f"known: {', '.join(known)}; or write a file that ends in .yaml"
-    )
