@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from assignbench.document import allowed
 from assignbench.errors import UsageError
-from assignbench.paths import configs_folder
+from assignbench.paths import config_file, configs_folder
 from assignbench.recipe import BOOKKEEPING, Recipe
 from assignbench.strict_yaml import parse_yaml, read_yaml
 from assignbench.suggest import did_you_mean
@@ -47,7 +47,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Setting:
+class KnownSetting:
     """What is to be known about one key of a recipe."""
 
     meaning: str  # one sentence
@@ -64,7 +64,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> ResolvedRec
     Raises:
         UsageError: an unknown recipe or key, a missing key, a wrong value, or two that do not fit together.
     """
-    path = _recipe_file(name_or_path)
+    path = config_file("recipe", _recipes(), known_recipes(), name_or_path)
     name = path.stem if path.parent == _recipes() else path.name
     document = read_yaml(path)
     if not isinstance(document, dict):
@@ -120,10 +120,10 @@ def known_recipes() -> tuple[str, ...]:
 
 
 @cache
-def settings() -> Mapping[str, Setting]:
+def settings() -> Mapping[str, KnownSetting]:
     """Every setting that a recipe has, under its dotted key."""
     return {
-        f"{group}.{key}": Setting(schema["description"], _allowed(schema))
+        f"{group}.{key}": KnownSetting(schema["description"], _allowed(schema))
         for group, field in Recipe.model_fields.items()
         if isinstance(model := field.annotation, type) and issubclass(model, BaseModel)
         for key, schema in model.model_json_schema(mode="serialization")["properties"].items()
@@ -152,20 +152,6 @@ def digest(content: Mapping[str, Any]) -> str:
 
 def _recipes() -> Path:
     return configs_folder() / "recipes"
-
-
-def _recipe_file(name_or_path: str) -> Path:
-    known = known_recipes()
-    if name_or_path in known:
-        return _recipes() / f"{name_or_path}.yaml"
-    path = Path(name_or_path).expanduser()
-    if path.suffix in {".yaml", ".yml"}:
-        return path.resolve()
-    suggestion = did_you_mean(name_or_path, known)
-    raise UsageError(
-        f"no recipe is called {name_or_path!r}{suggestion}\n"
-        f"known: {', '.join(known)}; or write a file that ends in .yaml"
-    )
 
 
 def _groups() -> list[str]:

@@ -1,8 +1,10 @@
 """Where the files are that travel with the code."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from assignbench.errors import SystemProblem
+from assignbench.errors import SystemProblem, UsageError
+from assignbench.suggest import did_you_mean
 
 
 def configs_folder() -> Path:
@@ -16,6 +18,29 @@ def configs_folder() -> Path:
         if (folder / "datasets").is_dir():
             return folder
     raise SystemProblem(f"no configs folder in {package} or beside it; install assignbench again")
+
+
+def config_file(what: str, folder: Path, known: Sequence[str], name_or_path: str) -> Path:
+    """The YAML file that a user names: one that is shipped, by its name, or one of their own, by its path.
+
+    Args:
+        what: for messages: "recipe".
+        folder: of the shipped ones.
+        known: their names.
+        name_or_path: as the user wrote it.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if name_or_path in known:
+        return folder / f"{name_or_path}.yaml"
+    path = Path(name_or_path).expanduser()
+    if path.suffix in {".yaml", ".yml"}:
+        return path.resolve()
+    raise UsageError(
+        f"no {what} is called {name_or_path!r}{did_you_mean(name_or_path, known)}\n"
+        f"known: {', '.join(known)}; or write a file that ends in .yaml"
+    )
 
 
 def published_results() -> Path:

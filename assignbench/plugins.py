@@ -7,10 +7,7 @@ that any of them may be given (``name+extra``) are the core's own.
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import inspect
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -21,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from assignbench.errors import UsageError
 from assignbench.importing import import_file, import_named, place
 from assignbench.options import format_strategy, parse_strategy
+from assignbench.sources import sources_digest, with_imports
 from assignbench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -186,25 +184,17 @@ def construct(
 
 
 def source_digest(cls: type) -> str:
-    """sha256 of what the class's file means; see `sources_digest`.
+    """sha256 of what the class's file means, with all that it imports of its own package (`sources_digest`).
 
     Raises:
         UsageError: the class has no source file.
     """
     try:
-        return sources_digest([Path(inspect.getsourcefile(cls) or "")])
+        file = Path(inspect.getsourcefile(cls) or "")
+        depth = cls.__module__.count(".") + (file.name == "__init__.py")  # 0: a file without a package
+        return sources_digest(sorted(with_imports(file, file.parents[depth - 1])) if depth else [file])
     except (OSError, TypeError) as error:
         raise UsageError(f"{cls.__name__} has no source file to identify it by; put it into one") from error
-
-
-def sources_digest(files: Iterable[Path]) -> str:
-    """sha256 of what Python files mean: comments, layout and docstrings do not count, every number does.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    meanings = [_meaning(ast.parse(file.read_bytes())) for file in files]
-    return hashlib.sha256(json.dumps(meanings).encode()).hexdigest()
 
 
 def _is_file(name: str) -> bool:
@@ -232,15 +222,3 @@ def _by_name(name: str) -> KnownStrategy:
         f"no strategy is called {name!r}{did_you_mean(name, [known.name for known in every])}\n"
         f"known: {listing}; or write module:Class or file.py:Class"
     )
-
-
-def _meaning(node: Any) -> Any:
-    """A syntax tree as JSON, the same for every Python version as far as the language allows."""
-    if isinstance(node, list):
-        return [_meaning(part) for part in node]
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind"}
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        fields["body"] = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
-    return [type(node).__name__, {name: _meaning(value) for name, value in fields.items()}]

@@ -1,5 +1,6 @@
 """The recipe: everything that all strategies of a comparison share. One sentence for every setting."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -119,7 +120,7 @@ class DataSettings(_Group):
         1.0,
         gt=0,
         le=1,
-        description="smallest side of a training crop around a randomly chosen object, as a share of the picture's "
+        description="smallest side of a training crop around a randomly chosen object, as a fraction of the picture's "
         "side; 1: no crop",
     )
     jitter: float = Field(
@@ -189,7 +190,10 @@ class TrainSettings(_Group):
     bias_lr: float = Field(1.0, ge=0, le=10, description="learning rate of biases, norms' apart, as a multiple of lr")
     bias_decay: bool = Field(True, description="whether biases, norms' included, are subject to weight decay")
     norm_decay: bool = Field(False, description="whether norm layers are subject to weight decay")
-    schedule: Literal["step", "onecycle"] = Field(description="course of the learning rate")
+    schedule: Literal["step", "cosine"] = Field(
+        description="the learning rate after the warm-up; step: times gamma at each of the steps; cosine: along half a "
+        "cosine down to 0"
+    )
     steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = Field(
         (), description="iterations after which schedule step multiplies the learning rate by gamma"
     )
@@ -219,6 +223,13 @@ class TrainSettings(_Group):
     log_every: int = Field(20, ge=1, description="iterations between lines of the loss log")
     statistics_every: int = Field(10, ge=1, description="iterations between samples of the assignment's statistics")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_old_words(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("schedule") == "onecycle":
+            raise ValueError("train.schedule = onecycle is called cosine now; write cosine: the same learning rates")
+        return values
+
     @model_validator(mode="after")
     def _schedule_fits(self) -> "TrainSettings":
         if self.batch % self.accumulation:
@@ -230,8 +241,8 @@ class TrainSettings(_Group):
             raise ValueError(
                 f"train.warmup = {self.warmup} is longer than train.iterations = {self.iterations}; shorten the warm-up"
             )
-        if self.schedule == "onecycle" and self.steps:
-            raise ValueError("train.steps are for train.schedule = step; onecycle has none: set train.steps=[]")
+        if self.schedule == "cosine" and self.steps:
+            raise ValueError("train.steps are for train.schedule = step; cosine has none: set train.steps=[]")
         if list(self.steps) != sorted(set(self.steps)):
             raise ValueError(f"train.steps = {list(self.steps)} must increase")
         if self.steps and self.steps[-1] >= self.iterations:

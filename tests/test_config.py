@@ -118,7 +118,8 @@ def test_a_file_needs_only_what_has_no_default(tmp_path):
         ("data.short_side=800", "data.short_side = 800 exceeds data.long_side = 256"),
         ("train.accumulation=3", "train.batch = 8 does not divide by train.accumulation = 3"),
         ("train.warmup=801", "longer than train.iterations = 800"),
-        ("train.steps=[9]", "onecycle has none"),
+        ("train.steps=[9]", "cosine has none"),
+        ("train.schedule=onecycle", "train.schedule = onecycle is called cosine now"),
     ],
 )
 def test_wrong_override_is_explained(override, message):

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from assignbench import paths
-from assignbench.errors import SystemProblem
+from assignbench.errors import SystemProblem, UsageError
 
 
 @pytest.mark.parametrize("place", ["assignbench/configs", "configs"])
@@ -33,3 +35,15 @@ def test_missing_published_numbers_are_a_damaged_installation(tmp_path, monkeypa
     monkeypatch.setattr(paths, "__file__", str(tmp_path / "assignbench" / "paths.py"))
     with pytest.raises(SystemProblem, match="install assignbench again"):
         paths.published_results()
+
+
+def test_a_file_is_named_by_its_shipped_name_or_its_path(tmp_path):
+    def found(text: str) -> Path:
+        return paths.config_file("recipe", tmp_path, ("tiny", "1x"), text)
+
+    assert found("tiny") == tmp_path / "tiny.yaml"
+    assert found("mine/tiny.yml") == Path.cwd() / "mine" / "tiny.yml"
+    with pytest.raises(UsageError) as error:
+        found("tinny")
+    message = "no recipe is called 'tinny'; did you mean tiny?\nknown: tiny, 1x; or write a file that ends in .yaml"
+    assert str(error.value) == message

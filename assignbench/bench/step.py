@@ -58,7 +58,7 @@ class StepRow:
 
 
 @dataclass
-class Step:
+class BenchStep:
     """A learner in training, and the one batch that it sees again and again."""
 
     learner: Learner
@@ -102,7 +102,7 @@ def random_batch(case: Case, device: torch.device) -> Batch:
     ).to(device)
 
 
-def step_of(one: Candidate, recipe: ResolvedRecipe, case: Case, accelerator: Accelerator) -> Step:
+def step_of(one: Candidate, recipe: ResolvedRecipe, case: Case, accelerator: Accelerator) -> BenchStep:
     """A strategy's training under a recipe, as its protocol changes it; the whole batch at once."""
     settings = one.protocol.recipe(recipe).recipe
     train = settings.train.model_copy(update={"accumulation": 1})
@@ -113,7 +113,7 @@ def step_of(one: Candidate, recipe: ResolvedRecipe, case: Case, accelerator: Acc
     set_learning_rate(optimizer, 0.0)
     model, wrapped = accelerator.prepare(learner, optimizer)
     trainer = Trainer(model, wrapped, accelerator, train, Stopwatch({}, accelerator.device))
-    return Step(learner, trainer, random_batch(case, accelerator.device), settings.model)
+    return BenchStep(learner, trainer, random_batch(case, accelerator.device), settings.model)
 
 
 def bench_step(
@@ -164,7 +164,7 @@ def bench_step(
     return rows, places
 
 
-def step_row(one: Candidate, step: Step, case: Case, repeat: int, rivals: bool) -> StepRow:
+def step_row(one: Candidate, step: BenchStep, case: Case, repeat: int, rivals: bool) -> StepRow:
     """One strategy on one case, without its host synchronisations."""
     settings, accelerator = step.trainer.settings, step.trainer.accelerator
     tasks = [Task(step.bare), Task(step.train)]

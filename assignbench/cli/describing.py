@@ -159,7 +159,7 @@ def _print(found: "Sequence[SplitStats]") -> None:
         ["images", *(f"{one.images:,}" for one in found)],
         ["images without objects", *(f"{one.images_without_objects:,}" for one in found)],
         ["objects", *(f"{one.objects:,}" for one in found)],
-        ["crowd regions", *(f"{one.crowd:,} ({percent(one.crowd_share)})" for one in found)],
+        ["crowd regions", *(f"{one.crowd:,} ({percent(one.crowd_fraction)})" for one in found)],
         [
             "objects an image: mean, median, most",
             *(f"{one.mean_objects:.1f}, {one.median_objects:g}, {one.most_objects:,}" for one in found),
@@ -203,13 +203,13 @@ def _print_histogram(title: str, splits: Sequence[str], found: "Sequence[Histogr
     for rank, name in enumerate(found[0].bins):
         row = [name]
         for one in found:
-            share = one.counts[rank] / max(1, sum(one.counts))
-            row += [f"{one.counts[rank]:,}", percent(share), "█" * round(20 * share)]
+            fraction = one.counts[rank] / max(1, sum(one.counts))
+            row += [f"{one.counts[rank]:,}", percent(fraction), "█" * round(20 * fraction)]
         rows.append(row)
     columns = [title, *(text for split in splits for text in (split, " ", "  "))]
     show(table(columns, rows, numbers=[*splits, " "]))
 
 
-def percent(share: float | None) -> str:
-    """A share, or a dash where there is nothing to share."""
-    return "–" if share is None else f"{100 * share:.1f} %"
+def percent(fraction: float | None) -> str:
+    """A fraction, or a dash where it would be one of nothing."""
+    return "–" if fraction is None else f"{100 * fraction:.1f} %"

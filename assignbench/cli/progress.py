@@ -54,9 +54,9 @@ class Progress:
             if time.monotonic() - last >= EVERY:
                 last = time.monotonic()
                 speed = max(0.0, count - first) / (last - start)
-                share = f" of {human(total)}" if total else ""
+                of_all = f" of {human(total)}" if total else ""
                 left = f", {(total - count) / speed / 60:.0f} min left" if total and speed else ""
-                self.say(f"{what}: {human(count)}{share}, {human(round(speed))}/s{left}")
+                self.say(f"{what}: {human(count)}{of_all}, {human(round(speed))}/s{left}")
 
         self.say(f"{what}{f', {human(total)}' if total else ''}{f', from {human(done)} on' if done else ''}")
         yield advance

@@ -53,7 +53,7 @@ def evaluate(
     tta: Annotated[
         str | None,
         typer.Option(
-            metavar="BAG",
+            metavar="VIEWS",
             help="Test-time augmentation: flip, atss, freeanchor, or a YAML file. Its name enters the files' names.",
             show_default=False,
         ),

@@ -45,7 +45,7 @@ def import_(
     from assignbench.cli.output import show
     from assignbench.run.scoring.weights import import_checkpoint
 
-    card, notes = import_checkpoint(checkpoint, toolbox.value, assigner, output, preset=preset, overrides=set_)
-    show(f"wrote {output}: {card.strategy}, preset {card.preset}, {card.classes} classes, from {card.checkpoint}\n")
+    facts, notes = import_checkpoint(checkpoint, toolbox.value, assigner, output, preset=preset, overrides=set_)
+    show(f"wrote {output}: {facts.strategy}, preset {facts.preset}, {facts.classes} classes, from {facts.checkpoint}\n")
     for note in notes:
         show(f"note: {note}\n")

@@ -88,14 +88,14 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class RepairLog:
     """Every repair is written down here, with the ids of its first annotations."""
 
     annotations: Annotations
     file_of: Callable[[int], str]  # annotation → its picture
     repairs: list[Repair] = field(default_factory=list)
 
-    def count(self, kind: str, marked: NDArray[np.bool_]) -> None:
+    def note(self, kind: str, marked: NDArray[np.bool_]) -> None:
         """Write down the marked annotations, if any."""
         hits = np.flatnonzero(marked)
         if len(hits):

@@ -21,7 +21,7 @@ class Augmentation:
     long_side: int  # no side gets longer than this, in network pixels
     flip: float  # probability of mirroring left to right
     short_side_range: bool = False  # any whole number from the least to the largest of short_side
-    crop: float = 1.0  # smallest side of a crop around an object, as a share of the picture's; 1: no crop
+    crop: float = 1.0  # smallest side of a crop around an object, as a fraction of the picture's; 1: no crop
     jitter: float = 0.0  # brightness, contrast and saturation are multiplied by factors from 1 ± jitter; 0: never
 
     def draw(self, dataset: Dataset, index: int, *, seed: int, epoch: int) -> tuple[Geometry, Colour | None]:

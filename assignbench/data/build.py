@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from assignbench.data.annotations import EXAMPLES, Annotations, Ledger, Objects, areas_of
+from assignbench.data.annotations import EXAMPLES, Annotations, Objects, RepairLog, areas_of
 from assignbench.data.dataset import Dataset, ImageInfo, Repair
 from assignbench.data.images import Images
 from assignbench.data.mend import mend
@@ -85,10 +85,10 @@ def build_dataset(
     refuse_missing_pictures(source, pictures)
 
     objects = _read_columns(source, annotations, pictures, category_ids)
-    ledger = Ledger(annotations, lambda entry: _last(pictures.name(int(objects.image[entry]))), list(repairs))
-    ledger.count("iscrowd missing, taken as 0", annotations.crowd < 0)
-    ledger.count("area missing, taken from the box", np.isnan(annotations.areas))
-    objects, keep = mend(objects, pictures.sizes[objects.image].astype(np.float64), training, ledger)
+    log = RepairLog(annotations, lambda entry: _last(pictures.name(int(objects.image[entry]))), list(repairs))
+    log.note("iscrowd missing, taken as 0", annotations.crowd < 0)
+    log.note("area missing, taken from the box", np.isnan(annotations.areas))
+    objects, keep = mend(objects, pictures.sizes[objects.image].astype(np.float64), training, log.note)
 
     order = np.lexsort((objects.ids, objects.image))
     objects = objects.take(order[keep[order]])
@@ -104,7 +104,7 @@ def build_dataset(
         area=objects.area,
         crowd=objects.crowd,
         annotation_ids=objects.ids,
-        repairs=tuple(ledger.repairs),
+        repairs=tuple(log.repairs),
         fingerprint=_fingerprint(classes, category_ids, pictures, objects),
         offsets=dict(offsets or {}),
         flags=objects.flags,

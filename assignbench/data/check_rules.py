@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assignbench.data import check_kinds as kinds
-from assignbench.data.annotations import Annotations, Ledger, Objects
+from assignbench.data.annotations import Annotations, Objects
 from assignbench.data.build import LARGEST
 from assignbench.data.check_kinds import Finding, Kind
 from assignbench.data.check_pictures import TURNED, Look, suffix_fits
 from assignbench.data.check_raw import RawSplit, positions, repeated
 from assignbench.data.mend import mend
 
-# What `mend` writes down, by the first words.
+# What `mend` tells, by the first words.
 _MENDED: dict[str, Kind] = {
     "box of zero or negative size": kinds.BOX_DEGENERATE,
     "box wholly outside": kinds.BOX_OUTSIDE,
@@ -24,18 +23,6 @@ _MENDED: dict[str, Kind] = {
     "box thinner": kinds.BOX_THIN,
     "repeated box": kinds.BOX_REPEATED,
 }
-
-
-@dataclass(frozen=True)
-class Marks(Ledger):
-    """Keeps which annotations were mended instead of counting them."""
-
-    marks: dict[Kind, NDArray[np.bool_]] = field(default_factory=dict)
-
-    def count(self, kind: str, marked: NDArray[np.bool_]) -> None:
-        """Called by `mend`."""
-        (known,) = (found for words, found in _MENDED.items() if kind.startswith(words))
-        self.marks[known] = marked
 
 
 def split_findings(raw: RawSplit, looks: Mapping[str, Look]) -> list[Finding]:
@@ -77,9 +64,14 @@ def mended(
         crowd=annotations.crowd > 0,
         flags={},
     )
-    marks = Marks(annotations, lambda _: "")
-    done, keep = mend(objects, sizes[image].astype(np.float64).reshape(-1, 2), training, marks)
-    return done.boxes, keep, marks.marks
+    marks: dict[Kind, NDArray[np.bool_]] = {}
+
+    def note(repair: str, marked: NDArray[np.bool_]) -> None:
+        (kind,) = (kind for words, kind in _MENDED.items() if repair.startswith(words))
+        marks[kind] = marked
+
+    done, keep = mend(objects, sizes[image].astype(np.float64).reshape(-1, 2), training, note)
+    return done.boxes, keep, marks
 
 
 def _entries(raw: RawSplit) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ def draw_crop(
         width: of the picture, in pixels.
         height: as above.
         boxes: ``[object, 4]`` objects to choose from, each equally likely; inside the picture.
-        least: smallest side, as a share of the picture's; 1 never crops.
+        least: smallest side, as a fraction of the picture's; 1 never crops.
         key: numbers ≥ 0, among them seed, epoch and image index; equal keys give equal crops.
 
     Returns:
@@ -30,11 +30,11 @@ def draw_crop(
         return None
     random = np.random.default_rng(key)
     chosen = boxes[random.integers(len(boxes))].tolist()
-    shares, places = random.random(2).tolist(), random.random(2).tolist()
+    fractions, places = random.random(2).tolist(), random.random(2).tolist()
     spans = []
     for axis, side in enumerate((width, height)):
         first, last = int(np.floor(chosen[axis])), int(np.ceil(chosen[axis + 2]))
-        length = min(side, max(last - first, round(side * (least + (1 - least) * shares[axis])), 1))
+        length = min(side, max(last - first, round(side * (least + (1 - least) * fractions[axis])), 1))
         lowest, highest = max(0, last - length), min(first, side - length)
         start = min(highest, lowest + int(places[axis] * (highest - lowest + 1)))
         spans.append((start, start + length))

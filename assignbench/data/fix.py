@@ -135,7 +135,7 @@ class _Repair:
             look = self.looks[self.raw.images.paths[place]]
             own = image == place
             boxes = self.boxes[own]
-            if self.raw.upright and look.orientation in TURNED:  # shares of the shown picture, read as of the stored
+            if self.raw.upright and look.orientation in TURNED:  # fractions of the shown picture, read as of the stored
                 width, height = look.size
                 boxes = boxes * np.tile((height / width, width / height), 2)
             self.boxes[own] = stored_boxes(boxes, look.orientation, *look.size)

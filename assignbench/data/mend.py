@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assignbench.data.annotations import Ledger, Objects
+from assignbench.data.annotations import Objects
 
 # COCO writes hundredths of a pixel, so no real box is thinner; below this, a box scaled down and stored
 # in float32 could lose its width.
@@ -15,7 +16,7 @@ THINNEST = 0.005
 
 
 def mend(
-    objects: Objects, size: NDArray[np.float64], training: bool, ledger: Ledger
+    objects: Objects, size: NDArray[np.float64], training: bool, note: Callable[[str, NDArray[np.bool_]], None]
 ) -> tuple[Objects, NDArray[np.bool_]]:
     """Mend boxes where that is right, and mark the objects to keep.
 
@@ -23,7 +24,7 @@ def mend(
         objects: in file order.
         size: ``[object, 2]`` width and height of each object's picture.
         training: which column of the table.
-        ledger: where repairs are counted.
+        note: told the name of each repair, and which objects it is done to: ``[object]``.
 
     Returns:
         The objects with their mended boxes, and ``[object]`` which of them to keep.
@@ -31,8 +32,8 @@ def mend(
     boxes = objects.boxes
     empty = _any(boxes[:, 2:] <= boxes[:, :2])
     outside = ~empty & _any((boxes[:, :2] >= size) | (boxes[:, 2:] <= 0))
-    ledger.count("box of zero or negative size dropped", empty)
-    ledger.count("box wholly outside the image dropped", outside)
+    note("box of zero or negative size dropped", empty)
+    note("box wholly outside the image dropped", outside)
     keep = ~empty & ~outside
     if not training:
         return objects, keep
@@ -41,9 +42,9 @@ def mend(
     thin = keep & _any(clipped[:, 2:] - clipped[:, :2] < THINNEST)
     keep &= ~thin
     again = _repeated(objects, keep)
-    ledger.count("box clipped to the image", keep & _any(clipped != boxes))
-    ledger.count(f"box thinner than {THINNEST} pixels dropped", thin)
-    ledger.count("repeated box of the same class dropped", again)
+    note("box clipped to the image", keep & _any(clipped != boxes))
+    note(f"box thinner than {THINNEST} pixels dropped", thin)
+    note("repeated box of the same class dropped", again)
     return objects, keep & ~again
 
 
@@ -55,7 +56,7 @@ def _any(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Mark kept objects that equal one with a smaller id in image, class, crowd and box."""
     repeated = np.zeros(len(keep), dtype=np.bool_)
-    doubtful = np.flatnonzero(keep)[_share_a_digest(objects, keep)]
+    doubtful = np.flatnonzero(keep)[_maybe_equal(objects, keep)]
     some = objects.take(doubtful)
     rows = np.column_stack((some.image, some.labels, some.crowd, some.boxes))
     order = np.lexsort((some.ids, *rows.T))
@@ -64,7 +65,7 @@ def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return repeated
 
 
-def _share_a_digest(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """``[kept]`` whether another row may be equal; sorting ten million whole rows would take half a minute."""
     digest = objects.image[keep].astype(np.uint64)
     boxes = objects.boxes[keep] + 0.0  # −0 becomes 0, which it equals

@@ -15,8 +15,8 @@ MOST = 20  # objects in a picture
 VISIBLE = 0.35  # of its area, an object must show at least this much behind those in front of it
 TRIES = 12  # places tried for an object before it is left out
 CONTRAST = 100.0  # wanted distance of an object's colour from what it covers, in RGB of 0 … 255
-EMPTY = 0.04  # share of pictures without objects
-SWARMS = 0.25  # share of pictures with a swarm of small discs
+EMPTY = 0.04  # fraction of pictures without objects
+SWARMS = 0.25  # fraction of pictures with a swarm of small discs
 
 _NAMES = tuple(FORMS)
 _DISC = _NAMES.index("disc")

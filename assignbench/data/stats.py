@@ -42,13 +42,13 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class SplitStats:
-    """One split; shares are of objects, crowd regions apart, and None where there are none."""
+    """One split; fractions are of objects, crowd regions apart, and None where there are none."""
 
     split: str
     images: int
     objects: int
     crowd: int
-    crowd_share: float | None  # of objects and crowd regions
+    crowd_fraction: float | None  # of objects and crowd regions
     images_without_objects: int
     objects_per_image: Histogram
     mean_objects: float
@@ -94,7 +94,7 @@ def split_stats(dataset: Dataset, short_side: int, long_side: int) -> SplitStats
         images=len(dataset),
         objects=len(image),
         crowd=everything - len(image),
-        crowd_share=(everything - len(image)) / everything if everything else None,
+        crowd_fraction=(everything - len(image)) / everything if everything else None,
         images_without_objects=dataset.images_without_objects,
         objects_per_image=_histogram(per_image, [first - 0.5 for first in COUNTS[1:]], _count_bins()),
         mean_objects=float(per_image.mean()),
@@ -107,11 +107,11 @@ def split_stats(dataset: Dataset, short_side: int, long_side: int) -> SplitStats
         aspect_ratios=_histogram(ratio, RATIOS, ("< 1:4", "1:4 – 1:2", "1:2 – 1:1", "1:1 – 2:1", "2:1 – 4:1", "≥ 4:1")),
         classes=_classes(dataset.classes, image, labels),
         even_classes=_even_classes(labels),
-        without_p3=_share(missed[:, 0]),
-        without_any=_share(np.asarray(missed.all(axis=1), dtype=np.bool_)),
-        overlap_own_class=_share(crowded.own_class),
-        overlap_any=_share(crowded.any_class),
-        shared_location=_share(crowded.location),
+        without_p3=_fraction(missed[:, 0]),
+        without_any=_fraction(np.asarray(missed.all(axis=1), dtype=np.bool_)),
+        overlap_own_class=_fraction(crowded.own_class),
+        overlap_any=_fraction(crowded.any_class),
+        shared_location=_fraction(crowded.location),
     )
 
 
@@ -171,10 +171,10 @@ def _classes(names: Sequence[str], image: NDArray[np.int64], labels: NDArray[np.
 def _even_classes(labels: NDArray[np.int64]) -> float | None:
     if not len(labels):
         return None
-    share = np.bincount(labels) / len(labels)
-    share = share[share > 0]
-    return float(np.exp(-(share * np.log(share)).sum()))
+    fractions = np.bincount(labels) / len(labels)
+    fractions = fractions[fractions > 0]
+    return float(np.exp(-(fractions * np.log(fractions)).sum()))
 
 
-def _share(marked: NDArray[np.bool_]) -> float | None:
+def _fraction(marked: NDArray[np.bool_]) -> float | None:
     return float(marked.mean()) if len(marked) else None

@@ -1,7 +1,7 @@
 """Reader of folders in YOLO's layout: ``data.yaml``, pictures below ``images``, their labels below ``labels``.
 
 A label file holds a line for each object: class and ``x y width height`` of the box, counted from its centre, or
-class and the corners of a polygon. All numbers are shares of the picture's width and height.
+class and the corners of a polygon. All numbers are fractions of the picture's width and height.
 """
 
 from __future__ import annotations
@@ -229,17 +229,17 @@ def object_of(
     if len(words) < 5 or len(words) % 2 == 0:
         raise DataError(f"{place}: {len(words)} columns, neither a class and a box nor a class and a polygon")
     try:
-        label, shares = whole_number(words[0]), [number(word) for word in words[1:]]
+        label, fractions = whole_number(words[0]), [number(word) for word in words[1:]]
     except ValueError as error:
         raise DataError(f"{place}: {error}") from error
     if not 0 <= label < classes:
         raise DataError(f"{place}: there is no class {label}; data.yaml names {classes}, counted from 0")
-    if odd := [share for share in shares if not -BEYOND <= share <= 1 + BEYOND]:  # NaN compares false
-        raise DataError(f"{place}: {odd[0]:g} is not a share of the picture's size, from 0 to 1; are these pixels?")
-    if len(shares) == 4:
-        x, y, width, height = shares
+    if odd := [fraction for fraction in fractions if not -BEYOND <= fraction <= 1 + BEYOND]:  # NaN compares false
+        raise DataError(f"{place}: {odd[0]:g} is not a fraction of the picture's size, from 0 to 1; are these pixels?")
+    if len(fractions) == 4:
+        x, y, width, height = fractions
         corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     else:
-        corners = (min(shares[::2]), min(shares[1::2]), max(shares[::2]), max(shares[1::2]))
+        corners = (min(fractions[::2]), min(fractions[1::2]), max(fractions[::2]), max(fractions[1::2]))
     x0, y0, x1, y1 = corners
     return label, (x0 * image.width, y0 * image.height, x1 * image.width, y1 * image.height)

@@ -174,6 +174,6 @@ def signed(*numbers: float) -> str:
     return f"({', '.join(f'{number:+.2f}' for number in numbers)})".replace("-", "−")
 
 
-def percent(share: float) -> str:
+def percent(fraction: float) -> str:
     """``38 %``; what is more than nothing does not become it."""
-    return "< 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+    return "< 1 %" if 0 < fraction < 0.01 else f"{100 * fraction:.0f} %"

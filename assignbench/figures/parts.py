@@ -27,7 +27,7 @@ from assignbench.figures.canvas import (
 )
 from assignbench.figures.picture import Picture, too_small
 from assignbench.figures.runs import ShownRun
-from assignbench.figures.taught import LevelMap, Taught, level_maps, level_share, teach, weight_maps
+from assignbench.figures.taught import LevelMap, Taught, level_fractions, level_maps, teach, weight_maps
 from assignbench.plot import styled
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Parts:
     center: Sequence[LevelMap]
     confidence: Sequence[LevelMap]
     weight: Sequence[LevelMap]
-    shares: np.ndarray  # [level] of the object's weight
+    fractions: np.ndarray  # [level] of the object's weight
 
 
 def parts_of(taught: Taught, number: int, strategy: str) -> Parts:
@@ -60,7 +60,7 @@ def parts_of(taught: Taught, number: int, strategy: str) -> Parts:
         center=center,
         confidence=level_maps(shown["confidence"], pairs.object, pairs.location, taught, number),
         weight=[zero_inside(*each) for each in zip(weight_maps(taught, number), center, strict=True)],
-        shares=level_share(taught, number),
+        fractions=level_fractions(taught, number),
     )
 
 
@@ -112,7 +112,7 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -
                 if maps is parts.center:  # the top line
                     panel.set_title(one.name, loc="center")
                 if maps is parts.weight:
-                    panel.set_xlabel(f"{percent(parts.shares[column])} of w⁺")
+                    panel.set_xlabel(f"{percent(parts.fractions[column])} of w⁺")
                 if one.empty:
                     panel.text(0.5, 0.5, "no location", transform=panel.transAxes, ha="center", va="center")
             line[1].set_ylabel(name, weight="bold", fontsize=10, color=INK)

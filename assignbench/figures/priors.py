@@ -17,7 +17,7 @@ from assignbench.figures.best import BestPlace
 from assignbench.figures.canvas import frame_text, legend_below_title, outline, percent, show_picture, signed, zoom
 from assignbench.figures.picture import LOOKED_AT, Picture, open_picture, standouts
 from assignbench.figures.runs import ShownRun
-from assignbench.figures.taught import level_share, teach
+from assignbench.figures.taught import level_fractions, teach
 from assignbench.plot import styled
 from assignbench.run.results.record import RunRecord
 
@@ -41,7 +41,7 @@ class CategoryPrior:
     picture: Picture
     number: int  # of the object in it
     level: str  # that holds most of the object's weight
-    share: float  # of the weight, on that level
+    fraction: float  # of the weight, on that level
     center: Point  # of the box
     middle: Point  # of the prior: where G = 1
     deviations: Point  # σ along x and y
@@ -108,8 +108,8 @@ def place(
     record, name = run.record, picture.name(number)
     prior = record.learned.get(name) or record.learned["all"]
     taught = teach(run.learner, dataset, picture.index, run.recipe.data)
-    shares = level_share(taught, number)
-    level = int(shares.argmax())
+    fractions = level_fractions(taught, number)
+    level = int(fractions.argmax())
     stride = float(taught.priors.stride[taught.grid.start[level]])
     step_x, step_y = stride / taught.scale[0], stride / taught.scale[1]
     x0, y0, x1, y1 = picture.boxes[number].tolist()
@@ -125,7 +125,7 @@ def place(
         picture=picture,
         number=number,
         level=f"P{level + 3}",
-        share=float(shares[level]),
+        fraction=float(fractions[level]),
         center=center,
         middle=(center[0] + prior["mu_x"] * step_x, center[1] + prior["mu_y"] * step_y),
         deviations=(prior["sigma_x"] * step_x, prior["sigma_y"] * step_y),
@@ -208,7 +208,7 @@ def draw_prior(panel: Axes, one: CategoryPrior) -> None:
         signed(one.prior["mu_x"], one.prior["mu_y"]),
         f"({one.prior['sigma_x']:.2f}, {one.prior['sigma_y']:.2f})",
     )
-    panel.set_title(f"{one.name} on {one.level} ({percent(one.share)} of w⁺)", fontsize=9)
+    panel.set_title(f"{one.name} on {one.level} ({percent(one.fraction)} of w⁺)", fontsize=9)
     panel.set_xlabel(f"μ = {mu}, σ = {sigma}", fontsize=8.5)
 
 

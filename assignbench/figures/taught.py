@@ -88,14 +88,14 @@ def weight_maps(taught: Taught, number: int) -> list[LevelMap]:
 
 
 def relative_weights(taught: Taught, objects: int) -> list[LevelMap]:
-    """w⁺ of all objects, each as a share of the object's largest; where several meet, the larger share."""
+    """w⁺ of all objects, each as a fraction of the object's largest; where several meet, the larger fraction."""
     pairs = taught.assignment.pairs
     most = torch.zeros(objects, device=pairs.weight.device)
     most = most.scatter_reduce(0, pairs.object, pairs.weight, "amax")
     return level_maps(pairs.weight / most[pairs.object].clamp(min=1e-30), pairs.object, pairs.location, taught)
 
 
-def level_share(taught: Taught, number: int) -> NDArray[np.float64]:
+def level_fractions(taught: Taught, number: int) -> NDArray[np.float64]:
     """How much of an object's weight each level holds: ``[level]``, 0 everywhere if it is taught nowhere."""
     pairs = taught.assignment.pairs
     mine = pairs.object == number

@@ -24,7 +24,7 @@ from assignbench.figures.canvas import (
 )
 from assignbench.figures.picture import Picture
 from assignbench.figures.runs import ShownRun
-from assignbench.figures.taught import LevelMap, Spots, level_share, relative_weights, spots, teach
+from assignbench.figures.taught import LevelMap, Spots, level_fractions, relative_weights, spots, teach
 from assignbench.plot import styled
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ LEAST = 0.02  # of an object's largest weight: what is less is not drawn
 class StrategyWeights:
     """What one strategy makes of one picture."""
 
-    maps: Sequence[LevelMap]  # each weight as a share of its object's largest
+    maps: Sequence[LevelMap]  # each weight as a fraction of its object's largest
     spots: Spots  # the same, all levels together
-    shares: np.ndarray  # [level] of all weight, every object that is taught counting the same
+    fractions: np.ndarray  # [level] of all weight, every object that is taught counting the same
 
 
 def strategy_weights(run: ShownRun, dataset: Dataset, picture: Picture) -> StrategyWeights:
@@ -55,9 +55,9 @@ def strategy_weights(run: ShownRun, dataset: Dataset, picture: Picture) -> Strat
     if not count:
         raise UsageError(f"{picture.title} holds no object to be learned; name another with --picture")
     taught = teach(run.learner, dataset, picture.index, run.recipe.data)
-    shares = np.stack([level_share(taught, number) for number in range(count)])
+    fractions = np.stack([level_fractions(taught, number) for number in range(count)])
     maps = relative_weights(taught, count)
-    return StrategyWeights(maps, spots(maps, LEAST), shares.sum(0) / max(1, int((shares.sum(1) > 0).sum())))
+    return StrategyWeights(maps, spots(maps, LEAST), fractions.sum(0) / max(1, int((fractions.sum(1) > 0).sum())))
 
 
 def draw_weights(runs: Sequence[ShownRun], dataset: Dataset, pictures: Sequence[Picture]) -> Figure:
@@ -86,14 +86,14 @@ def draw_weights(runs: Sequence[ShownRun], dataset: Dataset, pictures: Sequence[
                 if single or run is runs[0]:
                     panel.set_title("all levels" if single else f"picture {picture.info.id}", loc="center")
             if single:
-                for panel, level, share in zip(line[1:], founds[0].maps, founds[0].shares, strict=True):
+                for panel, level, fraction in zip(line[1:], founds[0].maps, founds[0].fractions, strict=True):
                     show_pale(panel, pictures[0].pixels)
                     show_level(panel, level, norm, LEAST)
-                    panel.set_title(f"{level.name}: {percent(share)}", loc="center", weight="normal")
+                    panel.set_title(f"{level.name}: {percent(fraction)}", loc="center", weight="normal")
             for column, panel in enumerate(line):
                 finish(panel, pictures[0 if single else column])
         name_rows(panels[:, 0], [run.name for run in runs], side * ratio)
-        key(figure, ScalarMappable(norm, HEAT), panels.ravel().tolist(), "weight as a share of the object's largest")
+        key(figure, ScalarMappable(norm, HEAT), panels.ravel().tolist(), "weight as a fraction of the object's largest")
         frame_text(figure, "Positive weights w⁺: where each object is learned", caption(runs, dataset, pictures))
     return figure
 
@@ -123,7 +123,7 @@ def caption(runs: Sequence[ShownRun], dataset: Dataset, pictures: Sequence[Pictu
         "every object counting the same. "
     )  # fmt: skip
     return (
-        "Colour: a location's weight for an object as a share of that object's largest weight; less than "
+        "Colour: a location's weight for an object as a fraction of that object's largest weight; less than "
         f"{LEAST:.0%} is not drawn; where a cell has several anchors or objects, the largest. All levels: a square at "
         f"each location, the larger the coarser its level, not to scale. {levels}Blue: true boxes. {dataset.name}, "
         f"{dataset.split}, {where}. {'; '.join(run.facts for run in runs)}."

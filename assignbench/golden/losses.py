@@ -23,7 +23,7 @@ ANCHOR = 1e-4  # pixels
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OwnLosses:
     """What our side gives for a file."""
 
     assignment: Assignment
@@ -39,9 +39,9 @@ def replay_losses(
     targets = targets_of([file[f"boxes.{i}"] for i in range(images)], [file[f"labels.{i}"] for i in range(images)])
     own = run(file, cls, options, protocol, targets)
     notes = []
-    whole = all(f"grad.cls.{level}" in file for level in range(len(STRIDES)))  # or there is nothing to settle by
+    whole = all(f"grad.cls.{level}" in file for level in range(len(STRIDES)))  # or there is nothing to tell it by
     if whole and any(not check.passed for check in compare(file, own)):
-        settled, count = settle(file, cls, options, protocol, targets, own)
+        settled, count = undo_race(file, cls, options, protocol, targets, own)
         if count and all(check.passed for check in compare(file, settled)):  # else it is no race that is wrong
             notes.append(
                 f"{count} classes at locations claimed by several objects were decided by another object than the "
@@ -73,7 +73,7 @@ def run(
     protocol: Protocol,
     targets: Targets,
     discounts: Discounts | None = None,
-) -> Outcome:
+) -> OwnLosses:
     """Assign, charge, differentiate; ``discounts`` takes the place of the strategy's own."""
     assigner, head = head_of(file, cls, options, protocol)
     priors = told_sizes(priors_of(file, head), file, protocol)
@@ -97,10 +97,10 @@ def run(
         for name, leaf in leaves.items()
         if f"grad.{name}" in file
     }
-    return Outcome(assignment, losses, gradients)
+    return OwnLosses(assignment, losses, gradients)
 
 
-def compare(file: Tensors, own: Outcome) -> Iterator[Check]:
+def compare(file: Tensors, own: OwnLosses) -> Iterator[Check]:
     """Losses and gradients."""
     losses = [Quantity(name, relative(loss.reshape(1), file[f"loss.{name}"])) for name, loss in own.losses.items()]
     yield from worst("losses", losses, LOSS)
@@ -157,14 +157,14 @@ def anchors(file: Tensors, priors: Priors) -> Iterator[Quantity]:
             yield Quantity(name, float((priors.boxes[: len(golden)] - golden).abs().max()))
 
 
-def settle(
+def undo_race(
     file: Tensors,
     cls: type[Assigner],
     options: Mapping[str, Any],
     protocol: Protocol,
     targets: Targets,
-    own: Outcome,
-) -> tuple[Outcome, int]:
+    own: OwnLosses,
+) -> tuple[OwnLosses, int]:
     """Undo a race of the reference: AutoAssign writes w⁻ of same-class objects over one location without order.
 
     Its default is "the last one written", which several threads decide anew in every run. Here every object is

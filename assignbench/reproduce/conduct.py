@@ -16,7 +16,7 @@ from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import UsageError
 from assignbench.reproduce import render
 from assignbench.reproduce.estimate import show_estimate
-from assignbench.reproduce.ledger import Ledger, bring, filled, with_bag
+from assignbench.reproduce.outcomes import Outcomes, bring, evaluated_in_views, filled
 from assignbench.reproduce.results import Result, nothing_to_run, result_of
 from assignbench.reproduce.schema import chosen_experiments, load_experiment, load_scale
 from assignbench.reproduce.sheet import Opened, Request, Sheet, sheet_of
@@ -89,21 +89,21 @@ def reproduce(
         return 0
 
     make_folder(output)
-    ledger, results = Ledger(), dict[str, Result]()
+    outcomes, results = Outcomes(), dict[str, Result]()
     for patient in (False, True):  # what other commands are at is left to them, and waited for in the end
         for sheet in sheets:
             if sheet.name in results:
                 continue
             for run in unique_runs([sheet]).values():
-                if not ledger.settled(run):
-                    bring(run, output / RUNS, accelerator, console, ledger, patient=patient)
-            if all(map(ledger.settled, unique_runs([sheet]).values())):
-                results[sheet.name] = table_of(sheet, output, accelerator, console, ledger)
+                if not outcomes.settled(run):
+                    bring(run, output / RUNS, accelerator, console, outcomes, patient=patient)
+            if all(map(outcomes.settled, unique_runs([sheet]).values())):
+                results[sheet.name] = table_of(sheet, output, accelerator, console, outcomes)
     accelerator.end_training()
     if len(results) > 1:
         console.print(summary([results[sheet.name] for sheet in sheets]))
     console.print(f"tables in {output / request.scale}, in {clock(time.perf_counter() - began)}")
-    return ledger.codes.pop() if len(ledger.codes) == 1 else int(bool(ledger.codes))
+    return outcomes.codes.pop() if len(outcomes.codes) == 1 else int(bool(outcomes.codes))
 
 
 def sheets_of(names: Sequence[str], request: Request, root: Path, device: str) -> list[Sheet]:
@@ -151,11 +151,11 @@ def one_precision(runs: Mapping[str, Run]) -> str:
     return found[0]
 
 
-def table_of(sheet: Sheet, output: Path, accelerator: Accelerator, console: Console, ledger: Ledger) -> Result:
+def table_of(sheet: Sheet, output: Path, accelerator: Accelerator, console: Console, outcomes: Outcomes) -> Result:
     """The table of a sheet whose runs have ended, written."""
-    bags = [with_bag(line, output / RUNS, accelerator, console, ledger) for line in sheet.lines]
-    result = result_of(sheet, [filled(*pair, ledger) for pair in zip(sheet.lines, bags, strict=True)])
-    ledger.codes.update(line.problem.exit_code for line in sheet.lines if line.problem)
+    evaluations = [evaluated_in_views(line, output / RUNS, accelerator, console, outcomes) for line in sheet.lines]
+    result = result_of(sheet, [filled(*pair, outcomes) for pair in zip(sheet.lines, evaluations, strict=True)])
+    outcomes.codes.update(line.problem.exit_code for line in sheet.lines if line.problem)
     if accelerator.is_main_process:
         write_tables(result, output, console)
     return result

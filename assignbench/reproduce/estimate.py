@@ -23,7 +23,7 @@ from rich.text import Text
 
 from assignbench.bench.memory import peak_bytes
 from assignbench.bench.problem import Case
-from assignbench.bench.step import Step, random_batch, step_of
+from assignbench.bench.step import BenchStep, random_batch, step_of
 from assignbench.config import flatten
 from assignbench.core import Setting
 from assignbench.data.transforms import resized
@@ -123,8 +123,8 @@ def measured(run: Run, accelerator: Accelerator) -> Measured:
         SystemProblem: it does not fit into memory.
     """
     settings, device = run.recipe.recipe, accelerator.device
-    share = micro_batch(settings.train, accelerator.num_processes)
-    case, factor = case_of(run, share, math.inf if device.type == "cuda" else PIXELS)
+    images = micro_batch(settings.train, accelerator.num_processes)
+    case, factor = case_of(run, images, math.inf if device.type == "cuda" else PIXELS)
     step = step_of(run.candidate, run.recipe, case, accelerator)
     step.train()  # allocations, and the optimizer's state
     start = now(device)
@@ -146,16 +146,16 @@ def measured(run: Run, accelerator: Accelerator) -> Measured:
     )
 
 
-def case_of(run: Run, share: int, limit: float) -> tuple[Case, float]:
-    """A batch like the run's of at most ``limit`` pixels, and by how much the real one is larger."""
+def case_of(run: Run, images: int, limit: float) -> tuple[Case, float]:
+    """A batch like the run's, which has ``images``, of up to ``limit`` pixels; and by how much the run's is larger."""
     height, width = picture_size(run, statistics.fmean(run.recipe.recipe.data.short_side))
     train = run.splits.train
-    batch = max(1, min(share, int(limit // (height * width)))) if math.isfinite(limit) else share
+    batch = max(1, min(images, int(limit // (height * width)))) if math.isfinite(limit) else images
     shrink = min(1.0, math.sqrt(limit / (height * width * batch)))
     small = [max(64, round(side * shrink)) for side in (height, width)] if shrink < 1 else [height, width]
     objects = max(1, round(len(train.boxes) / max(1, len(train))))
     case = Case(objects, *small, batch=batch, classes=len(train.classes))
-    return case, share * height * width / (batch * small[0] * small[1])
+    return case, images * height * width / (batch * small[0] * small[1])
 
 
 def picture_size(run: Run, short_side: float, long_side: int | None = None) -> tuple[int, int]:
@@ -165,7 +165,7 @@ def picture_size(run: Run, short_side: float, long_side: int | None = None) -> t
     return high, wide
 
 
-def test_seconds(step: Step, case: Case, run: Run) -> float:
+def test_seconds(step: BenchStep, case: Case, run: Run) -> float:
     """Seconds of one picture in evaluation, at the size of evaluation."""
     settings, detector, device = run.recipe.recipe, step.learner.detector, step.trainer.accelerator.device
     batch = random_batch(case, device)

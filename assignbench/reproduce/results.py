@@ -64,11 +64,6 @@ class Result:
     claims: tuple[Tested, ...]
     notes: tuple[str, ...]  # below the table
 
-    @property
-    def failed(self) -> bool:
-        """Whether a run of it failed."""
-        return any(row.failed for row in self.rows)
-
 
 @dataclass(frozen=True)
 class Filled:

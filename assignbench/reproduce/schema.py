@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from assignbench.document import load_document
 from assignbench.errors import UsageError
-from assignbench.paths import configs_folder
+from assignbench.paths import config_file, configs_folder
 from assignbench.suggest import did_you_mean
 
 ScaleName = Literal["smoke", "small", "full"]
-SCALES: tuple[ScaleName, ...] = ("smoke", "small", "full")
 OFF_CENTRE = "off-centre"  # mean AP of the classes whose mass sits off the box centre
 
 Text = Annotated[str, Field(min_length=1)]
@@ -77,7 +76,7 @@ class Row(_Part):
     strategy: Text | None = None
     set: Mapping[str, Any] = {}  # what the row changes of the recipe, at every scale
     scales: Mapping[ScaleName, RowChange] = {}
-    # bag of `assignbench eval --tta` that the finished run is evaluated with: a name, or a file beside the experiment's
+    # views that the finished run is evaluated with, as for `eval --tta`: a name, or a file beside the experiment's
     test_time: Text | None = None
     reading: Text | None = None  # what the paper leaves open, and how it is read here
     not_built: Text | None = None  # why there is nothing to run
@@ -155,16 +154,7 @@ def load_experiment(name_or_path: str) -> tuple[Experiment, Path]:
     Raises:
         UsageError: an unknown name, or a file that is not a valid experiment.
     """
-    known = known_experiments()
-    if name_or_path in known:
-        file = _experiments() / f"{name_or_path}.yaml"
-    elif name_or_path.endswith((".yaml", ".yml")):
-        file = Path(name_or_path).expanduser().resolve()
-    else:
-        raise UsageError(
-            f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}\n"
-            f"known: {', '.join(known)}, all; or write a file that ends in .yaml"
-        )
+    file = config_file("experiment", _experiments(), (*known_experiments(), "all"), name_or_path)
     return load_document(file, Experiment), file
 
 

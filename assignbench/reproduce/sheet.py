@@ -15,7 +15,7 @@ from assignbench.recipe import BOOKKEEPING
 from assignbench.reproduce.published import Published, published
 from assignbench.reproduce.schema import Change, Experiment, Group, Row, RowChange, Scale, ScaleName, is_shipped
 from assignbench.run.matrix.plan import Candidate, Run, candidate, plan
-from assignbench.run.scoring.views import load_bag
+from assignbench.run.scoring.views import load_views
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Line:
     dataset: str  # as it was asked for
     published: Published | None
     runs: tuple[Run, ...]  # by seed; (): nothing to run
-    bag: str | None = None  # the finished runs are evaluated with
+    views: str | None = None  # the finished runs are evaluated with
     problem: DataError | None = None  # why there is nothing to run, beside row.not_built
 
     @property
@@ -105,16 +105,16 @@ def sheet_of(name: str, experiment: Experiment, file: Path, scale: Scale, reques
         recipe = request.recipe or placed(change.recipe, file) or scale.recipe
         for row in (row_at(row, request.scale) for row in experiment.rows):
             value = published_of(experiment, group, row)
-            bag = placed(row.test_time, file)
+            views = placed(row.test_time, file)
             runs: tuple[Run, ...] = ()
             problem = None
             if row.not_built is None:
                 try:
                     splits = opened.data(dataset)
-                    runs = runs_of(name, row, bag, scale, request, change, recipe, splits, seeds, opened.settle)
+                    runs = runs_of(name, row, views, scale, request, change, recipe, splits, seeds, opened.settle)
                 except DataError as error:
                     problem = error
-            lines.append(Line(group.name if group else None, row, dataset, value, runs, bag, problem))
+            lines.append(Line(group.name if group else None, row, dataset, value, runs, views, problem))
     settings, changes = settings_of(experiment, request), changes_of(own, file, scale, request)
     doubts = doubts_of(experiment, file, scale, lines)
     return Sheet(name, experiment, request.scale, scale, tuple(lines), seeds, settings, changes, doubts)
@@ -123,7 +123,7 @@ def sheet_of(name: str, experiment: Experiment, file: Path, scale: Scale, reques
 def runs_of(
     name: str,
     row: Row,
-    bag: str | None,
+    views: str | None,
     scale: Scale,
     request: Request,
     change: Change,
@@ -143,9 +143,9 @@ def runs_of(
     try:
         resolved = settle(load_recipe(recipe, overrides))
         runs = tuple(plan([candidate_of(str(row.strategy), scale)], [splits], resolved, seeds))
-        if bag:  # one that cannot be used is said before hours of training, not after
+        if views:  # one that cannot be used is said before hours of training, not after
             settled = runs[0].recipe.recipe
-            load_bag(bag, settled.data, settled.evaluate)
+            load_views(views, settled.data, settled.evaluate)
         return runs
     except UsageError as error:
         load_recipe(recipe, request.overrides)  # raises if the command line is wrong by itself, and not the row
@@ -252,7 +252,7 @@ def row_at(row: Row, scale: ScaleName) -> Row:
 
 
 def placed(name: str | None, file: Path) -> str | None:
-    """A file of a data set, recipe or bag lies beside the experiment's; other names stay."""
+    """A file of a data set, recipe or set of views lies beside the experiment's; other names stay."""
     return str(file.parent / name) if name and name.endswith((".yaml", ".yml")) else name
 
 

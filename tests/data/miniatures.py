@@ -197,10 +197,10 @@ def widerface_text(name: str, one: Picture) -> str:
 
 
 def yolo_box(one: Picture, box: Box) -> str:
-    """Centre and size in shares of the picture."""
+    """Centre and size in fractions of the picture."""
     x0, y0, x1, y1 = box
-    shares = ((x0 + x1) / 2 / one.width, (y0 + y1) / 2 / one.height, (x1 - x0) / one.width, (y1 - y0) / one.height)
-    return " ".join(map(repr, shares))
+    fractions = ((x0 + x1) / 2 / one.width, (y0 + y1) / 2 / one.height, (x1 - x0) / one.width, (y1 - y0) / one.height)
+    return " ".join(map(repr, fractions))
 
 
 def draw(one: Picture, path: Path) -> None:

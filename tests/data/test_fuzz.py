@@ -38,7 +38,7 @@ Row = tuple[float, float, float, float]
 
 @st.composite
 def mutations(draw: st.DrawFn) -> list[tuple[float, int, bytes]]:
-    """Where (as a share of the file), how many bytes go, and what comes."""
+    """Where (as a fraction of the file), how many bytes go, and what comes."""
     one = st.tuples(st.floats(0, 1), st.integers(0, 8), st.sampled_from(SCRAPS) | st.binary(max_size=4))
     return draw(st.lists(one, min_size=1, max_size=3))
 

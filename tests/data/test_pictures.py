@@ -109,13 +109,13 @@ def test_floating_point_pixels_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.95])
-def test_truncated_files_are_refused_by_name(kind, share, tmp_path):
+@pytest.mark.parametrize("fraction", [0, 0.1, 0.5, 0.95])
+def test_truncated_files_are_refused_by_name(kind, fraction, tmp_path):
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     Image.fromarray(noise).save(buffer, kind)
     path = tmp_path / "cut.bin"
-    path.write_bytes(buffer.getvalue()[: int(share * len(buffer.getvalue()))])
+    path.write_bytes(buffer.getvalue()[: int(fraction * len(buffer.getvalue()))])
     with pytest.raises(DataError, match=r"cut\.bin \(image 17\) cannot be decoded"):
         read_picture(info(path))
 

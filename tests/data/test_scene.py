@@ -38,7 +38,7 @@ def test_objects_are_inside_and_of_all_numbers_and_sizes():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_forms_are_where_the_lesson_wants_them(name):
-    """Distances on a fine grid: mass offset, filled share of the box, and whether the centre is covered."""
+    """Distances on a fine grid: mass offset, filled fraction of the box, and whether the centre is covered."""
     x, y = np.meshgrid(np.linspace(-60, 60, 481), np.linspace(-60, 60, 481))
     measured = []
     for seed in range(40):

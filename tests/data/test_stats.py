@@ -31,7 +31,7 @@ def test_worked_by_hand(coco):
     )
     splits = open_dataset(coco.write(content, content), coco.folder)
     one = split_stats(splits.train, 160, 400)
-    assert (one.images, one.objects, one.crowd, one.crowd_share) == (2, 5, 1, pytest.approx(1 / 6))
+    assert (one.images, one.objects, one.crowd, one.crowd_fraction) == (2, 5, 1, pytest.approx(1 / 6))
     assert one.images_without_objects == 0
     assert counts(one.objects_per_image) == {"0": 1, "4 – 7": 1}
     assert (one.mean_objects, one.median_objects, one.most_objects) == (2.5, 2.5, 5)
@@ -63,7 +63,7 @@ def test_no_objects_and_no_shares(coco):
     splits = open_dataset(coco.write(content, content), coco.folder)
     one = split_stats(splits.evaluation, 160, 400)
     assert one.images_without_objects == 2
-    assert {one.crowd_share, one.median_side, one.even_classes, one.without_p3, one.overlap_any} == {None}
+    assert {one.crowd_fraction, one.median_side, one.even_classes, one.without_p3, one.overlap_any} == {None}
     assert sum(one.sides.counts) == 0
 
 

@@ -42,15 +42,15 @@ def train(
     **changed,
 ) -> list[Batch]:
     augmentation = replace(Augmentation((40, 80), long_side=200, flip=0.5), **changed)
-    shares = {"process": process, "processes": processes, "workers": workers}
+    split = {"process": process, "processes": processes, "workers": workers}
     return list(
-        training_batches(dataset, augmentation, batch=batch, seed=0, start=steps.start, stop=steps.stop, **shares)
+        training_batches(dataset, augmentation, batch=batch, seed=0, start=steps.start, stop=steps.stop, **split)
     )
 
 
 def evaluate(dataset: Dataset, batch: int = 2, process: int = 0, processes: int = 1) -> list[Batch]:
-    shares = {"process": process, "processes": processes, "workers": 0}
-    return list(view_batches(dataset, [View(80, 200)], batch=batch, **shares))
+    split = {"process": process, "processes": processes, "workers": 0}
+    return list(view_batches(dataset, [View(80, 200)], batch=batch, **split))
 
 
 def equal(one: Batch, other: Batch) -> bool:
@@ -99,12 +99,12 @@ def test_training_goes_on_anywhere(dataset):
 
 def test_the_global_batch_does_not_depend_on_the_processes(dataset):
     whole = train(dataset, batch=4)
-    shares = [train(dataset, batch=2, processes=2, process=process) for process in (0, 1)]
+    parts = [train(dataset, batch=2, processes=2, process=process) for process in (0, 1)]
     for step, batch in enumerate(whole):
-        assert batch.indices == shares[0][step].indices + shares[1][step].indices
-        sizes = torch.cat([shares[0][step].sizes, shares[1][step].sizes])
+        assert batch.indices == parts[0][step].indices + parts[1][step].indices
+        sizes = torch.cat([parts[0][step].sizes, parts[1][step].sizes])
         assert torch.equal(batch.sizes, sizes)
-        boxes = torch.cat([shares[0][step].targets.boxes, shares[1][step].targets.boxes])
+        boxes = torch.cat([parts[0][step].targets.boxes, parts[1][step].targets.boxes])
         assert torch.equal(batch.targets.boxes, boxes)
 
 
@@ -119,12 +119,12 @@ def test_workers_change_nothing(dataset):
 @pytest.mark.parametrize("processes", [1, 2, 4])
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_evaluation_shows_every_image_once_whoever_shares(dataset, batch, processes):
-    shares = [evaluate(dataset, batch, process, processes) for process in range(processes)]
-    seen = [index for share in shares for one in share for index in one.indices]
+    parts = [evaluate(dataset, batch, process, processes) for process in range(processes)]
+    seen = [index for part in parts for one in part for index in one.indices]
     assert sorted(seen) == list(range(len(dataset)))
     reference = {one.indices[0]: one.images[0] for one in evaluate(dataset, batch=1)}
-    for share in shares:
-        for one in share:
+    for part in parts:
+        for one in part:
             assert all(torch.equal(reference[index], one.images[slot]) for slot, index in enumerate(one.indices))
 
 
@@ -185,14 +185,14 @@ def test_augmented_training_goes_on_anywhere_however_it_is_divided(dataset):
     assert all(equal(*pair) for pair in zip(whole, train(dataset, steps=range(6), workers=1, **AUGMENTED), strict=True))
     assert not any(torch.equal(one.images, other.images) for one, other in zip(whole, plain, strict=True))
     assert [one.indices for one in whole] == [one.indices for one in plain]
-    shares = [train(dataset, steps=range(6), batch=2, processes=2, process=process, **AUGMENTED) for process in (0, 1)]
+    parts = [train(dataset, steps=range(6), batch=2, processes=2, process=process, **AUGMENTED) for process in (0, 1)]
     for step, batch in enumerate(whole):
         for slot in range(4):  # each picture of the global batch, wherever it is loaded
-            share, place = shares[slot // 2][step], slot % 2
+            part, place = parts[slot // 2][step], slot % 2
             height, width = batch.sizes[slot].tolist()
-            assert share.sizes[place].tolist() == [height, width]
-            assert torch.equal(batch.images[slot, :, :height, :width], share.images[place, :, :height, :width])
-            assert torch.equal(batch.targets.of_image(slot).boxes, share.targets.of_image(place).boxes)
+            assert part.sizes[place].tolist() == [height, width]
+            assert torch.equal(batch.images[slot, :, :height, :width], part.images[place, :, :height, :width])
+            assert torch.equal(batch.targets.of_image(slot).boxes, part.targets.of_image(place).boxes)
 
 
 def test_one_augmentation_leaves_the_others_as_they_were(dataset):

@@ -20,7 +20,7 @@ from assignbench.figures.parts import draw_parts
 from assignbench.figures.picture import Picture, open_object, open_picture, open_pictures
 from assignbench.figures.priors import category_priors, chosen_categories, draw_priors
 from assignbench.figures.runs import ShownRun, evaluation_split, open_runs
-from assignbench.figures.taught import Taught, level_share, teach
+from assignbench.figures.taught import Taught, level_fractions, teach
 from assignbench.figures.weights import LEAST, draw_weights
 from assignbench.run.results.record import PriorFacts
 from assignbench.run.scoring.reopen import open_run
@@ -122,8 +122,8 @@ def test_figure_3_draws_the_record(shown, dataset, one):
         inside = ~np.isnan(expected(taught, made.center[mine], made.location[mine], level))
         wanted[inside & np.isnan(wanted)] = 0  # what the record leaves out weighs nothing
         np.testing.assert_array_equal(drawn(rows[2][1 + level]), wanted.astype(np.float32))
-        share = pairs.weight[taken][taught.priors.level[pairs.location[taken]] == level].sum().item()
-        assert level_share(taught, number)[level] == pytest.approx(share, abs=1e-5)
+        fraction = pairs.weight[taken][taught.priors.level[pairs.location[taken]] == level].sum().item()
+        assert level_fractions(taught, number)[level] == pytest.approx(fraction, abs=1e-5)
     assert rows[2][1].images[-1].norm.vmin == 0
     assert [panel.get_title() for panel in rows[0][1:]] == ["P3", "P4", "P5", "P6", "P7"]
     assert not any(panel.get_title() for panel in rows[1:, 1:].ravel())
@@ -157,11 +157,11 @@ def test_figure_1_draws_the_records(shown, dataset, count):
         for picture, panel in zip(pictures, line, strict=False):
             taught = teach(run.learner, dataset, picture.index, run.recipe.data)
             pairs = taught.assignment.pairs
-            share = pairs.weight.clone()
+            fraction = pairs.weight.clone()
             for number in pairs.object.unique():
-                share[pairs.object == number] /= share[pairs.object == number].max()
+                fraction[pairs.object == number] /= fraction[pairs.object == number].max()
             spots = {}
-            for value, location in zip(share.tolist(), pairs.location.tolist(), strict=True):
+            for value, location in zip(fraction.tolist(), pairs.location.tolist(), strict=True):
                 level = int(taught.priors.level[location])
                 x, y = (taught.priors.centers[location].numpy() / taught.scale).round(2).tolist()
                 if value >= LEAST:
@@ -173,7 +173,7 @@ def test_figure_1_draws_the_records(shown, dataset, count):
                 assert np.abs(cloud.get_offsets() - place[1:]).max(axis=1).min() < 0.02
             if count == 1:
                 for level in range(5):
-                    wanted = expected(taught, share, pairs.location, level)
+                    wanted = expected(taught, fraction, pairs.location, level)
                     np.testing.assert_allclose(drawn(line[1 + level]), wanted, rtol=1e-5)
             assert len(panel.patches) == len(picture.boxes)
     titles = [panel.get_title() for panel in panels[0]]
@@ -191,7 +191,7 @@ def test_figure_4_draws_the_prior(shown, dataset):
     figure = draw_priors(run, dataset, 7)
     for one, panel in zip(found, figure.axes, strict=False):
         taught = teach(run.learner, dataset, one.picture.index, run.recipe.data)
-        stride = 8 * 2 ** int(level_share(taught, one.number).argmax())
+        stride = 8 * 2 ** int(level_fractions(taught, one.number).argmax())
         x0, y0, x1, y1 = one.picture.boxes[one.number]
         mu, sigma = run.learner.assigner.mu[run.record.dataset.classes.index(one.name)], run.learner.assigner.sigma  # type: ignore
         middle = (
@@ -209,11 +209,11 @@ def test_figure_4_draws_the_prior(shown, dataset):
         assert one.truth == pytest.approx(
             ((x0 + x1) / 2 + offset[0] * (x1 - x0), (y0 + y1) / 2 + offset[1] * (y1 - y0))
         )
-        assert f"({percent_of(one.share)} of w⁺)" in panel.get_title(loc="left")
+        assert f"({percent_of(one.fraction)} of w⁺)" in panel.get_title(loc="left")
 
 
-def percent_of(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def percent_of(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
 
 
 def test_categories_are_chosen_by_the_length_of_their_mean():

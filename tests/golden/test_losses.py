@@ -12,7 +12,7 @@ from torch import Tensor
 
 from assignbench.core import Assignment, Discounts
 from assignbench.errors import DataError
-from assignbench.golden.losses import replay_losses, run, settle
+from assignbench.golden.losses import replay_losses, run, undo_race
 from assignbench.golden.vectors import Tensors, read_tensors, targets_of
 from assignbench.golden.verify import Subject
 
@@ -97,7 +97,7 @@ def test_only_contested_entries_change_and_only_to_what_an_object_says(
     targets = targets_of([file["boxes.0"], file["boxes.1"]], [file["labels.0"], file["labels.1"]])
     arguments = (file, autoassign.cls, autoassign.options, autoassign.protocol, targets)
     own = run(*arguments)
-    before, after = entries(own.assignment.discounts), entries(settle(*arguments, own)[0].assignment.discounts)
+    before, after = entries(own.assignment.discounts), entries(undo_race(*arguments, own)[0].assignment.discounts)
     moved = {key for key in before if before[key] != after[key]}
     assert moved
     three_claims = {key for key in before if key[0] == 0 and key[2] == 0}
@@ -151,7 +151,7 @@ def test_mmdetections_own_race(shared: Path, autoassign: Subject) -> None:
     file = read(shared / "losses" / "autoassign" / "crowded.safetensors")
     targets = targets_of([file["boxes.0"], file["boxes.1"]], [file["labels.0"], file["labels.1"]])
     own = run(file, autoassign.cls, autoassign.options, autoassign.protocol, targets)
-    settled, count = settle(file, autoassign.cls, autoassign.options, autoassign.protocol, targets, own)
+    settled, count = undo_race(file, autoassign.cls, autoassign.options, autoassign.protocol, targets, own)
     before, after = own.assignment.discounts.counted(), settled.assignment.discounts
     assert 0 < count == int((before.factor != after.factor).sum()) < 0.05 * len(before)
 

@@ -6,7 +6,7 @@ import yaml
 from rich.console import Console
 
 from assignbench.errors import DataError, UsageError
-from assignbench.reproduce import conduct, ledger
+from assignbench.reproduce import conduct, outcomes
 from assignbench.reproduce.sheet import Request
 from assignbench.run.results.record import read_records
 
@@ -55,7 +55,7 @@ PLAIN, FCOS = {"label": "a", "strategy": "plain", "published": 1}, {"label": "b"
 def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, tmp_path, monkeypatch):
     first = write(tmp_path / "one.yaml", PLAIN, FCOS, claims=[{"says": "b beats a", "better": "b", "worse": "a"}])
     second = write(tmp_path / "two.yaml", FCOS, {"label": "c", "strategy": "plain", "test_time": "flip"})
-    real, calls = ledger.attempt, []
+    real, calls = outcomes.attempt, []
 
     def attempt(run, *arguments, **named):
         calls.append(run.candidate.strategy.label)
@@ -63,7 +63,7 @@ def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, t
             raise KeyboardInterrupt
         return real(run, *arguments, **named)
 
-    monkeypatch.setattr(ledger, "attempt", attempt)
+    monkeypatch.setattr(outcomes, "attempt", attempt)
     with pytest.raises(KeyboardInterrupt):
         go(first, second)
     (done,) = read_records(tmp_path / "out" / "runs")
@@ -85,7 +85,7 @@ def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, t
 def test_what_another_command_is_at_comes_last(go, tmp_path, monkeypatch):
     first = write(tmp_path / "one.yaml", PLAIN, {"label": "c", "strategy": "atss"})
     second = write(tmp_path / "two.yaml", {"label": "c", "strategy": "atss"})
-    real, calls, written = ledger.attempt, [], []
+    real, calls, written = outcomes.attempt, [], []
 
     def attempt(run, *arguments, patient, **named):
         calls.append((run.candidate.strategy.label, patient))
@@ -93,7 +93,7 @@ def test_what_another_command_is_at_comes_last(go, tmp_path, monkeypatch):
             return None
         return real(run, *arguments, patient=patient, **named)
 
-    monkeypatch.setattr(ledger, "attempt", attempt)
+    monkeypatch.setattr(outcomes, "attempt", attempt)
     monkeypatch.setattr(conduct, "write_tables", lambda result, *_: written.append(result.sheet.name))
     code, said = go(first, second)
     assert code == 0
@@ -169,7 +169,7 @@ def test_detections_of_other_weights_are_made_anew(go, tmp_path):
     plain, fcos = (tmp_path / "out" / "runs" / records[name].run_id for name in ("plain", "fcos"))
     (copied,) = fcos.glob("evaluation.tta-flip-????????.json")
     before = (plain / copied.name).read_bytes()
-    for name in (copied.name, f"{copied.stem}.bag.json"):
+    for name in (copied.name, f"{copied.stem}.views.json"):
         (plain / name).write_bytes((fcos / name).read_bytes())
     assert go(file, overrides=found)[0] == 0
     assert table.read_text(encoding="utf-8") == right

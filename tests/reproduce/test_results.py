@@ -99,7 +99,7 @@ def test_one_seed_decides_nothing(make_record):
 def test_a_claim_about_a_missing_row_is_not_tested(make_record):
     result = build(make_record, {"fixed": aps(0.1)}, failures={"category": {0: "the disk is full"}})
     assert verdicts(result)[0] == ("not tested", "category: failed (seed 0): the disk is full")
-    assert result.failed
+    assert [row.failed for row in result.rows] == [False, True]
     assert [row.state for row in result.rows] == ["not run yet: seed 1, 2", "failed (seed 0): the disk is full"]
 
 
@@ -128,7 +128,7 @@ def test_rows_say_why_they_are_empty(make_record):
     rows = [*CONTENT["rows"], {"label": "FSAF", "not_built": "two branches"}]
     result = build(make_record, {"fixed": aps(0.1, 0.2, 0.3), "category": aps(0.1, 0.2, 0.3)}, rows=rows)
     assert [row.state for row in result.rows] == ["", "", "not built yet: two branches"]
-    assert not result.failed
+    assert not any(row.failed for row in result.rows)
     head, texts = table_of(result)
     assert head[-1] == "state"
     assert texts[2][2:] == ["0", "–", "–", "–", "not built yet: two branches"]
@@ -155,7 +155,7 @@ def test_missing_data_is_a_failure(make_record):
     result = build(make_record, {"fixed": aps(0.1), "category": aps(0.1)})
     lines = [Line(None, line.row, "coco", None, (), problem=DataError("no coco")) for line in result.sheet.lines]
     again = result_of(result.sheet, [Filled(line, {}, {}, {}, {}) for line in lines])
-    assert (again.rows[0].state, again.failed) == ("failed: no coco", True)
+    assert (again.rows[0].state, again.rows[0].failed) == ("failed: no coco", True)
 
 
 @pytest.mark.parametrize(

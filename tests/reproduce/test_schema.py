@@ -9,9 +9,9 @@ from assignbench.errors import UsageError
 from assignbench.paths import published_results
 from assignbench.reproduce import schema
 from assignbench.reproduce.schema import (
-    SCALES,
     Change,
     Reference,
+    ScaleName,
     chosen_experiments,
     known_experiments,
     load_experiment,
@@ -20,7 +20,7 @@ from assignbench.reproduce.schema import (
 from assignbench.reproduce.sheet import as_overrides, candidate_of, merged, placed, published_of, row_at
 from assignbench.run.scoring import widerface
 from assignbench.run.scoring.evaluators import METRICS
-from assignbench.run.scoring.views import load_bag
+from assignbench.run.scoring.views import load_views
 from assignbench.run.scoring.voc import AREA, ELEVEN
 
 TABLES = tuple(f"table{number}" for number in range(1, 11))
@@ -44,7 +44,7 @@ def test_every_published_row_is_there(name):
             assert value.values["AP"] > 0
 
 
-@pytest.mark.parametrize("scale_name", SCALES)
+@pytest.mark.parametrize("scale_name", get_args(ScaleName))
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_can_be_run_at_every_scale(name, scale_name):
     experiment, file = load_experiment(name)
@@ -59,8 +59,8 @@ def test_every_row_can_be_run_at_every_scale(name, scale_name):
             recipe = load_recipe(change.recipe or scale.recipe, settings)
             one = candidate_of(str(row.strategy), scale)
             settled = one.protocol.recipe(recipe).recipe
-            if bag := placed(row.test_time, file):
-                load_bag(bag, settled.data, settled.evaluate)
+            if views := placed(row.test_time, file):
+                load_views(views, settled.data, settled.evaluate)
             assert settled.model.backbone == row.set.get("model.backbone", settled.model.backbone)
         if dataset := placed(change.dataset, file):
             assert dataset == change.dataset or (file.parent / dataset).is_file()

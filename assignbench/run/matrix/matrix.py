@@ -21,7 +21,7 @@ from assignbench.errors import AssignbenchError, UsageError
 from assignbench.importing import in_words
 from assignbench.run.matrix.execute import execute
 from assignbench.run.matrix.plan import Candidate, Run, candidate, plan
-from assignbench.run.matrix.sharing import trained_by, turn
+from assignbench.run.matrix.sharing import claimed, trained_by
 from assignbench.run.results.files import make_folder
 from assignbench.run.results.json_lines import append
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
@@ -46,7 +46,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MatrixOutcome:
     """What became of a matrix."""
 
     records: tuple[RunRecord, ...]  # finished runs, old and new, in the order of the matrix
@@ -59,7 +59,7 @@ class Outcome:
         return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 
-def run_matrix(matrix: Matrix, console: Console) -> Outcome:
+def run_matrix(matrix: Matrix, console: Console) -> MatrixOutcome:
     """Bring every run of a matrix to its record; a run that fails does not stop the others.
 
     Raises:
@@ -74,20 +74,20 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
     settings = recipe.recipe.train
     accelerator = build_accelerator(matrix.device, settings.precision)
     console.quiet = console.quiet or not accelerator.is_main_process
-    share = micro_batch(settings, accelerator.num_processes)
+    images = micro_batch(settings, accelerator.num_processes)
 
     for splits in data:
         show_data(splits, console)
     console.print(
         f"recipe {recipe.name}: {settings.iterations} iterations of {settings.batch} images "
-        f"({accelerator.num_processes} × {settings.accumulation} × {share}) on {accelerator.device.type}, "
+        f"({accelerator.num_processes} × {settings.accumulation} × {images}) on {accelerator.device.type}, "
         f"lr {settings.lr:g}, precision {settings.precision}",
     )
     for one in candidates:
         show_preset(one, recipe, console)
     if matrix.dry_run:
         console.print(runs_table(runs, matrix.output))
-        return Outcome((), ())
+        return MatrixOutcome((), ())
     refuse_unfinished(runs, matrix.output, resume=matrix.resume)
     make_folder(matrix.output)
     codes: dict[str, int] = {}
@@ -100,7 +100,7 @@ def run_matrix(matrix: Matrix, console: Console) -> Outcome:
                 codes[run.run_id] = ended.code
     accelerator.end_training()
     records = tuple(read_record_of(run.run_id, matrix.output) for run in runs if codes[run.run_id] == 0)
-    return Outcome(records, tuple(codes[run.run_id] for run in runs if codes[run.run_id]))
+    return MatrixOutcome(records, tuple(codes[run.run_id] for run in runs if codes[run.run_id]))
 
 
 def attempt(
@@ -154,7 +154,7 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, pa
 
     if done():
         return True
-    with turn(folder, accelerator, (lambda holder: say(f"waiting for {holder}")) if patient else None) as ours:
+    with claimed(folder, accelerator, (lambda holder: say(f"waiting for {holder}")) if patient else None) as ours:
         if not ours:
             say(f"left to {trained_by(folder) or 'another process'}")
             return False

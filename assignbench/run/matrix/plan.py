@@ -17,17 +17,20 @@ from assignbench.data.pictures import files_digest
 from assignbench.detector.pretrained import weights_file
 from assignbench.errors import DataError, UsageError
 from assignbench.options import check_options, option_schema
-from assignbench.plugins import (
-    Strategy,
-    construct,
-    extras_named,
-    load_class,
-    resolve,
-    source_digest,
-    sources_digest,
-)
+from assignbench.plugins import Strategy, construct, extras_named, load_class, resolve, source_digest
 from assignbench.run.matrix.protocol import Protocol, protocol_of
 from assignbench.run.results.files import sha256_of
+from assignbench.sources import sources_digest, with_imports
+
+# Files that `execute` imports, and that can change only what is said of a result: no edit of them is another run.
+ONLY_SAID = (
+    "run/matrix/plan.py",  # names runs
+    "run/results/",  # writes records and logs, and reads them
+    "run/scoring/test_time.py",  # only `eval` looks at a picture in several views
+    "run/scoring/views.py",  # the same
+    "run/training/reporter.py",  # shows progress
+    "run/training/stopwatch.py",  # measures time
+)
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
         "data": [splits.train.fingerprint, splits.evaluation.fingerprint],
         "pictures": pictures_digests(splits),
         "recipe": deciding(recipe.recipe),
+        "test_sides": recipe.recipe.data.test_sides,  # worked out of the values by code that is not in "code"
         "weights": weights_digest(recipe.recipe.model.weights),
         "seed": seed,
         "protocol": one.protocol.name,
@@ -161,8 +165,22 @@ def weights_digest(weights: str) -> str | None:
 
 @cache
 def code_digest() -> str:
-    """sha256 of what the packages that decide a result mean: core, detector, data, run."""
-    root = Path(assignbench.__file__).parent
-    return sources_digest(
-        path for part in ("core", "detector", "data", "run") for path in sorted((root / part).rglob("*.py"))
-    )
+    """sha256 of what the files mean that can change a result (`deciding_files`)."""
+    return sources_digest(deciding_files(Path(assignbench.__file__).parent))
+
+
+def deciding_files(package: Path) -> list[Path]:
+    """The files of assignbench that can change a result, in order.
+
+    All of core and detector, since a strategy or a recipe may ask for any of it. Of data and run what `execute`
+    imports, directly or through others, but for `ONLY_SAID`. All else acts through what the name holds anyway: readers
+    through the fingerprints of the data, recipes and options through their values.
+    """
+    reached = with_imports(package / "run" / "matrix" / "execute.py", package)
+    files = {file.relative_to(package).as_posix(): file for file in (*reached, *package.rglob("*.py"))}
+    return [
+        file
+        for name, file in sorted(files.items())
+        if name.startswith(("core/", "detector/"))
+        or (name.startswith(("data/", "run/")) and file in reached and not name.startswith(ONLY_SAID))
+    ]

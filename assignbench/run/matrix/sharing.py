@@ -21,7 +21,7 @@ _WAITING, _HELD, _TAKEN, _FAILED = range(4)
 
 
 @contextmanager
-def turn(
+def claimed(
     folder: Path, accelerator: Accelerator, say: Callable[[str], None] | None, rhythm: Rhythm = USUAL
 ) -> Iterator[bool]:
     """Hold a run's folder; every process of a command must call this.

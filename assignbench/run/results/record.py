@@ -54,7 +54,7 @@ class AssignerFacts(BaseModel):
     extras: tuple[Name, ...] = ()  # extra outputs that were added to the strategy's own
     origin: str  # distribution ("assignbench") or file that the class came from
     version: str | None  # of the distribution; None for a file
-    source_sha256: str  # digest of the source file of the class
+    source_sha256: str  # digest of the class's file and what it imports of its package
 
 
 class SplitFacts(BaseModel):

@@ -20,7 +20,7 @@ from assignbench.errors import RunError
 from assignbench.recipe import DataSettings, EvaluateSettings
 from assignbench.run.scoring.evaluate import Detections
 from assignbench.run.scoring.test_time import Found, merged_views, pictures_at_once
-from assignbench.run.scoring.views import Bag
+from assignbench.run.scoring.views import ViewSet
 from assignbench.run.training.device import memory_advice
 from assignbench.run.training.processes import all_rows, summed
 
@@ -35,7 +35,7 @@ def detections_of(
     *,
     data: DataSettings,
     settings: EvaluateSettings,
-    bag: Bag | None = None,
+    view_set: ViewSet | None = None,
 ) -> list[Detections]:
     """Detections of every image of a split, on the main process; an empty list elsewhere.
 
@@ -45,7 +45,7 @@ def detections_of(
         accelerator: processes and devices.
         data: sizes of the pictures.
         settings: post-processing.
-        bag: test-time augmentation; None: one look at every picture, at the recipe's size.
+        view_set: test-time augmentation; None: one look at every picture, at the recipe's size.
 
     Raises:
         DataError: a picture cannot be read.
@@ -58,15 +58,15 @@ def detections_of(
     seen = torch.zeros(len(dataset), device=accelerator.device)
     batches = view_batches(
         dataset,
-        [View(*data.test_sides)] if bag is None else [look.view for look in bag.looks],
-        batch=settings.batch if bag is None else pictures_at_once(bag, data, settings),
+        [View(*data.test_sides)] if view_set is None else [sized.view for sized in view_set.views],
+        batch=settings.batch if view_set is None else pictures_at_once(view_set, data, settings),
         process=accelerator.process_index,
         processes=accelerator.num_processes,
         workers=data.workers,
     )
     moved = on_device(batches, accelerator.device)
     for indices, scales, found in (
-        seen_once(detector, moved, settings) if bag is None else seen_often(detector, moved, settings, bag)
+        seen_once(detector, moved, settings) if view_set is None else seen_often(detector, moved, settings, view_set)
     ):
         rows.extend(packed(indices, scales, found, dataset))
         seen[torch.tensor(indices, device=seen.device)] += 1
@@ -85,15 +85,17 @@ def seen_once(detector: Detector, batches: Iterator[Batch], settings: EvaluateSe
         yield batch.indices, batch.scales, detect_images(detector, batch.images, batch.sizes, settings)
 
 
-def seen_often(detector: Detector, batches: Iterator[Batch], settings: EvaluateSettings, bag: Bag) -> Iterator[Found]:
-    """Every picture in all views of a bag, group by group."""
-    find = detect if bag.merge.rule == "vote" else before_suppression
-    advice = "or leave the largest views out of the bag"
+def seen_often(
+    detector: Detector, batches: Iterator[Batch], settings: EvaluateSettings, view_set: ViewSet
+) -> Iterator[Found]:
+    """Every picture in all views of a set, group by group."""
+    find = detect if view_set.merge.rule == "vote" else before_suppression
+    advice = "or leave the largest views out of the set"
 
     def look(batch: Batch) -> list[ImageDetections]:
         return detect_images(detector, batch.images, batch.sizes, settings, find=find, advice=advice)
 
-    return merged_views(batches, bag, look)
+    return merged_views(batches, view_set, look)
 
 
 def detect_images(

@@ -40,7 +40,7 @@ class Evaluation:
     notes: tuple[str, ...]  # what a reader of the numbers has to know
     # own metric of the data set → class → value; {}: it has none that is stated by class
     official_per_class: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    tta: str | None = None  # name and digest of the bag of test-time augmentation; None: one look at every picture
+    tta: str | None = None  # name and digest of the views of test-time augmentation; None: one look at every picture
 
     def __post_init__(self) -> None:
         official = (pair for values in self.official_per_class.values() for pair in values.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelerate import Accelerator
 from rich.console import Console
 
 from assignbench.config import ResolvedRecipe, recorded_recipe
@@ -15,15 +16,16 @@ from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.options import check_options
 from assignbench.plugins import extras_named, load_class, resolve, source_digest
+from assignbench.recipe import Recipe
 from assignbench.run.matrix.execute import WEIGHTS
 from assignbench.run.matrix.protocol import protocol_of
 from assignbench.run.results.files import sha256_of
 from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record
 from assignbench.run.scoring.detect import detections_of
-from assignbench.run.scoring.evaluate import Evaluation, evaluate, write_detections
+from assignbench.run.scoring.evaluate import Detections, Evaluation, evaluate, write_detections
 from assignbench.run.scoring.evaluators import check_evaluator
-from assignbench.run.scoring.test_time import cost, said, stamped, write_bag
-from assignbench.run.scoring.views import load_bag
+from assignbench.run.scoring.test_time import cost, with_views_in_name, with_views_noted, write_views
+from assignbench.run.scoring.views import ViewSet, load_views
 from assignbench.run.training.checkpoint import load_tensors
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import Learner, build_learner
@@ -109,6 +111,21 @@ def unchanged(dataset: Dataset, facts: SplitFacts, record: RunRecord, used: str)
     return dataset
 
 
+def detect_again(
+    learner: Learner,
+    dataset: Dataset,
+    recipe: Recipe,
+    view_set: ViewSet | None,
+    accelerator: Accelerator,
+    console: Console,
+) -> list[Detections]:
+    """Detections of a split with trained weights; first it is said what the views cost."""
+    if view_set is not None:
+        console.print(f"{view_set.label}: {cost(view_set, dataset, recipe.data)}", soft_wrap=True)
+    detector = learner.to(accelerator.device).detector
+    return detections_of(detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate, view_set=view_set)
+
+
 def evaluate_run(
     folder: Path, data_root: Path | None, device: str, console: Console, *, tta: str | None = None
 ) -> tuple[RunRecord, Evaluation]:
@@ -119,39 +136,36 @@ def evaluate_run(
         data_root: folder of the data sets.
         device: auto, cpu or cuda.
         console: where to print.
-        tta: name or file of a bag of views; its name and digest stand in the file's name. None: as the run was.
+        tta: name or file of a set of views; its name and digest stand in the file's name. None: as the run was.
 
     Raises:
-        UsageError: no such run or bag.
+        UsageError: no such run or set of views.
         DataError: the data set is not the one that the run was evaluated on.
     """
     finished = open_run(folder)
     record, recipe = finished.record, finished.recipe.recipe
     check_evaluator(recipe.evaluate.evaluator)
-    bag = None if tta is None else load_bag(tta, recipe.data, recipe.evaluate)
+    view_set = None if tta is None else load_views(tta, recipe.data, recipe.evaluate)
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     opened = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
     dataset = unchanged(opened, record.dataset.evaluation, record, "evaluated")
     for note in finished.notes:
         console.print(f"note: {note}")
-    learner = finished.learner.to(accelerator.device)
-    if bag is not None:
-        console.print(f"{bag.label}: {cost(bag, dataset, recipe.data)}", soft_wrap=True)
-    found = detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate, bag=bag)
-    file = stamped(folder / AGAIN, bag)
+    found = detect_again(finished.learner, dataset, recipe, view_set, accelerator, console)
+    file = with_views_in_name(folder / AGAIN, view_set)
     with main_process(accelerator) as writes:
         if writes:
             write_detections(dataset, found, file)
-            write_bag(bag, file, record.weights_sha256)
-    result = said(evaluate(dataset, file, recipe.evaluate.evaluator), bag)
+            write_views(view_set, file, record.weights_sha256)
+    result = with_views_noted(evaluate(dataset, file, recipe.evaluate.evaluator), view_set)
     same = sha256_of(file) == record.detections_sha256
     if same:
         console.print("detections equal those of the record")
         return record, result
     ap = [100 * (metrics["AP"] or 0.0) for metrics in (result.metrics, record.metrics)]
-    if bag is not None:
-        console.print(f"AP {ap[0]:.4f} with {bag.label}, {ap[1]:.4f} in the record, without", soft_wrap=True)
+    if view_set is not None:
+        console.print(f"AP {ap[0]:.4f} with {view_set.label}, {ap[1]:.4f} in the record, without", soft_wrap=True)
     else:  # another number of threads, another processor: sums in another order
         console.print(f"detections differ from those of the record; AP {ap[0]:.4f} here, {ap[1]:.4f} there")
     return record, result

@@ -1,4 +1,4 @@
-"""Bags: the views that a picture is looked at in for a number with test-time augmentation, and how they become one."""
+"""Sets of views: what a picture is looked at in for a number with test-time augmentation, and how they become one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from assignbench.data.transforms import View
 from assignbench.detector.vote import MergeRule
 from assignbench.document import load_document
 from assignbench.errors import UsageError
-from assignbench.paths import configs_folder
+from assignbench.paths import config_file, configs_folder
 from assignbench.recipe import DataSettings, EvaluateSettings
-from assignbench.suggest import did_you_mean
 
 SHORT = 8  # digits of the digest in names of files and headers
 
@@ -95,7 +94,7 @@ class ViewSettings(_Group):
         return self
 
 
-class BagSettings(_Group):
+class ViewSetSettings(_Group):
     """A file of ``configs/tta``."""
 
     merge: MergeSettings = Field(description="how the views become one")
@@ -103,32 +102,32 @@ class BagSettings(_Group):
 
 
 @dataclass(frozen=True)
-class Look:
+class SizedView:
     """A view, and the sizes of the detections that count in it: √area in original pixels, ``least ≤ √area < below``."""
 
     view: View
     least: float
     below: float | None
 
-    def overlaps(self, other: Look) -> bool:
+    def overlaps(self, other: SizedView) -> bool:
         """Whether a detection could count twice."""
         ends = [float("inf") if each.below is None else each.below for each in (self, other)]
         return self.view == other.view and max(self.least, other.least) < min(ends)
 
 
 @dataclass(frozen=True)
-class Bag:
-    """A bag under a recipe: nothing in it is left to be looked up."""
+class ViewSet:
+    """A set of views under a recipe: nothing in it is left to be looked up."""
 
     name: str
-    looks: tuple[Look, ...]  # largest first, mirrored last: the order in the file does not matter
+    views: tuple[SizedView, ...]  # largest first, mirrored last: the order in the file does not matter
     merge: MergeRule
 
     @property
     def content(self) -> dict[str, Any]:
         """All that decides a number, as JSON knows it."""
-        looks = [{**asdict(look.view), "least": look.least, "below": look.below} for look in self.looks]
-        return {"merge": asdict(self.merge), "views": looks}
+        views = [{**asdict(sized.view), "least": sized.least, "below": sized.below} for sized in self.views]
+        return {"merge": asdict(self.merge), "views": views}
 
     @property
     def digest(self) -> str:
@@ -139,65 +138,52 @@ class Bag:
     def label(self) -> str:
         """Name and digest: ``flip-1a2b3c4d``; also for names of files."""
         plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in self.name).strip("-")
-        return f"{plain or 'bag'}-{self.digest[:SHORT]}"
+        return f"{plain or 'views'}-{self.digest[:SHORT]}"
 
 
-def load_bag(name_or_path: str, data: DataSettings, settings: EvaluateSettings) -> Bag:
-    """Read a bag and settle it under a recipe.
+def load_views(name_or_path: str, data: DataSettings, settings: EvaluateSettings) -> ViewSet:
+    """Read a set of views and settle it under a recipe.
 
     Args:
-        name_or_path: a shipped bag (``flip``) or a YAML file.
+        name_or_path: a shipped set (``flip``) or a YAML file.
         data: the recipe's sizes, for views without sizes of their own.
         settings: the recipe's post-processing.
 
     Raises:
-        UsageError: no such bag, an unknown or missing key, a wrong value, or views that contradict each other.
+        UsageError: no such set, an unknown or missing key, a wrong value, or views that contradict each other.
     """
-    path = _bag_file(name_or_path)
-    bag = load_document(path, BagSettings)
-    looks = [
-        Look(View(view.short_side or data.test_sides[0], view.long_side or data.test_sides[1], mirrored), *sizes)
-        for view in bag.views
+    path = config_file("set of views", _views_folder(), known_views(), name_or_path)
+    written = load_document(path, ViewSetSettings)
+    views = [
+        SizedView(View(view.short_side or data.test_sides[0], view.long_side or data.test_sides[1], mirrored), *sizes)
+        for view in written.views
         for mirrored in {"none": (False,), "only": (True,), "both": (False, True)}[view.flip]
         for sizes in [(view.least, view.below)]
     ]
-    for one, other in combinations(looks, 2):
+    for one, other in combinations(views, 2):
         if one.overlaps(other):
             raise UsageError(
                 f"{path}: the view {one.view.short_side}/{one.view.long_side}{', mirrored' * one.view.mirrored} is "
                 "there twice for the same sizes, so that its detections would count twice; remove one"
             )
     merge = MergeRule(
-        rule=bag.merge.rule,
-        iou=settings.nms if bag.merge.iou is None else bag.merge.iou,
-        soft=bag.merge.soft,
+        rule=written.merge.rule,
+        iou=settings.nms if written.merge.iou is None else written.merge.iou,
+        soft=written.merge.soft,
         detections=settings.detections,
     )
-    return Bag(path.stem, tuple(sorted(looks, key=_rank)), merge)
+    return ViewSet(path.stem, tuple(sorted(views, key=_rank)), merge)
 
 
-def known_bags() -> tuple[str, ...]:
-    """Names of the shipped bags, sorted."""
-    return tuple(sorted(path.stem for path in _bags().glob("*.yaml")))
+def known_views() -> tuple[str, ...]:
+    """Names of the shipped sets, sorted."""
+    return tuple(sorted(path.stem for path in _views_folder().glob("*.yaml")))
 
 
-def _rank(look: Look) -> tuple[float, ...]:
-    view = look.view
-    return -view.short_side * view.long_side, -view.short_side, view.mirrored, look.least
+def _rank(sized: SizedView) -> tuple[float, ...]:
+    view = sized.view
+    return -view.short_side * view.long_side, -view.short_side, view.mirrored, sized.least
 
 
-def _bags() -> Path:
+def _views_folder() -> Path:
     return configs_folder() / "tta"
-
-
-def _bag_file(name_or_path: str) -> Path:
-    known = known_bags()
-    if name_or_path in known:
-        return _bags() / f"{name_or_path}.yaml"
-    path = Path(name_or_path).expanduser()
-    if path.suffix in {".yaml", ".yml"}:
-        return path.resolve()
-    raise UsageError(
-        f"no bag of views is called {name_or_path!r}{did_you_mean(name_or_path, known)}\n"
-        f"known: {', '.join(known)}; or write a file that ends in .yaml"
-    )

@@ -23,22 +23,22 @@ from assignbench.errors import DataError, UsageError
 from assignbench.run.matrix.plan import Candidate, candidate
 from assignbench.run.matrix.protocol import PAPERS_RECIPE
 from assignbench.run.results.files import make_folder, sha256_of
-from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
 from assignbench.run.scoring.evaluators import check_evaluator
-from assignbench.run.scoring.test_time import cost, said, stamped, write_bag
-from assignbench.run.scoring.views import load_bag
+from assignbench.run.scoring.reopen import detect_again
+from assignbench.run.scoring.test_time import with_views_in_name, with_views_noted, write_views
+from assignbench.run.scoring.views import load_views
 from assignbench.run.training.checkpoint import load_tensors, save_tensors
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import bare_learner
 from assignbench.run.training.processes import main_process
 
 PRESETS: Mapping[Toolbox, str] = {"mmdet": "mmdet", "torchvision": "torchvision", "detectron2": "official"}
-KEY = "assignbench"  # of the safetensors metadata that holds the card
+KEY = "assignbench"  # of the safetensors metadata that holds the facts
 
 
 @dataclass(frozen=True)
-class Card:
+class WeightsFacts:
     """What a file of weights says about itself."""
 
     strategy: str  # resolves to the strategy, with its options
@@ -59,7 +59,7 @@ def import_checkpoint(
     *,
     preset: str | None = None,
     overrides: Sequence[str] = (),
-) -> tuple[Card, tuple[str, ...]]:
+) -> tuple[WeightsFacts, tuple[str, ...]]:
     """Turn a checkpoint of another toolbox into a file of weights.
 
     Args:
@@ -94,7 +94,7 @@ def import_checkpoint(
     learner.load_state_dict(import_state(checkpoint.tensors, toolbox, wanted))
     if checkpoint.classes is not None and len(checkpoint.classes) != classes:
         raise UsageError(f"{path} names {len(checkpoint.classes)} classes, but its head has {classes}")
-    card = Card(
+    facts = WeightsFacts(
         strategy=one.strategy.text,
         preset=str(one.protocol.preset_name),
         classes=classes,
@@ -107,11 +107,11 @@ def import_checkpoint(
     make_folder(output.parent)
     temporary = output.with_name(f".{output.name}.tmp")
     try:
-        save_tensors(temporary, learner.state_dict(), {KEY: json.dumps(asdict(card), ensure_ascii=False)})
+        save_tensors(temporary, learner.state_dict(), {KEY: json.dumps(asdict(facts), ensure_ascii=False)})
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
-    return card, notes
+    return facts, notes
 
 
 def contradictions(checkpoint: Checkpoint, one: Candidate, recipe: ResolvedRecipe) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def contradictions(checkpoint: Checkpoint, one: Candidate, recipe: ResolvedRecip
     return ()
 
 
-def read_card(file: Path) -> Card:
+def read_weights_facts(file: Path) -> WeightsFacts:
     """What a file of weights is of.
 
     Raises:
@@ -155,12 +155,12 @@ def read_card(file: Path) -> Card:
             text = (opened.metadata() or {}).get(KEY)
         content = json.loads(text) if text else None
         names = content["class_names"] if content else None
-        card = Card(**{**content, "class_names": None if names is None else tuple(names)}) if content else None
+        facts = WeightsFacts(**{**content, "class_names": None if names is None else tuple(names)}) if content else None
     except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
-    if card is None:
+    if facts is None:
         raise DataError(f"{file} does not say what its weights are of; make it with: assignbench import")
-    return card
+    return facts
 
 
 def evaluate_weights(
@@ -184,40 +184,35 @@ def evaluate_weights(
         overrides: ``--set`` of the recipe; ``data.*`` and ``evaluate.*``.
         device: auto, cpu or cuda.
         console: where to print.
-        tta: name or file of a bag of views; its name and digest enter the name of the detections file.
+        tta: name or file of a set of views; its name and digest enter the name of the detections file.
 
     Raises:
-        UsageError: the classes of weights and data are not the same, or there is no such bag.
+        UsageError: the classes of weights and data are not the same, or there is no such set of views.
     """
-    card = read_card(file)
-    one = candidate(card.strategy, "published", card.preset)
-    stored = recorded_recipe(PAPERS_RECIPE, card.recipe, dict.fromkeys(card.recipe, "weights"))
+    facts = read_weights_facts(file)
+    one = candidate(facts.strategy, "published", facts.preset)
+    stored = recorded_recipe(PAPERS_RECIPE, facts.recipe, dict.fromkeys(facts.recipe, "weights"))
     recipe = with_overrides(stored, overrides)
     settings = recipe.recipe
     check_evaluator(settings.evaluate.evaluator)
-    bag = None if tta is None else load_bag(tta, settings.data, settings.evaluate)
+    view_set = None if tta is None else load_views(tta, settings.data, settings.evaluate)
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     evaluation = open_evaluation(dataset, resolve_data_root(data_root))
     check_dataset(evaluation)
-    for note in same_classes(card, evaluation):
+    for note in same_classes(facts, evaluation):
         console.print(f"note: {note}", soft_wrap=True)
-    learner = bare_learner(one, settings.model, card.classes)
+    learner = bare_learner(one, settings.model, facts.classes)
     learner.load_state_dict(load_tensors(file))
-    learner.to(accelerator.device)
-    if bag is not None:
-        console.print(f"{bag.label}: {cost(bag, evaluation, settings.data)}", soft_wrap=True)
-    found = detections_of(
-        learner.detector, evaluation, accelerator, data=settings.data, settings=settings.evaluate, bag=bag
-    )
-    target = stamped(output or file.with_suffix(".detections.json"), bag)
+    found = detect_again(learner, evaluation, settings, view_set, accelerator, console)
+    target = with_views_in_name(output or file.with_suffix(".detections.json"), view_set)
     with main_process(accelerator) as writes:
         if writes:
             make_folder(target.parent)
             count = write_detections(evaluation, found, target)
-            write_bag(bag, target, sha256_of(file))
+            write_views(view_set, target, sha256_of(file))
             console.print(f"{count} detections in {target}", soft_wrap=True)
-    return said(evaluate(evaluation, target, settings.evaluate.evaluator), bag)
+    return with_views_noted(evaluate(evaluation, target, settings.evaluate.evaluator), view_set)
 
 
 def with_overrides(recipe: ResolvedRecipe, overrides: Sequence[str]) -> ResolvedRecipe:
@@ -230,21 +225,21 @@ def with_overrides(recipe: ResolvedRecipe, overrides: Sequence[str]) -> Resolved
     return recorded_recipe(recipe.name, {**flatten(recipe.recipe), **changed}, origins)
 
 
-def same_classes(card: Card, dataset: Dataset) -> tuple[str, ...]:
+def same_classes(facts: WeightsFacts, dataset: Dataset) -> tuple[str, ...]:
     """Whether label 0 of the weights is label 0 of the data, and so on.
 
     Raises:
         UsageError: it is not.
     """
-    if card.classes != len(dataset.classes):
-        raise UsageError(f"the weights know {card.classes} classes, {dataset.name} has {len(dataset.classes)}")
-    if card.class_names is None:
+    if facts.classes != len(dataset.classes):
+        raise UsageError(f"the weights know {facts.classes} classes, {dataset.name} has {len(dataset.classes)}")
+    if facts.class_names is None:
         return (f"the weights do not name their classes; taken to be those of {dataset.name}, in its order",)
 
     def plain(name: str) -> str:
         return "".join(letter for letter in name.casefold() if letter.isalnum())
 
-    pairs = zip(card.class_names, dataset.classes, strict=True)
+    pairs = zip(facts.class_names, dataset.classes, strict=True)
     if odd := [(theirs, ours) for theirs, ours in pairs if plain(theirs) != plain(ours)]:
         theirs, ours = odd[0]
         raise UsageError(

@@ -24,11 +24,11 @@ class Reporter:
         losses: Mapping[str, float],
         rate: float,
         images_per_second: float,
-        data_share: float,
+        data_fraction: float,
     ) -> None:
-        """One line: losses by name, learning rate, speed, share of the time spent waiting for data."""
+        """One line: losses by name, learning rate, speed, fraction of the time spent waiting for data."""
         terms = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        numbers = f"{terms}  lr {rate:.2e}  {images_per_second:.1f} images/s  data {data_share:.0%}"
+        numbers = f"{terms}  lr {rate:.2e}  {images_per_second:.1f} images/s  data {data_fraction:.0%}"
         if self.live and self.task is not None:
             self.live.update(self.task, completed=iteration, numbers=numbers)
         else:

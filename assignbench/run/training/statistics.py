@@ -25,7 +25,7 @@ class Tally:
 
     objects: Tensor  # [bin] float64
     without: Tensor  # [bin] objects that no location teaches
-    positives: Tensor  # [bin, level] positives, shared out over levels by weight
+    positives: Tensor  # [bin, level] positives, spread over levels by weight
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.objects + other.objects, self.without + other.without, self.positives + other.positives)
@@ -57,20 +57,20 @@ def tally(assignment: Assignment, priors: Priors, targets: Targets) -> Tally:
 
     size = (targets.boxes[:, 2:] - targets.boxes[:, :2]).prod(-1).sqrt()
     bins = torch.bucketize(size, torch.tensor(SIZES, device=size.device, dtype=size.dtype), right=True)
-    share = positives[pairs.object] * weight / mass[pairs.object].clamp(min=1e-300)
+    counted = positives[pairs.object] * weight / mass[pairs.object].clamp(min=1e-300)
     cell = bins[pairs.object] * len(LEVELS) + priors.level[pairs.location]
     return Tally(
         objects=sum_by(torch.ones_like(mass), bins, len(BINS)),
         without=sum_by((mass == 0).double(), bins, len(BINS)),
-        positives=sum_by(share, cell, len(BINS) * len(LEVELS)).view(len(BINS), len(LEVELS)),
+        positives=sum_by(counted, cell, len(BINS) * len(LEVELS)).view(len(BINS), len(LEVELS)),
     )
 
 
 def statistics(seen: Tally) -> Mapping[str, float | None]:
     """Named numbers: None where there was no object to speak of.
 
-    ``objects``, ``objects/<16`` … counts of objects seen; ``without_positive/…`` share of them that nothing
-    taught; ``positives/…`` mean positives an object; ``level/P3`` … share of all positives.
+    ``objects``, ``objects/<16`` … counts of objects seen; ``without_positive/…`` fraction of them that nothing
+    taught; ``positives/…`` mean positives an object; ``level/P3`` … fraction of all positives.
     """
     objects, without, positives = seen.objects.sum(), seen.without.sum(), seen.positives.sum()
     numbers: dict[str, float | None] = {

@@ -73,11 +73,11 @@ class Stopwatch:
         return self.iterations * batch / max(1e-9, time.perf_counter() - self.start)
 
     def lap(self, batch: int) -> tuple[float, float]:
-        """Images per second, and the share of the time spent waiting for data, since the last call."""
+        """Images per second, and the fraction of the time spent waiting for data, since the last call."""
         self.settle()
         now, data = time.perf_counter(), self.spent.get("data", 0.0)
         seconds = max(1e-9, now - self.lap_start)
         rate = (self.iterations - self.lap_iterations) * batch / seconds
-        share = (data - self.lap_data) / seconds
+        waiting = (data - self.lap_data) / seconds
         self.lap_start, self.lap_iterations, self.lap_data = now, self.iterations, data
-        return rate, share
+        return rate, waiting

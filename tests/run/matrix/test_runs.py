@@ -21,7 +21,7 @@ from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.run.matrix import matrix
 from assignbench.run.matrix.execute import DETECTIONS, PRIOR, WEIGHTS
-from assignbench.run.matrix.matrix import Outcome, run_matrix
+from assignbench.run.matrix.matrix import MatrixOutcome, run_matrix
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.record import FILE, read_records
 from assignbench.run.scoring import detect, evaluators
@@ -48,7 +48,7 @@ SMALL = (
     "evaluate.score_threshold=0.005",
 )
 
-Go = Callable[..., tuple[Outcome, str]]
+Go = Callable[..., tuple[MatrixOutcome, str]]
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +82,7 @@ def go(data: Path, tmp_path: Path) -> Go:
         output: Path = tmp_path / "runs",
         resume: bool = False,
         dry_run: bool = False,
-    ) -> tuple[Outcome, str]:
+    ) -> tuple[MatrixOutcome, str]:
         text = StringIO()
         matrix = Matrix(
             strategies=tuple(strategies),
@@ -102,7 +102,7 @@ def go(data: Path, tmp_path: Path) -> Go:
     return run
 
 
-def folder_of(outcome: Outcome, output: Path) -> Path:
+def folder_of(outcome: MatrixOutcome, output: Path) -> Path:
     return output / outcome.records[0].run_id
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from assignbench.errors import SystemProblem
 from assignbench.lock import Rhythm, exclusive
 from assignbench.run.matrix import matrix
-from assignbench.run.matrix.sharing import LOCK, trained_by, turn
+from assignbench.run.matrix.sharing import LOCK, claimed, trained_by
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ def elsewhere(tmp_path: Path, often: Rhythm) -> Iterator[tuple[Path, threading.E
 
 def test_a_free_folder_is_held_and_made(tmp_path: Path, accelerator: Accelerator, often: Rhythm) -> None:
     folder = tmp_path / "deep" / "run"
-    with turn(folder, accelerator, None, often) as ours:
+    with claimed(folder, accelerator, None, often) as ours:
         assert ours
         assert trained_by(folder) is not None
-        with turn(folder, accelerator, None, often) as again:
+        with claimed(folder, accelerator, None, often) as again:
             assert not again
     assert trained_by(folder) is None
 
@@ -56,7 +56,7 @@ def test_what_is_taken_is_left_or_waited_for(
     elsewhere: tuple[Path, threading.Event], accelerator: Accelerator, often: Rhythm
 ) -> None:
     folder, release = elsewhere
-    with turn(folder, accelerator, None, often) as ours:
+    with claimed(folder, accelerator, None, often) as ours:
         assert not ours
     told: list[str] = []
 
@@ -64,22 +64,22 @@ def test_what_is_taken_is_left_or_waited_for(
         told.append(holder)
         release.set()
 
-    with turn(folder, accelerator, say, often) as ours:
+    with claimed(folder, accelerator, say, often) as ours:
         assert ours
     assert len(told) == 1
     assert told[0].startswith("process ")
 
 
 def test_an_error_gives_the_folder_back(tmp_path: Path, accelerator: Accelerator, often: Rhythm) -> None:
-    with pytest.raises(ZeroDivisionError), turn(tmp_path, accelerator, None, often):
+    with pytest.raises(ZeroDivisionError), claimed(tmp_path, accelerator, None, often):
         raise ZeroDivisionError
-    with turn(tmp_path, accelerator, None, often) as ours:
+    with claimed(tmp_path, accelerator, None, often) as ours:
         assert ours
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, accelerator: Accelerator) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SystemProblem, match="file"), turn(tmp_path / "file" / "run", accelerator, None):
+    with pytest.raises(SystemProblem, match="file"), claimed(tmp_path / "file" / "run", accelerator, None):
         pass
 
 

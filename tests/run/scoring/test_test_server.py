@@ -14,7 +14,7 @@ from torch import nn
 
 from assignbench.config import load_recipe
 from assignbench.errors import SystemProblem, UsageError
-from assignbench.run.scoring import test_server
+from assignbench.run.scoring import reopen, test_server
 from assignbench.run.scoring.evaluate import Detections
 
 
@@ -40,7 +40,7 @@ def run(miniatures, monkeypatch, tmp_path, make_record):
         monkeypatch.setattr(test_server, "open_run", lambda _: finished)
         box = np.array([[8.0, 8.0, 40.0, 120.0]])
         found = [Detections(1, box, np.array([0.5]), np.array([1]))]
-        monkeypatch.setattr(test_server, "detections_of", lambda *_, **__: found)
+        monkeypatch.setattr(reopen, "detections_of", lambda *_, **__: found)
         return test_server.submit_run(tmp_path / "run", tmp_path / "data", "cpu", Console(file=StringIO()), tta=tta)
 
     return submitting
@@ -56,7 +56,7 @@ def test_the_archive_holds_the_results_under_the_servers_names(run, tmp_path):
     assert sorted(path.suffix for path in archive.parent.iterdir()) == [".json", ".zip"]
 
 
-def test_the_bag_of_views_enters_the_archives_name(run):
+def test_the_set_of_views_enters_the_archives_name(run):
     assert re.fullmatch(r"detections_test-dev2017_atss-tta-flip-[0-9a-f]{8}_results\.zip", run(tta="flip").name)
 
 

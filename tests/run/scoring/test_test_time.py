@@ -1,4 +1,4 @@
-"""Test-time augmentation: laws that hold for any detector, and whole evaluations with a bag."""
+"""Test-time augmentation: laws that hold for any detector, and whole evaluations with a set of views."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.detections import Detections, write_detections
 from assignbench.run.scoring.reopen import evaluate_run, open_run
 from assignbench.run.scoring.test_time import cost, merged_views, pictures_at_once, placed
-from assignbench.run.scoring.views import Bag, Look, load_bag
+from assignbench.run.scoring.views import SizedView, ViewSet, load_views
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import Learner
 
@@ -59,12 +59,14 @@ OVERRIDES = (
 )
 
 
-def look(short: int = 64, long: int = 96, *, flip: bool = False, least: float = 0, below: float | None = None) -> Look:
-    return Look(View(short, long, flip), least, below)
+def sized(
+    short: int = 64, long: int = 96, *, flip: bool = False, least: float = 0, below: float | None = None
+) -> SizedView:
+    return SizedView(View(short, long, flip), least, below)
 
 
-def bag(*looks: Look, merge: MergeRule = NMS) -> Bag:
-    return Bag("mine", looks, merge)
+def view_set(*views: SizedView, merge: MergeRule = NMS) -> ViewSet:
+    return ViewSet("mine", views, merge)
 
 
 def batch_of(*sizes: tuple[int, int], scale: float = 1.0) -> Batch:
@@ -93,13 +95,13 @@ def some(*boxes: tuple[float, ...]) -> ImageDetections:
 
 def test_a_mirrored_view_is_mirrored_about_the_picture_not_the_padding() -> None:
     batch = batch_of((64, 80))  # in a batch 96 wide
-    (found,) = placed(batch, look(flip=True), batch.sizes, [some((0, 10, 20, 30), (60, 0, 80, 64))])
+    (found,) = placed(batch, sized(flip=True), batch.sizes, [some((0, 10, 20, 30), (60, 0, 80, 64))])
     assert found.boxes.tolist() == [[60, 10, 80, 30], [0, 0, 20, 64]]
 
 
 def test_boxes_are_brought_to_the_pixels_of_the_frame() -> None:
     batch = batch_of((32, 40), scale=0.5)
-    (found,) = placed(batch, look(), torch.tensor([[64, 80]]), [some((0, 8, 10, 16))])
+    (found,) = placed(batch, sized(), torch.tensor([[64, 80]]), [some((0, 8, 10, 16))])
     assert found.boxes.tolist() == [[0, 16, 20, 32]]
 
 
@@ -108,7 +110,7 @@ def test_the_frame_itself_is_left_as_it_is_bit_for_bit() -> None:
     boxes[:, 2:] += boxes[:, :2] + 0.1
     found = ImageDetections(boxes, torch.ones(200), torch.zeros(200, dtype=torch.int64))
     batch = batch_of((61, 83), scale=0.377)
-    (same,) = placed(batch, look(), batch.sizes, [found])
+    (same,) = placed(batch, sized(), batch.sizes, [found])
     assert torch.equal(same.boxes, boxes)
 
 
@@ -125,7 +127,7 @@ def test_sizes_are_those_of_the_original_picture_from_least_to_below() -> None:
         (10, None, 2),
         (20.1, None, 0),
     ):
-        (counted,) = placed(batch, look(least=least, below=below), batch.sizes, [found])
+        (counted,) = placed(batch, sized(least=least, below=below), batch.sizes, [found])
         assert len(counted.scores) == kept, (least, below)
 
 
@@ -136,20 +138,20 @@ def test_ranges_partition(seed: int, cuts: list[float]) -> None:
     found = some(*torch.cat([torch.zeros(30, 2), side], 1).tolist())
     batch, ends = batch_of((64, 64)), [0.0, *sorted(cuts), None]
     parts = [
-        next(placed(batch, look(least=low or 0, below=high), batch.sizes, [found])).scores
+        next(placed(batch, sized(least=low or 0, below=high), batch.sizes, [found])).scores
         for low, high in pairwise(ends)
     ]
     assert torch.equal(torch.cat(parts).sort(descending=True).values, found.scores)
 
 
 def test_only_the_group_at_hand_is_kept() -> None:
-    looks = (look(), look(flip=True), look(32, 48))
+    views = (sized(), sized(flip=True), sized(32, 48))
     alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
     pictures: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
     most = [0, 0]
 
     def batches():
-        for _ in range(5 * len(looks)):
+        for _ in range(5 * len(views)):
             batch = batch_of((64, 80), (64, 80))
             pictures.add(batch.images)
             yield batch
@@ -161,19 +163,19 @@ def test_only_the_group_at_hand_is_kept() -> None:
         alive.update(one.boxes for one in found)
         return found
 
-    groups = sum(1 for _ in merged_views(batches(), bag(*looks), detect))
+    groups = sum(1 for _ in merged_views(batches(), view_set(*views), detect))
     assert groups == 5
-    assert most[0] <= 2 * len(looks)
+    assert most[0] <= 2 * len(views)
     assert most[1] == 1
 
 
 def test_large_views_see_fewer_pictures_at_once() -> None:
     data = DataSettings(short_side=(800,), long_side=1333)
     evaluation = EvaluateSettings(batch=16)
-    assert pictures_at_once(bag(look(800, 1333), look(400, 600)), data, evaluation) == 16
-    assert pictures_at_once(bag(look(1800, 3000), look(800, 1333)), data, evaluation) == 3
-    assert pictures_at_once(bag(look(4096, 8192)), data, evaluation) == 1
-    assert pictures_at_once(bag(look(64, 96)), data, evaluation) == 16
+    assert pictures_at_once(view_set(sized(800, 1333), sized(400, 600)), data, evaluation) == 16
+    assert pictures_at_once(view_set(sized(1800, 3000), sized(800, 1333)), data, evaluation) == 3
+    assert pictures_at_once(view_set(sized(4096, 8192)), data, evaluation) == 1
+    assert pictures_at_once(view_set(sized(64, 96)), data, evaluation) == 16
 
 
 # Pictures in views
@@ -226,11 +228,11 @@ def learner(run) -> Learner:
     return open_run(run[0]).learner
 
 
-def found_in(dataset: Dataset, learner: Learner, chosen: Bag | None, batch: int = 3) -> list[Detections]:
+def found_in(dataset: Dataset, learner: Learner, chosen: ViewSet | None, batch: int = 3) -> list[Detections]:
     recipe = load_recipe("tiny", OVERRIDES).recipe
     evaluation = recipe.evaluate.model_copy(update={"batch": batch})
     accelerator = build_accelerator("cpu", "no")
-    return detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=evaluation, bag=chosen)
+    return detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=evaluation, view_set=chosen)
 
 
 def same(one: list[Detections], other: list[Detections]) -> bool:
@@ -244,19 +246,19 @@ def test_one_view_is_plain_evaluation_bit_for_bit(pictures, learner) -> None:
     dataset = pictures(sizes=((96, 64), (80, 61), (97, 130), (200, 90), (33, 70)))
     plain = found_in(dataset, learner, None)
     assert sum(len(one.scores) for one in plain) > 20
-    assert same(plain, found_in(dataset, learner, bag(look())))
+    assert same(plain, found_in(dataset, learner, view_set(sized())))
 
 
 def test_a_view_cut_into_ranges_is_the_view_whole(pictures, learner) -> None:
     dataset = pictures(sizes=((96, 64), (80, 61), (97, 130)))
-    cut = bag(look(below=11), look(least=11, below=23.5), look(least=23.5))
+    cut = view_set(sized(below=11), sized(least=11, below=23.5), sized(least=23.5))
     assert same(found_in(dataset, learner, None), found_in(dataset, learner, cut))
 
 
 def test_the_mirror_image_of_a_mirrored_picture_is_the_picture(pictures, learner) -> None:
     sizes = ((96, 64), (80, 64), (64, 96), (65, 64))  # not resized; padded differently
     plain = found_in(pictures(sizes=sizes), learner, None)
-    mirrored = found_in(pictures(sizes=sizes, mirrored=True), learner, bag(look(flip=True)))
+    mirrored = found_in(pictures(sizes=sizes, mirrored=True), learner, view_set(sized(flip=True)))
     for (width, _), one, other in zip(sizes, plain, mirrored, strict=True):
         assert len(one.scores) > 3
         assert np.array_equal(one.scores, other.scores)
@@ -268,7 +270,7 @@ def test_the_mirror_image_of_a_mirrored_picture_is_the_picture(pictures, learner
 @pytest.mark.parametrize("merge", [NMS, VOTE], ids=["nms", "vote"])
 def test_pictures_together_are_pictures_alone(merge, pictures, learner) -> None:
     dataset = pictures()
-    chosen = bag(look(96, 128), look(), look(flip=True), look(40, 64, least=9), merge=merge)
+    chosen = view_set(sized(96, 128), sized(), sized(flip=True), sized(40, 64, least=9), merge=merge)
     together, alone = (found_in(dataset, learner, chosen, batch=size) for size in (5, 1))
     assert sum(len(one.scores) for one in together) > 20
     for one, other in zip(together, alone, strict=True):  # up to the rounding of convolutions
@@ -294,10 +296,10 @@ def test_beside_the_network_nothing_depends_on_the_batch(merge, pictures) -> Non
         return ImageDetections(boxes, scores, torch.randint(0, 2, (40,), generator=generator))
 
     dataset = pictures()
-    chosen = bag(look(96, 128), look(), look(flip=True), look(40, 64, least=9), merge=merge)
+    chosen = view_set(sized(96, 128), sized(), sized(flip=True), sized(40, 64, least=9), merge=merge)
     results = []
     for size in (5, 1):
-        views = [each.view for each in chosen.looks]
+        views = [each.view for each in chosen.views]
         batches = view_batches(dataset, views, batch=size, process=0, processes=1, workers=0)
         groups = merged_views(batches, chosen, detect)
         results.append({index: one for indices, _, found in groups for index, one in zip(indices, found, strict=True)})
@@ -335,14 +337,14 @@ def test_nothing_found_anywhere(pictures, learner, monkeypatch) -> None:
         return [some() for _ in range(predictions.images)]
 
     monkeypatch.setattr(detect, "detect", nothing)
-    found = found_in(pictures(), learner, bag(look(), look(flip=True), merge=VOTE))
+    found = found_in(pictures(), learner, view_set(sized(), sized(flip=True), merge=VOTE))
     assert [(one.image, len(one.scores)) for one in found] == [(index, 0) for index in range(5)]
 
 
 @pytest.mark.parametrize(("merge", "other"), [(NMS, "detect"), (VOTE, "before_suppression")], ids=["nms", "vote"])
 def test_suppression_comes_after_the_merge_and_before_a_vote(merge, other, pictures, learner, monkeypatch) -> None:
     monkeypatch.setattr(detect, other, None)
-    assert found_in(pictures(sizes=((96, 64),)), learner, bag(look(), merge=merge))[0].scores.any()
+    assert found_in(pictures(sizes=((96, 64),)), learner, view_set(sized(), merge=merge))[0].scores.any()
 
 
 def test_what_does_not_fit_into_memory_is_said_with_what_to_change(pictures, learner, monkeypatch) -> None:
@@ -350,22 +352,24 @@ def test_what_does_not_fit_into_memory_is_said_with_what_to_change(pictures, lea
         raise torch.OutOfMemoryError("out")
 
     monkeypatch.setattr(learner.detector, "forward", full)
-    with pytest.raises(SystemProblem, match=r"lower evaluate\.batch.*leave the largest views out of the bag"):
-        found_in(pictures(), learner, bag(look()))
+    with pytest.raises(SystemProblem, match=r"lower evaluate\.batch.*leave the largest views out of the set"):
+        found_in(pictures(), learner, view_set(sized()))
 
 
 def test_the_cost_is_said(pictures) -> None:
     dataset = pictures(sizes=((96, 64),))
     data = load_recipe("tiny", OVERRIDES).recipe.data
-    assert cost(bag(look()), dataset, data) == "1 forward pass a picture, 1.0 times the pixels of plain evaluation"
-    doubled = bag(look(128, 192), look(), look(flip=True))
+    assert (
+        cost(view_set(sized()), dataset, data) == "1 forward pass a picture, 1.0 times the pixels of plain evaluation"
+    )
+    doubled = view_set(sized(128, 192), sized(), sized(flip=True))
     assert cost(doubled, dataset, data) == "3 forward passes a picture, 6.0 times the pixels of plain evaluation"
 
 
 # Whole evaluations
 
 
-def test_a_run_with_a_bag_says_so_everywhere(run, capsys) -> None:
+def test_a_run_with_views_says_so_everywhere(run, capsys) -> None:
     folder, data = run
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     options = ["--data-root", str(data), "--device", "cpu"]
@@ -378,9 +382,9 @@ def test_a_run_with_a_bag_says_so_everywhere(run, capsys) -> None:
     assert f"note: with test-time augmentation {label}: not to be held against numbers of a single scale" in out
 
     file = folder / f"evaluation.tta-{label}.json"
-    told = json.loads((folder / f"evaluation.tta-{label}.bag.json").read_text())
+    told = json.loads((folder / f"evaluation.tta-{label}.views.json").read_text())
     recipe = open_run(folder).recipe.recipe
-    assert told["digest"] == load_bag("flip", recipe.data, recipe.evaluate).digest
+    assert told["digest"] == load_views("flip", recipe.data, recipe.evaluate).digest
     assert label == f"flip-{told['digest'][:8]}"
     assert told["detections_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert [view["mirrored"] for view in told["views"]] == [False, True]
@@ -388,7 +392,7 @@ def test_a_run_with_a_bag_says_so_everywhere(run, capsys) -> None:
     assert all((folder / name).read_bytes() == content for name, content in before.items())
 
 
-def test_the_bag_of_nothing_writes_the_same_detections_file(run, tmp_path) -> None:
+def test_the_set_of_one_plain_view_writes_the_same_detections_file(run, tmp_path) -> None:
     folder, data = run
     (tmp_path / "plain.yaml").write_text("merge: {rule: nms}\nviews:\n  - {}\n")
     text = StringIO()
@@ -415,17 +419,17 @@ def test_the_order_of_views_does_not_matter(run, tmp_path) -> None:
     assert files[0].name.replace("tta-a", "tta-b") == files[1].name
 
 
-def test_an_unknown_bag_starts_nothing(run, capsys) -> None:
+def test_an_unknown_set_starts_nothing(run, capsys) -> None:
     folder, data = run
     assert main(["eval", str(folder), "--tta", "flap", "--data-root", str(data)]) == 2
     assert "did you mean flip?" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="no bag of views"):
+    with pytest.raises(UsageError, match="no set of views"):
         evaluate_run(folder, data, "cpu", Console(quiet=True), tta="none")
 
 
 def test_votes_can_be_written(pictures, learner, tmp_path) -> None:
     dataset = replace(pictures(), classes=tuple("abcdefg"), category_ids=tuple(range(1, 8)))
-    found = found_in(dataset, learner, bag(look(96, 128), look(), look(flip=True), merge=VOTE))
+    found = found_in(dataset, learner, view_set(sized(96, 128), sized(), sized(flip=True), merge=VOTE))
     assert write_detections(dataset, found, tmp_path / "found.json") > 20
     assert all(one.boxes.min() >= 0 and one.scores.max() <= 1 for one in found)
     assert all((np.diff(one.scores) <= 0).all() for one in found)

@@ -1,4 +1,4 @@
-"""Bags of views: what the shipped ones hold, and what is refused."""
+"""Sets of views: what the shipped ones hold, and what is refused."""
 
 import pytest
 
@@ -6,14 +6,14 @@ from assignbench.config import load_recipe
 from assignbench.data.transforms import View
 from assignbench.errors import UsageError
 from assignbench.paths import configs_folder
-from assignbench.run.scoring.views import known_bags, load_bag
+from assignbench.run.scoring.views import known_views, load_views
 
 RECIPE = load_recipe("1x").recipe
 GOOD = "merge: {rule: vote, iou: 0.65}\nviews:\n  - {short_side: 400, long_side: 600}\n"
 
 
 def load(name, recipe=RECIPE):
-    return load_bag(str(name), recipe.data, recipe.evaluate)
+    return load_views(str(name), recipe.data, recipe.evaluate)
 
 
 def written(tmp_path, text):
@@ -22,9 +22,9 @@ def written(tmp_path, text):
     return file
 
 
-def test_the_shipped_bags():
-    assert known_bags() == ("atss", "flip", "freeanchor")
-    for name in known_bags():
+def test_the_shipped_sets():
+    assert known_views() == ("atss", "flip", "freeanchor")
+    for name in known_views():
         file = (configs_folder() / "tta" / f"{name}.yaml").read_text()
         settings = [line for line in file.splitlines() if ":" in line and line[0] == " "]
         assert len(settings) > 6
@@ -33,30 +33,30 @@ def test_the_shipped_bags():
 
 
 def test_flip_is_the_recipes_size_and_its_mirror_image():
-    assert [look.view for look in load("flip").looks] == [View(800, 1333), View(800, 1333, mirrored=True)]
+    assert [sized.view for sized in load("flip").views] == [View(800, 1333), View(800, 1333, mirrored=True)]
     tiny = load_recipe("tiny").recipe
-    assert {(look.view.short_side, look.view.long_side) for look in load("flip", tiny).looks} == {(192, 256)}
+    assert {(sized.view.short_side, sized.view.long_side) for sized in load("flip", tiny).views} == {(192, 256)}
     assert load("flip").digest != load("flip", tiny).digest
 
 
 def test_freeanchor_is_six_sizes_and_the_recipes_suppression():
-    bag = load("freeanchor")
+    view_set = load("freeanchor")
     sizes = [(480, 800), (640, 1067), (800, 1333), (960, 1600), (1120, 1867), (1280, 2133)]
-    assert [(look.view.short_side, look.view.long_side) for look in bag.looks] == sizes[::-1]
-    assert not any(look.view.mirrored for look in bag.looks)
-    assert (bag.merge.rule, bag.merge.iou, bag.merge.detections) == ("nms", RECIPE.evaluate.nms, 100)
+    assert [(sized.view.short_side, sized.view.long_side) for sized in view_set.views] == sizes[::-1]
+    assert not any(sized.view.mirrored for sized in view_set.views)
+    assert (view_set.merge.rule, view_set.merge.iou, view_set.merge.detections) == ("nms", RECIPE.evaluate.nms, 100)
 
 
 def test_atss_is_thirteen_sizes_twice():
-    bag = load("atss")
-    ranges = {look.view: (look.least, look.below) for look in bag.looks}
+    view_set = load("atss")
+    ranges = {sized.view: (sized.least, sized.below) for sized in view_set.views}
     expected = dict.fromkeys((400, 500), (96, None)) | dict.fromkeys((600, 640, 700), (64, None))
     expected |= dict.fromkeys((900, 1000), (0, None)) | dict.fromkeys((1100, 1200), (0, 256))
     expected |= dict.fromkeys((1300, 1400), (0, 192)) | {1800: (0, 96)}
     wanted = {View(side, 3000, flip): sizes for side, sizes in expected.items() for flip in (False, True)}
     assert ranges == wanted | {View(800, 1333, flip): (0, None) for flip in (False, True)}
-    assert len(bag.looks) == 26
-    assert (bag.merge.rule, bag.merge.iou, bag.merge.soft) == ("vote", 0.65, 0.05)
+    assert len(view_set.views) == 26
+    assert (view_set.merge.rule, view_set.merge.iou, view_set.merge.soft) == ("vote", 0.65, 0.05)
 
 
 def test_the_order_in_the_file_does_not_matter(tmp_path):
@@ -123,10 +123,10 @@ def test_a_view_may_come_twice_for_different_sizes(tmp_path):
     file = written(
         tmp_path, GOOD.replace("600}", "600, below: 64}") + GOOD.splitlines()[2].replace("}", ", least: 64}")
     )
-    assert len(load(file).looks) == 2
+    assert len(load(file).views) == 2
 
 
-def test_an_unknown_bag_is_refused_with_the_known_ones():
+def test_an_unknown_set_is_refused_with_the_known_ones():
     with pytest.raises(
         UsageError, match=r"'flop'; did you mean flip\?\nknown: atss, flip, freeanchor; or write a file"
     ):

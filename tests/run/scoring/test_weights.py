@@ -15,7 +15,7 @@ from assignbench.detector.importers import theirs
 from assignbench.detector.names import MMDET
 from assignbench.errors import DataError, UsageError
 from assignbench.run.matrix.plan import candidate
-from assignbench.run.scoring.weights import evaluate_weights, import_checkpoint, read_card
+from assignbench.run.scoring.weights import evaluate_weights, import_checkpoint, read_weights_facts
 from assignbench.run.training.learner import bare_learner
 
 SMALL = ("model.backbone=resnet18", "model.weights=any.pth", "model.channels=32", "model.towers=1")
@@ -96,11 +96,11 @@ def evaluated(file: Path, data: Path, output: Path, *overrides: str, tta: str | 
 
 
 def test_the_card_says_what_the_weights_are_of(atss):
-    card = read_card(atss)
-    assert (card.strategy, card.preset, card.classes, card.class_names) == ("atss", "mmdet", 2, ("Disc", "ring"))
-    assert card.recipe["model.pyramid"] == "p5_plain"
-    assert card.recipe["evaluate.score"] == "product"
-    assert (card.toolbox, card.checkpoint) == ("mmdet", "atss.pth")
+    facts = read_weights_facts(atss)
+    assert (facts.strategy, facts.preset, facts.classes, facts.class_names) == ("atss", "mmdet", 2, ("Disc", "ring"))
+    assert facts.recipe["model.pyramid"] == "p5_plain"
+    assert facts.recipe["evaluate.score"] == "product"
+    assert (facts.toolbox, facts.checkpoint) == ("mmdet", "atss.pth")
 
 
 def test_the_evaluation_split_is_enough(atss, data, tmp_path):
@@ -119,7 +119,7 @@ def test_augmentation_enters_the_name_of_the_detections_file(atss, data, tmp_pat
     result = evaluated(atss, data, tmp_path / "found.json", tta="flip")
     assert result.tta is not None
     assert {path.name for path in tmp_path.iterdir()} == {
-        f"found.tta-{result.tta}{end}" for end in (".json", ".bag.json")
+        f"found.tta-{result.tta}{end}" for end in (".json", ".views.json")
     }
     assert result.notes[0].startswith(f"with test-time augmentation {result.tta}")
     assert evaluated(atss, data, tmp_path / "found.json").tta is None
@@ -179,10 +179,10 @@ def test_a_file_without_a_card_is_refused(tmp_path):
 
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     with pytest.raises(DataError, match="does not say what its weights are of"):
-        read_card(tmp_path / "a.safetensors")
+        read_weights_facts(tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(b"nothing")
     with pytest.raises(DataError, match="cannot be read"):
-        read_card(tmp_path / "b.safetensors")
+        read_weights_facts(tmp_path / "b.safetensors")
 
 
 def test_import_and_eval_on_the_command_line(data, tmp_path, capsys):

@@ -35,34 +35,34 @@ def norm(kind: type[nn.BatchNorm2d]) -> nn.BatchNorm2d:
     return module
 
 
-@pytest.mark.parametrize("shares", [(3,), (2, 2), (1, 3)])
+@pytest.mark.parametrize("counts", [(3,), (2, 2), (1, 3)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_it_is_one_batch(
     monkeypatch: pytest.MonkeyPatch,
-    shares: tuple[int, ...],
+    counts: tuple[int, ...],
     dtype: torch.dtype,
     tolerance: float,
     memory: torch.memory_format,
 ) -> None:
     torch.manual_seed(1)
-    x = (5 + 3 * torch.randn(sum(shares), 6, 9, 7)).to(dtype).to(memory_format=memory)
+    x = (5 + 3 * torch.randn(sum(counts), 6, 9, 7)).to(dtype).to(memory_format=memory)
     upstream = (torch.randn(x.shape) + x.float() / 4).to(dtype).to(memory_format=memory)
     whole, given = norm(nn.BatchNorm2d), x.float().clone().requires_grad_()
     output = whole(given)
     output.backward(upstream.float())
 
-    modules = [norm(CPUSyncBatchNorm) for _ in shares]
-    parts = [part.clone(memory_format=memory).requires_grad_() for part in x.split(shares)]
+    modules = [norm(CPUSyncBatchNorm) for _ in counts]
+    parts = [part.clone(memory_format=memory).requires_grad_() for part in x.split(counts)]
 
     def work(module: nn.Module, part: Tensor, gradient: Tensor) -> Tensor:
         result = module(part)
         result.backward(gradient)
         return result.detach()
 
-    meet(monkeypatch, len(shares))
-    with ThreadPoolExecutor(len(shares)) as threads:
-        outputs = list(threads.map(work, modules, parts, upstream.split(shares)))
+    meet(monkeypatch, len(counts))
+    with ThreadPoolExecutor(len(counts)) as threads:
+        outputs = list(threads.map(work, modules, parts, upstream.split(counts)))
 
     def same(ours: Tensor, theirs: Tensor | None) -> None:
         assert theirs is not None

@@ -19,8 +19,8 @@ STEP = TrainSettings(
     warmup=10,
     warmup_start=0.1,
 )
-CYCLE = TrainSettings(
-    iterations=110, batch=8, optimizer="adamw", lr=0.1, schedule="onecycle", warmup=10, warmup_start=0.5
+COSINE = TrainSettings(
+    iterations=110, batch=8, optimizer="adamw", lr=0.1, schedule="cosine", warmup=10, warmup_start=0.5
 )
 MODEL = ModelSettings(backbone="resnet18", weights="none", channels=32, towers=1)
 
@@ -33,8 +33,8 @@ def test_warm_up_and_steps(iteration: int, rate: float) -> None:
 
 
 @pytest.mark.parametrize(("iteration", "rate"), [(0, 0.05), (5, 0.075), (10, 0.1), (60, 0.05), (110, 0.0)])
-def test_one_cycle(iteration: int, rate: float) -> None:
-    assert learning_rate(iteration, CYCLE) == pytest.approx(rate)
+def test_warm_up_and_half_a_cosine(iteration: int, rate: float) -> None:
+    assert learning_rate(iteration, COSINE) == pytest.approx(rate)
 
 
 def test_every_trained_parameter_is_in_one_group_and_norms_do_not_decay() -> None:
@@ -117,7 +117,7 @@ def test_a_pretrained_backbones_norms_are_in_a_group_only_when_they_are_trained(
 @pytest.mark.parametrize("rule", ["sgd", "adamw"])
 def test_the_fused_optimizer_takes_the_same_steps(rule: str) -> None:
     """On the gradients of a real network, which must lie in memory as their parameters do."""
-    settings = CYCLE.model_copy(update={"optimizer": rule, "weight_decay": 0.01})
+    settings = COSINE.model_copy(update={"optimizer": rule, "weight_decay": 0.01})
     learners = [build_learner(AutoAssign, {}, MODEL, classes=2, seed=0) for _ in range(2)]
     optimizers = [build_optimizer(learner, settings) for learner in learners]
     for group in optimizers[1].param_groups:

@@ -16,13 +16,13 @@ from assignbench.reproduce.results import Filled
 from assignbench.reproduce.sheet import Line
 from assignbench.run.matrix.matrix import attempt
 from assignbench.run.matrix.plan import Run
-from assignbench.run.matrix.sharing import turn
+from assignbench.run.matrix.sharing import claimed
 from assignbench.run.results.record import RunRecord, read_record_of
 from assignbench.run.scoring.evaluate import Evaluation
 
 
 @dataclass
-class Ledger:
+class Outcomes:
     """What became of the runs so far."""
 
     records: dict[str, RunRecord] = field(default_factory=dict)  # by run id
@@ -34,7 +34,9 @@ class Ledger:
         return run.run_id in self.records or run.run_id in self.failures
 
 
-def bring(run: Run, folder: Path, accelerator: Accelerator, console: Console, ledger: Ledger, *, patient: bool) -> None:
+def bring(
+    run: Run, folder: Path, accelerator: Accelerator, console: Console, outcomes: Outcomes, *, patient: bool
+) -> None:
     """One run to its record, or to a reason why there is none.
 
     While another command is at it, it is waited for (``patient``) or left as it is.
@@ -43,41 +45,41 @@ def bring(run: Run, folder: Path, accelerator: Accelerator, console: Console, le
     if ended is None:
         return
     if ended.code == 0:
-        ledger.records[run.run_id] = read_record_of(run.run_id, folder)
+        outcomes.records[run.run_id] = read_record_of(run.run_id, folder)
     else:
-        ledger.codes.add(ended.code)
-        ledger.failures[run.run_id] = ended.reason.replace("\n", "; ")
+        outcomes.codes.add(ended.code)
+        outcomes.failures[run.run_id] = ended.reason.replace("\n", "; ")
 
 
-def with_bag(
-    line: Line, folder: Path, accelerator: Accelerator, console: Console, ledger: Ledger
+def evaluated_in_views(
+    line: Line, folder: Path, accelerator: Accelerator, console: Console, outcomes: Outcomes
 ) -> dict[int, Evaluation | str]:
-    """Seed → numbers with the line's bag, or why there are none; {}: the line has no bag."""
+    """Seed → numbers with the line's views, or why there are none; {}: it has none."""
     found: dict[int, Evaluation | str] = {}
-    for run in line.runs if line.bag else ():
-        if run.run_id not in ledger.records:
+    for run in line.runs if line.views else ():
+        if run.run_id not in outcomes.records:
             continue
-        console.print(Text(f"{run.title}: testing with the views of {line.bag}"), soft_wrap=True)
+        console.print(Text(f"{run.title}: testing with the views of {line.views}"), soft_wrap=True)
         try:
-            with turn(folder / run.run_id, accelerator, lambda holder: console.print(f"waiting for {holder}")):
-                record = ledger.records[run.run_id]
-                found[run.seed] = with_views(run, record, str(line.bag), folder / run.run_id, accelerator)
+            with claimed(folder / run.run_id, accelerator, lambda holder: console.print(f"waiting for {holder}")):
+                record = outcomes.records[run.run_id]
+                found[run.seed] = with_views(run, record, str(line.views), folder / run.run_id, accelerator)
         except AssignbenchError as error:
             console.print(Text.assemble(("failed", "bold red"), f": {error}"), soft_wrap=True)
-            ledger.codes.add(error.exit_code)
+            outcomes.codes.add(error.exit_code)
             found[run.seed] = str(error)
     return found
 
 
-def filled(line: Line, bags: Mapping[int, Evaluation | str], ledger: Ledger) -> Filled:
+def filled(line: Line, evaluations: Mapping[int, Evaluation | str], outcomes: Outcomes) -> Filled:
     """A line with what its runs came to."""
-    records = {run.seed: ledger.records[run.run_id] for run in line.runs if run.run_id in ledger.records}
-    failures = {run.seed: ledger.failures[run.run_id] for run in line.runs if run.run_id in ledger.failures}
+    records = {run.seed: outcomes.records[run.run_id] for run in line.runs if run.run_id in outcomes.records}
+    failures = {run.seed: outcomes.failures[run.run_id] for run in line.runs if run.run_id in outcomes.failures}
     numbers: Mapping[int, RunRecord | Evaluation] = records
     remarks: tuple[str, ...] = ()
-    if line.bag:
-        numbers = {seed: found for seed, found in bags.items() if not isinstance(found, str)}
-        failures |= {seed: found for seed, found in bags.items() if isinstance(found, str)}
+    if line.views:
+        numbers = {seed: found for seed, found in evaluations.items() if not isinstance(found, str)}
+        failures |= {seed: found for seed, found in evaluations.items() if isinstance(found, str)}
         remarks = tuple(
             dict.fromkeys(f"{line.row.label}: {note}" for one in numbers.values() for note in one.notes[:1])
         )
