@@ -14,7 +14,6 @@ from assignbench.run.results.environment import Environment
 from assignbench.run.results.record import (
     AssignerFacts,
     DatasetFacts,
-    PriorFacts,
     ResolvedValue,
     RunRecord,
     Seconds,
@@ -105,7 +104,7 @@ def build_record(
         detections_sha256="d" * 64,
         weights_sha256="e" * 64,
         assignment={"positives": 9.5, "without_positive": 0.0, "positives/>=256": None},
-        learned_prior={"disc": PriorFacts(mu_x=0.1, mu_y=-0.2, sigma_x=1.0, sigma_y=1.1)},
+        learned={"disc": {"mu_x": 0.1, "mu_y": -0.2, "sigma_x": 1.0, "sigma_y": 1.1}},
         true_offsets={"disc": (0.0, 0.0), "ring": (0.0, 0.1)},
         parameters=1000,
         iterations=100,

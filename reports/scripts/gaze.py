@@ -30,13 +30,13 @@ def gaze(detector: Detector, pictures: list[Tensor]) -> Tensor:
         picture = picture.clone().requires_grad_()
         predictions, priors = detector(picture, torch.tensor([[SIDE, SIDE]]))
         for stride in LEVELS:
-            away = (priors.centers - SIDE / 2).abs().sum(-1).masked_fill(priors.stride != stride, torch.inf)
+            away = (priors.points - SIDE / 2).abs().sum(-1).masked_fill(priors.stride != stride, torch.inf)
             for location in away.topk(2, largest=False).indices.tolist():
                 output = predictions.boxes[0, location].sum()
                 (gradient,) = torch.autograd.grad(output, picture, retain_graph=True)
                 mass = gradient[0].abs().sum(0)
                 center = torch.stack((mass.sum(0) @ pixel, mass.sum(1) @ pixel)) / mass.sum()
-                offsets.append((center - priors.centers[location]) / stride)
+                offsets.append((center - priors.points[location]) / stride)
     return torch.stack(offsets).mean(0)
 
 
@@ -74,10 +74,10 @@ def main() -> None:
     print("| run | looks from | mean μ | looks from, untrained |\n| --- | --- | --- | --- |")
     looks, priors = [], []
     for run in runs:
-        table = run.record.learned_prior
+        table = run.record.learned
         look = gaze(run.learner.detector, pictures)
         fresh = gaze(untrained(run.learner.detector, run.record.seed), pictures)
-        mean = torch.tensor([[prior.mu_x, prior.mu_y] for prior in table.values()]).mean(0) if table else None
+        mean = torch.tensor([[prior["mu_x"], prior["mu_y"]] for prior in table.values()]).mean(0) if table else None
         print(f"| {run.name} | {shown(look)} | {'' if mean is None else shown(mean)} | {shown(fresh)} |")
         if mean is not None:
             looks.append(look)

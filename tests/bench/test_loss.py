@@ -6,7 +6,7 @@ import torch
 from assignbench.bench.loss import bench_loss, problem_of
 from assignbench.bench.problem import Case, leaves
 from assignbench.bench.strategies import UNUSED
-from assignbench.core import GIoU, PairLoss
+from assignbench.core import PairLoss
 from assignbench.run.training.learner import bare_learner
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def test_the_floor_is_background_on_the_same_logits(problem, text):
     tried.floor()
     own = tried.raw.logits.grad
     logits = tried.raw.logits.detach().clone().requires_grad_()
-    PairLoss(box=GIoU()).background_part(logits).sum().backward()
+    PairLoss().classes.background(logits).sum().backward()
     assert torch.equal(own, logits.grad)
     assert tried.raw.regression.grad is None
 

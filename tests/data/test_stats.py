@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assignbench.core.cells import inside_pairs
+from assignbench.core import inside_pairs
 from assignbench.core.head import Head
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Targets

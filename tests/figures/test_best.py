@@ -29,7 +29,7 @@ def slowly(run, dataset):
         for box, label in zip(batch.targets.boxes, batch.targets.labels.tolist(), strict=True):
             x0, y0, x1, y1 = box.tolist()
             rows = []
-            for location, (x, y) in enumerate(priors.centers.tolist()):
+            for location, (x, y) in enumerate(priors.points.tolist()):
                 if x0 < x < x1 and y0 < y < y1:
                     cost = 5 * (1 - giou(predictions.boxes[0, location][None], box[None]).item())
                     surprise = math.log1p(math.exp(-predictions.logits_at(*map(torch.tensor, (0, location, label)))))

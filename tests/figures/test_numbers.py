@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from assignbench.core import pick, sum_by
+from assignbench.core import inside_pairs, pick, sum_by
 from assignbench.data.dataset import Dataset
 from assignbench.data.streams import view_batches
 from assignbench.data.transforms import View
@@ -22,7 +22,6 @@ from assignbench.figures.priors import category_priors, chosen_categories, draw_
 from assignbench.figures.runs import ShownRun, evaluation_split, open_runs
 from assignbench.figures.taught import Taught, level_fractions, teach
 from assignbench.figures.weights import LEAST, draw_weights
-from assignbench.run.results.record import PriorFacts
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.snapshots import load_snapshot, snapshot_file
 
@@ -47,7 +46,6 @@ def one(dataset: Dataset) -> tuple[Picture, int]:
 
 def expected(taught: Taught, values: torch.Tensor, locations: torch.Tensor, level: int) -> np.ndarray:
     """Slowly: the largest number at each cell of a level."""
-    assert taught.priors.grid is not None
     grid = taught.priors.grid
     start, rows, columns = (int(part[level]) for part in (grid.start, grid.rows, grid.columns))
     found = np.full((rows, columns), np.nan)
@@ -66,15 +64,10 @@ def drawn(panel) -> np.ndarray:
 def test_weights_are_their_parts(shown, dataset, one):
     """The record's w⁺ is the product of the parts that are drawn, made to sum to 1 over the box."""
     taught = teach(shown["autoassign"].learner, dataset, one[0].index, shown["autoassign"].recipe.data)
-    made, pairs = taught.weightings, taught.assignment.pairs
-    assert made is not None
-    product = made.center * made.confidence
-    whole = product / pick(sum_by(product, made.object, len(one[0].labels)), made.object)
-    by_place = dict(zip(zip(made.object.tolist(), made.location.tolist(), strict=True), whole.tolist(), strict=True))
-    kept = zip(pairs.object.tolist(), pairs.location.tolist(), pairs.weight.tolist(), strict=True)
-    for number, location, weight in kept:
-        assert by_place.pop((number, location)) == pytest.approx(weight, rel=1e-4, abs=1e-7)
-    assert all(weight < 1e-9 for weight in by_place.values())
+    made, pairs = taught.assignment.diagnostics, taught.assignment.pairs
+    product = made["center"] * made["confidence"]
+    whole = product / pick(sum_by(product, pairs.object, len(one[0].labels)), pairs.object)
+    torch.testing.assert_close(whole, pairs.weight, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("side", [None, 64])
@@ -86,8 +79,8 @@ def test_the_picture_is_sized_as_for_evaluation(shown, dataset, one, side):
     taught = teach(run.learner, dataset, one[0].index, data)
     assert taught.scale == tuple(batch.scales[0].tolist())
     with torch.no_grad():
-        predictions, priors = run.learner.detector(batch.images, batch.sizes)
-        wanted = run.learner.charge(predictions, priors, batch.targets).assignment
+        seen = {"main": run.learner.detector(batch.images, batch.sizes)}
+        wanted = run.learner.charge(seen, batch.targets).assignment
     assert torch.equal(taught.assignment.pairs.location, wanted.pairs.location)
     torch.testing.assert_close(taught.assignment.pairs.weight, wanted.pairs.weight)
 
@@ -98,7 +91,7 @@ def test_pairs_lie_in_their_boxes(shown, dataset, one):
     run = shown["autoassign"]
     taught = teach(run.learner, dataset, picture.index, run.recipe.data)
     pairs = taught.assignment.pairs
-    places = taught.priors.centers[pairs.location[pairs.object == number]].numpy() / taught.scale
+    places = taught.priors.points[pairs.location[pairs.object == number]].numpy() / taught.scale
     x0, y0, x1, y1 = picture.boxes[number]
     assert len(places)
     assert ((places > (x0, y0)) & (places < (x1, y1))).all()
@@ -110,19 +103,14 @@ def test_figure_3_draws_the_record(shown, dataset, one):
     run = shown["autoassign"]
     figure = draw_parts(run, dataset, picture, number)
     taught = teach(run.learner, dataset, picture.index, run.recipe.data)
-    made, pairs = taught.weightings, taught.assignment.pairs
-    assert made is not None
+    made, pairs = taught.assignment.diagnostics, taught.assignment.pairs
     rows = np.array(figure.axes[:18], dtype=object).reshape(3, 6)
-    mine, taken = made.object == number, pairs.object == number
+    mine = pairs.object == number
     for level in range(5):
-        for panels, values in zip(rows, (made.center, made.confidence), strict=False):
-            wanted = expected(taught, values[mine], made.location[mine], level)
+        for panels, values in zip(rows, (made["center"], made["confidence"], pairs.weight), strict=True):
+            wanted = expected(taught, values[mine], pairs.location[mine], level)
             np.testing.assert_array_equal(drawn(panels[1 + level]), wanted.astype(np.float32))
-        wanted = expected(taught, pairs.weight[taken], pairs.location[taken], level)
-        inside = ~np.isnan(expected(taught, made.center[mine], made.location[mine], level))
-        wanted[inside & np.isnan(wanted)] = 0  # what the record leaves out weighs nothing
-        np.testing.assert_array_equal(drawn(rows[2][1 + level]), wanted.astype(np.float32))
-        fraction = pairs.weight[taken][taught.priors.level[pairs.location[taken]] == level].sum().item()
+        fraction = pairs.weight[mine][taught.priors.level[pairs.location[mine]] == level].sum().item()
         assert level_fractions(taught, number)[level] == pytest.approx(fraction, abs=1e-5)
     assert rows[2][1].images[-1].norm.vmin == 0
     assert [panel.get_title() for panel in rows[0][1:]] == ["P3", "P4", "P5", "P6", "P7"]
@@ -134,15 +122,14 @@ def test_cells_are_centred_on_their_locations(shown, dataset, one):
     run = shown["autoassign"]
     figure = draw_parts(run, dataset, picture, number)
     taught = teach(run.learner, dataset, picture.index, run.recipe.data)
-    assert taught.priors.grid is not None
     for level, panel in enumerate(figure.axes[1:6]):
         left, right, bottom, top = panel.images[-1].get_extent()
         rows, columns = drawn(panel).shape
         start = int(taught.priors.grid.start[level])
         wide, high = (right - left) / columns, (bottom - top) / rows
-        place = taught.priors.centers[start].numpy() / taught.scale
+        place = taught.priors.points[start].numpy() / taught.scale
         np.testing.assert_allclose((left + wide / 2, top + high / 2), place, rtol=1e-5)
-        last = taught.priors.centers[start + rows * columns - 1].numpy() / taught.scale
+        last = taught.priors.points[start + rows * columns - 1].numpy() / taught.scale
         np.testing.assert_allclose((right - wide / 2, bottom - high / 2), last, rtol=1e-5)
 
 
@@ -163,7 +150,7 @@ def test_figure_1_draws_the_records(shown, dataset, count):
             spots = {}
             for value, location in zip(fraction.tolist(), pairs.location.tolist(), strict=True):
                 level = int(taught.priors.level[location])
-                x, y = (taught.priors.centers[location].numpy() / taught.scale).round(2).tolist()
+                x, y = (taught.priors.points[location].numpy() / taught.scale).round(2).tolist()
                 if value >= LEAST:
                     spots[level, x, y] = max(value, spots.get((level, x, y), 0.0))
             (cloud,) = panel.collections
@@ -218,7 +205,7 @@ def percent_of(fraction: float) -> str:
 
 def test_categories_are_chosen_by_the_length_of_their_mean():
     facts = {
-        name: PriorFacts(mu_x=x, mu_y=y, sigma_x=1, sigma_y=1)
+        name: {"mu_x": x, "mu_y": y, "sigma_x": 1.0, "sigma_y": 1.0}
         for name, x, y in (("a", 0, 0), ("b", 0.3, -0.4), ("c", 0.1, 0), ("d", 0, -0.2))
     }
     classes = ("a", "b", "c", "d")
@@ -273,10 +260,9 @@ def test_figure_6_draws_every_snapshot(shown, dataset, one, runs):
         else:
             learner.load_state_dict(final)
         taught = teach(learner, dataset, picture.index, run.recipe.data)
-        made = taught.weightings
-        assert made is not None
-        mine = made.object == number
-        wanted = [expected(taught, made.confidence[mine], made.location[mine], level) for level in range(5)]
+        pairs, confidence = taught.assignment.pairs, taught.assignment.diagnostics["confidence"]
+        mine = pairs.object == number
+        wanted = [expected(taught, confidence[mine], pairs.location[mine], level) for level in range(5)]
         wanted = [each for each in wanted if not np.isnan(each).all()]
         for row, each in enumerate(wanted):
             panel = figure.axes[row * 3 + column]

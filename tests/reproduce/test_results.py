@@ -11,7 +11,6 @@ from assignbench.reproduce.render import as_csv, claims_csv, claims_table, heade
 from assignbench.reproduce.results import Filled, result_of
 from assignbench.reproduce.schema import Experiment, load_scale
 from assignbench.reproduce.sheet import Line, Sheet
-from assignbench.run.results.record import PriorFacts
 
 CONTENT = {
     "title": "t",
@@ -197,7 +196,7 @@ def test_correlation_by_hand():
 
 
 def prior(x, y):
-    return PriorFacts(mu_x=x, mu_y=y, sigma_x=1, sigma_y=1)
+    return {"mu_x": x, "mu_y": y, "sigma_x": 1.0, "sigma_y": 1.0}
 
 
 def test_learned_and_true_offsets(make_record):
@@ -205,12 +204,12 @@ def test_learned_and_true_offsets(make_record):
     truth = {"disc": (0.0, 0.0), "ring": (0.0, 0.1)}
     records = [
         make_record(seed=seed).model_copy(
-            update={"learned_prior": {"disc": prior(0, 0), "ring": prior(0, sign)}, "true_offsets": truth}
+            update={"learned": {"disc": prior(0, 0), "ring": prior(0, sign)}, "true_offsets": truth}
         )
         for seed, sign in enumerate((1, -1))
     ]
     (note,) = prior_notes("category", records, 0.05)
     assert "over 2 classes: r = 0.00 ± 1.41 (x undefined (μ does not vary), y 0.00 ± 1.41)" in note
     assert "μ has its sign in 1 of 2 cases (2 seeds)" in note
-    shared = records[0].model_copy(update={"learned_prior": {"all": prior(0, 1)}})
+    shared = records[0].model_copy(update={"learned": {"all": prior(0, 1)}})
     assert prior_notes("shared", [shared], 0.05) == []

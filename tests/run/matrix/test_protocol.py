@@ -3,7 +3,7 @@
 import pytest
 
 from assignbench.config import load_recipe
-from assignbench.core import Centerness, Deltas, GIoU, Head, ImplicitObjectness, PairLoss, Preset, point_head
+from assignbench.core import Centerness, Deltas, Focal, GIoU, Head, ImplicitObjectness, PairLoss, Preset, point_head
 from assignbench.errors import UsageError
 from assignbench.run.matrix.plan import candidate
 from assignbench.run.matrix.protocol import CONTROLLED, protocol_of
@@ -14,7 +14,7 @@ from assigners.plain import Plain
 
 def test_controlled_is_the_same_for_all() -> None:
     assert protocol_of(ATSS, "controlled") is CONTROLLED
-    assert PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=5.0)) == CONTROLLED.loss
+    assert PairLoss(Focal(0.25, 0.75, gamma=2.0), box=GIoU(weight=5.0), weight=0.25) == CONTROLLED.loss
     assert CONTROLLED.head(point_head(Centerness(), box_bias=4.0)) == Head(extras=(Centerness(),))
     assert CONTROLLED.options({"k": 3}) == {"k": 3}
     recipe = load_recipe("1x")

@@ -52,7 +52,7 @@ def detector() -> Iterator[Detector]:
 def gradients(detector: Detector, x: Tensor) -> dict[str, Tensor]:
     """Outputs, and gradients of a sum that weighs every output differently."""
     detector.zero_grad(set_to_none=True)
-    pyramid, raw = detector.raw_outputs(x)
+    pyramid, _, raw = detector.outputs(x)
     outputs = {"logits": raw.logits, "regression": raw.regression, "P7": pyramid[-1]}
     torch.stack(
         [(value * torch.linspace(-1, 1, value.numel()).view_as(value)).sum() for value in outputs.values()]
@@ -104,7 +104,7 @@ def test_every_size_of_image_is_one_network_or_two(detector: Detector, monkeypat
     compile_network(detector)
     for height, width in ((256, 384), (384, 256), (512, 320), (320, 320), (320, 800), (800, 1344), (640, 992)):
         with torch.no_grad():
-            detector.raw_outputs(torch.zeros(2, 3, height, width))
+            detector.outputs(torch.zeros(2, 3, height, width))
     assert len(graphs) == 2
 
 
@@ -118,7 +118,7 @@ def test_a_missing_compiler_is_said(detector: Detector, monkeypatch: pytest.Monk
     compile_network(detector)
     message = r"(?s)cannot compile.*no g\+\+ in the PATH.*set train.compile=false"
     with pytest.raises(SystemProblem, match=message) as caught, compiler_advice(asked=True):
-        detector.raw_outputs(torch.zeros(1, 3, 64, 64))
+        detector.outputs(torch.zeros(1, 3, 64, 64))
     assert "and more" not in str(caught.value)
 
 

@@ -95,7 +95,7 @@ def test_two_processes_train_as_one_does(runs: dict[int, Path]) -> None:
     record = json.loads((runs[2] / "record.json").read_text())
     assert record["environment"]["processes"] == 2
     # the learned prior has seen the gradients of both processes
-    first, second = (json.loads((runs[n] / "prior.json").read_text()) for n in (1, 2))
+    first, second = (json.loads((runs[n] / "learned.json").read_text()) for n in (1, 2))
     for name, prior in first.items():
         for key, value in prior.items():
             assert second[name][key] == pytest.approx(value, abs=2e-3)
