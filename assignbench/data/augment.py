@@ -24,12 +24,12 @@ class Augmentation:
     crop: float = 1.0  # smallest side of a crop around an object, as a fraction of the picture's; 1: no crop
     jitter: float = 0.0  # brightness, contrast and saturation are multiplied by factors from 1 ± jitter; 0: never
 
-    def draw(self, dataset: Dataset, index: int, *, seed: int, epoch: int) -> tuple[Geometry, Colour | None]:
-        """What is done in an epoch to the picture at ``index``; seed and epoch ≥ 0."""
+    def geometry(self, dataset: Dataset, index: int, *, seed: int, epoch: int) -> Geometry:
+        """Size, mirror and crop of the picture at ``index`` in an epoch; the picture is not opened. Seed, epoch ≥ 0."""
         info, objects = dataset.images[index], dataset.objects_of(index)
         rest = seed, epoch, index
         wanted = dataset.boxes[objects][~dataset.crowd[objects]]
-        geometry = draw_geometry(
+        return draw_geometry(
             info.width,
             info.height,
             short_side=self.short_side,
@@ -39,4 +39,7 @@ class Augmentation:
             short_side_range=self.short_side_range,
             crop=draw_crop(info.width, info.height, wanted, least=self.crop, key=(_CROP, *rest)),
         )
-        return geometry, draw_colour(self.jitter, key=(_COLOUR, *rest))
+
+    def colour(self, index: int, *, seed: int, epoch: int) -> Colour | None:
+        """The same of its colours."""
+        return draw_colour(self.jitter, key=(_COLOUR, seed, epoch, index))

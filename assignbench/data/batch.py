@@ -82,15 +82,17 @@ def load_batch(
     indices: Sequence[int],
     geometries: Sequence[Geometry],
     colours: Sequence[Colour | None] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Batch:
     """Decode, move and pad the pictures at ``indices``, and gather their objects.
 
     Of a cropped picture, objects whose centre is outside are left out; the others are clipped, and all crowd regions.
+    ``size``: height and width to pad to; None: what `padded` says of these pictures alone.
 
     Raises:
         DataError: when a picture cannot be read.
     """
-    images = blank(len(indices), 3, *padded(geometries))
+    images = blank(len(indices), 3, *(size or padded(geometries)))
     boxes, labels, image, crowd, scales = [], [], [], [], []
     colours = colours or [None] * len(indices)
     for slot, (index, geometry, colour) in enumerate(zip(indices, geometries, colours, strict=True)):

@@ -3,6 +3,7 @@
 Training: seeded permutations of the images, one an epoch, are laid end to end. The stream is cut into
 blocks of `BLOCK` global batches; inside a block upright and lying pictures are put apart, and the batches
 are shuffled again. Mixed, a batch would pad all to a square: up to 1.7 times the work at 800 × 1333.
+A global batch is what the parameters move by once: all processes' and all micro-steps' pictures.
 
 Evaluation: only pictures of equal padded shape share a batch, so padding never depends on a neighbour.
 """

@@ -27,25 +27,28 @@ def training_batches(
     process: int,
     processes: int,
     workers: int,
+    micro_steps: int = 1,
 ) -> Generator[Batch]:
-    """Batches of this process for the steps ``start`` … ``stop − 1``.
+    """What this process sees in the steps ``start`` … ``stop − 1``.
 
-    A step is fixed by (seed, step): a run may stop and go on anywhere, and the global batch, ``batch ×
-    processes`` pictures, is the same however it is divided.
+    A step's pictures, what is done to them and the size that all of them are padded to follow from (seed, step)
+    alone: a run may stop and go on anywhere, and a picture looks the same however the step is divided.
 
     Args:
         dataset: training split.
         augmentation: what is drawn for each picture.
-        batch: pictures a step and process.
+        batch: pictures a step, over all processes and micro-steps; a multiple of processes × micro_steps.
         seed: of the order and of the augmentation, ≥ 0.
         start: first step, counted from 0.
         stop: step after the last.
         process: this process, 0 … processes − 1.
         processes: how many share each step.
         workers: processes that decode, no more of them than CPU cores; 0 decodes in this process.
+        micro_steps: one after another, they make a step.
 
     Yields:
-        One batch a step.
+        One batch a micro-step. The step's pictures are dealt in their order: to the first micro-step of each process,
+        to the second of each, and so on; all get equally many.
 
     Raises:
         DataError: when a picture cannot be read; the message names it.
@@ -60,8 +63,9 @@ def training_batches(
         seed=seed,
         process=process,
         processes=processes,
+        micro_steps=micro_steps,
     )
-    return load_ahead(load, range(start, stop), workers)
+    return load_ahead(load, range(start * micro_steps, stop * micro_steps), workers)
 
 
 def view_batches(
@@ -81,7 +85,7 @@ def view_batches(
 
 
 def _training_batch(
-    step: int,
+    number: int,
     *,
     dataset: Dataset,
     augmentation: Augmentation,
@@ -90,11 +94,22 @@ def _training_batch(
     seed: int,
     process: int,
     processes: int,
+    micro_steps: int,
 ) -> Batch:
-    mine = training_step(upright, batch * processes, seed, step)[process * batch :][:batch]
-    drawn = [augmentation.draw(dataset, index, seed=seed, epoch=epoch) for epoch, index in mine]
-    geometries, colours = zip(*drawn, strict=True)
-    return load_batch(dataset, [index for _, index in mine], geometries, colours)
+    step, micro_step = divmod(number, micro_steps)
+    pictures = training_step(upright, batch, seed, step)
+    # of all pictures, those that others load, too: padding to the own ones would make batch norm see other padding
+    geometries = [augmentation.geometry(dataset, index, seed=seed, epoch=epoch) for epoch, index in pictures]
+    share = batch // (processes * micro_steps)
+    first = (micro_step * processes + process) * share
+    mine = slice(first, first + share)
+    return load_batch(
+        dataset,
+        [index for _, index in pictures[mine]],
+        geometries[mine],
+        [augmentation.colour(index, seed=seed, epoch=epoch) for epoch, index in pictures[mine]],
+        size=padded(geometries),
+    )
 
 
 def _view_batch(number: int, *, dataset: Dataset, views: Sequence[View], plan: Sequence[Sequence[int]]) -> Batch:

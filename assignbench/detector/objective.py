@@ -8,8 +8,9 @@
     strategy       as the assignment gives them
 
 w, b_box: the pairs' weights; b: the assignment's background, 0 where it ignores a location; d, v: factor and weight of
-its discounts, 1 where there is none; c⁺, c⁻, γ: the class loss's, w_box: `PairLoss.weight`. Every N is averaged over
-processes and at least 1, so that a batch means the same on one GPU and on eight; a preset may say otherwise.
+its discounts, 1 where there is none; c⁺, c⁻, γ: the class loss's, w_box: `PairLoss.weight`. Every N is that of all
+processes, at least 1, divided by their number: so the mean of their losses is what one process with all pictures would
+charge, and a batch means the same on one GPU and on eight. A preset may say otherwise.
 """
 
 from __future__ import annotations
@@ -76,16 +77,22 @@ def positive_terms(assignment: Assignment, pair: PairView) -> dict[str, Tensor]:
 
 
 def normalisers(assignment: Assignment, costs: Sequence[Cost] = ()) -> tuple[Tensor, ...]:
-    """N⁺, N_box, N⁻, and each cost's own: averaged over processes in one call that all of them make, then floored."""
+    """N⁺, N_box, N⁻, and each cost's own: averaged over processes in one call that all of them make, then floored.
+
+    The floor is averaged, too: of eight processes that share 4 positives none may divide by 1 where one divides by 4.
+    """
     own = assignment.normalisers
     further = [part for cost in costs if cost.share is not None for part in cost.share]
     shares = torch.stack((own.positive, own.box, own.negative, *further)).detach()
+    processes = 1
     if not own.local and torch.distributed.is_available() and torch.distributed.is_initialized():
+        processes = torch.distributed.get_world_size()
         shares = shares.clone()
         torch.distributed.all_reduce(shares)
-        shares = shares / torch.distributed.get_world_size()
-    common = torch.maximum(shares[:3], shares.new_tensor((1.0, own.least_box, 1.0))).unbind()
-    others = iter(shares[3:].view(-1, 2).amax(1).clamp(min=1).unbind() if further else ())
+        shares = shares / processes
+    least = shares.new_tensor((1.0, own.least_box, 1.0)) / processes
+    common = torch.maximum(shares[:3], least).unbind()
+    others = iter(shares[3:].view(-1, 2).amax(1).clamp(min=1 / processes).unbind() if further else ())
     return *common, *(common[0] if cost.share is None else next(others) for cost in costs)
 
 

@@ -1,4 +1,5 @@
 import copy
+import math
 import os
 import subprocess
 import sys
@@ -14,11 +15,13 @@ import torch
 from assignbench.data import loader as module
 from assignbench.data.augment import Augmentation
 from assignbench.data.batch import Batch
-from assignbench.data.dataset import Dataset
+from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.specs import open_dataset
 from assignbench.data.streams import training_batches, view_batches
 from assignbench.data.transforms import View
 from assignbench.errors import DataError, SystemProblem
+
+AUGMENTED = {"short_side_range": True, "crop": 0.3, "jitter": 0.4}
 
 
 @pytest.fixture
@@ -31,6 +34,17 @@ def dataset(voc) -> Dataset:
     return open_dataset(voc.write(trainval=xml, test=xml), Path()).train
 
 
+@pytest.fixture(scope="module")
+def unequal(tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    """Nine and seven pictures of 64 × 64 to 128 pixels, upright and lying."""
+    folder = tmp_path_factory.mktemp("unequal")
+    (folder / "mini.yaml").write_text(
+        "format: shapes\ndescription: of several shapes\nseed: 5\ntrain: 9\nevaluation: 7\n"
+        "short_side: 64\nlong_side: 128\nsmallest: 12\nlargest: 40\n"
+    )
+    return open_dataset(str(folder / "mini.yaml"), folder)
+
+
 def train(
     dataset: Dataset,
     *,
@@ -39,10 +53,12 @@ def train(
     process: int = 0,
     processes: int = 1,
     workers: int = 0,
+    micro_steps: int = 1,
     **changed,
 ) -> list[Batch]:
+    """``batch`` pictures a step, over all processes and micro-steps."""
     augmentation = replace(Augmentation((40, 80), long_side=200, flip=0.5), **changed)
-    split = {"process": process, "processes": processes, "workers": workers}
+    shares = {"process": process, "processes": processes, "workers": workers, "micro_steps": micro_steps}
     return list(
         training_batches(dataset, augmentation, batch=batch, seed=0, start=steps.start, stop=steps.stop, **split)
     )
@@ -97,15 +113,37 @@ def test_training_goes_on_anywhere(dataset):
     assert not equal(whole[0], whole[1])
 
 
-def test_the_global_batch_does_not_depend_on_the_processes(dataset):
-    whole = train(dataset, batch=4)
-    parts = [train(dataset, batch=2, processes=2, process=process) for process in (0, 1)]
+@pytest.mark.parametrize(("processes", "micro_steps"), [(2, 1), (4, 1), (1, 2), (1, 4), (2, 2)])
+def test_the_global_batch_does_not_depend_on_how_it_is_divided(unequal, processes, micro_steps):
+    """Pixels, padding and boxes; of a step first by micro-step, then by process."""
+    whole = train(unequal.train, steps=range(6), **AUGMENTED)
+    shares = [
+        train(
+            unequal.train,
+            steps=range(6),
+            process=process,
+            processes=processes,
+            micro_steps=micro_steps,
+            workers=process % 2,
+            **AUGMENTED,
+        )
+        for process in range(processes)
+    ]
+    assert len({batch.images.shape for batch in whole}) >= 3
     for step, batch in enumerate(whole):
-        assert batch.indices == parts[0][step].indices + parts[1][step].indices
-        sizes = torch.cat([parts[0][step].sizes, parts[1][step].sizes])
-        assert torch.equal(batch.sizes, sizes)
-        boxes = torch.cat([parts[0][step].targets.boxes, parts[1][step].targets.boxes])
-        assert torch.equal(batch.targets.boxes, boxes)
+        parts = [share[step * micro_steps + micro] for micro in range(micro_steps) for share in shares]
+        assert batch.indices == tuple(index for part in parts for index in part.indices)
+        for name in ("images", "sizes", "scales"):
+            assert torch.equal(getattr(batch, name), torch.cat([getattr(part, name) for part in parts]))
+        assert torch.equal(batch.targets.boxes, torch.cat([part.targets.boxes for part in parts]))
+
+
+def test_a_step_is_padded_with_zeros_to_its_highest_and_its_widest_picture(unequal):
+    for batch in train(unequal.train, steps=range(6), **AUGMENTED):
+        assert batch.images.shape[2:] == tuple(32 * math.ceil(side / 32) for side in batch.sizes.amax(0).tolist())
+        for image, (height, width) in zip(batch.images, batch.sizes.tolist(), strict=True):
+            assert not image[:, height:].any()
+            assert not image[:, :, width:].any()
 
 
 def test_workers_change_nothing(dataset):
@@ -114,6 +152,22 @@ def test_workers_change_nothing(dataset):
     alone, helped = train(dataset, steps=range(3)), train(dataset, steps=range(3), workers=2)
     assert all(equal(*pair) for pair in zip(alone, helped, strict=True))
     assert torch.equal(torch.get_rng_state(), before), "loading must not touch the global random state"
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_evaluation_sees_the_same_batches_whoever_shares(unequal, batch, processes):
+    views = [View(80, 200), View(48, 200)]
+    options = {"batch": batch, "processes": processes, "workers": 0}
+    alone = list(view_batches(unequal.evaluation, views, batch=batch, process=0, processes=1, workers=0))
+    shares = [list(view_batches(unequal.evaluation, views, process=place, **options)) for place in range(processes)]
+    ours = [one for share in shares for one in share]
+    assert len({one.images.shape[2:] for one in alone}) >= 3
+
+    def name(one: Batch) -> tuple[object, ...]:
+        return one.indices, tuple(one.scales.flatten().tolist())
+
+    assert all(equal(*pair) for pair in zip(sorted(alone, key=name), sorted(ours, key=name), strict=True))
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
@@ -176,23 +230,12 @@ def test_a_batch_survives_the_way_from_a_worker(dataset):
             assert one.dtype == two.dtype
 
 
-AUGMENTED = {"short_side_range": True, "crop": 0.3, "jitter": 0.4}
-
-
-def test_augmented_training_goes_on_anywhere_however_it_is_divided(dataset):
+def test_augmented_training_goes_on_anywhere(dataset):
     whole, plain = train(dataset, steps=range(6), **AUGMENTED), train(dataset, steps=range(6))
     assert all(equal(*pair) for pair in zip(whole[4:], train(dataset, steps=range(4, 6), **AUGMENTED), strict=True))
     assert all(equal(*pair) for pair in zip(whole, train(dataset, steps=range(6), workers=1, **AUGMENTED), strict=True))
     assert not any(torch.equal(one.images, other.images) for one, other in zip(whole, plain, strict=True))
     assert [one.indices for one in whole] == [one.indices for one in plain]
-    parts = [train(dataset, steps=range(6), batch=2, processes=2, process=process, **AUGMENTED) for process in (0, 1)]
-    for step, batch in enumerate(whole):
-        for slot in range(4):  # each picture of the global batch, wherever it is loaded
-            part, place = parts[slot // 2][step], slot % 2
-            height, width = batch.sizes[slot].tolist()
-            assert part.sizes[place].tolist() == [height, width]
-            assert torch.equal(batch.images[slot, :, :height, :width], part.images[place, :, :height, :width])
-            assert torch.equal(batch.targets.of_image(slot).boxes, part.targets.of_image(place).boxes)
 
 
 def test_one_augmentation_leaves_the_others_as_they_were(dataset):

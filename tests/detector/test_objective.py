@@ -197,6 +197,18 @@ def test_normalisers_are_averaged_over_processes_unless_they_are_local(
     assert terms["centerness"] == pytest.approx(6 / (2 if local else 3))  # in the same call: 2 here, 4 there
 
 
+@pytest.mark.parametrize(("count", "wanted"), [(1.0, 1 / 4), (0.0, 1 / 4), (8.0, 8 / 4)])
+def test_the_floor_is_that_of_the_global_batch(monkeypatch: pytest.MonkeyPatch, count: float, wanted: float) -> None:
+    """Four processes with ``count`` pairs in all: the mean of their losses is what one process would charge."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda shares: shares.mul_(4))
+    share = torch.tensor(count / 4)
+    terms = losses(record(normalisers=Normalisers(share, share, share)), extras=(Own(count / 4),))
+    assert terms["class"] == pytest.approx(0.25 * 2 * LN2 / 4 / wanted)
+    assert terms["centerness"] == pytest.approx(6 / wanted)
+
+
 def test_centerness_is_learned_at_the_pairs() -> None:
     terms = losses(record(), extras=(Centerness(),))
     # location 0 is the centre (target 1), location 1 outside (target 0): ln 2 each, over 2

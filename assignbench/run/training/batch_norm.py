@@ -48,7 +48,7 @@ class _Normalise(torch.autograd.Function):
         sums = summed(torch.cat((count * mean, count * (variance + mean.square()), count)))
         total = sums[-1]
         mean, square = (sums[:-1] / total).chunk(2)
-        mean, variance = mean.float(), (square - mean.square()).clamp(min=0).float()
+        mean, variance = mean.to(weight.dtype), (square - mean.square()).clamp(min=0).to(weight.dtype)
         output, *_ = torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)
         ctx.save_for_backward(x, weight, mean, variance)
         ctx.eps, ctx.total = eps, total
@@ -64,7 +64,7 @@ class _Normalise(torch.autograd.Function):
             gradients[0], x, weight, mean, variance, mean, inverse, False, ctx.eps, EVERYTHING
         )
         # … and what comes back through them: −w/σ · (mean of g + x̂ · mean of g x̂), itself like a batch norm of x
-        slope, constant = (summed(torch.cat((of_weight, of_bias)).double()) / ctx.total).float().chunk(2)
+        slope, constant = (summed(torch.cat((of_weight, of_bias)).double()) / ctx.total).to(weight.dtype).chunk(2)
         factor = -weight * inverse
         through, *_ = torch.native_batch_norm(
             x, factor * inverse * slope, factor * constant, mean, torch.ones_like(mean), False, 0.0, 0.0

@@ -1,6 +1,7 @@
 """One iteration of training: what `assignbench.run.training.train` repeats and ``bench step`` measures.
 
-Nothing here waits for a GPU: whether the losses were finite travels to the host while the next iteration is queued.
+Nothing here waits for a GPU: the losses, and whether they were finite, are summed over processes in one small call and
+travel to the host while the next iteration is queued.
 """
 
 from __future__ import annotations
@@ -35,31 +36,36 @@ class NotFinite:
 class Iteration:
     """What an iteration leaves behind; on a GPU it may still be at work."""
 
-    losses: tuple[Mapping[str, Tensor], ...]  # of each micro-step: name → []
-    images: tuple[tuple[int, ...], ...]  # of each micro-step: indices into Dataset.images
-    flags: Tensor  # [1 + micro-steps · losses] on the host: processes that met an odd loss, then which of ours are odd
-    arrived: torch.cuda.Event | None  # from when on the flags can be read; None: at once
+    names: tuple[str, ...]  # of the losses
+    images: tuple[tuple[int, ...], ...]  # of each micro-step of this process: indices into Dataset.images
+    # [1 + losses + micro-steps · losses] on the host: processes that met an odd loss, the losses of the global batch,
+    # which of this process's are odd
+    word: Tensor
+    arrived: torch.cuda.Event | None  # from when on the word can be read; None: at once
 
     def odd(self) -> NotFinite | None:
         """None: all losses of all processes were finite. Waits until that is known."""
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        anywhere, *flags = self.flags.numpy()  # not by torch: no operation is queued
+        anywhere, _, flags = self.read()
         if not anywhere:
             return None
-        names = list(self.losses[0])
+        count = len(self.names)
         ours = [index for index, flag in enumerate(flags) if flag]
-        micro_steps = dict.fromkeys(index // len(names) for index in ours)
+        micro_steps = dict.fromkeys(index // count for index in ours)
         return NotFinite(
-            losses=tuple(dict.fromkeys(names[index % len(names)] for index in ours)),
+            losses=tuple(dict.fromkeys(self.names[index % count] for index in ours)),
             images=tuple(image for micro in micro_steps for image in self.images[micro]),
         )
 
-    def mean_losses(self) -> dict[str, float]:
-        """Each loss by name, averaged over the micro-steps."""
-        names = list(self.losses[0])
-        table = torch.stack([torch.stack([part[name] for name in names]) for part in self.losses])
-        return dict(zip(names, table.mean(0).tolist(), strict=True))
+    def global_losses(self) -> dict[str, float]:
+        """Each loss by name, averaged over processes and micro-steps. Waits until that is known."""
+        return dict(zip(self.names, self.read()[1], strict=True))
+
+    def read(self) -> tuple[float, list[float], list[float]]:
+        """The three parts of the word, once it is there."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        anywhere, *rest = self.word.numpy().tolist()  # not by torch: no operation is queued
+        return anywhere, rest[: len(self.names)], rest[len(self.names) :]
 
 
 @dataclass(frozen=True)
@@ -127,15 +133,23 @@ class Trainer:
 def iteration_of(
     losses: Sequence[Mapping[str, Tensor]], images: Sequence[tuple[int, ...]], accelerator: Accelerator
 ) -> Iteration:
-    """Send the host word of whether all losses are finite; every process must call it."""
-    odd = ~torch.stack([value for part in losses for value in part.values()]).isfinite()
-    processes = summed(odd.any().float(), accelerator)
-    flags = torch.cat((processes[None], odd.float())).to("cpu", non_blocking=True)  # into page-locked memory
+    """Send the host word of the losses and of whether all are finite; every process must call it.
+
+    Args:
+        losses: of each micro-step of this process: name → [].
+        images: of each micro-step, as in `Iteration`.
+        accelerator: knows the processes.
+    """
+    names = tuple(losses[0])
+    table = torch.stack([torch.stack([part[name] for name in names]) for part in losses])  # [micro-step, loss]
+    odd = (~table.isfinite()).float()
+    shared = summed(torch.cat((odd.amax()[None], table.mean(0) / accelerator.num_processes)), accelerator)
+    word = torch.cat((shared, odd.flatten())).to("cpu", non_blocking=True)  # into page-locked memory
     arrived = None
     if odd.device.type == "cuda":
         arrived = torch.cuda.Event()
         arrived.record()
-    return Iteration(tuple(losses), tuple(images), flags, arrived)
+    return Iteration(names, tuple(images), word, arrived)
 
 
 def too_large(batch: Batch) -> str:

@@ -71,7 +71,7 @@ def train(
         SystemProblem: nothing can be written, memory is short, or the network cannot be compiled.
         UsageError: the global batch does not divide by processes × micro-steps.
     """
-    share = micro_batch(settings, accelerator.num_processes)
+    micro_batch(settings, accelerator.num_processes)  # refuses what does not divide, before anything is built
     synchronise_batch_norm(learner, accelerator)
     if settings.compile:
         compile_network(learner.detector)
@@ -97,13 +97,14 @@ def train(
     loader = training_batches(
         dataset,
         augmentation(data),
-        batch=share,
+        batch=settings.batch,
         seed=seed,
-        start=first * settings.accumulation,
-        stop=settings.iterations * settings.accumulation,
+        start=first,
+        stop=settings.iterations,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
         workers=data.workers,
+        micro_steps=settings.accumulation,
     )
     latest = latest_statistics(folder / STATISTICS)
     trainer = Trainer(model, wrapped_optimizer, accelerator, settings, clock)
@@ -144,7 +145,7 @@ def train(
             if logs or saves or ends or keeps:  # nothing is written before its losses are known to be finite
                 check_finite(current, dataset, done)
             if logs:
-                log(folder, reporter, accelerator, clock, done, current.mean_losses(), rate, settings.batch)
+                log(folder, reporter, accelerator, clock, done, current.global_losses(), rate, settings.batch)
             if ends:
                 latest = statistics(Tally.unpacked(summed(seen.packed(), accelerator)))
                 seen = Tally.empty(accelerator.device)
@@ -230,7 +231,7 @@ def log(
     rate: float,
     batch: int,
 ) -> None:
-    """One line in the loss log and on the screen: the main process's losses at this iteration."""
+    """One line in the loss log and on the screen: the losses of the global batch of this iteration."""
     if not accelerator.is_main_process:
         return
     append(folder / LOSSES, {"iteration": done, "lr": rate, **losses, "total": sum(losses.values())})

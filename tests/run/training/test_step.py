@@ -65,7 +65,7 @@ def test_micro_steps_move_the_parameters_once_by_their_mean() -> None:
     assert model.slope.item() == pytest.approx(1 - 0.5 * (mean + 2))
     assert model.slope.grad is None
     assert done.images == ((0,), (0, 1))
-    assert done.mean_losses() == {"class": pytest.approx(mean), "box": 1.0}
+    assert done.global_losses() == {"class": pytest.approx(mean), "box": 1.0}
 
 
 def test_gradients_are_clipped_before_they_move_anything() -> None:
@@ -96,22 +96,46 @@ def test_odd_losses_are_named_with_the_images_of_their_micro_step(odd: float) ->
 
 def test_what_another_process_met_is_known_without_its_names() -> None:
     done = iteration({"class": 1.0})
-    flags = done.flags.clone()
-    flags[0] = 1  # as summed over processes
-    assert Iteration(done.losses, done.images, flags, None).odd() == NotFinite((), ())
+    word = done.word.clone()
+    word[0] = 1  # as summed over processes
+    assert Iteration(done.names, done.images, word, None).odd() == NotFinite((), ())
+
+
+def test_losses_are_those_of_the_global_batch() -> None:
+    """Two processes, of which the other has losses 1 and 2 above this one's, and one that is not finite."""
+    asked = []
+
+    class Two:
+        num_processes = 2
+
+        def reduce(self, values: Tensor, kind: str) -> Tensor:
+            asked.append(kind)
+            return 2 * values + torch.tensor([1.0, 1 / 2, 2 / 2])
+
+    mine = [
+        {"class": torch.tensor(1.0), "box": torch.tensor(3.0)},
+        {"class": torch.tensor(3.0), "box": torch.tensor(5.0)},
+    ]
+    done = iteration_of(mine, [(0,), (1,)], Two())  # type: ignore[arg-type]
+    assert asked == ["sum"]
+    assert done.global_losses() == {"class": 2.5, "box": 5.0}
+    assert done.odd() == NotFinite((), ())
 
 
 def test_on_a_gpu_the_word_is_waited_for() -> None:
     class Event:
-        def __init__(self, flags: Tensor) -> None:
-            self.flags = flags
+        def __init__(self, word: Tensor) -> None:
+            self.word = word
 
         def synchronize(self) -> None:
-            self.flags[:] = torch.tensor([1.0, 0.0, 1.0])
+            self.word[:] = torch.tensor([1.0, 2.0, NAN, 0.0, 1.0])
 
-    done = iteration({"class": 1.0, "box": 1.0})
-    later = Iteration(done.losses, done.images, done.flags, Event(done.flags))  # type: ignore[arg-type]
-    assert later.odd() == NotFinite(("box",), (0, 1))
+    def done() -> Iteration:
+        one = iteration({"class": 1.0, "box": 1.0})
+        return Iteration(one.names, one.images, one.word, Event(one.word))  # type: ignore[arg-type]
+
+    assert done().odd() == NotFinite(("box",), (0, 1))
+    assert done().global_losses()["class"] == 2.0
 
 
 class NoWaiting(TorchDispatchMode):
@@ -134,5 +158,6 @@ def test_nothing_waits(optimizer: str) -> None:
     with NoWaiting():
         done = one.iterate(given)
         assert done.odd() is None  # read from the host's memory, which torch is not asked for
+        assert done.global_losses().keys() == {"class", "box"}
     with pytest.raises(AssertionError, match="waits"), NoWaiting():
-        done.losses[0]["class"].item()
+        done.word[1].item()
