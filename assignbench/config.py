@@ -132,7 +132,7 @@ def settings() -> Mapping[str, KnownSetting]:
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
     """Every setting under its dotted key; values are JSON's: lists, numbers, text, null."""
-    return _flat(recipe.model_dump(mode="json"), "recipe")
+    return _flat(recipe.model_dump(mode="json", by_alias=True), "recipe")
 
 
 def deciding(recipe: Recipe) -> dict[str, Any]:

@@ -257,10 +257,7 @@ def deterministic(subject: Subject) -> None:
     twice = subject.decide(assigner, problem), subject.decide(assigner, problem)
     for branch, first in twice[0].items():
         second = twice[1][branch]
-        equal = all(
-            torch.equal(getattr(first.pairs, name), getattr(second.pairs, name))
-            for name in ("object", "location", "weight", "box_weight", "quality")
-        )
+        equal = all(torch.equal(*columns) for columns in zip(pair_columns(first), pair_columns(second), strict=True))
         require(equal and torch.equal(first.discounts.factor, second.discounts.factor), "two calls differ")
 
 
@@ -417,7 +414,7 @@ def same_record(
     for record, translate, place in ((one, lambda index: index, image), (other, index_of, other_image or 0)):
         objects = translate(record.pairs.object)
         mine = image_of[objects] == image
-        columns = (objects, record.pairs.location, record.pairs.weight, record.pairs.box_weight, record.pairs.quality)
+        columns = (objects, *pair_columns(record)[1:])
         pairs = torch.stack([column[mine].detach().double() for column in columns], dim=1)
         counted = record.discounts.counted()
         here = counted.image == place
@@ -433,6 +430,13 @@ def same_record(
         require(before.shape == after.shape, f"image {image} has {len(before)} {what}, then {len(after)}")
         same = torch.allclose(before, after, rtol=1e-4, atol=1e-6)
         require(same, f"the {what} of image {image} differ")
+
+
+def pair_columns(record: Assignment) -> tuple[Tensor, ...]:
+    """What a record says about pairs: ``[pair]`` each; a quality that is left to the class loss counts as −1."""
+    pairs = record.pairs
+    quality = torch.full_like(pairs.weight, -1.0) if pairs.quality is None else pairs.quality
+    return pairs.object, pairs.location, pairs.weight, pairs.box_weight, quality
 
 
 def in_order(rows: Tensor, keys: int) -> Tensor:

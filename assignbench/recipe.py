@@ -174,12 +174,6 @@ class TrainSettings(_Group):
     lr: float = Field(gt=0, le=10, description="highest learning rate, as it is for the whole batch: never rescaled")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, first beta of adamw")
     weight_decay: float = Field(1e-4, ge=0, lt=1, description="weight decay")
-    box_loss_weight: float | None = Field(
-        None,
-        gt=0,
-        description="weight λ of the box part in what a pair costs, and in AutoAssign's and FreeAnchor's likelihoods; "
-        "null: the protocol's (controlled: 5)",
-    )
     strategy_lr: float = Field(
         1.0,
         ge=0,
@@ -263,6 +257,28 @@ class TrainSettings(_Group):
         return self
 
 
+class LossSettings(_Group):
+    """What a pair and background cost; null: what the protocol says."""
+
+    class_: Literal["focal", "quality_focal", "varifocal", "cross_entropy"] | None = Field(
+        default=None,
+        alias="class",
+        description="cost of a class, where it is to be learned and where it is background; null: the protocol's "
+        "(controlled: focal)",
+    )
+    box: Literal["giou", "diou", "ciou", "l1", "giou_distribution"] | None = Field(
+        default=None,
+        description="cost of a box; giou_distribution: the head puts out a distribution over each side, which the "
+        "distribution focal loss teaches beside GIoU; null: the protocol's (controlled: giou)",
+    )
+    box_weight: float | None = Field(
+        default=None,
+        gt=0,
+        description="weight λ of the box part in what a pair costs, and in AutoAssign's and FreeAnchor's likelihoods; "
+        "null: the protocol's (controlled: 5)",
+    )
+
+
 class EvaluateSettings(_Group):
     """From predictions to detections."""
 
@@ -303,6 +319,7 @@ class Recipe(_Group):
     model: ModelSettings
     data: DataSettings
     train: TrainSettings
+    loss: LossSettings = LossSettings()
     evaluate: EvaluateSettings
 
 

@@ -176,7 +176,7 @@ class AutoAssign(Assigner):
         if self.detach_weights:
             weight = weight.detach()
         return Assignment(
-            pairs=Pairs(objects, locations, weight, box_weight=weight, quality=torch.ones_like(weight)),
+            pairs=Pairs(objects, locations, weight, box_weight=weight),
             discounts=self.negative_weight(inside, predictions, priors, targets),
             normalisers=self.normalisers(center, len(inside[0]), targets),
             bag=self.bag,

@@ -80,7 +80,7 @@ class FreeAnchor(Assigner):
         weight = raw / sum_by(raw, objects, len(targets))[objects]
         count = targets.boxes.new_tensor(float(len(targets)))
         return Assignment(
-            pairs=Pairs(objects, locations, weight, box_weight=weight, quality=torch.ones_like(weight)),
+            pairs=Pairs(objects, locations, weight, box_weight=weight),
             discounts=self.detections(predictions, priors, targets),
             normalisers=Normalisers(count, count, count * self.k, local=self.normaliser == "local"),
             bag="any",

@@ -21,11 +21,13 @@ class Pairs:
     location: Tensor  # [pair] int64
     weight: Tensor  # [pair] float32, of the class part (of the whole pair in a bag); may carry gradient
     box_weight: Tensor  # [pair] float32, of the box part
-    quality: Tensor  # [pair] float32 in [0, 1], class score this location should learn; 1: full confidence
+    # [pair] float32 in [0, 1], class score this location should learn; None: what the class loss says, 1 for most
+    quality: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("location", "weight", "box_weight", "quality"):
-            require_shape(f"Pairs.{name}", getattr(self, name), len(self.object))
+            if getattr(self, name) is not None:
+                require_shape(f"Pairs.{name}", getattr(self, name), len(self.object))
 
     def __len__(self) -> int:
         return len(self.object)
@@ -143,7 +145,8 @@ class Assignment:
         _unique("Discounts", counted.image, counted.location, counted.label)
         _within("Pairs.weight", pairs.weight, float("inf"))
         _within("Pairs.box_weight", pairs.box_weight, float("inf"))
-        _within("Pairs.quality", pairs.quality, 1.0)
+        if pairs.quality is not None:
+            _within("Pairs.quality", pairs.quality, 1.0)
         _within("Discounts.factor", discounts.factor, 1.0)
         if discounts.weight is not None:
             _within("Discounts.weight", discounts.weight, float("inf"))

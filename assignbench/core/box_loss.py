@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core.coding import Distribution
+from assignbench.core.coding import Coding, Distribution
 from assignbench.core.fast.giou import giou, outer
 from assignbench.core.geometry import EPS, centers, iou
 
@@ -33,6 +33,11 @@ class BoxLoss(ABC):
     """λ · L_box of pairs."""
 
     weight: float = 1.0  # λ
+
+    @property
+    def coding(self) -> Coding | None:
+        """The coding that it needs; None: any."""
+        return None
 
     @abstractmethod
     def __call__(self, pair: PairView) -> Tensor:
@@ -98,6 +103,11 @@ class DistributionFocal(BoxLoss):
 
     weight: float = 0.25  # λ
 
+    @property
+    def coding(self) -> Coding | None:
+        """See `BoxLoss`."""
+        return Distribution()
+
     def __call__(self, pair: PairView) -> Tensor:
         """See `BoxLoss`."""
         coding = pair.coding
@@ -115,6 +125,11 @@ class SumOf(BoxLoss):
     """λ · the sum of several box losses."""
 
     parts: tuple[BoxLoss, ...] = field(default=())
+
+    @property
+    def coding(self) -> Coding | None:
+        """See `BoxLoss`."""
+        return next((part.coding for part in self.parts if part.coding is not None), None)
 
     def __call__(self, pair: PairView) -> Tensor:
         """See `BoxLoss`."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +31,7 @@ class ClassLoss(ABC):
     positive_weight: float = 1.0  # c⁺
     negative_weight: float = 1.0  # c⁻
     gamma: float = 2.0  # γ: how much background that is learned already fades
+    learns_overlap: ClassVar[bool] = False  # the score to learn is the IoU of the predicted box, unless a strategy says
 
     @abstractmethod
     def positive(self, logits: Tensor, quality: Tensor) -> Tensor:
@@ -57,6 +59,8 @@ class Focal(ClassLoss):
 class QualityFocal(ClassLoss):
     """Quality focal loss: the score to learn is a quality, and positives fade as background does."""
 
+    learns_overlap: ClassVar[bool] = True
+
     def positive(self, logits: Tensor, quality: Tensor) -> Tensor:
         """See `ClassLoss`."""
         return fading(logits, quality, self.gamma)
@@ -67,6 +71,7 @@ class Varifocal(ClassLoss):
     """Varifocal loss: pairs of high quality count more, only background fades."""
 
     negative_weight: float = 0.75
+    learns_overlap: ClassVar[bool] = True
 
     def positive(self, logits: Tensor, quality: Tensor) -> Tensor:
         """See `ClassLoss`."""

@@ -130,7 +130,7 @@ def hard_assignment(
         objects: ``[pair]``.
         locations: ``[pair]``.
         targets: the batch's objects.
-        quality: ``[pair]`` class score to learn; None: 1.
+        quality: ``[pair]`` class score to learn; None: what the class loss says.
         box_weight: ``[pair]`` weight of the box part (FCOS and ATSS: centerness); None: 1.
         ignored: bool ``[image, location]``, locations that are taught nothing; None: there are none.
         normalisers: None: the number of pairs, for the box part the sum of ``box_weight``.
@@ -140,7 +140,7 @@ def hard_assignment(
     if normalisers is None:
         normalisers = Normalisers(positive=one.sum(), box=box_weight.sum(), negative=one.sum())
     return Assignment(
-        pairs=Pairs(objects, locations, weight=one, box_weight=box_weight, quality=one if quality is None else quality),
+        pairs=Pairs(objects, locations, weight=one, box_weight=box_weight, quality=quality),
         # a positive location's own class is no background; its other classes are
         discounts=Discounts(targets.image[objects], locations, targets.labels[objects], torch.zeros_like(one)),
         normalisers=normalisers,

@@ -71,7 +71,10 @@ def positive_terms(assignment: Assignment, pair: PairView) -> dict[str, Tensor]:
             return {"bag": loss.weight * cost.sum()}
         case "all":
             return {"bag": loss.weight * (pairs.weight * pair.cost).sum()}
-    class_sum = (pairs.weight * loss.classes.positive(pair.logit, pairs.quality)).sum()
+    quality = pairs.quality
+    if quality is None:
+        quality = pair.overlap if loss.classes.learns_overlap else torch.ones_like(pairs.weight)
+    class_sum = (pairs.weight * loss.classes.positive(pair.logit, quality)).sum()
     box_sum = (pairs.box_weight * pair.box_part).sum()
     return {"class": loss.classes.positive_weight * class_sum, "box": loss.weight * box_sum}
 

@@ -37,7 +37,7 @@ class PostprocessRule:
     candidates: int = 1000  # pairs of location and class kept per level and image before suppression
     rank_by: Measure = "score"
     candidates_per_location: bool = False  # of a level, at most as many as it has locations
-    nms: float = 0.6  # IoU above which the weaker of two boxes of a class goes
+    nms: float | None = 0.6  # IoU above which the weaker of two boxes of a class goes; None: none goes
     detections: int = 100  # kept per image
 
 
@@ -64,7 +64,12 @@ def detect(
         rule: numbers.
     """
     boxes, scores, labels = ranked(predictions, priors, sizes, extras, rule)
-    return by_image(boxes, scores, labels, best_apart(boxes, labels, scores >= 0, rule.nms, rule.detections))
+    found = scores >= 0
+    if rule.nms is None:
+        stays = found & (torch.arange(found.shape[1], device=found.device) < rule.detections)
+    else:
+        stays = best_apart(boxes, labels, found, rule.nms, rule.detections)
+    return by_image(boxes, scores, labels, stays)
 
 
 @torch.no_grad()

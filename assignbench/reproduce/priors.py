@@ -46,9 +46,13 @@ def prior_notes(label: str, records: Sequence[RunRecord], least: float) -> list[
 def pairs_of(record: RunRecord) -> list[tuple[str, tuple[float, float], tuple[float, float]]]:
     """Class, learned μ and true offset, of a run that learned one for each class and knows the truth."""
     prior, truth = record.learned, record.true_offsets
-    if not prior or not truth or len(prior) < 2:
+    if not truth or len(prior) < 2:
         return []
-    return [(name, (one["mu_x"], one["mu_y"]), truth[name]) for name, one in prior.items() if name in truth]
+    return [
+        (name, (one["mu_x"], one["mu_y"]), truth[name])
+        for name, one in prior.items()
+        if name in truth and "mu_x" in one
+    ]
 
 
 def correlation(pairs: Sequence[tuple[float, float]]) -> float | None:

@@ -34,7 +34,8 @@ def checked(assignment: Assignment) -> None:
 
 def test_a_possible_record_is_let_through() -> None:
     checked(record())
-    checked(record(background=torch.tensor([[0.0, 0.5, 1.0]]), notes={"x": torch.zeros(1)}))
+    checked(record(pairs=replace(PAIRS, quality=None), ignored=torch.tensor([[True, False, True]])))
+    checked(record(background=torch.tensor([[0.0, 0.5, 1.0]]), diagnostics={"x": torch.zeros(1)}))
 
 
 PAIRS, DISCOUNTS = record().pairs, record().discounts
@@ -56,7 +57,9 @@ PAIRS, DISCOUNTS = record().pairs, record().discounts
         ({"background": torch.ones(3)}, "background must have shape"),
         ({"background": torch.full((1, 3), 2.0)}, "background must be finite"),
         ({"normalisers": Normalisers(*[torch.tensor(float("nan"))] * 3)}, r"Normalisers\.positive"),
-        ({"notes": {"x": torch.zeros(2)}}, "note 'x'"),
+        ({"diagnostics": {"x": torch.zeros(2)}}, "diagnostic 'x' must have one entry a pair or an object"),
+        ({"ignored": torch.zeros(3, dtype=torch.bool)}, "ignored must have shape"),
+        ({"ignored": torch.zeros(1, 3)}, "ignored must be bool, not torch.float32"),
     ],
 )
 def test_an_impossible_record_is_refused(changes: dict[str, object], message: str) -> None:

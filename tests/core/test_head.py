@@ -69,14 +69,14 @@ def test_whole_pixels_and_spacing_by_the_image_are_torchvisions_retinanet(height
 def test_spacing_by_the_image_is_torchvisions_fcos(height: int, width: int) -> None:
     priors = pyramid_priors(point_head(offset=0.0, spacing="image"), height, width)
     anchors = torchvision_anchors(AnchorGenerator(tuple((s,) for s in STRIDES), ((1.0,),) * 5), height, width)
-    assert torch.equal(priors.centers, (anchors[:, :2] + anchors[:, 2:]) / 2)
+    assert torch.equal(priors.points, (anchors[:, :2] + anchors[:, 2:]) / 2)
 
 
 def test_the_nominal_stride_is_another_spacing_where_the_image_does_not_divide() -> None:
     ours, theirs = (pyramid_priors(point_head(spacing=spacing), 800, 1344) for spacing in ("stride", "image"))
     for level, step in enumerate((8, 16, 32, 61, 114)):  # 800 // 13 = 61, 800 // 7 = 114
         for priors, wanted in ((ours, STRIDES[level]), (theirs, step)):
-            rows = priors.centers[priors.level == level, 1].unique()
+            rows = priors.points[priors.level == level, 1].unique()
             assert rows.diff().unique().tolist() == [wanted]
     assert torch.equal(ours.stride, theirs.stride)  # what distances are counted in is nominal in both
 
@@ -95,4 +95,4 @@ def test_maps_may_have_other_sizes_than_ours() -> None:
     maps = ((12, 17), (6, 8), (3, 4), (1, 2), (1, 1))  # rounded down
     floored = pyramid_priors(Head(), 96, 136, maps=maps)
     assert floored.level.bincount().tolist() == [rows * columns for rows, columns in maps]
-    assert floored.centers[-1].tolist() == [64, 64]
+    assert floored.points[-1].tolist() == [64, 64]

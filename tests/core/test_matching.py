@@ -17,22 +17,23 @@ from assignbench.core import (
     image_floor,
     inside_pairs,
     iou,
-    matching,
     max_by,
     min_by,
     smallest_k,
     sum_by,
     winners,
 )
+from assignbench.core.fast import rows
 from assignbench.core.priors import pyramid_priors
+from assignbench.core.types import Grid
 from assignbench.synthetic import random_problem
 
 
-def targets(*rows: tuple[int, int, list[float]], images: int = 1) -> Targets:
+def targets(*given: tuple[int, int, list[float]], images: int = 1) -> Targets:
     return Targets(
-        boxes=torch.tensor([box for _, _, box in rows]).view(-1, 4),
-        labels=torch.tensor([label for _, label, _ in rows], dtype=torch.int64),
-        image=torch.tensor([image for image, _, _ in rows], dtype=torch.int64),
+        boxes=torch.tensor([box for _, _, box in given]).view(-1, 4),
+        labels=torch.tensor([label for _, label, _ in given], dtype=torch.int64),
+        image=torch.tensor([image for image, _, _ in given], dtype=torch.int64),
         images=images,
     )
 
@@ -40,8 +41,11 @@ def targets(*rows: tuple[int, int, list[float]], images: int = 1) -> Targets:
 def grid() -> Priors:
     """Four locations at x = 4, 12, 20, 28, all at y = 4."""
     x = torch.tensor([4.0, 12.0, 20.0, 28.0])
-    center = torch.stack((x, torch.full_like(x, 4)), dim=1)
-    return Priors(torch.cat((center - 4, center + 4), 1), torch.full((4,), 8.0), torch.zeros(4, dtype=torch.int64))
+    points = torch.stack((x, torch.full_like(x, 4)), dim=1)
+    one, zero = torch.ones(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+    layout = Grid(zero, one, 4 * one, points[:1], torch.tensor([[8.0, 8.0]]), anchors=1)
+    boxes = torch.cat((points - 4, points + 4), 1)
+    return Priors(boxes, points, torch.full((4,), 8.0), torch.zeros(4, dtype=torch.int64), layout)
 
 
 def test_inside_pairs_are_strictly_inside_and_ordered() -> None:
@@ -61,7 +65,7 @@ def test_inside_pairs_are_strictly_inside_and_ordered() -> None:
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = random_problem(Head(), seed=1, classes=3, counts=(9, 0, 4))
     whole = inside_pairs(problem.targets, problem.priors), best_overlap(problem.predictions, problem.targets)
-    monkeypatch.setattr(matching, "CHUNK", len(problem.priors) * 2)
+    monkeypatch.setattr(rows, "CHUNK", len(problem.priors) * 2)
     cut = inside_pairs(problem.targets, problem.priors), best_overlap(problem.predictions, problem.targets)
     assert torch.equal(whole[0][0], cut[0][0])
     assert torch.equal(whole[0][1], cut[0][1])
@@ -77,6 +81,21 @@ def test_smallest_k_prefers_the_lower_index_among_equals() -> None:
     assert smallest_k(cost, 99)[0].all()
     assert not smallest_k(cost, 0).any()
     assert smallest_k(cost[:0], 3).shape == (0, 5)
+
+
+def test_smallest_k_of_each_row() -> None:
+    cost = torch.tensor([[3.0, 1, 2, 2], [9, 9, 8, 7], [float("nan"), 5, float("inf"), float("nan")], [1, 1, 1, 1]])
+    assert smallest_k(cost, torch.tensor([2, 0, 3, 3])).tolist() == [
+        [False, True, True, False],
+        [False, False, False, False],
+        [False, True, False, False],  # what is not a number or not finite is not taken
+        [True, True, True, False],
+    ]
+    assert smallest_k(cost[:0], torch.zeros(0, dtype=torch.int64)).shape == (0, 4)
+    generator = torch.Generator().manual_seed(0)
+    many, k = torch.randint(0, 30, (9, 5000), generator=generator).float(), torch.arange(9) * 5
+    each = [smallest_k(many[row : row + 1], int(k[row]))[0] for row in range(9)]
+    assert torch.equal(smallest_k(many, k), torch.stack(each))
 
 
 def test_winners_take_the_highest_score_then_the_first_object() -> None:
@@ -118,7 +137,7 @@ def test_a_hard_record_is_normalised_by_its_pairs_unless_told() -> None:
     objects, locations = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 3])
     plain = hard_assignment(objects, locations, some)
     assert [plain.normalisers.positive, plain.normalisers.box, plain.normalisers.negative] == [3, 3, 3]
-    assert plain.pairs.quality.tolist() == [1, 1, 1]
+    assert plain.pairs.quality is None
     weighted = hard_assignment(objects, locations, some, box_weight=torch.tensor([0.5, 0.25, 0]))
     assert [weighted.normalisers.positive, weighted.normalisers.box] == [3, 0.75]
     # the own class of a positive location is no background
@@ -133,15 +152,15 @@ def test_best_overlap_looks_at_all_objects_of_the_own_image_only() -> None:
     best = best_overlap(problem.predictions, problem.targets)
     for image in range(2):
         own = problem.targets.of_image(image)
-        rows = [iou(problem.predictions.boxes[image], box) for box in own.boxes]
-        torch.testing.assert_close(best[image], torch.stack(rows).amax(0))
+        each = [iou(problem.predictions.boxes[image], box) for box in own.boxes]
+        torch.testing.assert_close(best[image], torch.stack(each).amax(0))
 
 
 def test_priors_follow_the_nominal_stride() -> None:
     # 800 × 1344: P6 has 13 rows spaced 64 pixels, not 800 / 13
     priors = pyramid_priors(Head(), 800, 1344)
     assert len(priors) == 22_400
-    p6 = priors.centers[priors.level == 3]
+    p6 = priors.points[priors.level == 3]
     assert p6[:, 1].unique().diff().unique().tolist() == [64]
     assert len(pyramid_priors(Head(ratios=(0.5, 1, 2), octaves=(0, 1 / 3, 2 / 3)), 800, 1344)) == 201_600
 
@@ -149,7 +168,7 @@ def test_priors_follow_the_nominal_stride() -> None:
 def test_nine_priors_of_a_cell() -> None:
     priors = pyramid_priors(Head(size=4, ratios=(0.5, 1, 2), octaves=(0, 1 / 3, 2 / 3), offset=0), 64, 64)
     size = priors.boxes[:9, 2:] - priors.boxes[:9, :2]
-    assert torch.equal(priors.centers[:9], torch.zeros(9, 2))
+    assert torch.equal(priors.points[:9], torch.zeros(9, 2))
     torch.testing.assert_close(size[3:6, 0], torch.tensor([32, 40.3175, 50.7968]))  # ratio 1: P3's three sides
     torch.testing.assert_close(size[:, 1] / size[:, 0], torch.tensor([0.5, 1, 2]).repeat_interleave(3))
 

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assignbench.core import Head, ImplicitObjectness, join_logits, point_head
+from assignbench.core import Head, ImplicitObjectness, point_head
+from assignbench.core.fast.class_outputs import join_logits
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.detector import Detector
 from assignbench.detector.pixels import PIXELS
@@ -80,7 +81,7 @@ def test_padding_is_marked_unless_it_is_background() -> None:
     assert priors.inside is not None
     # 40 × 50 rounds up to 64 × 64; of the whole picture, only P7's locations beyond its border are outside
     for inside, limit in zip(priors.inside, ([96, 64], [64, 64]), strict=True):
-        assert torch.equal(inside, (priors.centers < torch.tensor(limit)).all(-1))
+        assert torch.equal(inside, (priors.points < torch.tensor(limit)).all(-1))
     _, priors = detector(mask_padding=False)(picture(), SIZES)
     assert priors.inside is None
 

@@ -213,3 +213,5 @@ def test_learned_and_true_offsets(make_record):
     assert "μ has its sign in 1 of 2 cases (2 seeds)" in note
     shared = records[0].model_copy(update={"learned": {"all": prior(0, 1)}})
     assert prior_notes("shared", [shared], 0.05) == []
+    other = records[0].model_copy(update={"learned": {"disc": {"tau": 0.3}, "ring": {"tau": 0.4}}})
+    assert prior_notes("other", [other], 0.05) == [], "what it learned is no centre prior"

@@ -153,8 +153,11 @@ class _Read(Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (index,) = ctx.saved_tensors
-        ctx.account.listed.append((index, gradients[0]))
-        return None, None, None
+        account: _Account = ctx.account
+        account.listed.append((index, gradients[0]))
+        # what goes by the list is unknown to torch: a gradient that is to be differentiated again must pass it by, so
+        # that it is refused there
+        return torch.zeros_like(account.outputs) if gradients[0].requires_grad else None, None, None
 
 
 class _Background(Function):

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from assignbench.config import flatten
+from assignbench.core.head import MAIN
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import check_headers
 from assignbench.detector.deformable import unrepeatable
@@ -57,7 +58,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         seed=run.seed,
         protocol=run.candidate.protocol,
         extras=run.candidate.extras,
-        box_loss_weight=recipe.train.box_loss_weight,
+        loss=recipe.loss,
     )
     with main_process(accelerator) as writes:
         if writes:
@@ -140,6 +141,8 @@ def record_of(
         detections_sha256=sha256_of(folder / DETECTIONS),
         weights_sha256=sha256_of(folder / WEIGHTS),
         assignment=trained.statistics,
+        branches=(MAIN, *(branch.name for branch in learner.head.beside)),
+        suppression=learner.head.suppress,
         learned=learned(learner, splits.train.classes),
         true_offsets=dict(splits.train.offsets) or None,
         parameters=total_parameters(learner),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assignbench.config import ResolvedRecipe, with_preset
-from assignbench.core import Assigner, Focal, GIoU, Head, PairLoss, Preset
+from assignbench.core import BOX_LOSSES, CLASS_LOSSES, Assigner, Focal, GIoU, Head, PairLoss, Preset
 from assignbench.errors import UsageError
+from assignbench.recipe import LossSettings
 from assignbench.suggest import did_you_mean
 
 PAPERS_RECIPE = "1x"  # network and evaluation of published detectors, as far as a preset does not say otherwise
@@ -28,9 +29,20 @@ class Protocol:
         """What a pair costs."""
         return CONTROLLED_LOSS if self.preset is None else self.preset.loss
 
-    def head(self, wanted: Head) -> Head:
-        """The head in use, given the one that the strategy, with its options, is defined on."""
-        return wanted.controlled() if self.preset is None else replace(self.preset.head, extras=wanted.extras)
+    def charging(self, wanted: LossSettings) -> PairLoss:
+        """What a pair costs where a recipe says otherwise."""
+        loss = self.loss
+        if wanted.class_ is not None:
+            loss = replace(loss, classes=CLASS_LOSSES[wanted.class_])
+        if wanted.box is not None:
+            loss = replace(loss, box=BOX_LOSSES[wanted.box])
+        return loss if wanted.box_weight is None else loss.weighing_boxes(wanted.box_weight)
+
+    def head(self, wanted: Head, loss: PairLoss | None = None) -> Head:
+        """The head in use, given the one that the strategy, with its options, is defined on, and what pairs cost."""
+        head = wanted.controlled() if self.preset is None else replace(self.preset.head, extras=wanted.extras)
+        coding = (loss or self.loss).box.coding
+        return head if coding is None else replace(head, coding=coding)
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The preset's options, then those that were given."""

@@ -130,6 +130,10 @@ class RunRecord(BaseModel):
     detections_sha256: str  # digest of the detections file that the metrics were computed from
 
     assignment: Mapping[str, float | None]  # statistics of the last epoch, as run/training/statistics.py names them
+    branches: tuple[Name, ...] = (
+        "main",
+    )  # of the head: each learns by an assignment of its own; the first speaks at test
+    suppression: bool = True  # whether overlapping detections of a class were suppressed
     # class ("all" when shared) → name → number: what the strategy's own parameters say, as `Assigner.learned` names it;
     # {}: it has none. AutoAssign: mu_x, mu_y, sigma_x, sigma_y in strides; x to the right, y down
     learned: Mapping[str, Mapping[str, float]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -129,12 +130,14 @@ def detect_images(
     )
     with memory_advice(short):
         predictions, priors = detector(images, sizes)
-        return (find or detect)(predictions, priors, sizes, detector.spec.extras, rule_of(settings))
+        rule = rule_of(settings, suppress=detector.spec.suppress)
+        return (find or detect)(predictions, priors, sizes, detector.spec.extras, rule)
 
 
-def rule_of(settings: EvaluateSettings) -> PostprocessRule:
-    """The post-processing that a recipe asks for."""
-    return PostprocessRule(**settings.model_dump(exclude={"batch", "evaluator"}))
+def rule_of(settings: EvaluateSettings, *, suppress: bool = True) -> PostprocessRule:
+    """The post-processing that a recipe asks for; without suppression where the strategy's head wants none."""
+    rule = PostprocessRule(**settings.model_dump(exclude={"batch", "evaluator"}))
+    return rule if suppress else replace(rule, nms=None)
 
 
 def packed(

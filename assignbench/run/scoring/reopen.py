@@ -75,7 +75,7 @@ def open_run(folder: Path) -> Finished:
         seed=record.seed,
         protocol=protocol,
         extras=extras_named(strategy.extras),
-        box_loss_weight=recipe.recipe.train.box_loss_weight,
+        loss=recipe.recipe.loss,
         pretrained=False,
     )
     tensors = load_tensors(folder / WEIGHTS)

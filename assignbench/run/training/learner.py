@@ -32,7 +32,7 @@ from assignbench.detector.pixels import PIXELS
 from assignbench.detector.pyramid import Pyramid
 from assignbench.errors import RunError
 from assignbench.plugins import construct
-from assignbench.recipe import ModelSettings
+from assignbench.recipe import LossSettings, ModelSettings
 from assignbench.run.matrix.plan import Candidate
 from assignbench.run.matrix.protocol import CONTROLLED, Protocol
 
@@ -143,7 +143,7 @@ def build_learner(
     seed: int,
     protocol: Protocol = CONTROLLED,
     extras: Sequence[Extra] = (),
-    box_loss_weight: float | None = None,
+    loss: LossSettings | None = None,
     pretrained: bool = True,
 ) -> Learner:
     """The detector and loss of the protocol around a strategy.
@@ -160,14 +160,14 @@ def build_learner(
         seed: of every random weight.
         protocol: controlled, or published with a preset.
         extras: outputs that the head gains, beside the strategy's own.
-        box_loss_weight: λ; None: the protocol's.
+        loss: what pairs and background cost; None: what the protocol says.
         pretrained: whether to load the backbone's weights.
 
     Raises:
         UsageError: the strategy's constructor refuses its options, or its head an extra output.
         SystemProblem: pretrained weights are missing.
     """
-    loss = protocol.loss if box_loss_weight is None else protocol.loss.weighing_boxes(box_loss_weight)
+    charged = protocol.charging(loss or LossSettings())
     torch.manual_seed(seed + 1)  # strategies with random parameters of their own do not shift the detector's
     setting = Setting(classes=classes, channels=model.channels)
     assigner = construct(strategy, options, setting, extras)
@@ -184,7 +184,7 @@ def build_learner(
     detector = Detector(
         backbone,
         Pyramid(backbone.channels, model.channels, model.pyramid, model.pyramid_init),
-        protocol.head(assigner.head),
+        protocol.head(assigner.head, charged),
         PIXELS[model.pixels],
         classes=classes,
         channels=model.channels,
@@ -193,7 +193,7 @@ def build_learner(
         mask_padding=preset is None or not preset.padding_is_background,
     )
     ignore_crowd = preset is None or not preset.crowd_is_background
-    return Learner(detector.to(memory_format=torch.channels_last), assigner, loss, ignore_crowd=ignore_crowd)
+    return Learner(detector.to(memory_format=torch.channels_last), assigner, charged, ignore_crowd=ignore_crowd)
 
 
 def bare_learner(one: Candidate, model: ModelSettings, classes: int) -> Learner:

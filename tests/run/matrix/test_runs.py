@@ -20,7 +20,7 @@ from assignbench.data.batch import Batch
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.run.matrix import matrix
-from assignbench.run.matrix.execute import DETECTIONS, PRIOR, WEIGHTS
+from assignbench.run.matrix.execute import DETECTIONS, LEARNED, WEIGHTS
 from assignbench.run.matrix.matrix import MatrixOutcome, run_matrix
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.record import FILE, read_records
@@ -118,20 +118,21 @@ def test_a_run_leaves_what_it_promises_and_is_not_repeated(go: Go, tmp_path: Pat
         "assignment.jsonl",
         WEIGHTS,
         DETECTIONS,
-        PRIOR,
+        LEARNED,
     } <= names
     assert not checkpoints(folder / train.CHECKPOINTS)
     assert [row["iteration"] for row in read_lines(folder / train.LOSSES)] == [1, 2, 3, 4]
     record = outcome.records[0]
     assert record.dataset.train.images == 7
     assert set(record.per_class) == set(record.dataset.classes)
-    assert record.learned_prior is not None
-    assert set(record.learned_prior) == set(record.dataset.classes)
+    assert set(record.learned) == set(record.dataset.classes)
+    assert json.loads((folder / LEARNED).read_text()) == record.learned
     assert record.true_offsets is not None
     assert record.config["train.iterations"].origin == "--set"
     assert record.assignment["objects"]
-    assert outcome.records[1].learned_prior is None
-    assert "learned centre prior" in text
+    assert outcome.records[1].learned == {}
+    assert not (tmp_path / "runs" / outcome.records[1].run_id / LEARNED).exists()
+    assert "learned by the strategy" in text
 
     before = (folder / "record.json").read_bytes()
     again, text = go(strategies=("autoassign", "atss"))
@@ -370,9 +371,9 @@ def poison(monkeypatch: pytest.MonkeyPatch, at: int) -> list[tuple[int, ...]]:
     real = Learner.forward
     seen: list[tuple[int, ...]] = []
 
-    def poisoned(self: Learner, batch: Batch, timed: bool = False) -> Step:
+    def poisoned(self: Learner, batch: Batch, timed: bool = False, progress: float = 0.0) -> Step:
         seen.append(batch.indices)
-        step = real(self, batch, timed)
+        step = real(self, batch, timed, progress)
         if len(seen) != at:
             return step
         return replace(step, losses={**step.losses, "bag": float("nan") * step.losses["bag"]})
@@ -398,8 +399,8 @@ def test_a_step_that_fails_after_losses_that_were_not_finite_is_not_blamed(
     seen = poison(monkeypatch, at=2)
     real = Trainer.learn
 
-    def fails(self: Trainer, batch: Batch, *, last: bool, timed: bool) -> Step:
-        step = real(self, batch, last=last, timed=timed)
+    def fails(self: Trainer, batch: Batch, *, last: bool, timed: bool, progress: float) -> Step:
+        step = real(self, batch, last=last, timed=timed, progress=progress)
         if len(seen) == 3:
             raise ValueError("NaN all over")
         return step

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -23,6 +24,27 @@ def test_the_file_states_its_own_digest_which_layout_does_not_change(make_record
     assert len(content["sha256"]) == 64
     file.write_text(json.dumps(dict(sorted(content.items())), indent=None))
     assert read_record(file) == make_record()
+
+
+def test_a_record_of_version_1_is_read_as_version_2():
+    """As it was written when a centre prior was all that a strategy could learn."""
+    file = Path(__file__).with_name("record_version_1.json")
+    before, record = json.loads(file.read_text()), read_record(file)
+    assert (before["schema_version"], record.schema_version) == (1, 2)
+    assert record.learned == before["learned_prior"]
+    assert record.learned["lollipop"]["mu_y"] == 0.3451237976551056
+    as_read = record.model_dump(mode="json")
+    for name in before.keys() - {"schema_version", "learned_prior", "sha256", "dataset"}:  # that one has gained a field
+        assert as_read[name] == before[name], name
+
+
+def test_a_record_of_version_1_without_a_prior_learned_nothing(make_record, monkeypatch, tmp_path):
+    def older(content):
+        del content["learned"]
+        content.update(schema_version=1, learned_prior=None)
+
+    _resealed(make_record, monkeypatch, tmp_path / "record.json", older)
+    assert read_record(tmp_path / "record.json") == make_record().model_copy(update={"learned": {}})
 
 
 def _edit(file, change):
@@ -76,7 +98,7 @@ def _resealed(make_record, monkeypatch, file, change):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda content: content.update(schema_version=2), "has schema 2, this assignbench reads schema 1"),
+        (lambda content: content.update(schema_version=3), "has schema 3, this assignbench reads 1 and 2"),
         (lambda content: content.update(surprise=1), "surprise: Extra inputs"),
         (lambda content: content["metrics"].update(AP=40.5), r"metrics\.AP: Input should be less than"),
         (lambda content: content["environment"].pop("torch"), r"environment\.torch: Field required"),
@@ -130,8 +152,6 @@ def test_without_a_finished_run_the_message_says_what_to_do(tmp_path):
 
 
 def test_a_failed_write_keeps_the_old_record(make_record, tmp_path, monkeypatch):
-    from pathlib import Path
-
     file = write_record(tmp_path, make_record(seed=1))
 
     def fail(*_args):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from assignbench.core import Assignment, Discounts, Normalisers, Pairs, Priors, Targets
+from assignbench.core import Assignment, Discounts, Head, Normalisers, Pairs, Targets
+from assignbench.core.priors import pyramid_priors
 from assignbench.run.training.statistics import Tally, statistics, tally
 
 NONE = torch.zeros(0, dtype=torch.int64)
@@ -13,7 +14,7 @@ def count(objects: list[int], locations: list[int], weight: list[float]) -> Tall
     """Three objects of 10, 40 and 300 pixels; locations 0 and 1 on P3, 2 on P4."""
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 40, 40], [0, 0, 300, 300]])
     targets = Targets(boxes, torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64), 1)
-    priors = Priors(torch.rand(3, 4), torch.ones(3), torch.tensor([0, 0, 1]))
+    priors = pyramid_priors(Head(), 8, 16)
     weights = torch.tensor(weight)
     pairs = Pairs(torch.tensor(objects), torch.tensor(locations), weights, weights, weights)
     zero = torch.tensor(0.0)

@@ -61,7 +61,7 @@ def as_matrix(priors: Priors) -> Priors:
 
 def marks(priors: Priors, axis: int) -> list[float]:
     """Places where a rule may turn: centres of cells, to the last bit, and multiples of the finest half stride."""
-    found = priors.centers[:, axis].unique()
+    found = priors.points[:, axis].unique()
     near = torch.cat([found, *(found.nextafter(found + sign) for sign in (-1, 1)), torch.arange(-16, 200, 4)])
     return near.unique().tolist()
 
@@ -113,7 +113,7 @@ def test_pairs_of_remarkable_boxes(name: str, size: tuple[int, int], margin: flo
 
 def test_every_centre_is_decided_to_the_last_bit() -> None:
     for (name, size), priors in PRIORS.items():
-        centers = priors.centers
+        centers = priors.points
         for sign in (-1, 1):
             moved = centers.nextafter(centers + sign)
             inside = objects(torch.cat((torch.minimum(moved, centers - 3), torch.maximum(moved, centers + 3)), 1))
@@ -134,7 +134,7 @@ def test_within_leaves_out_only_what_it_may(data: st.DataObject, key: tuple[str,
     every, fewer = (inside_pairs(some, priors, margin, within=part) for part in (None, limits))
     assert set(listed(fewer)) <= set(listed(every))
     rows, columns = every
-    distance = sides(limits[rows, priors.level[columns]], priors.centers[columns]).amin(-1)
+    distance = sides(limits[rows, priors.level[columns]], priors.points[columns]).amin(-1)
     needed = distance > 1e-3  # pixels; what lies on the border is not needed, and rounding moves it
     assert set(listed((rows[needed], columns[needed]))) <= set(listed(fewer))
     assert listed(fewer) == sorted(listed(fewer))
@@ -152,14 +152,14 @@ def test_within_does_leave_out() -> None:
 def test_a_margin_to_the_box_is_none_to_the_limits(margin: float) -> None:
     priors = PRIORS["corner", (64, 96)]
     large, limits = objects(torch.tensor([[-500, -500, 500, 500]])), torch.tensor([[[-1, -1, 89, 57]] * 5]).float()
-    needed = (priors.centers < torch.tensor([89, 57])).all(-1).nonzero()[:, 0]
+    needed = (priors.points < torch.tensor([89, 57])).all(-1).nonzero()[:, 0]
     _, found = inside_pairs(large, priors, margin, within=limits)
     assert set(needed.tolist()) <= set(found.tolist())
 
 
 def nearest_of_matrix(points: Tensor, priors: Priors, k: int, anchors: int) -> tuple[Tensor, Tensor]:
     """Sort all cells of each level by the distance of their first prior, and take all priors of the first k."""
-    distance = (priors.centers[::anchors] - points[:, None]).square().sum(-1).sqrt()
+    distance = (priors.points[::anchors] - points[:, None]).square().sum(-1).sqrt()
     chosen = []
     for part in distance.split(priors.level[::anchors].unique_consecutive(return_counts=True)[1].tolist(), dim=1):
         nearest = part.argsort(dim=1, stable=True)[:, :k]
@@ -178,7 +178,7 @@ def test_nearest_locations(name: str, k: int) -> None:
         ties = torch.cartesian_prod(torch.arange(0, width, 20), torch.arange(0, height, 20)).float()
         free = (torch.rand(12, 2, generator=generator) * 3 - 1) * limit  # two of three axes outside the image
         far = torch.tensor([[-500.0, 3.0], [40.0, 700.0], [900.0, -900.0]])
-        points = torch.cat((priors.centers[::61], ties, free, far))
+        points = torch.cat((priors.points[::61], ties, free, far))
         have, want = nearest_locations(points, priors, k), nearest_of_matrix(points, priors, k, anchors_of(priors))
         assert torch.equal(torch.stack(have), torch.stack(want)), size
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
-from assignbench.core import ledger
-from assignbench.core.ledger import Ledger
+from assignbench.core.fast import class_outputs
+from assignbench.core.fast.class_outputs import ClassOutputs, join_logits
 
 FACTORS = (0.0, 1e-3, 0.5, 0.97, 1.0)
 NONE = torch.zeros(0, dtype=torch.int64)
@@ -64,7 +64,7 @@ class Question:
         return (self.outputs,) if self.extra is None else (self.outputs, self.extra)
 
     def answer(self, gamma: float = 2.0) -> Tensor:
-        return Ledger(self.outputs).background(gamma, **self._rest())
+        return ClassOutputs(self.outputs).background(gamma, **self._rest())
 
     def plain(self, gamma: float = 2.0) -> Tensor:
         return plain(self.outputs, gamma, **self._rest())
@@ -209,9 +209,9 @@ def test_float32_is_accurate(joined: bool) -> None:
 
 
 def everything(asked: Question, *leaves: Tensor) -> Tensor:
-    """Two background terms, one of them without a list, and reads, through one ledger: ``[3]``."""
+    """Two background terms, one of them without a list, and reads, through one `ClassOutputs`: ``[3]``."""
     outputs, extra = leaves
-    book = Ledger(outputs)
+    book = ClassOutputs(outputs)
     place = (torch.tensor([0, 1, 0]), torch.tensor([1, 0, 1]), torch.tensor([1, 0, 1]))
     read = book.read(*place)
     bare = book.background(1.0, entries=NONE, factor=asked.factor[:0])
@@ -233,7 +233,7 @@ def test_gradcheck() -> None:
         gradcheck(lambda z, o: everything(asked, z, o) + z.detach().square().sum(), asked.leaves)
 
 
-def test_readers_of_one_ledger_add_up() -> None:
+def test_readers_of_the_same_outputs_add_up() -> None:
     asked = question(2, 4, 3, joined=True, listed=9, shared=True)
     have, want = everything(asked, *asked.leaves), plain_everything(asked, *asked.leaves)
     torch.testing.assert_close(have, want)
@@ -249,7 +249,7 @@ def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch, classes: int, jo
     asked = question(2, 377, classes, joined=joined, shared=True).to(torch.float32)
     answers = []
     for piece in (1, 100, 5000, 1 << 40):
-        monkeypatch.setattr(ledger, "PIECE", piece)
+        monkeypatch.setattr(class_outputs, "PIECE", piece)
         value = asked.answer()
         answers.append((value.detach(), gradients(value, *asked.leaves)))
     for value, slopes in answers[:-1]:
@@ -261,7 +261,7 @@ def test_reads() -> None:
     outputs = question(2, 5, 3).outputs
     image, location, label = torch.tensor([0, 1, 1, 0]), torch.tensor([4, 2, 2, 0]), torch.tensor([2, 1, 1, 0])
     for place in ((image, location, label), (NONE, NONE, NONE)):
-        have, want = Ledger(outputs).read(*place), outputs[place]
+        have, want = ClassOutputs(outputs).read(*place), outputs[place]
         assert torch.equal(have, want)
         mine, true = gradients(have.square().sum(), outputs), gradients(want.square().sum(), outputs)
         torch.testing.assert_close(mine, true)  # the entry that is read twice counts twice
@@ -270,11 +270,11 @@ def test_reads() -> None:
 def test_the_first_reader_may_do_without_gradients() -> None:
     outputs, first = question(1, 3, 2).outputs, torch.tensor([0])
     with torch.no_grad():
-        book = Ledger(outputs)
+        book = ClassOutputs(outputs)
         assert not book.read(first, first, first).requires_grad
     (gradient,) = gradients(book.read(first, first, first).sum(), outputs)
     assert gradient.flatten().tolist() == [1, 0, 0, 0, 0, 0]
-    assert not Ledger(outputs.detach()).read(first, first, first).requires_grad
+    assert not ClassOutputs(outputs.detach()).read(first, first, first).requires_grad
 
 
 def test_backward_again() -> None:
@@ -347,7 +347,7 @@ def test_nothing_leaks(end: str) -> None:
     asked = question(2, 4, 3, joined=True)
     with torch.set_grad_enabled(end != "no gradient"):
         outputs = asked.outputs * 1
-        book = Ledger(outputs)
+        book = ClassOutputs(outputs)
         kept = weakref.ref(book._account)  # holds the outputs' memory
         value = book.background(2.0, entries=asked.entries, factor=asked.factor, extra=asked.extra)
         value = value + book.read(NONE, NONE, NONE).sum()
@@ -356,3 +356,33 @@ def test_nothing_leaks(end: str) -> None:
     assert kept() is not None
     del outputs, book, value
     assert kept() is None
+
+
+def test_joined_logit_is_the_product_of_probabilities() -> None:
+    logits, extra = torch.randn(3, 5, 4, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    product = logits.sigmoid() * extra.sigmoid()[..., None]
+    torch.testing.assert_close(join_logits(logits, extra).sigmoid(), product)
+
+
+def test_joined_logit_is_exact_where_products_underflow() -> None:
+    joined = join_logits(torch.tensor([[-80.0], [80.0], [80.0]]), torch.tensor([-80.0, 80.0, -80.0]))
+    # p ≈ e^−160; 1 − p ≈ 2 e^−80; p ≈ e^−80
+    expected = torch.tensor([[-160.0], [80 - torch.tensor(2.0).log().item()], [-80.0]])
+    torch.testing.assert_close(joined, expected)
+
+
+def test_the_gradient_of_joined_logits_is_finite_at_the_extremes() -> None:
+    logits = torch.tensor([[-200.0], [200.0]], requires_grad=True)
+    extra = torch.tensor([200.0, -200.0], requires_grad=True)
+    join_logits(logits, extra).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["background", "read"])
+def test_second_derivatives_are_refused(kind: str) -> None:
+    asked, first = question(1, 4, 2), torch.tensor([0])
+    value = asked.answer() if kind == "background" else ClassOutputs(asked.outputs).read(first, first, first).sum()
+    (gradient,) = torch.autograd.grad(value * asked.outputs.sum(), asked.outputs, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
