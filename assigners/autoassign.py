@@ -124,36 +124,27 @@ class AutoAssign(Assigner):
         bag: Literal["arithmetic", "geometric"] = "arithmetic",
     ) -> None:
         super().__init__(setting)
-        if tau <= 0:
-            raise ValueError(f"tau must be positive, got {tau}")
-        if sigma <= 0:
-            raise ValueError(f"sigma must be positive, got {sigma}")
-        if center_loss < 0:
-            raise ValueError(f"center_loss must not be negative, got {center_loss}")
-        learned = center in ("category", "shared")
-        prior = f"center={center}"
-        for contradicts, option, reason in (
+        for name, value, lowest in (("tau", tau, 0), ("sigma", sigma, 0), ("center_loss", center_loss, None)):
+            if value < 0 or value == lowest:
+                raise ValueError(f"{name} must be {'at least 0' if lowest is None else 'positive'}, got {value}")
+        learned, prior = center in ("category", "shared"), f"center={center}"
+        for useless, option, reason in (
             (center == "none" and mu != 0, f"mu={mu:g}", f"{prior} has no μ"),
             (center == "none" and sigma != 1, f"sigma={sigma:g}", f"{prior} has no σ"),
             (not learned and learn != "both", f"learn={learn}", f"{prior} learns neither μ nor σ"),
-            (
-                not learned and center_loss not in (0, 0.75),
-                f"center_loss={center_loss:g}",
-                f"{prior} has no L_centre, which teaches μ and σ alone",
-            ),
+            (not learned and center_loss not in (0, 0.75), f"center_loss={center_loss:g}", f"{prior} has no L_centre"),
             (confidence == "off" and tau != 1 / 3, f"tau={tau:g}", "confidence=off has no temperature"),
             (
-                confidence == "off" and not learned and detach_weights,
+                detach_weights and confidence == "off" and not learned,
                 "detach_weights=true",
                 f"with {prior} and confidence=off w⁺ has no gradient to stop",
             ),
         ):
-            if contradicts:
+            if useless:
                 raise ValueError(f"{option} would change nothing: {reason}; leave one of them out")
         if learned and detach_weights and center_loss == 0:
             raise ValueError(
-                f"detach_weights=true with center_loss=0 leaves nothing that teaches μ and σ, but {prior} learns them; "
-                "use center=fixed, or leave one of them out"
+                f"detach_weights=true with center_loss=0 leaves nothing that teaches μ and σ, but {prior} learns them"
             )
         self.center, self.confidence, self.tau = center, confidence, tau
         self.negative, self.same_class, self.negative_normaliser = negative, same_class, negative_normaliser

@@ -83,42 +83,42 @@ class PairView:
                 raise ValueError(f"view.{name} was changed by the strategy; it is for reading: work on a copy")
         return self
 
-    @cached_property
+    @_seen
     def image(self) -> Tensor:
         """The object's image, int64."""
         return pick(self.targets.image, self.objects)
 
-    @cached_property
+    @_seen
     def label(self) -> Tensor:
         """The object's class, int64."""
         return pick(self.targets.labels, self.objects)
 
-    @cached_property
+    @_seen
     def place(self) -> Tensor:
         """Index of image and location among all locations of the batch, int64."""
         return self.image * self.predictions.locations + self.locations
 
-    @cached_property
+    @_seen
     def stride(self) -> Tensor:
         """Stride of the location's level, pixels."""
         return pick(self.priors.stride, self.locations)
 
-    @cached_property
+    @_seen
     def level(self) -> Tensor:
         """Level of the location, int64, 0 = finest."""
         return pick(self.priors.level, self.locations)
 
-    @cached_property
+    @_seen
     def point(self) -> Tensor:
         """The location's x, y in pixels: ``[pair, 2]``."""
         return take(self.priors.points, self.locations)
 
-    @cached_property
+    @_seen
     def offset(self) -> Tensor:
         """From the box's centre to the location, in strides: ``[pair, 2]``."""
         return (self.point - take(centers(self.targets.boxes), self.objects)) / self.stride[:, None]
 
-    @cached_property
+    @_seen
     def true(self) -> Tensor:
         """The object's box: ``[pair, 4]``."""
         return take(self.targets.boxes, self.objects)
@@ -143,7 +143,7 @@ class PairView:
         """What a raw output should be, the object's box in the head's own coding: ``[pair, 4]``."""
         return self.coding.encode(self.true, self.prior, self.stride)
 
-    @cached_property
+    @_seen
     def overlap(self) -> Tensor:
         """IoU of the predicted and the object's box, without gradient."""
         with torch.no_grad():

@@ -18,7 +18,7 @@ from assignbench.figures.canvas import (
     show_pale,
     zoom,
 )
-from assignbench.figures.parts import meaning_of_confidence, parts_of
+from assignbench.figures.parts import meaning_of_blanks, meaning_of_confidence, parts_of
 from assignbench.figures.picture import Picture, too_small
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import LevelMap, teach
@@ -109,5 +109,5 @@ def caption(run: ShownRun, dataset: Dataset, picture: Picture, number: int, iter
         f"Confidence weighting of one object, {picture.name(number)} ({number + 1} of {len(picture.labels)}), after "
         f"{listed} iterations. {meaning_of_confidence(run)} It is 1 where a location detects nothing of it. "
         "A square is the cell of one location in the true box (blue), as large as its stride. "
-        f"{dataset.name}, {dataset.split}, {picture.title}. {run.facts}."
+        f"{meaning_of_blanks(run)}{dataset.name}, {dataset.split}, {picture.title}. {run.facts}."
     )

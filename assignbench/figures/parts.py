@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,19 +55,12 @@ def parts_of(taught: Taught, number: int, strategy: str) -> Parts:
         raise UsageError(
             f"the weights of {strategy} are not made of a centre and a confidence weighting; name a run of autoassign"
         )
-    center = level_maps(shown["center"], pairs.object, pairs.location, taught, number)
     return Parts(
-        center=center,
+        center=level_maps(shown["center"], pairs.object, pairs.location, taught, number),
         confidence=level_maps(shown["confidence"], pairs.object, pairs.location, taught, number),
-        weight=[zero_inside(*each) for each in zip(weight_maps(taught, number), center, strict=True)],
+        weight=weight_maps(taught, number),
         fractions=level_fractions(taught, number),
     )
-
-
-def zero_inside(weight: LevelMap, center: LevelMap) -> LevelMap:
-    """Weights with the zeros that the record leaves out: locations in the box that weigh nothing."""
-    left_out = np.isnan(weight.values) & ~np.isnan(center.values)
-    return replace(weight, values=np.where(left_out, np.float32(0), weight.values))
 
 
 def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> Figure:
@@ -114,7 +107,7 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -
                 if maps is parts.weight:
                     panel.set_xlabel(f"{percent(parts.fractions[column])} of w⁺")
                 if one.empty:
-                    panel.text(0.5, 0.5, "no location", transform=panel.transAxes, ha="center", va="center")
+                    panel.text(0.5, 0.5, "no weight", transform=panel.transAxes, ha="center", va="center")
             line[1].set_ylabel(name, weight="bold", fontsize=10, color=INK)
             if image is not None and maps is parts.confidence:
                 confidence_key(figure, image, line.tolist())
@@ -132,7 +125,7 @@ def settings_of(run: ShownRun, category: str) -> str:
     tau = None if options.get("confidence") == "off" else options.get("tau")
     lines = (
         []
-        if prior is None
+        if prior is None or not {"mu_x", "mu_y", "sigma_x", "sigma_y"} <= prior.keys()
         else [
             f"μ = {signed(prior['mu_x'], prior['mu_y'])}",
             f"σ = ({prior['sigma_x']:.2f}, {prior['sigma_y']:.2f})",
@@ -152,6 +145,13 @@ def meaning_of_center(run: ShownRun) -> str:
     }.get(str(run.record.assigner.options.get("center")), "G: centre weighting.")
 
 
+def meaning_of_blanks(run: ShownRun) -> str:
+    """What a cell of the box without colour says, a sentence and a space; nothing where there is none."""
+    if run.record.assigner.options.get("center") == "none":
+        return ""
+    return "A cell in the box without colour: G is so small there that the location weighs nothing. "
+
+
 def meaning_of_confidence(run: ShownRun) -> str:
     """What C is under the run's options."""
     return {
@@ -168,5 +168,6 @@ def caption(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> s
         f"One object, {picture.name(number)} ({number + 1} of {len(picture.labels)}), over the pyramid's levels: a "
         f"square is the cell of one location, as large as its stride. {meaning_of_center(run)} "
         f"{meaning_of_confidence(run)} w⁺: their product, divided by its sum over all levels. Blue: true box; only "
-        f"locations inside it take part. {dataset.name}, {dataset.split}, {picture.title}. {run.facts}."
+        f"locations inside it take part. {meaning_of_blanks(run)}"
+        f"{dataset.name}, {dataset.split}, {picture.title}. {run.facts}."
     )

@@ -29,7 +29,6 @@ from assignbench.core import (
 )
 from assignbench.core.types import Grid
 
-
 LN2 = math.log(2)
 
 

@@ -1,9 +1,11 @@
-"""Pairs, winners and group sums: examples that can be checked by eye."""
+"""Pairs, winners and group sums: examples that can be checked by eye, and plain definitions."""
 
 from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assignbench.core import (
     Head,
@@ -19,6 +21,7 @@ from assignbench.core import (
     iou,
     max_by,
     min_by,
+    same_class_neighbours,
     smallest_k,
     sum_by,
     winners,
@@ -180,3 +183,74 @@ def test_more_classes_at_locations_than_31_bits_count() -> None:
     objects, locations = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 5455, 5455, 5455])
     won = class_winners(torch.tensor([0.1, 0.2, 0.3, 0.4]), objects, locations, targets, problem.priors, 300_000)
     assert won.tolist() == [True, True, False, True]
+
+
+SINGLE = [float("-inf"), -3.5, -1.0000001, -1.0, -1e-40, -0.0, 0.0, 1e-40, 1.0, 1.0000001, 3e38, float("inf")]
+DOUBLE = [-1.0, -1.0 - 1e-12, 0.0, -0.0, 1e-300, 2.0, 2.0 + 1e-12, float("inf"), float("-inf")]
+WHOLE = [-(1 << 40), -(1 << 40) - 1, -1, 0, 1, (1 << 40), (1 << 40) + 1]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.data(),
+    st.sampled_from([(torch.float32, SINGLE), (torch.float64, DOUBLE), (torch.int64, WHOLE)]),
+    st.sampled_from([(0, 1, 2), (5, 1 << 20, (1 << 31) - 1)]),
+)
+def test_best_of(data: st.DataObject, kind: tuple[torch.dtype, list], names: tuple[int, ...]) -> None:
+    entries = data.draw(st.lists(st.tuples(st.sampled_from(names), st.sampled_from(kind[1])), max_size=12))
+    best: dict[int, int] = {}
+    for place, (group, score) in enumerate(entries):
+        if group not in best or score > entries[best[group]][1]:
+            best[group] = place
+    group = torch.tensor([group for group, _ in entries], dtype=torch.int64)
+    score = torch.tensor([score for _, score in entries], dtype=kind[0])
+    assert best_of(group, score).nonzero()[:, 0].tolist() == sorted(best.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scores", [[-0.0, 0.0], [0.0, -0.0]])
+def test_both_zeros_are_equal(dtype: torch.dtype, scores: list[float]) -> None:
+    assert best_of(torch.tensor([4, 4]), torch.tensor(scores, dtype=dtype)).tolist() == [True, False]
+
+
+def test_many_scores_are_kept_apart() -> None:
+    generator = torch.Generator().manual_seed(0)
+    group = torch.randint(0, 50, (20_000,), generator=generator)
+    score = torch.randn(20_000, generator=generator)
+    for part in (score, score.double(), (score * 1e3).long()):
+        won = best_of(group, part)
+        top = torch.full((50,), -(10**9), dtype=part.dtype).scatter_reduce(0, group, part, "amax")
+        first = [int(((group == name) & (part == top[name])).nonzero()[0]) for name in range(50)]
+        assert won.nonzero()[:, 0].tolist() == sorted(first)
+
+
+def test_an_object_wins_in_its_own_image() -> None:
+    some = targets(*((image, 0, [0, 0, 9, 9]) for image in (0, 1, 0, 1)), images=2)
+    place, location, score = torch.arange(4), torch.full((4,), 3), torch.tensor([0.1, 0.9, 0.2, 0.9])
+    assert winners(score, place, location, some, grid()).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 17])
+def test_same_class_neighbours(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(rows, "CHUNK", chunk)
+    generator = torch.Generator().manual_seed(0)
+    corner, size = torch.randint(0, 40, (60, 2), generator=generator), torch.randint(1, 8, (60, 2), generator=generator)
+    some = Targets(
+        torch.cat((corner, corner + size), 1).float(),
+        torch.randint(0, 3, (60,), generator=generator),
+        torch.randint(0, 2, (60,), generator=generator),
+        2,
+    )
+
+    def meet(a: int, b: int) -> bool:
+        (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = some.boxes[a].tolist(), some.boxes[b].tolist()
+        return ax0 <= bx1 and bx0 <= ax1 and ay0 <= by1 and by0 <= ay1
+
+    def rivals(a: int, b: int) -> bool:
+        return bool(some.labels[a] == some.labels[b]) and bool(some.image[a] == some.image[b])
+
+    want = [any(a != b and rivals(a, b) and meet(a, b) for b in range(60)) for a in range(60)]
+    pairs = torch.arange(60).repeat_interleave(2).flip(0)
+    assert same_class_neighbours(some, pairs).tolist() == [i for i, a in enumerate(pairs.tolist()) if want[a]]
+    assert 5 < sum(want) < 55
+    assert same_class_neighbours(targets(), torch.zeros(0, dtype=torch.int64)).shape == (0,)

@@ -11,34 +11,47 @@ from torch import Tensor
 from assignbench.core import (
     Assignment,
     Centerness,
+    ClassLoss,
     Cost,
+    CrossEntropy,
     Deltas,
     Discounts,
     Extra,
+    Focal,
+    Head,
     Normalisers,
+    Objectness,
     PairLoss,
     Pairs,
+    PairViews,
     Predictions,
     Priors,
+    QualityFocal,
     Targets,
+    Varifocal,
+    centers,
+    hard_assignment,
 )
+from assignbench.core.types import Grid
 from assignbench.detector.objective import objective
+from assignbench.synthetic import random_problem
 
 LN2 = math.log(2)
 
 
-def problem() -> tuple[Predictions, Priors, Targets]:
+def problem() -> PairViews:
     """One image, three locations, two classes, all probabilities 1/2; one object, hit exactly by location 0."""
     boxes = torch.tensor([[0.0, 0, 8, 8], [8, 0, 16, 8], [16, 0, 24, 8]])
-    priors = Priors(boxes, torch.full((3,), 8.0), torch.zeros(3, dtype=torch.int64))
+    one, zero = torch.ones(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+    grid = Grid(zero, one, 3 * one, torch.tensor([[4.0, 4.0]]), torch.tensor([[8.0, 8.0]]), anchors=1)
+    priors = Priors(boxes, centers(boxes), torch.full((3,), 8.0), torch.zeros(3, dtype=torch.int64), grid)
     predictions = Predictions(
         torch.zeros(1, 3, 2, requires_grad=True),
         boxes[None].clone().requires_grad_(),
         torch.zeros(1, 3, 4, requires_grad=True),
-        {"centerness": torch.zeros(1, 3, requires_grad=True)},
+        {name: torch.zeros(1, 3, requires_grad=True) for name in ("centerness", "objectness")},
     )
-    zero = torch.zeros(1, dtype=torch.int64)
-    return predictions, priors, Targets(boxes[:1].clone(), zero, zero, 1)
+    return PairViews(predictions, priors, Targets(boxes[:1].clone(), zero, zero, 1), Deltas())
 
 
 def record(**changes: object) -> Assignment:
@@ -53,9 +66,8 @@ def record(**changes: object) -> Assignment:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def losses(assignment: Assignment, extras: tuple[Extra, ...] = ()) -> dict[str, float]:
-    predictions, priors, targets = problem()
-    terms = objective(assignment, predictions, priors, targets, loss=PairLoss(), coding=Deltas(), extras=extras)
+def losses(assignment: Assignment, extras: tuple[Extra, ...] = (), loss: PairLoss | None = None) -> dict[str, float]:
+    terms = objective(assignment, replace(problem(), loss=loss or PairLoss()), extras)
     return {name: value.item() for name, value in terms.items()}
 
 
@@ -70,8 +82,44 @@ def test_hard_pairs_by_hand() -> None:
 
 
 def test_ignored_locations_teach_no_background() -> None:
-    terms = losses(record(background=torch.tensor([[1.0, 1.0, 0.0]])))
-    assert terms["background"] == pytest.approx(0.75 * 2 * LN2 / 4 / 2)
+    ignored = torch.tensor([[False, False, True]])
+    share = torch.tensor([[0.5, 1.0, 0.5]])
+    for changes, entries in (
+        ({"ignored": ignored}, 2),
+        ({"background": torch.tensor([[1.0, 1.0, 0.0]])}, 2),
+        ({"background": share}, 2.5),
+        ({"background": share, "ignored": ignored}, 1.5),
+    ):
+        assert losses(record(**changes))["background"] == pytest.approx(0.75 * entries * LN2 / 4 / 2)
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive", "negative"),
+    [
+        (Focal(), 0.25 / 4, 0.75 / 4),
+        (Focal(0.5, 0.25, gamma=1.0, focus=0.0), 0.5, 0.25 / 2),
+        (QualityFocal(), 1 / 4, 1 / 4),
+        (Varifocal(), 1, 0.75 / 4),
+        (CrossEntropy(), 1, 1),
+    ],
+)
+def test_class_losses_by_hand(classes: ClassLoss, positive: float, negative: float) -> None:
+    pairs = replace(record().pairs, quality=torch.ones(2))
+    terms = losses(record(pairs=pairs), loss=PairLoss(classes, weight=0.5))
+    assert terms["class"] == pytest.approx(positive * LN2)  # two pairs over two
+    assert terms["background"] == pytest.approx(negative * 4 * LN2 / 2)
+    assert terms["box"] == pytest.approx(0.5 * 5 / 2)
+
+
+@pytest.mark.parametrize("classes", [Focal(), QualityFocal(), Varifocal(), CrossEntropy()])
+def test_the_score_to_learn_is_the_overlap_where_the_class_loss_says_so(classes: ClassLoss) -> None:
+    """Location 0 overlaps its object wholly, location 1 not at all; a quality that is given goes before."""
+    overlap, given = torch.tensor([1.0, 0.0]), torch.tensor([0.3, 0.6])
+    asked, own = (replace(record().pairs, quality=quality) for quality in (None, given))
+    for pairs, quality in ((asked, overlap if classes.learns_overlap else torch.ones(2)), (own, given)):
+        terms = losses(record(pairs=pairs), loss=PairLoss(classes))
+        wanted = classes.positive_weight * classes.positive(torch.zeros(2), quality).sum().item() / 2
+        assert terms["class"] == pytest.approx(wanted)
 
 
 def test_a_discounted_probability() -> None:
@@ -96,41 +144,56 @@ def test_weights_of_class_and_box_are_apart() -> None:
     assert terms["box"] == pytest.approx(0.25 * 5 * 0.5 / 2)
 
 
-def test_a_bag_by_hand() -> None:
+def test_a_bag_of_any_by_hand() -> None:
     pairs = replace(record().pairs, weight=torch.tensor([0.25, 0.75]))
-    terms = losses(record(pairs=pairs, bagged=True))
+    terms = losses(record(pairs=pairs, bag="any"))
     # P = 1/2 and e^−5 / 2
     expected = -math.log(0.25 * 0.5 + 0.75 * 0.5 * math.exp(-5))
     assert terms["bag"] == pytest.approx(0.25 * expected / 2)
     assert "class" not in terms
 
 
-def test_a_geometric_bag_by_hand() -> None:
+def test_a_bag_of_all_by_hand() -> None:
     pairs = replace(record().pairs, weight=torch.tensor([0.25, 0.75]))
-    terms = losses(record(pairs=pairs, bagged=True, geometric=True))
+    terms = losses(record(pairs=pairs, bag="all"))
     # −log P = ln 2 and ln 2 + 5
     assert terms["bag"] == pytest.approx(0.25 * (LN2 + 0.75 * 5) / 2)
-    assert terms.keys() == losses(record(pairs=pairs, bagged=True)).keys()
+    assert terms.keys() == losses(record(pairs=pairs, bag="any")).keys()
 
 
-def test_a_geometric_bag_is_taken_in_logarithms() -> None:
+def test_a_bag_of_all_is_taken_in_logarithms() -> None:
     """At a logit of −200, P is 0 in float32; its logarithm and the gradient of it are not."""
-    predictions, priors, targets = problem()
+    bag, gradient = far_bag("all", torch.tensor([1.0, 0.0]))
+    assert bag == pytest.approx(0.25 * 200 / 2)
+    assert gradient == pytest.approx(-0.25 / 2)
+
+
+def far_bag(bag: str, weight: Tensor, loss: PairLoss | None = None) -> tuple[float, float]:
+    """Value, and gradient by location 0's logit, of a bag whose own class has a logit of −200 at both locations."""
+    view = replace(problem(), loss=loss or PairLoss())
     with torch.no_grad():
-        predictions.outputs[0, 0, 0] = -200
-    pairs = replace(record().pairs, weight=torch.tensor([1.0, 0.0]))
-    assignment = record(pairs=pairs, bagged=True, geometric=True)
-    terms = objective(assignment, predictions, priors, targets, loss=PairLoss(), coding=Deltas(), extras=())
-    assert terms["bag"].item() == pytest.approx(0.25 * 200 / 2)
-    (gradient,) = torch.autograd.grad(terms["bag"], predictions.outputs)
-    assert gradient[0, 0, 0].item() == pytest.approx(-0.25 / 2)
+        view.predictions.outputs[0, :2, 0] = -200
+    terms = objective(record(pairs=replace(record().pairs, weight=weight), bag=bag), view, ())
+    (gradient,) = torch.autograd.grad(terms["bag"], view.predictions.outputs)
+    return terms["bag"].item(), gradient[0, 0, 0].item()
 
 
-def test_a_geometric_bag_without_pairs_costs_nothing() -> None:
+def test_a_bag_of_any_is_taken_in_logarithms_unless_it_is_floored() -> None:
+    weight = torch.tensor([0.5, 0.5])
+    bag, gradient = far_bag("any", weight)
+    # the other location, 5 farther, adds e^−5
+    assert bag == pytest.approx(0.25 * (200 + LN2 - math.log1p(math.exp(-5))) / 2)
+    assert gradient == pytest.approx(-0.25 / (1 + math.exp(-5)) / 2)
+    bag, gradient = far_bag("any", weight, PairLoss(floored=True))  # as in the references
+    assert bag == pytest.approx(0.25 * 100 / 2)
+    assert gradient == 0
+
+
+def test_a_bag_of_all_without_pairs_costs_nothing() -> None:
     none, no_weight = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
     nothing = Pairs(none, none, no_weight, no_weight, no_weight)
-    assert losses(record(pairs=nothing, bagged=True, geometric=True))["bag"] == 0
-    assert losses(record(pairs=nothing, bagged=True))["bag"] == pytest.approx(0.25 * 100 / 2)
+    assert losses(record(pairs=nothing, bag="all"))["bag"] == 0
+    assert losses(record(pairs=nothing, bag="any"))["bag"] == pytest.approx(0.25 * 100 / 2)
 
 
 @dataclass(frozen=True)
@@ -141,10 +204,10 @@ class Own(Extra):
     least: float = 0.0
     name: ClassVar[str] = "centerness"
 
-    def loss(self, assignment: Assignment, predictions: Predictions, priors: Priors, targets: Targets) -> Cost:
+    def loss(self, assignment: Assignment, view: PairViews) -> Cost:
         """Costs 6 in all."""
         share = torch.tensor(self.count), torch.tensor(self.least)
-        return Cost(predictions.extras[self.name].sum() + 6, share=share)
+        return Cost(view.predictions.extras[self.name].sum() + 6, share=share)
 
 
 @pytest.mark.parametrize(
@@ -216,11 +279,9 @@ def test_centerness_is_learned_at_the_pairs() -> None:
 
 
 def gradients(assignment: Assignment) -> tuple[Tensor, ...]:
-    predictions, priors, targets = problem()
-    terms = objective(
-        assignment, predictions, priors, targets, loss=PairLoss(), coding=Deltas(), extras=(Centerness(),)
-    )
-    leaves = (predictions.logits, predictions.regression, predictions.extras["centerness"])
+    view = problem()
+    terms = objective(assignment, view, (Centerness(),))
+    leaves = (view.predictions.outputs, view.predictions.regression, view.predictions.extras["centerness"])
     return torch.autograd.grad(torch.stack(list(terms.values())).sum(), leaves)
 
 
@@ -240,3 +301,52 @@ def test_the_own_class_is_not_pushed_both_ways() -> None:
     logits, _, _ = gradients(record())
     assert (logits[0, :2, 0] < 0).all()  # up
     assert (logits[0, :, 1] > 0).all()  # down
+
+
+@pytest.mark.parametrize("name", ["class", "box", "bag", "background", "total", "iteration", "lr", "centerness"])
+def test_a_loss_of_the_strategy_with_the_name_of_another_one_is_refused(name: str) -> None:
+    own = record(losses={"mine": torch.tensor(7.0), name: torch.tensor(3.0)})
+    with pytest.raises(ValueError, match=f"cannot be called '{name}': there is another one of that name"):
+        losses(own, (Centerness(),))
+    assert losses(record(losses={"mine": torch.tensor(7.0)}), (Centerness(),))["mine"] == 7
+
+
+def test_what_the_strategy_wrote_to_is_refused() -> None:
+    view, assignment = problem(), record()
+    pair = view(assignment.pairs.object, assignment.pairs.location)
+    with torch.no_grad():
+        pair.logit.add_(1)
+    with pytest.raises(ValueError, match=r"view\.logit was changed by the strategy"):
+        objective(assignment, view, ())
+
+
+def objectness_gradient(**changes: object) -> Tensor:
+    """Of the objectness logits of an image of 86 locations, with a pair at location 0."""
+    own = random_problem(Head(extras=(Objectness(),)), seed=0, classes=2, counts=(1,), height=64, width=64)
+    assert len(own.priors) == 86
+    zero = torch.zeros(1, dtype=torch.int64)
+    assignment = replace(hard_assignment(zero, zero, own.targets), **changes)  # type: ignore[arg-type]
+    terms = objective(assignment, own.view(), own.head.extras)
+    (gradient,) = torch.autograd.grad(terms["objectness"], own.raw.extras["objectness"])
+    return gradient
+
+
+def test_what_is_no_class_background_still_is_no_object_unless_it_is_ignored() -> None:
+    every = objectness_gradient()
+    assert int((every != 0).sum()) == 86
+    assert torch.equal(objectness_gradient(background=torch.zeros(1, 86)), every)
+    ignored = (torch.arange(86) < 30)[None]
+    left = objectness_gradient(ignored=ignored)
+    assert left.nonzero()[:, 1].tolist() == [0, *range(30, 86)]  # the pair's own location is certain
+    assert torch.equal(left[~ignored], every[~ignored])
+
+
+def test_pairs_of_no_weight_teach_no_extra() -> None:
+    terms = losses(record(pairs=replace(record().pairs, weight=torch.zeros(2))), (Centerness(), Objectness()))
+    assert terms["centerness"] == 0
+    assert terms["objectness"] == pytest.approx(3 * LN2 / 2)
+    view = problem()
+    nothing = record(pairs=replace(record().pairs, weight=torch.zeros(2)))
+    found = objective(nothing, view, (Objectness(),))["objectness"]
+    (gradient,) = torch.autograd.grad(found, view.predictions.extras["objectness"])
+    assert bool((gradient > 0).all())  # down everywhere: nobody is an object

@@ -6,8 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import nms
 
-from assignbench.core import Centerness, Predictions, Priors
+from assignbench.core import Centerness, Predictions, Priors, centers
+from assignbench.core.types import Grid
 from assignbench.detector.postprocess import ImageDetections, PostprocessRule, detect
+
+
+def priors_of(boxes: torch.Tensor, level: torch.Tensor) -> Priors:
+    """Boxes as priors, each level a row of cells."""
+    columns = torch.unique_consecutive(level, return_counts=True)[1]
+    step = torch.ones(len(columns), 2)
+    grid = Grid(columns.cumsum(0) - columns, torch.ones_like(columns), columns, step, step, anchors=1)
+    return Priors(boxes, centers(boxes), torch.ones(len(boxes)), level, grid)
 
 
 def run(
@@ -22,7 +31,7 @@ def run(
     """``output``: the class output's own logits, where an extra has joined it to ``logits``."""
     images, locations, _ = logits.shape
     level = torch.zeros(locations, dtype=torch.int64) if level is None else level
-    priors = Priors(boxes[0], torch.ones(locations), level)
+    priors = priors_of(boxes[0], level)
     extras = {} if extra is None else {"centerness": extra}
     predictions = Predictions(logits, boxes, boxes, extras)
     if output is not None:  # 1/p = (1 + 1/odds) (1 + 1/odds of the joining extra), the same for all classes here
@@ -249,7 +258,7 @@ def test_a_batch_gives_what_its_images_give_alone(images: int, joined: bool) -> 
     extra = torch.randn(images, 63, generator=generator)
     corner = torch.rand(images, 63, 2, generator=generator) * 40
     boxes = torch.cat((corner, corner + torch.rand(images, 63, 2, generator=generator) * 30), -1)
-    rule, priors = PostprocessRule(candidates=60), Priors(boxes[0], torch.ones(63), level)
+    rule, priors = PostprocessRule(candidates=60), priors_of(boxes[0], level)
     every = Predictions(logits, boxes, boxes, {"centerness": extra}, joined="centerness" if joined else None)
     sizes = torch.tensor([[50, 60]] * images)
     together = detect(every, priors, sizes, () if joined else (Centerness(),), rule)

@@ -1,6 +1,7 @@
 """What is handed to matplotlib is what the strategy's record says, at the right places."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from assignbench.core import inside_pairs, pick, sum_by
+from assignbench.core import pick, sum_by
 from assignbench.data.dataset import Dataset
 from assignbench.data.streams import view_batches
 from assignbench.data.transforms import View
@@ -16,7 +17,7 @@ from assignbench.errors import UsageError
 from assignbench.figures.canvas import broken, confidence_key
 from assignbench.figures.confidence import draw_confidence
 from assignbench.figures.detections import draw_detections, found_in
-from assignbench.figures.parts import draw_parts
+from assignbench.figures.parts import draw_parts, meaning_of_blanks, settings_of
 from assignbench.figures.picture import Picture, open_object, open_picture, open_pictures
 from assignbench.figures.priors import category_priors, chosen_categories, draw_priors
 from assignbench.figures.runs import ShownRun, evaluation_split, open_runs
@@ -68,6 +69,49 @@ def test_weights_are_their_parts(shown, dataset, one):
     product = made["center"] * made["confidence"]
     whole = product / pick(sum_by(product, pairs.object, len(one[0].labels)), pairs.object)
     torch.testing.assert_close(whole, pairs.weight, rtol=1e-4, atol=1e-7)
+
+
+@pytest.fixture
+def narrow(shown: Mapping[str, ShownRun]) -> Iterator[ShownRun]:
+    """AutoAssign with a centre prior so narrow that most locations in a box weigh nothing."""
+    run = shown["autoassign"]
+    sigma = run.learner.assigner.sigma
+    before = sigma.detach().clone()
+    with torch.no_grad():
+        sigma.fill_(0.1)  # type: ignore[operator]
+        yield run
+        sigma.copy_(before)  # type: ignore[operator]
+
+
+def test_what_the_record_leaves_out_weighs_nothing_and_stays_blank(narrow, dataset, one):
+    picture, number = one
+    taught = teach(narrow.learner, dataset, picture.index, narrow.recipe.data)
+    pairs, priors = taught.assignment.pairs, taught.priors
+    box = torch.from_numpy(picture.boxes[number] * np.tile(taught.scale, 2))
+    inside = ((priors.points > box[:2]) & (priors.points < box[2:])).all(-1)
+    mu = narrow.learner.assigner.mu[picture.labels[number]]  # type: ignore[index]
+    offset = (priors.points - (box[:2] + box[2:]) / 2) / priors.stride[:, None]
+    center = (-((offset - mu) ** 2) / (2 * 0.1**2)).sum(-1).exp() * inside
+    left_out = inside.clone()
+    left_out[pairs.location[pairs.object == number]] = False
+    assert left_out.sum() > 5
+    assert center[left_out].sum() * math.e**3 < 1e-7 * center.sum()  # C is at most e³, at least 1
+
+    figure = draw_parts(narrow, dataset, picture, number)
+    rows = np.array(figure.axes[:18], dtype=object).reshape(3, 6)
+    for level in range(5):
+        blank = ~np.isnan(expected(taught, left_out[left_out], left_out.nonzero()[:, 0], level))
+        assert all(np.isnan(drawn(row[1 + level])[blank]).all() for row in rows)
+    caption = " ".join(figure.get_supxlabel().split())
+    assert "A cell in the box without colour: G is so small there that the location weighs nothing." in caption
+
+
+def test_without_a_centre_weighting_no_cell_is_left_blank(shown):
+    record = shown["autoassign"].record
+    bare = record.assigner.model_copy(update={"options": {**record.assigner.options, "center": "none"}})
+    run = replace(shown["autoassign"], record=record.model_copy(update={"assigner": bare}))
+    assert meaning_of_blanks(run) == ""
+    assert meaning_of_blanks(shown["autoassign"]).endswith("weighs nothing. ")
 
 
 @pytest.mark.parametrize("side", [None, 64])
@@ -212,6 +256,13 @@ def test_categories_are_chosen_by_the_length_of_their_mean():
     assert chosen_categories(facts, None, classes, 2) == ["b", "d"]
     assert chosen_categories(facts, {"a": (0.0, 0.2), "c": (0.01, 0.0)}, classes, 1) == ["a", "b"]
     assert chosen_categories({"all": facts["b"]}, {"d": (0.0, 0.1)}, classes, 2) == ["a", "b", "d"]
+
+
+def test_what_is_no_prior_is_not_shown_as_one(shown):
+    run = shown["autoassign"]
+    assert "μ = " in settings_of(run, "disc")
+    other = replace(run, record=run.record.model_copy(update={"learned": {"all": {"gain": 2.0}}}))
+    assert settings_of(other, "disc") == "τ = 0.333"
 
 
 def test_figure_5_draws_what_is_found(shown, dataset):

@@ -155,8 +155,7 @@ class _Read(Function):
         (index,) = ctx.saved_tensors
         account: _Account = ctx.account
         account.listed.append((index, gradients[0]))
-        # what goes by the list is unknown to torch: a gradient that is to be differentiated again must pass it by, so
-        # that it is refused there
+        # torch does not see the list: where a gradient is to be differentiated again, it must see one to refuse that
         return torch.zeros_like(account.outputs) if gradients[0].requires_grad else None, None, None
 
 

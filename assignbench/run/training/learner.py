@@ -101,8 +101,8 @@ class Learner(nn.Module):
             seconds = now(device) - start if timed else None
             try:
                 if timed:
-                    for assignment in assignments.values():
-                        assignment.check(predictions, targets)
+                    for branch, assignment in assignments.items():
+                        assignment.check(seen[branch][0], targets)
                 losses = self.losses(assignments, views)
             except ValueError as error:
                 name = type(self.assigner).__name__

@@ -12,13 +12,14 @@ from assignbench.core import (
     Targets,
     anchor_head,
     best_overlap,
+    iou,
     iou_matrix,
-    matching,
-    near_pairs,
+    most_overlapping,
     overlapping_pairs,
-    sure_overlap,
+    predicted_overlaps,
 )
-from assignbench.core.overlap import BLOCK
+from assignbench.core.fast import rows
+from assignbench.core.fast.overlap import BLOCK, near_pairs, overlaps, pairs_from, sure_overlap
 from assignbench.core.priors import pyramid_priors
 from assignbench.synthetic import random_problem
 
@@ -73,7 +74,7 @@ def test_nothing_that_overlaps_enough_is_missed(seed: int, shared: bool, low: fl
     least[0] = 1.0
     dense = matrix(targets, boxes)
     want = (dense >= least[:, None]).nonzero(as_tuple=True)
-    found = overlapping_pairs(targets, boxes, least)
+    found = pairs_from(targets, boxes, least)
     assert torch.equal(torch.stack(found[:2]), torch.stack(want))
     assert torch.equal(found[2], dense[want])
     near = near_pairs(targets, boxes, least)
@@ -87,7 +88,7 @@ def test_few_others_are_looked_at() -> None:
     least = torch.full((300,), 0.5)
     looked, found = (
         len(near_pairs(targets, priors.boxes, least)[0]),
-        len(overlapping_pairs(targets, priors.boxes, least)[0]),
+        len(pairs_from(targets, priors.boxes, least)[0]),
     )
     assert found <= looked < 30 * found < 0.01 * 300 * len(priors)
 
@@ -96,7 +97,7 @@ def test_few_others_are_looked_at() -> None:
 def test_any_overlap_at_all(least: float) -> None:
     targets = objects(random_boxes(torch.Generator().manual_seed(2), 9, 2, 8), 1)
     boxes = random_boxes(torch.Generator().manual_seed(3), 500, 1, 9)
-    pairs = overlapping_pairs(targets, boxes, torch.full((9,), least))
+    pairs = pairs_from(targets, boxes, torch.full((9,), least))
     dense = matrix(targets, boxes)
     assert torch.equal(torch.stack(pairs[:2])[:, pairs[2] > 0], torch.stack((dense > 0).nonzero(as_tuple=True)))
 
@@ -104,29 +105,152 @@ def test_any_overlap_at_all(least: float) -> None:
 def test_without_objects_or_boxes() -> None:
     nothing, some = torch.zeros(0, 4), random_boxes(torch.Generator().manual_seed(1), 5, 3, 6)
     for boxes, others in ((nothing, some), (some, nothing), (nothing, nothing)):
-        found = overlapping_pairs(objects(boxes, 1), others, torch.full((len(boxes),), 0.5))
+        found = pairs_from(objects(boxes, 1), others, torch.full((len(boxes),), 0.5))
         assert [len(part) for part in found] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("k", [1, 2, 50, 300])
-@pytest.mark.parametrize("grid", [True, False])
-@pytest.mark.parametrize("head", [Head(), anchor_head()], ids=["point", "anchors"])
-def test_a_sure_overlap_is_reached(head: Head, grid: bool, k: int) -> None:
-    whole = pyramid_priors(head, 160, 224).padded(torch.tensor([[150, 220], [64, 90]]))
-    priors = whole if grid else Priors(whole.boxes, whole.stride, whole.level, extent=whole.extent)
-    generator = torch.Generator().manual_seed(k)
-    corner = torch.rand(60, 2, generator=generator) * torch.tensor([86.0, 60])
-    side = torch.rand(60, 2, generator=generator) ** 3 * (torch.tensor([90.0, 64]) - corner)
-    targets = objects(torch.cat((corner, corner + side), 1), 2)
-    overlap = iou_matrix(targets.boxes, priors.boxes)
+def padded(head: Head, height: int = 160, width: int = 224) -> Priors:
+    """For two images, of which one fills the batch and the other a corner of it."""
+    return pyramid_priors(head, height, width).padded(torch.tensor([[150, 220], [64, 90]]))
+
+
+def inside(count: int, seed: int) -> Targets:
+    """Of all sizes, in the images of `padded`."""
+    generator = torch.Generator().manual_seed(seed)
+    limit = torch.tensor([[220.0, 150], [90, 64]])[torch.arange(count) % 2]
+    corner = torch.rand(count, 2, generator=generator) * limit
+    side = torch.rand(count, 2, generator=generator) ** 3 * (limit - corner)
+    return objects(torch.cat((corner, corner + side), 1), 2)
+
+
+def dense(targets: Targets, priors: Priors) -> Tensor:
+    """IoU of all pairs, −1 in the padding."""
     assert priors.inside is not None
-    best = overlap.masked_fill(~priors.inside[targets.image], 0).topk(k, dim=1).values[:, -1]
+    return matrix(targets, priors.boxes).masked_fill(~priors.inside[targets.image], -1)
+
+
+@pytest.mark.parametrize("k", [1, 2, 50, 300])
+@pytest.mark.parametrize("predicted", [False, True])
+@pytest.mark.parametrize("head", [Head(), anchor_head()], ids=["point", "anchors"])
+def test_a_sure_overlap_is_reached(head: Head, predicted: bool, k: int) -> None:
+    priors, targets = padded(head), inside(120, k)
+    if predicted:
+        priors = priors.predicted(priors.boxes + 3 * torch.randn(2, len(priors), 4))
+    best = dense(targets, priors).clamp(min=0).topk(k, dim=1).values[:, -1]
     sure = sure_overlap(targets, priors, k)
     assert bool((sure <= best).all())
-    if k <= 2 or not grid:
+    if k <= 2 or predicted:
         near = (sure >= 0.6 * best).float().mean()  # looking around the centre is looking in the right place
         assert near > 0.9
-    assert torch.equal(sure, best) or grid
+    assert torch.equal(sure, best) or not predicted
+
+
+def naive_overlapping(targets: Targets, priors: Priors, least: float, best: bool) -> list[Tensor]:
+    overlap = dense(targets, priors)
+    top = overlap.amax(1, keepdim=True)
+    found = (overlap >= least) | (best & (overlap == top) & (top > 0))
+    return [*found.nonzero(as_tuple=True), overlap[found]]
+
+
+@pytest.mark.parametrize("best", [False, True])
+@pytest.mark.parametrize("least", [0.1, 0.4, 0.9])
+@pytest.mark.parametrize("predicted", [False, True])
+@pytest.mark.parametrize("head", [Head(), anchor_head()], ids=["point", "anchors"])
+def test_overlapping_pairs(head: Head, predicted: bool, least: float, best: bool) -> None:
+    priors, targets = padded(head), inside(80, 5)
+    if predicted:
+        priors = priors.predicted(priors.boxes.repeat(2, 1, 1) + torch.randn(2, len(priors), 4))
+    have, want = overlapping_pairs(targets, priors, least, best=best), naive_overlapping(targets, priors, least, best)
+    for mine, true in zip(have, want, strict=True):
+        assert torch.equal(mine, true)
+    assert len(want[0]) > 0
+
+
+def test_the_best_prior_of_an_object_on_the_border_of_the_padding() -> None:
+    """The cells around this object's centre are in the padding; its best prior is not, and overlaps it little."""
+    priors = pyramid_priors(anchor_head(), 256, 672).padded(torch.tensor([[256, 640]]))
+    targets = objects(torch.tensor([[633.6, 103.1, 640, 107.3]]), 1)
+    have, want = overlapping_pairs(targets, priors, 0.4, best=True), naive_overlapping(targets, priors, 0.4, best=True)
+    for mine, true in zip(have, want, strict=True):
+        assert torch.equal(mine, true)
+    assert len(have[0]) > 0
+    assert have[2].max() < 0.4
+
+
+def test_an_object_that_overlaps_nothing_forces_nothing() -> None:
+    priors = pyramid_priors(Head(), 64, 64)
+    far = objects(torch.tensor([[900.0, 900, 910, 910], [8, 8, 40, 40]]), 1)
+    found, _, overlap = overlapping_pairs(far, priors, 0.9, best=True)
+    assert found.unique().tolist() == [1]
+    assert overlap.max() < 0.9
+
+
+def naive_most(targets: Targets, priors: Priors, k: int) -> list[tuple[int, int]]:
+    found = []
+    for row, overlap in enumerate(dense(targets, priors)):
+        order = overlap.argsort(descending=True, stable=True)
+        found += [(row, place) for place in sorted(order[overlap[order] >= 0][:k].tolist())]
+    return found
+
+
+def listed(pairs: tuple[Tensor, Tensor]) -> list[tuple[int, int]]:
+    return list(zip(*(part.tolist() for part in pairs), strict=True))
+
+
+@pytest.mark.parametrize("k", [1, 9, 40, 10_000])
+@pytest.mark.parametrize("predicted", [False, True])
+@pytest.mark.parametrize("head", [Head(), anchor_head()], ids=["point", "anchors"])
+def test_most_overlapping(head: Head, predicted: bool, k: int) -> None:
+    priors, targets = padded(head), inside(30, 8)
+    if predicted:
+        priors = priors.predicted(priors.boxes.repeat(2, 1, 1) + torch.randn(2, len(priors), 4))
+    want = naive_most(targets, priors, k)
+    assert listed(most_overlapping(targets, priors, k)) == want
+    by_topk = most_overlapping(targets, priors, k, ties="topk")
+    assert [row for row, _ in listed(by_topk)] == [row for row, _ in want]  # as many
+    overlap, (rows_, places) = dense(targets, priors), by_topk
+    assert bool((overlap[by_topk] >= 0).all())
+    for row in range(len(targets)):
+        mine, true = overlap[row, places[rows_ == row]], overlap[row, [place for one, place in want if one == row]]
+        assert torch.equal(mine.sort().values, true.sort().values)  # other locations at most, of equal overlap
+
+
+def test_predicted_overlaps() -> None:
+    problem = random_problem(Head(), seed=4, classes=3, counts=(9, 7), height=160, width=224)
+    priors, targets = problem.priors.padded(torch.tensor([[150, 220], [64, 90]])), inside(50, 3)
+    overlap = dense(targets, priors.predicted(problem.predictions.boxes.detach()))
+    found, places, value = predicted_overlaps(targets, problem.predictions, priors, 0.3)
+    assert torch.equal(value, overlap[found, places])
+    assert bool((value >= 0).all())  # none in the padding
+    have = listed((found, places))
+    assert len(set(have)) == len(have)
+    assert set(listed((overlap >= 0.3).nonzero(as_tuple=True))) <= set(have)
+    assert len(have) < 0.2 * overlap.numel()
+
+
+def unsorted_objects() -> Targets:
+    """Of images 3, 0, 3, 1, …; image 2 has none, nor has the last."""
+    generator = torch.Generator().manual_seed(0)
+    corner, size = torch.rand(11, 2, generator=generator) * 60, torch.rand(11, 2, generator=generator) * 40
+    image = torch.tensor([3, 0, 3, 1, 0, 0, 3, 1, 3, 0, 3])
+    return Targets(torch.cat((corner, corner + size), 1), torch.zeros_like(image), image, 5)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["same boxes", "each image's own"])
+@pytest.mark.parametrize("chunk", [1, 130, 1 << 17, 1 << 60])
+def test_overlaps_meet_every_pair_once(monkeypatch: pytest.MonkeyPatch, own: bool, chunk: int) -> None:
+    monkeypatch.setattr(rows, "CHUNK", chunk)
+    some, priors = unsorted_objects(), pyramid_priors(anchor_head(), 33, 130)
+    table = priors.boxes + 5 * torch.arange(5)[:, None, None] if own else priors.boxes
+    found = torch.full((len(some), len(priors)), float("nan"))
+    for part, image, overlap in overlaps(some, table):
+        assert bool((some.image[part] == image).all())
+        assert part.tolist() == sorted(part.tolist())
+        assert bool(found[part].isnan().all())
+        found[part] = overlap
+    want = [iou(box, table[image] if own else table) for box, image in zip(some.boxes, some.image, strict=True)]
+    assert torch.equal(found, torch.stack(want))
+    assert list(overlaps(objects(torch.zeros(0, 4), 1), priors.boxes)) == []
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 130), (5, 7)])
@@ -143,9 +267,9 @@ def test_best_overlaps_in_blocks(
         if len(own):
             want[image] = iou_matrix(own.boxes, predictions.boxes[image]).amax(0)
     assert torch.equal(best_overlap(predictions, targets), want)
-    monkeypatch.setattr(matching, "CHUNK", 1)
+    monkeypatch.setattr(rows, "CHUNK", 1)
     assert torch.equal(best_overlap(predictions, targets), want)
-    monkeypatch.setattr("assignbench.core.overlap.free_to_wait", lambda _: False)  # as on a GPU
+    monkeypatch.setattr("assignbench.core.fast.overlap.free_to_wait", lambda _: False)  # as on a GPU
     assert torch.equal(best_overlap(predictions, targets), want)
 
 
