@@ -136,7 +136,11 @@ class DataSettings(_Group):
     test_long_side: Annotated[int, Field(ge=32, le=8192)] | None = Field(
         None, description="limit of the longer side in evaluation and prediction; null: long_side"
     )
-    workers: int = Field(2, ge=0, le=64, description="loader processes beside each training process; 0: none")
+    workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = Field(
+        "auto",
+        description="loader processes beside each training process; 0: none; auto: up to 8 beside a GPU, as cores "
+        "allow, and on a CPU, whose cores compute, one from 4 cores on, else none",
+    )
 
     @property
     def test_sides(self) -> tuple[int, int]:

@@ -7,7 +7,6 @@ Measured:
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -21,6 +20,7 @@ from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset
 from assignbench.data.streams import training_batches
 from assignbench.errors import UsageError
+from assignbench.machine import bound_to
 from assignbench.recipe import DataSettings
 from assignbench.run.training.train import augmentation
 
@@ -64,7 +64,7 @@ def bench_data(
         UsageError: more workers than cores, which the loader would not start.
         DataError: a picture cannot be read.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = bound_to()
     if max(workers) > cores:
         raise UsageError(f"--workers {max(workers)}: this process may use {cores} CPU cores, the loader starts no more")
     rows = []

@@ -260,9 +260,11 @@ def data(
     The floor is a bare loop of Pillow: open, decode, resize the same pictures.
     """
     from assignbench.config import load_recipe
+    from assignbench.machine import loader_processes, own_cores
 
     settings = load_recipe(recipe, set_).recipe
-    counts = number_list(str(settings.data.workers) if workers is None else workers, "--workers")
+    asked = str(loader_processes(settings.data.workers, own_cores(), on_gpu=True)) if workers is None else workers
+    counts = number_list(asked, "--workers")
     size = positive(settings.train.batch if batch is None else batch, "--batch")
     timed, repeat = positive(pictures, "--pictures"), positive(repeat, "--repeat")
     from assignbench.bench.data import bench_data

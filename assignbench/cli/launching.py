@@ -11,8 +11,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assignbench.errors import UsageError
+from assignbench.machine import THREADS, WAITING, bound_to, settle, usable_cores
+from assignbench.run.training.surroundings import cpu_was_asked_for
 
 MEETING = ("MASTER_ADDR", "MASTER_PORT")
+
+
+def settle_machine() -> None:
+    """Choose threads and how they wait for whatever this process computes; without effect once torch is loaded."""
+    if "torch" not in sys.modules:
+        settle(os.environ, launched_with(os.environ), usable_cores(bound_to()))
+
+
+def launched_with(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """What the user had set: launchers add threads of their own choice, of which their own environment is free."""
+    if "LOCAL_WORLD_SIZE" not in environment and "ACCELERATE_DYNAMO_BACKEND" not in environment:
+        return environment
+    import psutil
+
+    try:
+        parent = psutil.Process().parent()
+        return environment if parent is None else parent.environ()
+    except (psutil.Error, OSError):
+        return environment
 
 
 def start_all_processes() -> None:
@@ -27,7 +48,8 @@ def start_all_processes() -> None:
 
     parent = psutil.Process().parent()
     count = processes_asked_for(parent.cmdline() if parent else [])
-    environment = {key: value for key, value in os.environ.items() if key not in MEETING}
+    chosen = (*MEETING, *(name for name in (THREADS, *WAITING) if name not in launched_with(os.environ)))
+    environment = {key: value for key, value in os.environ.items() if key not in chosen}  # each process chooses anew
     arguments = ("--standalone", "--nproc_per_node", str(count), "-m", "assignbench", *sys.argv[1:])
     sys.stderr.write(f"accelerate started one process on the CPU; torchrun starts the {count} that were asked for\n")
     sys.stderr.flush()
@@ -36,8 +58,11 @@ def start_all_processes() -> None:
 
 def is_alone(environment: Mapping[str, str]) -> bool:
     """Whether accelerate's launcher was asked for several processes on the CPU and started this one only."""
-    on_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
-    return on_cpu and all(key in environment for key in MEETING) and "WORLD_SIZE" not in environment
+    return (
+        cpu_was_asked_for(environment)
+        and all(key in environment for key in MEETING)
+        and "WORLD_SIZE" not in environment
+    )
 
 
 def processes_asked_for(command: Sequence[str]) -> int:

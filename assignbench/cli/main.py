@@ -12,6 +12,7 @@ import typer
 
 import assignbench
 from assignbench.cli import bench, check, compare, data, figure, listing, reproduce, run, runs, verify, weights
+from assignbench.cli.launching import settle_machine
 from assignbench.errors import AssignbenchError, UsageError
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in options
     rest = [word for word in options if word != "--debug"] + given[len(options) :]
     try:
+        settle_machine()
         with _silent_unless_main():
             return _run(rest)
     except KeyboardInterrupt:

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from assignbench.data.heap import keep_freed
 from assignbench.errors import DataError, SystemProblem
+from assignbench.machine import bound_to
 
 WATCH = 2.0  # seconds between a worker's looks at the main process
 KEPT = 1 << 27  # bytes that a picture needed and the next one will; fetching them anew is a fifth of a worker's time
@@ -60,12 +61,12 @@ def load_ahead(load: Callable[[int], Item], numbers: range, workers: int) -> Gen
     Args:
         load: called in this process or in a worker, so it must be possible to pickle it.
         numbers: what to call it with.
-        workers: processes, no more of them than CPU cores; 0 loads in this process.
+        workers: processes, no more of them than CPU cores (they would only slow each other down); 0 loads in this one.
 
     Raises:
         DataError, SystemProblem: what ``load`` raised, or a worker died.
     """
-    workers = min(workers, len(numbers), _cores())
+    workers = min(workers, len(numbers), bound_to())
     loader = DataLoader(
         _Loads(load),
         sampler=numbers,
@@ -125,8 +126,3 @@ def _fresh_processes() -> multiprocessing.context.BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["assignbench.data.batch"])  # torch is imported once, not once a worker
     return context
-
-
-def _cores() -> int:
-    """CPU cores this process may use; more workers than these only slow each other down."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -30,6 +30,7 @@ from assignbench.run.results.record import (
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
 from assignbench.run.training.checkpoint import remove, save_tensors, total_parameters
+from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
 from assignbench.run.training.train import CHECKPOINTS, Trained, train
@@ -149,7 +150,12 @@ def record_of(
         iterations=recipe.train.iterations,
         seconds=Seconds(**{part: seconds.get(part, 0.0) for part in Seconds.model_fields}),
         images_per_second=trained.images_per_second,
-        environment=environment(accelerator.num_processes, recipe.train.precision, accelerator.device),
+        environment=environment(
+            accelerator.num_processes,
+            recipe.train.precision,
+            accelerator.device,
+            workers_of(recipe.data, accelerator.device),
+        ),
         started=started,
         finished=finished,
         notes=(*trained.notes, *unrepeatable(learner, accelerator.device), *result.notes),

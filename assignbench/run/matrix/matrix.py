@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -19,6 +21,7 @@ from assignbench.data.dataset import Splits, describe
 from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import AssignbenchError, UsageError
 from assignbench.importing import in_words
+from assignbench.machine import waiting
 from assignbench.run.matrix.execute import execute
 from assignbench.run.matrix.plan import Candidate, Run, candidate, plan
 from assignbench.run.matrix.sharing import claimed, trained_by
@@ -27,7 +30,7 @@ from assignbench.run.results.json_lines import append
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
 from assignbench.run.scoring.evaluators import check_evaluator
 from assignbench.run.training.checkpoint import checkpoints
-from assignbench.run.training.device import build_accelerator, settle_precision
+from assignbench.run.training.device import build_accelerator, settle_precision, workers_of
 from assignbench.run.training.processes import from_main
 from assignbench.run.training.reporter import clock
 from assignbench.run.training.train import CHECKPOINTS, micro_batch
@@ -82,6 +85,10 @@ def run_matrix(matrix: Matrix, console: Console) -> MatrixOutcome:
         f"recipe {recipe.name}: {settings.iterations} iterations of {settings.batch} images "
         f"({accelerator.num_processes} × {settings.accumulation} × {images}) on {accelerator.device.type}, "
         f"lr {settings.lr:g}, precision {settings.precision}",
+    )
+    console.print(
+        f"{torch.get_num_threads()} threads a process ({waiting(os.environ)}), "
+        f"{workers_of(recipe.recipe.data, accelerator.device)} loader processes beside it",
     )
     for one in candidates:
         show_preset(one, recipe, console)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 import assignbench
+from assignbench.machine import waiting
 
 if TYPE_CHECKING:
     import torch
@@ -35,19 +36,22 @@ class Environment(BaseModel):
     commit: str | None  # git commit of the code, "-dirty" appended when files differ; None: not from a checkout
     platform: str  # operating system and architecture
     cpu: str
-    cpu_threads: int  # threads that torch uses in one process
+    cpu_threads: int  # threads that torch uses in one process; sums are rounded by how they share them
+    waiting: str | None = None  # how they wait for each other: "GOMP_SPINCOUNT=1000"; None: not noted then
+    workers: int | None = None  # loader processes beside each process; None: not noted then, or nothing was trained
     gpus: tuple[str, ...]  # one a process, all taken to be the main process's kind; empty on CPU
     processes: int
     precision: str  # mixed precision: "no", "bf16" or "fp16"
 
 
-def environment(processes: int, precision: str, device: torch.device | str) -> Environment:
+def environment(processes: int, precision: str, device: torch.device | str, workers: int | None = None) -> Environment:
     """Gather the environment of the calling process.
 
     Args:
         processes: number of training processes.
         precision: as in the recipe: "no", "bf16" or "fp16".
         device: where this process computes.
+        workers: loader processes beside each process.
     """
     import torch
 
@@ -64,6 +68,8 @@ def environment(processes: int, precision: str, device: torch.device | str) -> E
         platform=platform.platform(),
         cpu=_cpu(Path("/proc/cpuinfo")),
         cpu_threads=torch.get_num_threads(),
+        waiting=waiting(os.environ),
+        workers=workers,
         gpus=(torch.cuda.get_device_name(device),) * processes if device.type == "cuda" else (),
         processes=processes,
         precision=precision,

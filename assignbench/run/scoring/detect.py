@@ -22,7 +22,7 @@ from assignbench.recipe import DataSettings, EvaluateSettings
 from assignbench.run.scoring.evaluate import Detections
 from assignbench.run.scoring.test_time import Found, merged_views, pictures_at_once
 from assignbench.run.scoring.views import ViewSet
-from assignbench.run.training.device import memory_advice
+from assignbench.run.training.device import memory_advice, workers_of
 from assignbench.run.training.processes import all_rows, summed
 
 Find = Callable[..., list[ImageDetections]]  # as `detect`
@@ -63,7 +63,7 @@ def detections_of(
         batch=settings.batch if view_set is None else pictures_at_once(view_set, data, settings),
         process=accelerator.process_index,
         processes=accelerator.num_processes,
-        workers=data.workers,
+        workers=workers_of(data, accelerator.device),
     )
     moved = on_device(batches, accelerator.device)
     for indices, scales, found in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from torch import nn
 from assignbench.detector.detector import Detector
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.run.training.batch_norm import CPUSyncBatchNorm
+from assignbench.run.training.surroundings import REFUSED_WITH_COMPILE, refuse
 
 # Compiled code holds for one size of image, then for any; but the compiler makes decisions by size (how a sum is
 # taken, say), so that a few more are needed. Beyond this many torch gives up, which is an error here.
@@ -24,8 +26,10 @@ def compile_network(detector: Detector) -> None:
     its results must not depend on a compiler. Nor are strategies and losses.
 
     Raises:
-        UsageError: processes share the statistics of batch norm, which cannot be compiled.
+        UsageError: processes share the statistics of batch norm, which cannot be compiled, or a variable tells the
+            compiler otherwise.
     """
+    refuse(os.environ, REFUSED_WITH_COMPILE)
     if any(isinstance(module, nn.SyncBatchNorm | CPUSyncBatchNorm) for module in detector.modules()):
         raise UsageError(
             "train.compile = true does not go with several processes and model.weights = none: "

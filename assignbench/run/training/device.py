@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +15,9 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from assignbench.config import ResolvedRecipe
 from assignbench.errors import SystemProblem, UsageError
+from assignbench.machine import bound_to, loader_processes, own_cores
+from assignbench.recipe import DataSettings
+from assignbench.run.training.surroundings import REFUSED, REFUSED_ON_GPU, cpu_was_asked_for, refuse, set_aside
 
 
 def settle_precision(recipe: ResolvedRecipe, device: str) -> ResolvedRecipe:
@@ -22,7 +27,7 @@ def settle_precision(recipe: ResolvedRecipe, device: str) -> ResolvedRecipe:
     """
     if recipe.recipe.train.precision != "auto":
         return recipe
-    on_gpu = device != "cpu" and torch.cuda.is_available()
+    on_gpu = device_of(device).type == "cuda"
     native = torch.cuda.is_bf16_supported() if on_gpu else has_amx()
     train = recipe.recipe.train.model_copy(update={"precision": "bf16" if native else "no"})
     origin = f"{recipe.origins['train.precision']}: auto, settled by the {'GPU' if on_gpu else 'CPU'}"
@@ -40,21 +45,29 @@ def has_amx() -> bool:
 
 
 def device_of(name: str) -> torch.device:
-    """``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+    """``auto`` (a GPU where there is one, unless the launcher was told to use the CPU), ``cpu`` or ``cuda``.
 
     Raises:
-        UsageError: another name.
+        UsageError: another name, or cuda under ``accelerate launch --cpu``.
         SystemProblem: cuda is asked for and there is none.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"unknown device {name!r}; known: auto, cpu, cuda")
+    cpu_only = cpu_was_asked_for(os.environ)
+    if name == "cuda" and cpu_only:
+        raise UsageError("accelerate launch was told to use the CPU, and --device is cuda; leave one of them out")
     if name == "cuda" and not torch.cuda.is_available():
         raise SystemProblem("no CUDA device can be used by torch here; leave --device at auto or set it to cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if name != "cpu" and not cpu_only and torch.cuda.is_available() else "cpu")
+
+
+def workers_of(data: DataSettings, device: torch.device) -> int:
+    """How many loader processes a process of this run really starts."""
+    return min(loader_processes(data.workers, own_cores(), on_gpu=device.type == "cuda"), bound_to())
 
 
 def build_accelerator(device: str, precision: str) -> Accelerator:
-    """The processes and devices of this run, as `accelerate launch` or `torchrun` set them up.
+    """The processes and devices of this run, as `accelerate launch` or `torchrun` set them up; nothing else of theirs.
 
     Args:
         device: auto (a GPU where there is one), cpu or cuda.
@@ -62,13 +75,17 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
 
     Raises:
         SystemProblem: cuda is asked for and there is none.
-        UsageError: a precision that the device does not have.
+        UsageError: a precision that the device does not have, or a variable that would decide in the recipe's place.
     """
     on_cpu = device_of(device).type == "cpu"
     if on_cpu and precision == "fp16":
         raise UsageError("train.precision = fp16 needs a GPU; on a CPU take no or bf16")
     if precision == "bf16" and not on_cpu and not torch.cuda.is_bf16_supported():
         raise SystemProblem("this GPU has no bf16; set train.precision=fp16 or no")
+    refuse(os.environ, REFUSED if on_cpu else (*REFUSED, *REFUSED_ON_GPU))
+    for line in set_aside(os.environ, precision):
+        if os.environ.get("RANK", "0") == "0":
+            sys.stderr.write(f"{line}\n")
     # Every parameter has a gradient in every step, so nothing has to be searched for.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=False, gradient_as_bucket_view=True)
     return Accelerator(cpu=on_cpu, mixed_precision=precision, kwargs_handlers=[parallel])

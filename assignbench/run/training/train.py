@@ -23,7 +23,7 @@ from assignbench.run.results.json_lines import append, keep_lines, read_lines
 from assignbench.run.training.batch_norm import synchronise_batch_norm
 from assignbench.run.training.checkpoint import Progress, load_newest, save_checkpoint
 from assignbench.run.training.compiling import compile_network
-from assignbench.run.training.device import memory_advice
+from assignbench.run.training.device import memory_advice, workers_of
 from assignbench.run.training.learner import Learner, Step
 from assignbench.run.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from assignbench.run.training.processes import main_process, summed
@@ -103,7 +103,7 @@ def train(
         stop=settings.iterations,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
-        workers=data.workers,
+        workers=workers_of(data, accelerator.device),
         micro_steps=settings.accumulation,
     )
     latest = latest_statistics(folder / STATISTICS)

@@ -172,6 +172,8 @@ def test_the_environment_names_versions_and_machine():
     assert (found.processes, found.precision, found.gpus) == (2, "bf16", ())
     assert found.cpu
     assert found.cpu_threads >= 1
+    assert found.waiting
+    assert environment(1, "no", "cpu", 3).workers == 3
     assert found.commit is None or len(found.commit.removesuffix("-dirty")) == 40
 
 

@@ -1,0 +1,173 @@
+"""The recipe decides: a variable of Accelerate's or torch's changes no weight, or ends the command with code 2."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from rich.console import Console
+
+from assignbench.config import Matrix, load_recipe
+from assignbench.errors import UsageError
+from assignbench.run.matrix.execute import WEIGHTS
+from assignbench.run.matrix.matrix import run_matrix
+from assignbench.run.training.device import device_of
+from assignbench.run.training.surroundings import (
+    REFUSED,
+    REFUSED_ON_GPU,
+    REFUSED_WITH_COMPILE,
+    SET_ASIDE,
+    refuse,
+    set_aside,
+)
+
+SETTINGS = (
+    "model.channels=32",
+    "model.towers=0",
+    "data.short_side=64",
+    "data.long_side=64",
+    "data.workers=0",
+    "train.iterations=2",
+    "train.batch=2",
+    "train.warmup=1",
+    "train.precision=no",
+    "evaluate.batch=2",
+)
+# What accelerate launch --num_processes 1 sets without any option (accelerate 1.15).
+LAUNCHER = {
+    "ACCELERATE_MIXED_PRECISION": "no",
+    "ACCELERATE_DYNAMO_BACKEND": "NO",
+    "ACCELERATE_DYNAMO_MODE": "default",
+    "ACCELERATE_DYNAMO_USE_FULLGRAPH": "False",
+    "ACCELERATE_DYNAMO_USE_DYNAMIC": "False",
+    "ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION": "False",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1",
+    "ACCELERATE_USE_FSDP": "false",
+}
+TEMPTATIONS = {
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+    "ACCELERATE_MIXED_PRECISION": "bf16",
+    "ACCELERATE_DYNAMO_BACKEND": "EAGER",
+    "ACCELERATE_DOWNCAST_BF16": "true",
+    "ACCELERATE_TORCH_DEVICE": "meta",
+    "ACCELERATE_SPLIT_BATCHES": "true",
+    "ACCELERATE_USE_FSDP": "true",
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_USE_MEGATRON_LM": "true",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "true",
+    "ACCELERATE_USE_SAGEMAKER": "true",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
+    "DNNL_DEFAULT_FPMATH_MODE": "any",
+}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_accelerate():
+    """Accelerate keeps its state in the classes; every test starts without, and leaves none that it made."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+def weights(folder: Path, output: Path) -> bytes:
+    """Those of a training of two steps."""
+    matrix = Matrix(
+        strategies=("fcos",),
+        datasets=(str(folder / "mini.yaml"),),
+        recipe=load_recipe("tiny", SETTINGS),
+        seeds=(0,),
+        protocol="controlled",
+        preset=None,
+        data_root=folder,
+        output=output,
+        resume=False,
+        dry_run=False,
+        device="cpu",
+    )
+    text = StringIO()
+    outcome = run_matrix(matrix, Console(file=text, width=200))
+    assert outcome.exit_code == 0, text.getvalue()
+    return (output / outcome.records[0].run_id / WEIGHTS).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("surroundings")
+    (path / "mini.yaml").write_text(
+        "format: shapes\ndescription: a few\nseed: 3\ntrain: 4\nevaluation: 2\n"
+        "short_side: 64\nlong_side: 64\nsmallest: 12\nlargest: 50\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def untempted(folder: Path) -> bytes:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    found = weights(folder, folder / "untempted")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return found
+
+
+@pytest.mark.parametrize(("name", "value"), TEMPTATIONS.items(), ids=list(TEMPTATIONS))
+def test_a_variable_changes_no_weight_or_is_refused(
+    name: str,
+    value: str,
+    folder: Path,
+    untempted: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(name, value)
+    if name in {variable.name for variable in REFUSED}:
+        with pytest.raises(UsageError, match=f"{name}={value} would .*; .+") as caught:
+            weights(folder, tmp_path)
+        assert caught.value.exit_code == 2
+        return
+    assert weights(folder, tmp_path) == untempted
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{name}={value} is set aside: it would ")
+
+
+def test_every_known_variable_is_tried() -> None:
+    assert {variable.name for variable in (*SET_ASIDE, *REFUSED)} <= set(TEMPTATIONS)
+
+
+def test_what_a_launcher_sets_by_itself_is_passed_over_in_silence() -> None:
+    environment = dict(LAUNCHER)
+    refuse(environment, REFUSED)
+    assert set_aside(environment, "no") == []
+
+
+def test_a_launcher_may_say_what_the_recipe_says() -> None:
+    assert set_aside({"ACCELERATE_MIXED_PRECISION": "bf16"}, "bf16") == []
+    assert len(set_aside({"ACCELERATE_MIXED_PRECISION": "bf16"}, "fp16")) == 1
+
+
+def test_what_changes_no_number_stays() -> None:
+    environment = {"ACCELERATE_LOG_LEVEL": "info", "ACCELERATE_USE_CPU": "True", "PATH": "/bin"}
+    before = dict(environment)
+    assert set_aside(environment, "no") == []
+    assert environment == before
+
+
+@pytest.mark.parametrize("variable", [*REFUSED_ON_GPU, *REFUSED_WITH_COMPILE], ids=lambda variable: variable.name)
+def test_what_matters_to_some_runs_is_refused_there(variable) -> None:
+    with pytest.raises(UsageError, match=f"{variable.name}=1 would"):
+        refuse({variable.name: "1"}, [variable])
+    refuse({variable.name: ""}, [variable])
+
+
+def test_the_launcher_s_cpu_is_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of("auto").type == "cuda"
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    assert device_of("auto").type == "cpu"
+    with pytest.raises(UsageError, match="--device"):
+        device_of("cuda")
