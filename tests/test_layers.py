@@ -13,7 +13,7 @@ OURS = ("assignbench", "assigners")
 PURE = ("assignbench.core", "assigners")  # beside ours only torch and the standard library
 
 _BASE = tuple(
-    f"assignbench.{name}" for name in ("errors", "suggest", "paths", "strict_yaml", "document", "disk", "lock")
+    f"assignbench.{name}" for name in ("errors", "suggest", "paths", "strict_yaml", "document", "disk", "files", "lock")
 )
 _CORE, _DATA, _RUN, _DETECTOR = (f"assignbench.{name}" for name in ("core", "data", "run", "detector"))
 _SETTINGS = ("assignbench.config", "assignbench.recipe")

@@ -16,6 +16,7 @@ from assignbench.data.dataset import Splits
 from assignbench.data.pictures import files_digest
 from assignbench.detector.pretrained import weights_file
 from assignbench.errors import DataError, UsageError
+from assignbench.files import sha256_of
 from assignbench.options import check_options, option_schema
 from assignbench.plugins import (
     Strategy,
@@ -27,7 +28,6 @@ from assignbench.plugins import (
     sources_digest,
 )
 from assignbench.run.matrix.protocol import Protocol, protocol_of
-from assignbench.run.results.files import sha256_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from assignbench.errors import RunError
-from assignbench.run.results.files import make_folder
+from assignbench.files import make_folder
 from assignbench.lock import USUAL, Rhythm, Taken, exclusive, holder_of, patiently
 from assignbench.run.training.processes import from_main
 
