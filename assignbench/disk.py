@@ -1,12 +1,10 @@
-"""The disk: how much is free, small files written whole, and what the system's errors mean to a person."""
+"""The disk: how much is free, and what the system's errors mean to a person."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from assignbench.errors import SystemProblem
@@ -64,25 +62,3 @@ def explained(path: Path, what: str = "write") -> Iterator[None]:
         raise SystemProblem(
             f"cannot {what} {path}: {error.strerror or error}; check space and permissions, or choose another folder"
         ) from error
-
-
-def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a small file that is whole or absent, also after a power cut."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, object]:
-    """What `write_json` wrote; empty when the file is absent or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

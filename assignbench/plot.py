@@ -6,13 +6,13 @@ matplotlib is an extra, `assignbench[plots]`: it is imported when a figure is dr
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
-from secrets import token_hex
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from assignbench.errors import SystemProblem, UsageError
+from assignbench.files import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,13 +115,5 @@ def save(figure: Figure, file: Path) -> None:
     """
     form = file.suffix.lower()
     date = FORMATS[form]
-    temporary = file.with_name(f".{file.name}.{token_hex(4)}.tmp")
-    try:
-        with styled():
-            figure.savefig(temporary, format=form[1:], metadata=None if date is None else {date: None})
-        temporary.replace(file)
-    except OSError as error:
-        raise SystemProblem(f"{file} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):  # gone after the rename
-            temporary.unlink()
+    with written(file) as temporary, styled():
+        figure.savefig(temporary, format=form[1:], metadata=None if date is None else {date: None})

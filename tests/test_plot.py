@@ -40,7 +40,7 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemProblem, match="cannot be written"):
         check_plot(tmp_path / "file" / "a.svg")
-    with pytest.raises(SystemProblem, match="cannot be written"):
+    with pytest.raises(SystemProblem, match="cannot write"):
         save(figure(), tmp_path / "file" / "a.svg")
 
 

@@ -53,7 +53,7 @@ def compare(
     from assignbench.cli.output import as_text, show
     from assignbench.compare import METRICS, render, select
     from assignbench.compare import compare as tabulate
-    from assignbench.run.results.files import write_text_atomic
+    from assignbench.files import write_text_atomic
     from assignbench.run.results.record import read_records
 
     records = select(read_records(folder), recipe=recipe, protocol=protocol)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +18,8 @@ from assignbench.data.check_pictures import Look, suffix_of
 from assignbench.data.check_raw import Item, RawImages, RawSplit
 from assignbench.data.fix import Change, Fixed, fix_split
 from assignbench.data.specs import open_dataset
-from assignbench.errors import DataError, SystemProblem, UsageError
+from assignbench.errors import DataError, UsageError
+from assignbench.files import written_folder
 
 SPEC = "dataset.yaml"
 REPORT = "fix_report.json"
@@ -70,10 +70,7 @@ def write_fixed(check: Check, folder: Path, *, copy_pictures: bool = False) -> R
     classes, train, added = _classes(*fixed)
     splits = [train, fixed[1].raw]
     changes = (*fixed[0].changes, *fixed[1].changes, *added)
-    staged = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staged.mkdir()
+    with written_folder(folder) as staged:
         folders = [_write_split(raw, check.looks, staged, copy_pictures) for raw in splits]
         _write(staged / SPEC, _yaml(check, classes, folders))
         _write(staged / REPORT, _report(check, splits, changes))
@@ -85,11 +82,6 @@ def write_fixed(check: Check, folder: Path, *, copy_pictures: bool = False) -> R
             os.sync()
         if folder.exists():
             folder.rmdir()
-        staged.replace(folder)
-    except OSError as error:
-        raise SystemProblem(f"cannot write {folder}: {error.strerror or error}; check space and permissions") from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     return Repaired(folder / SPEC, folder / REPORT, changes)
 
 

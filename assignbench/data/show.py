@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import secrets
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +18,8 @@ from assignbench.data.check_text import header_size
 from assignbench.data.images import ImageInfo
 from assignbench.data.pictures import read_picture
 from assignbench.data.show_draw import Shown, draw_picture
-from assignbench.errors import DataError, SystemProblem
+from assignbench.errors import DataError
+from assignbench.files import written
 
 _SMALL = 320  # pixels; a picture whose longer side is shorter is enlarged, else names would cover it
 _MOST_TIMES = 8
@@ -128,19 +126,8 @@ def save_picture(picture: Image.Image, file: Path) -> None:
     Raises:
         SystemProblem: the disk is full or read-only.
     """
-    temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
-            picture.save(stream, format="PNG")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except OSError as error:
-        raise SystemProblem(f"cannot write {file}: {error.strerror or error}; check space and permissions") from error
-    finally:
-        with suppress(OSError):  # gone after the rename
-            temporary.unlink()
+    with written(file) as temporary:
+        picture.save(temporary, format="PNG")
 
 
 def refuse_unknown(ids: Sequence[int], splits: Sequence[RawSplit]) -> None:

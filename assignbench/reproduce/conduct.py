@@ -14,6 +14,7 @@ from rich.text import Text
 
 from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import UsageError
+from assignbench.files import make_folder, write_text_atomic
 from assignbench.reproduce import render
 from assignbench.reproduce.estimate import show_estimate
 from assignbench.reproduce.outcomes import Outcomes, bring, evaluated_in_views, filled
@@ -22,7 +23,6 @@ from assignbench.reproduce.schema import chosen_experiments, load_experiment, lo
 from assignbench.reproduce.sheet import Opened, Request, Sheet, sheet_of
 from assignbench.run.matrix.matrix import show_data, state_in_words
 from assignbench.run.matrix.plan import Run
-from assignbench.run.results.files import make_folder, write_text_atomic
 from assignbench.run.scoring.evaluators import check_evaluator
 from assignbench.run.training.device import build_accelerator, settle_precision
 from assignbench.run.training.reporter import clock

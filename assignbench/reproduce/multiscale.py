@@ -7,8 +7,8 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from assignbench.errors import AssignbenchError
+from assignbench.files import read_json, sha256_of
 from assignbench.run.matrix.plan import Run
-from assignbench.run.results.files import read_json, sha256_of
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, evaluate, write_detections

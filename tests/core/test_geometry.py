@@ -6,7 +6,7 @@ import torchvision.ops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assignbench.core import Deltas, Distances, area, centerness, giou, iou, iou_matrix, sides
+from assignbench.core import Deltas, Distances, Distribution, area, centerness, giou, iou, iou_matrix, sides
 
 
 def box(*numbers: float) -> torch.Tensor:
@@ -84,6 +84,33 @@ def test_deltas_by_hand() -> None:
     prior, stride = box(0, 0, 10, 20), torch.tensor(8.0)
     decoded = Deltas((0.1, 0.1, 0.2, 0.2)).decode(box(1, -1, torch.tensor(2.0).log().item() / 0.2, 0), prior, stride)
     torch.testing.assert_close(decoded, box(6 - 10, 8 - 10, 6 + 10, 8 + 10), atol=1e-4, rtol=0)
+
+
+def test_a_distribution_by_hand() -> None:
+    # three bins: all on 1; half on 0 and half on 2; a third on each; all on 2. Means 1, 1, 1 and 2 strides of 8
+    prior, stride, sure = box(68, 18, 132, 82), torch.tensor(8.0), 99.0
+    raw = box(0, sure, 0, sure, 0, sure, 0, 0, 0, 0, 0, sure)
+    torch.testing.assert_close(Distribution(3).decode(raw, prior, stride), box(92, 42, 108, 66))
+    # what is to be learned: sides in strides, cut to 0 … 1.99
+    wanted = Distribution(3).encode(box(92, 46, 132, 40), prior, stride)
+    torch.testing.assert_close(wanted, box(1, 0.5, 1.99, 0))
+    assert (Distribution().outputs, Distribution(3).outputs) == (68, 12)
+    with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
+        Distribution(1)
+
+
+def test_a_distribution_of_the_two_bins_around_a_distance_decodes_to_it() -> None:
+    true, coding = boxes(3, 40), Distribution(9)
+    middle = (true[:, :2] + true[:, 2:]) / 2 + 1
+    prior, stride = torch.cat((middle - 8, middle + 8), dim=1), torch.full((40,), 8.0)
+    wanted = coding.encode(true, prior, stride)
+    low = wanted.floor().long()
+    share = torch.zeros(40, 4, 9).scatter(2, low[..., None], (low + 1 - wanted)[..., None])
+    share = share.scatter(2, low[..., None] + 1, (wanted - low)[..., None])
+    inside = (sides(true, middle) > 0).all(-1)
+    assert inside.sum() > 30
+    decoded = coding.decode(share.clamp(min=1e-30).log().flatten(1), prior, stride)
+    torch.testing.assert_close(decoded[inside], true[inside], atol=1e-3, rtol=1e-5)
 
 
 @pytest.mark.parametrize("coding", [Distances(), Deltas(), Deltas((1, 1, 1, 1))])

@@ -4,11 +4,22 @@ from dataclasses import fields
 
 import pytest
 import torch
+from torch import nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import _default_anchorgen
 
-from assignbench.core import Centerness, Deltas, Distances, Head, ImplicitObjectness, anchor_head, point_head
+from assignbench.core import (
+    Branch,
+    Centerness,
+    Deltas,
+    Distances,
+    Head,
+    ImplicitObjectness,
+    Objectness,
+    anchor_head,
+    point_head,
+)
 from assignbench.core.priors import STRIDES, map_sizes, pyramid_priors
 
 # 800 × 1344 and 832 × 1088: P6 and P7 have sides that do not divide the image; 32 × 32: P7 is one cell
@@ -44,9 +55,15 @@ def test_an_anchor_head_is_retinanets() -> None:
     assert anchor_head(coding=Deltas()).coding == Deltas((0.1, 0.1, 0.2, 0.2))
 
 
-@pytest.mark.parametrize("head", [anchor_head(coding=Deltas(), class_prior=0.02), point_head(Centerness(), offset=0.0)])
-def test_the_controlled_head_keeps_priors_and_extras_only(head: Head) -> None:
-    controlled, kept = head.controlled(), {"size", "ratios", "octaves", "extras"}
+OWN = Head(make=lambda *_: nn.Identity(), detached=True, suppress=False, beside=(Branch("again"),))
+
+
+@pytest.mark.parametrize(
+    "head", [anchor_head(coding=Deltas(), class_prior=0.02), point_head(Centerness(), offset=0.0), OWN]
+)
+def test_the_controlled_head_keeps_what_belongs_to_the_strategy(head: Head) -> None:
+    kept = {"size", "ratios", "octaves", "extras", "make", "detached", "suppress", "beside"}
+    controlled = head.controlled()
     for entry in fields(Head):
         source = head if entry.name in kept else Head()
         assert getattr(controlled, entry.name) == getattr(source, entry.name), entry.name
@@ -57,6 +74,30 @@ def test_a_head_without_priors_is_refused() -> None:
         Head(ratios=())
     with pytest.raises(ValueError, match="at least one prior"):
         Head(octaves=())
+
+
+def test_a_further_branch_is_controlled_too() -> None:
+    head = Head(beside=(Branch("dense", point_head(Centerness(), offset=0.0)), Branch("again")))
+    dense, again = head.controlled().beside
+    assert dense == Branch("dense", Head(extras=(Centerness(),)))
+    assert again == Branch("again")
+
+
+def test_branches_that_cannot_be_told_apart_are_refused() -> None:
+    for names in (("one", "one"), ("main",)):
+        with pytest.raises(ValueError, match="two branches of a head have one name"):
+            Head(beside=tuple(Branch(name) for name in names))
+    with pytest.raises(ValueError, match="must be an identifier, got 'a b'"):
+        Branch("a b")
+    with pytest.raises(ValueError, match="must not have branches of its own"):
+        Branch("one", Head(beside=(Branch("two"),)))
+
+
+@pytest.mark.parametrize("name", ["class", "box", "bag", "background", "total", "iteration", "lr"])
+def test_an_extra_with_the_name_of_a_loss_is_refused(name: str) -> None:
+    extra = type("Own", (Objectness,), {"name": name})()
+    with pytest.raises(ValueError, match=f"an extra output cannot be called '{name}'"):
+        Head(extras=(extra,))
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)

@@ -58,7 +58,7 @@ def train(
 ) -> list[Batch]:
     """``batch`` pictures a step, over all processes and micro-steps."""
     augmentation = replace(Augmentation((40, 80), long_side=200, flip=0.5), **changed)
-    shares = {"process": process, "processes": processes, "workers": workers, "micro_steps": micro_steps}
+    split = {"process": process, "processes": processes, "workers": workers, "micro_steps": micro_steps}
     return list(
         training_batches(dataset, augmentation, batch=batch, seed=0, start=steps.start, stop=steps.stop, **split)
     )

@@ -269,3 +269,13 @@ def test_a_batch_gives_what_its_images_give_alone(images: int, joined: bool) -> 
         assert torch.equal(alone.boxes, found.boxes)
         assert torch.equal(alone.scores, found.scores)
         assert torch.equal(alone.labels, found.labels)
+
+
+def test_without_suppression_none_goes_but_for_the_number_kept() -> None:
+    logits = logit(0.9, 0.8, 0.7)[None, :, None].expand(1, 3, 2)
+    (found,) = run(logits, BOXES, PostprocessRule(nms=None))
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.9, 0.8, 0.8, 0.7, 0.7]))
+    (few,) = run(logits, BOXES, PostprocessRule(nms=None, detections=3))
+    assert torch.equal(few.scores, found.scores[:3])
+    (apart,) = run(logits, BOXES, PostprocessRule())
+    assert len(apart.scores) == 4  # location 1 is gone in both classes

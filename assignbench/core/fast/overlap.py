@@ -23,7 +23,7 @@ from torch import Tensor
 from assignbench.core.fast.grid import cells_around
 from assignbench.core.fast.rows import object_chunks, smallest_columns
 from assignbench.core.geometry import centers, iou, iou_matrix, pick, take
-from assignbench.core.matching import best_of
+from assignbench.core.matching import best_of, max_by
 from assignbench.core.tensors import beside
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -55,7 +55,11 @@ def overlapping_pairs(
         enough = torch.where(sure > 0, enough.minimum(sure), enough)
     objects, locations, overlap = pairs_from(targets, priors.boxes, enough)
     kept = priors.inside_at(targets.image[objects], locations)
-    return objects[kept], locations[kept], overlap[kept]
+    objects, locations, overlap = objects[kept], locations[kept], overlap[kept]
+    if best:  # what was sure may be less than the largest
+        kept = (overlap >= least) | (overlap == max_by(overlap, objects, len(targets))[objects])
+        objects, locations, overlap = objects[kept], locations[kept], overlap[kept]
+    return objects, locations, overlap
 
 
 @torch.no_grad()

@@ -12,8 +12,9 @@ from assignbench.data.prepare.digest import WrongBytesError, check_file, known_d
 from assignbench.data.prepare.report import Report
 from assignbench.data.prepare.web import FinalError, PassingError, Version, ask
 from assignbench.data.sources import Source
-from assignbench.disk import explained, human, read_json, require_room, write_json
-from assignbench.errors import DataError
+from assignbench.disk import explained, human, require_room
+from assignbench.errors import DataError, RunError
+from assignbench.files import read_json, write_json_atomic
 
 
 class UnavailableError(Exception):
@@ -59,7 +60,7 @@ class Part:
     def begin(self, url: str, version: Version, total: int | None) -> None:
         """Empty, for another version; in this order, so that a kill in between leaves no bytes of the old one."""
         self.file.write_bytes(b"")
-        write_json(self.note, {"url": url, "etag": version.etag, "modified": version.modified, "total": total})
+        write_json_atomic(self.note, {"url": url, "etag": version.etag, "modified": version.modified, "total": total})
 
     def begun(self, url: str, *, checked: bool) -> tuple[Version, int | None] | None:
         """Version and size of what was begun; None: its bytes must not be continued from this address.
@@ -68,7 +69,12 @@ class Part:
             url: where the rest would come from.
             checked: a checksum will tell in the end; without one, only a version of the same address may go on.
         """
-        note = read_json(self.note)
+        try:
+            note = read_json(self.note)
+        except RunError:  # absent or damaged
+            return None
+        if not isinstance(note, dict):
+            return None
         texts = [note.get(key) for key in ("url", "etag", "modified")]
         total = note.get("total")
         if not all(isinstance(text, str) for text in texts) or not isinstance(total, int | None):

@@ -64,7 +64,7 @@ class Plan:
     @property
     def lock(self) -> Path:
         """Held while anything is written."""
-        return self.root / f".{self.name}.lock"
+        return self.root / f".{self.name}.lease"
 
     def missing(self) -> list[Step]:
         """The steps that are to be done, in order.

@@ -15,9 +15,9 @@ from assignbench.core.head import MAIN
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import check_headers
 from assignbench.detector.deformable import unrepeatable
+from assignbench.files import sha256_of, write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digests
 from assignbench.run.results.environment import environment
-from assignbench.run.results.files import sha256_of, write_json_atomic
 from assignbench.run.results.record import (
     AssignerFacts,
     DatasetFacts,

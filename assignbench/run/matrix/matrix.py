@@ -20,12 +20,12 @@ from assignbench.config import Matrix, ResolvedRecipe, flatten
 from assignbench.data.dataset import Splits, describe
 from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import AssignbenchError, UsageError
+from assignbench.files import make_folder
 from assignbench.importing import in_words
 from assignbench.machine import waiting
 from assignbench.run.matrix.execute import execute
 from assignbench.run.matrix.plan import Candidate, Run, candidate, plan
 from assignbench.run.matrix.sharing import claimed, trained_by
-from assignbench.run.results.files import make_folder
 from assignbench.run.results.json_lines import append
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
 from assignbench.run.scoring.evaluators import check_evaluator

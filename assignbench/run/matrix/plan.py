@@ -16,10 +16,10 @@ from assignbench.data.dataset import Splits
 from assignbench.data.pictures import files_digest
 from assignbench.detector.pretrained import weights_file
 from assignbench.errors import DataError, UsageError
+from assignbench.files import sha256_of
 from assignbench.options import check_options, option_schema
 from assignbench.plugins import Strategy, construct, extras_named, load_class, resolve, source_digest
 from assignbench.run.matrix.protocol import Protocol, protocol_of
-from assignbench.run.results.files import sha256_of
 from assignbench.sources import sources_digest, with_imports
 
 # Files that `execute` imports, and that can change only what is said of a result: no edit of them is another run.

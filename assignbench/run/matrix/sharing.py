@@ -12,11 +12,11 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from assignbench.errors import RunError
+from assignbench.files import make_folder
 from assignbench.lock import USUAL, Rhythm, Taken, exclusive, holder_of, patiently
-from assignbench.run.results.files import make_folder
 from assignbench.run.training.processes import from_main
 
-LOCK = ".lock"
+LOCK = ".lease"
 _WAITING, _HELD, _TAKEN, _FAILED = range(4)
 
 

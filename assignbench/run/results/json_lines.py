@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assignbench.errors import RunError, SystemProblem
-from assignbench.run.results.files import write_text_atomic
+from assignbench.files import write_text_atomic
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, ValidationError, model_validator
 
 from assignbench.errors import RunError, UsageError
+from assignbench.files import read_json, write_json_atomic
 from assignbench.run.results.environment import STRICT, Environment, environment
-from assignbench.run.results.files import read_json, write_json_atomic
 
 __all__ = [
     "FILE",

@@ -18,7 +18,7 @@ import numpy as np
 
 from assignbench.data.dataset import Dataset
 from assignbench.errors import RunError
-from assignbench.run.results.files import read_json, write_text_atomic
+from assignbench.files import read_json, write_text_atomic
 
 LIMIT = 1e9  # pixels; no picture is larger, and beyond it areas lose their meaning
 

@@ -15,9 +15,9 @@ from assignbench.data.dataset import ImageInfo
 from assignbench.data.pictures import picture_size, read_picture
 from assignbench.data.transforms import Geometry, move_picture, resized
 from assignbench.detector.detector import Detector
-from assignbench.errors import SystemProblem, UsageError
+from assignbench.errors import UsageError
+from assignbench.files import write_json_atomic, written
 from assignbench.recipe import DataSettings, EvaluateSettings
-from assignbench.run.results.files import write_json_atomic
 from assignbench.run.scoring.detect import detect_images
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.device import build_accelerator
@@ -49,7 +49,7 @@ def predict(folder: Path, images: Sequence[Path], output: Path, threshold: float
     classes, recipe = finished.record.dataset.classes, finished.recipe.recipe
     accelerator = build_accelerator(device, "no")
     detector = finished.learner.detector.to(accelerator.device).eval()
-    written = []
+    files = []
     for info in infos:
         pixels = read_picture(info)
         found = [one for one in detect_picture(detector, pixels, recipe.data, recipe.evaluate) if one[0] >= threshold]
@@ -57,15 +57,13 @@ def predict(folder: Path, images: Sequence[Path], output: Path, threshold: float
             {"class": classes[label], "score": round(score, 4), "box": [round(value, 2) for value in box]}
             for score, label, box in found
         ]
-        written.append(output / f"{info.path.stem}.json")
-        write_json_atomic(written[-1], {"image": info.path.name, "box": "x0 y0 x1 y1", "detections": rows})
-        written.append(output / f"{info.path.stem}.png")
+        files.append(output / f"{info.path.stem}.json")
+        write_json_atomic(files[-1], {"image": info.path.name, "box": "x0 y0 x1 y1", "detections": rows})
+        files.append(output / f"{info.path.stem}.png")
         labelled = [(f"{classes[label]} {score:.2f}", label, box) for score, label, box in found]
-        try:
-            draw_boxes(pixels, labelled, len(classes)).save(written[-1])
-        except OSError as error:
-            raise SystemProblem(f"cannot write {written[-1]}: {error.strerror or error}") from error
-    return written
+        with written(files[-1]) as temporary:
+            draw_boxes(pixels, labelled, len(classes)).save(temporary, format="PNG")
+    return files
 
 
 @torch.no_grad()

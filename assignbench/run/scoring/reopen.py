@@ -14,12 +14,12 @@ from assignbench.data.pictures import files_digest
 from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, UsageError
+from assignbench.files import sha256_of
 from assignbench.options import check_options
 from assignbench.plugins import extras_named, load_class, resolve, source_digest
 from assignbench.recipe import Recipe
 from assignbench.run.matrix.execute import WEIGHTS
 from assignbench.run.matrix.protocol import protocol_of
-from assignbench.run.results.files import sha256_of
 from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Detections, Evaluation, evaluate, write_detections

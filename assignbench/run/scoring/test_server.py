@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import secrets
 import zipfile
 from pathlib import Path
 
@@ -13,8 +10,7 @@ from rich.console import Console
 
 from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_test
-from assignbench.errors import SystemProblem
-from assignbench.run.results.files import make_folder
+from assignbench.files import make_folder, written
 from assignbench.run.scoring.evaluate import write_detections
 from assignbench.run.scoring.reopen import detect_again, open_run
 from assignbench.run.scoring.test_time import write_views
@@ -81,17 +77,6 @@ def pack(file: Path) -> Path:
         SystemProblem: the archive cannot be written.
     """
     archive = file.with_suffix(".zip")
-    temporary = archive.with_name(f".{archive.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
-                packed.write(file, file.name)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(archive)
-    except OSError as error:
-        raise SystemProblem(f"cannot write {archive}: {error.strerror or error}; check space and rights") from error
-    finally:
-        with contextlib.suppress(OSError):  # gone after the rename
-            temporary.unlink()
+    with written(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.write(file, file.name)
     return archive

@@ -20,8 +20,8 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.transforms import View
 from assignbench.detector.postprocess import ImageDetections
 from assignbench.detector.vote import merge
+from assignbench.files import sha256_of, write_json_atomic
 from assignbench.recipe import DataSettings, EvaluateSettings
-from assignbench.run.results.files import sha256_of, write_json_atomic
 from assignbench.run.scoring.evaluate import Evaluation
 from assignbench.run.scoring.views import SizedView, ViewSet
 

@@ -20,9 +20,9 @@ from assignbench.detector.names import Toolbox
 from assignbench.detector.pickles import Checkpoint, read_checkpoint
 from assignbench.detector.pixels import PIXELS
 from assignbench.errors import DataError, UsageError
+from assignbench.files import make_folder, sha256_of
 from assignbench.run.matrix.plan import Candidate, candidate
 from assignbench.run.matrix.protocol import PAPERS_RECIPE
-from assignbench.run.results.files import make_folder, sha256_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
 from assignbench.run.scoring.evaluators import check_evaluator
 from assignbench.run.scoring.reopen import detect_again
@@ -104,13 +104,7 @@ def import_checkpoint(
         checkpoint=path.name,
         checkpoint_sha256=sha256_of(path),
     )
-    make_folder(output.parent)
-    temporary = output.with_name(f".{output.name}.tmp")
-    try:
-        save_tensors(temporary, learner.state_dict(), {KEY: json.dumps(asdict(facts), ensure_ascii=False)})
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    save_tensors(output, learner.state_dict(), {KEY: json.dumps(asdict(facts), ensure_ascii=False)})
     return facts, notes
 
 

@@ -8,7 +8,6 @@ iteration, and so is the learning rate.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from assignbench.errors import RunError, SystemProblem
-from assignbench.run.results.files import read_json, sha256_of, write_json_atomic
+from assignbench.files import read_json, sha256_of, write_json_atomic, written, written_folder
 
 KEPT = 2
 MODEL, OPTIMIZER, MANIFEST = "model.safetensors", "optimizer.safetensors", "manifest.json"
@@ -40,17 +39,16 @@ class Progress:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors, and texts about them, and flush them to the disk.
+    """Write tensors, and texts about them, whole or not at all.
 
     Raises:
         SystemProblem: the disk is full or read-only.
     """
+    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     try:
-        plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-        save_file(plain, path, dict(metadata) if metadata else None)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    except (OSError, SafetensorError) as error:
+        with written(path) as temporary:
+            save_file(plain, temporary, dict(metadata) if metadata else None)
+    except SafetensorError as error:  # what it says of a disk that is full
         raise SystemProblem(f"cannot write {path}: {error}; check space and permissions") from error
 
 
@@ -69,10 +67,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress) -> Path:
     """Write a checkpoint below ``folder`` and drop all but the newest `KEPT`."""
     final = folder / f"iteration-{progress.iteration:07d}"
-    temporary = folder / f".{final.name}.tmp"
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+    with written_folder(final) as temporary:
         save_tensors(temporary / MODEL, model.state_dict())
         save_tensors(temporary / OPTIMIZER, optimizer_tensors(optimizer))
         write_json_atomic(
@@ -87,11 +82,6 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progre
             },
         )
         shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-    except OSError as error:
-        raise SystemProblem(f"cannot write {final}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return final

@@ -6,15 +6,13 @@ one rename, says in its metadata which run and iteration it is of, and stays whe
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from assignbench.errors import RunError, SystemProblem
+from assignbench.errors import RunError
 from assignbench.run.training.checkpoint import load_tensors, save_tensors
 
 SNAPSHOTS = "snapshots"
@@ -39,16 +37,7 @@ def save_snapshot(folder: Path, tensors: Mapping[str, Tensor], iteration: int, r
         SystemProblem: the disk is full or read-only.
     """
     final = snapshot_file(folder, iteration)
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        save_tensors(temporary, tensors, {"run_id": run_id, "iteration": str(iteration)})
-        temporary.replace(final)
-    except OSError as error:
-        raise SystemProblem(f"cannot write {final}: {error.strerror or error}; check space and permissions") from error
-    finally:
-        with contextlib.suppress(OSError):  # gone after the rename
-            temporary.unlink()
+    save_tensors(final, tensors, {"run_id": run_id, "iteration": str(iteration)})
     return final
 
 

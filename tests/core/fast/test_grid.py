@@ -144,9 +144,9 @@ def test_central_pairs_keep_what_weighs(
 def test_central_pairs_leave_out_what_weighs_nothing() -> None:
     priors, whole = PRIORS["middle", (64, 96)], objects(torch.tensor([[0, 0, 96, 64]]))
     found = central_pairs(whole, priors, torch.zeros(1, 2), torch.full((1, 2), 0.5), least=-8.0)[1]
-    # G ≥ e^−8 of the largest: at most 2 strides off the centre, or a little more as no cell lies in it
-    assert len(inside_pairs(whole, priors)[1]) == 96 + 24 + 6 + 2
-    assert torch.bincount(priors.level[found]).tolist() == [16, 16, 6, 2]
+    # G ≥ e^−8 of the largest, which P6 has a quarter of a stride off: √(16.25) σ, a little over 2 strides
+    assert len(inside_pairs(whole, priors)[1]) == 96 + 24 + 6 + 1
+    assert torch.bincount(priors.level[found]).tolist() == [16, 16, 6, 1]
 
 
 @pytest.mark.parametrize("what", ["mu", "sigma"])

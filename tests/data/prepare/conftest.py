@@ -286,7 +286,7 @@ class Offered:
         """All files below the root, without the spec, locks and archives."""
         root = self.file.parent
         files = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
-        known = (self.file.name, f".{self.file.stem}.lock", "archives")
+        known = (self.file.name, f".{self.file.stem}.lease", "archives")
         return {name: path.read_bytes() for name, path in files.items() if name.partition("/")[0] not in known}
 
 

@@ -270,7 +270,7 @@ def dying(owner, name, calls):
     setattr(owner, name, wrapped)
 
 where, calls, file = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-owners = {"Path.replace": (Path, "replace"), "member": (unpack, "_write"), "write_json": (download, "write_json"),
+owners = {"Path.replace": (Path, "replace"), "member": (unpack, "_write"), "note": (download, "write_json_atomic"),
           "check": (download, "check_file"), "sync": (os, "sync"), "publish": (prepare, "publish"),
           "rmtree": (prepare.shutil, "rmtree"), "unlink": (Path, "unlink"), "never": (os, "getlogin")}
 if where == "block":
@@ -295,7 +295,7 @@ def die(file: Path, where: str, calls: int, *more: str) -> subprocess.CompletedP
 
 
 MOMENTS = [
-    ("write_json", 0),  # before anything is known of a download
+    ("note", 0),  # before anything is known of a download
     ("block", 0),
     ("block", 3),
     ("check", 0),  # all bytes are there, unchecked
@@ -332,7 +332,7 @@ def _of(archive: str, name: str) -> bool:
 
 
 def test_killed_while_archives_are_removed(offered, run):
-    end = die(offered.file, "unlink", 8, "remove")
+    end = die(offered.file, "unlink", 5, "remove")
     assert end.returncode == -signal.SIGKILL, end.stderr
     run(keep_archives=False)
     assert offered.found() == offered.content

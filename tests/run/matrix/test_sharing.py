@@ -24,13 +24,13 @@ def accelerator() -> Accelerator:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, often: Rhythm) -> Iterator[tuple[Path, threading.Event]]:
+def elsewhere(tmp_path: Path) -> Iterator[tuple[Path, threading.Event]]:
     """A run's folder that another command holds until the event."""
     folder, release, held = tmp_path / "run", threading.Event(), threading.Event()
     folder.mkdir()
 
     def hold() -> None:
-        with exclusive(folder / LOCK, bool, often):
+        with exclusive(folder / LOCK, bool):
             held.set()
             release.wait()
 
@@ -52,11 +52,9 @@ def test_a_free_folder_is_held_and_made(tmp_path: Path, accelerator: Accelerator
     assert trained_by(folder) is None
 
 
-def test_what_is_taken_is_left_or_waited_for(
-    elsewhere: tuple[Path, threading.Event], accelerator: Accelerator, often: Rhythm
-) -> None:
+def test_what_is_taken_is_left_or_waited_for(elsewhere: tuple[Path, threading.Event], accelerator: Accelerator) -> None:
     folder, release = elsewhere
-    with claimed(folder, accelerator, None, often) as ours:
+    with claimed(folder, accelerator, None) as ours:
         assert not ours
     told: list[str] = []
 
@@ -64,7 +62,7 @@ def test_what_is_taken_is_left_or_waited_for(
         told.append(holder)
         release.set()
 
-    with claimed(folder, accelerator, say, often) as ours:
+    with claimed(folder, accelerator, say, Rhythm(poll=0.02)) as ours:
         assert ours
     assert len(told) == 1
     assert told[0].startswith("process ")

@@ -1,6 +1,7 @@
 """The archive for a server that alone knows the objects."""
 
 import json
+import os
 import re
 import zipfile
 from io import StringIO
@@ -71,7 +72,7 @@ def test_a_full_disk_leaves_no_half_archive(run, tmp_path, monkeypatch):
 
     archive = run()
     archive.unlink()
-    monkeypatch.setattr(test_server.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SystemProblem, match="No space left on device"):
         test_server.pack(archive.with_suffix(".json"))
     assert [path.suffix for path in archive.parent.iterdir()] == [".json"]

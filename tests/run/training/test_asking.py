@@ -108,7 +108,9 @@ def test_progress_of_micro_steps_is_their_iteration_s(go: Go) -> None:
     assert told(folder) == [0.0, 0.5]
 
 
-def test_a_branch_learns_and_does_not_speak(go: Go, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_branch_learns_and_does_not_speak(
+    go: Go, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record, folder = go("Branching", "train.iterations=3", "train.snapshots=[3]")
     rows = read_lines(folder / LOSSES)
     terms = ("class", "box", "background")

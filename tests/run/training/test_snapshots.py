@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from safetensors import SafetensorError
 
 from assignbench.config import Matrix, load_recipe
 from assignbench.errors import RunError, SystemProblem, UsageError
 from assignbench.run.matrix.execute import DETECTIONS, WEIGHTS
 from assignbench.run.matrix.matrix import run_matrix
 from assignbench.run.results.record import RunRecord
-from assignbench.run.training import snapshots
+from assignbench.run.training import checkpoint, snapshots
 from assignbench.run.training.checkpoint import load_tensors
 from assignbench.run.training.snapshots import load_snapshot, save_snapshot, snapshot_file
 from assignbench.run.training.step import Trainer
@@ -170,11 +171,11 @@ def test_order_is_that_of_numbers(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = save_snapshot(tmp_path, {"a": torch.zeros(1)}, 1, "run")
 
-    def full(path: Path, *_: object) -> None:
+    def full(_: object, path: Path, *__: object) -> None:
         path.write_bytes(b"half")
-        raise SystemProblem("no space left")
+        raise SafetensorError("no space left")  # as the library says it
 
-    monkeypatch.setattr(snapshots, "save_tensors", full)
+    monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(SystemProblem, match="no space"):
         save_snapshot(tmp_path, {"a": torch.ones(1)}, 1, "run")
     assert [path.name for path in file.parent.iterdir()] == [file.name]

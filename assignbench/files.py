@@ -1,7 +1,7 @@
 """Files that are either the old one or the new one, never half of one.
 
-A file is written beside its destination, flushed to the disk and renamed over it; a process that is killed at
-any instant leaves at most a ``.tmp`` file behind.
+A file is written beside its destination, flushed to the disk and renamed over it. What a process that is killed leaves
+is one ``.NAME.tmp``, which the next that writes the same file takes away.
 """
 
 from __future__ import annotations
@@ -12,37 +12,67 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from assignbench.errors import RunError, SystemProblem
+from assignbench.disk import explained
+from assignbench.errors import RunError
+
+ABANDONED = 600.0  # seconds: a temporary file that nobody has written to for so long is a killed process's
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Where the block is to write a file, whoever writes it; after the block it is ``path``. Missing folders are made.
+
+    Raises:
+        SystemProblem: the disk is full, the folder is read-only, …; the old file is untouched.
+    """
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _claimed(path)
+        try:
+            yield temporary
+            with temporary.open("r+b") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # on a failed disk nothing can be removed
+                temporary.unlink()
+            raise
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def written_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder: ``path`` must not be there, or be empty, when the block ends.
+
+    Raises:
+        SystemProblem: as `written`.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with explained(path):
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        _sync_folder(path.parent)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
     """Write UTF-8 text so that ``path`` always holds one whole version; missing folders are made.
 
     Raises:
-        SystemProblem: the disk is full, the folder is read-only, …; the old file is untouched.
+        SystemProblem: as `written`.
     """
-    # Not the tempfile module: its files are private (mode 600) and would stay so after the rename.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        reason = error.strerror or error
-        raise SystemProblem(
-            f"cannot write {path}: {reason}; check space and permissions, or choose another --output"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # gone after the rename; on a failed disk nothing can be removed
-            temporary.unlink()
+    with written(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
 
 
 def make_folder(folder: Path) -> None:
@@ -51,15 +81,11 @@ def make_folder(folder: Path) -> None:
     Raises:
         SystemProblem: it cannot be made or written to.
     """
-    try:
+    with explained(folder, "write into"):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{secrets.token_hex(4)}.tmp"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise SystemProblem(
-            f"cannot write into {folder}: {error.strerror or error}; choose another --output"
-        ) from error
 
 
 def write_json_atomic(path: Path, content: Any) -> None:
@@ -67,7 +93,7 @@ def write_json_atomic(path: Path, content: Any) -> None:
 
     Raises:
         RunError: a number is NaN or infinite; JSON has no such numbers. The message names its key.
-        SystemProblem: as `write_text_atomic`.
+        SystemProblem: as `written`.
     """
     try:
         text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=2)
@@ -101,6 +127,20 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _claimed(path: Path) -> Path:
+    """A new file beside ``path``. Not the tempfile module's: those are private (mode 600), after the rename, too."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - temporary.stat().st_mtime > ABANDONED:
+            temporary.unlink()
+    try:
+        temporary.touch(exist_ok=False)
+    except FileExistsError:  # another process writes the same file
+        temporary = temporary.with_suffix(f".{secrets.token_hex(4)}.tmp")
+        temporary.touch(exist_ok=False)
+    return temporary
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,12 +2,15 @@ import errno
 import json
 import math
 import os
+import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from assignbench import files
 from assignbench.errors import RunError, SystemProblem
-from assignbench.run.results import files
 
 
 def test_text_is_written_and_replaced(tmp_path):
@@ -66,6 +69,55 @@ def test_an_interrupt_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
         files.write_text_atomic(file, "new")
     assert file.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize(("age", "left"), [(2 * files.ABANDONED, set()), (1.0, {".record.json.tmp"})])
+def test_what_a_killed_process_left_is_taken_away_and_what_another_writes_is_not(tmp_path, age, left):
+    other = tmp_path / ".record.json.tmp"
+    other.write_text("half")
+    os.utime(other, (time.time() - age,) * 2)
+    files.write_text_atomic(tmp_path / "record.json", "whole")
+    assert (tmp_path / "record.json").read_text() == "whole"
+    assert {path.name for path in tmp_path.iterdir()} - {"record.json"} == left
+
+
+def test_many_writers_of_one_file_leave_one_whole_version(tmp_path):
+    file, versions = tmp_path / "note.txt", [letter * 100_000 for letter in "abcd"]
+    threads = [threading.Thread(target=files.write_text_atomic, args=(file, text)) for text in versions * 5]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert file.read_text() in versions
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_others_write_and_fail_to(tmp_path):
+    file = tmp_path / "deep" / "numbers.npy"
+    with files.written(file) as temporary, temporary.open("wb") as stream:
+        np.save(stream, np.arange(3))
+    assert np.load(file).tolist() == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError), files.written(file) as temporary:
+        temporary.write_bytes(b"half" * (1 // 0))
+    assert np.load(file).tolist() == [0, 1, 2]
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_folder_is_whole_or_absent(tmp_path):
+    folder = tmp_path / "set"
+    with pytest.raises(ZeroDivisionError), files.written_folder(folder) as temporary:
+        (temporary / "a").write_bytes(b"half" * (1 // 0))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".set.tmp").mkdir()
+    (tmp_path / ".set.tmp" / "half").touch()  # of a process that was killed
+    with files.written_folder(folder) as temporary:
+        (temporary / "a").touch()
+    assert [path.name for path in folder.iterdir()] == ["a"]
+    quicker = pytest.raises(SystemProblem, match=r"cannot write .*set: Directory not empty")
+    with quicker, files.written_folder(folder) as temporary:
+        (temporary / "b").touch()
+    assert [path.name for path in folder.iterdir()] == ["a"]
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_an_impossible_folder_is_named(tmp_path):
