@@ -13,20 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assignbench.core import (
-    Assigner,
-    Assignment,
-    Extra,
-    Head,
-    PairLoss,
-    Preset,
-    Regions,
-    Setting,
-    Targets,
-    sides,
-)
+from assignbench.core import Assigner, Assignment, Extra, Head, Regions, Setting, Targets, sides
 from assignbench.core.assigner import asks_for, assign_branches
 from assignbench.core.head import MAIN
+from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
 from assignbench.options import check_options
 from assignbench.synthetic import Problem, in_larger_canvas, random_problem

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assignbench.core import Head, PairLoss, PairViews, Predictions, Priors, RawOutputs, Targets, predictions_of
+from assignbench.core import Head, PairViews, Predictions, Priors, Targets
 from assignbench.core.head import MAIN
+from assignbench.core.parts import PairLoss, RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
 
 

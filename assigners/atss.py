@@ -22,7 +22,6 @@ from torch import Tensor
 from assignbench.core import (
     Assigner,
     Assignment,
-    Centerness,
     Head,
     Normalisers,
     Priors,
@@ -38,6 +37,7 @@ from assignbench.core import (
     sum_by,
     winners,
 )
+from assignbench.core.parts import Centerness
 from assigners.presets.atss import PRESETS
 
 MARGIN = 0.01  # pixels between a positive prior's centre and the box's sides

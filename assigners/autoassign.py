@@ -42,12 +42,9 @@ from torch import Tensor, nn
 from assignbench.core import (
     Assigner,
     Assignment,
-    AuxiliaryObjectness,
     Discounts,
-    ExplicitObjectness,
     Extra,
     Head,
-    ImplicitObjectness,
     Normalisers,
     Pairs,
     PairView,
@@ -67,6 +64,7 @@ from assignbench.core import (
     sum_by,
     take,
 )
+from assignbench.core.parts import AuxiliaryObjectness, ExplicitObjectness, ImplicitObjectness
 from assigners.presets.autoassign import PRESETS
 
 OBJECTNESS: Mapping[str, tuple[Extra, ...]] = {

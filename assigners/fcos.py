@@ -22,7 +22,6 @@ import torch
 from assignbench.core import (
     Assigner,
     Assignment,
-    Centerness,
     Head,
     Normalisers,
     Priors,
@@ -35,6 +34,7 @@ from assignbench.core import (
     sides,
     winners,
 )
+from assignbench.core.parts import Centerness
 from assigners.presets.fcos import PRESETS
 
 

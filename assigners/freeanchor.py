@@ -31,13 +31,13 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
-    anchor_head,
     class_winners,
     max_by,
     most_overlapping,
     predicted_overlaps,
     sum_by,
 )
+from assignbench.core.parts import anchor_head
 from assigners.presets.freeanchor import PRESETS
 
 

@@ -26,13 +26,13 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
-    anchor_head,
     hard_assignment,
     image_floor,
     max_by,
     overlapping_pairs,
     winners,
 )
+from assignbench.core.parts import anchor_head
 from assigners.presets.retinanet import PRESETS
 
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import pytest
 
-from assignbench.core import Assigner, Centerness, Extra, PredictedIoU, Setting
+from assignbench.core import Assigner, Extra, Setting
+from assignbench.core.parts import Centerness, PredictedIoU
 from assignbench.errors import UsageError
 from assignbench.plugins import GROUP, construct, extras_named, known_strategies, load_class, resolve, source_digest
 

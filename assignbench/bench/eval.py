@@ -25,7 +25,7 @@ from assignbench.bench.outputs import Stage, outputs_like
 from assignbench.bench.problem import Case, random_objects
 from assignbench.bench.strategies import UNUSED
 from assignbench.config import ResolvedRecipe
-from assignbench.core import predictions_of
+from assignbench.core.parts import predictions_of
 from assignbench.data.dataset import Dataset, ImageInfo
 from assignbench.detector.detector import cached_priors
 from assignbench.detector.postprocess import detect

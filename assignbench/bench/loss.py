@@ -17,8 +17,9 @@ from assignbench.bench.measure import Task, clock_of, least_seconds, memory_advi
 from assignbench.bench.memory import in_fresh_process, peak_bytes
 from assignbench.bench.problem import Case, leaves, random_objects, random_outputs
 from assignbench.bench.strategies import UNUSED
-from assignbench.core import Priors, RawOutputs, Targets, predictions_of
+from assignbench.core import Priors, Targets
 from assignbench.core.head import MAIN
+from assignbench.core.parts import RawOutputs, predictions_of
 from assignbench.detector.detector import cached_priors
 from assignbench.run.matrix.plan import Candidate, candidate
 from assignbench.run.training.learner import Learner, bare_learner

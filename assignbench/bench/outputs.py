@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 
 from assignbench.bench.problem import Case, random_objects, random_outputs
-from assignbench.core import Head, RawOutputs, centers, smallest_k
+from assignbench.core import Head, centers, smallest_k
 from assignbench.core.fast.rows import object_chunks
+from assignbench.core.parts import RawOutputs
 from assignbench.detector.detector import cached_priors
 
 Stage = Literal["trained", "untrained"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assignbench.core import Head, RawOutputs, Targets
+from assignbench.core import Head, Targets
+from assignbench.core.parts import RawOutputs
 from assignbench.core.priors import map_sizes
 from assignbench.errors import UsageError
 

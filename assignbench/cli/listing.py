@@ -134,7 +134,7 @@ def _about(known: "KnownStrategy") -> list[str]:
 
 def _extras() -> list[str]:
     """The extra outputs that any strategy may be given, in lines."""
-    from assignbench.core import EXTRAS
+    from assignbench.core.parts import EXTRAS
 
     lines = ["Any strategy can be given further outputs, as in fcos+implicit_objectness or atss[k=9]+iou:"]
     for name, extra in EXTRAS.items():

@@ -1,36 +1,13 @@
-"""The vocabulary: all that a strategy may import."""
+"""The vocabulary: all that the rule of a strategy is written in. What a detector is made of lies in `parts`."""
 
 from assignbench.core.assigner import Assigner, Setting, assign
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
-from assignbench.core.box_loss import (
-    BOX_LOSSES,
-    BoxLoss,
-    CIoU,
-    DIoU,
-    DistributionFocal,
-    GIoU,
-    SmoothL1,
-    SumOf,
-)
-from assignbench.core.class_loss import CLASS_LOSSES, ClassLoss, CrossEntropy, Focal, QualityFocal, Varifocal
-from assignbench.core.coding import Coding, Deltas, Distances, Distribution
-from assignbench.core.extras import (
-    EXTRAS,
-    AuxiliaryObjectness,
-    Centerness,
-    Cost,
-    ExplicitObjectness,
-    Extra,
-    ImplicitObjectness,
-    Objectness,
-    PredictedIoU,
-    joining,
-)
+from assignbench.core.extras import Extra
 from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
 from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
-from assignbench.core.head import Branch, Head, anchor_head, point_head, predictions_of
+from assignbench.core.head import Branch, Head
 from assignbench.core.matching import (
     best_of,
     class_winners,
@@ -43,56 +20,25 @@ from assignbench.core.matching import (
     sum_by,
     winners,
 )
-from assignbench.core.pair_view import PairLoss, PairView, PairViews
-from assignbench.core.preset import Preset
-from assignbench.core.types import Predictions, Priors, RawOutputs, Regions, Targets
+from assignbench.core.pair_view import PairView, PairViews
+from assignbench.core.types import Predictions, Priors, Regions, Targets
 
 __all__ = [
-    "BOX_LOSSES",
-    "CLASS_LOSSES",
-    "EXTRAS",
     "Assigner",
     "Assignment",
-    "AuxiliaryObjectness",
-    "BoxLoss",
     "Branch",
-    "CIoU",
-    "Centerness",
-    "ClassLoss",
-    "Coding",
-    "Cost",
-    "CrossEntropy",
-    "DIoU",
-    "Deltas",
     "Discounts",
-    "Distances",
-    "Distribution",
-    "DistributionFocal",
-    "ExplicitObjectness",
     "Extra",
-    "Focal",
-    "GIoU",
     "Head",
-    "ImplicitObjectness",
     "Normalisers",
-    "Objectness",
-    "PairLoss",
     "PairView",
     "PairViews",
     "Pairs",
-    "PredictedIoU",
     "Predictions",
-    "Preset",
     "Priors",
-    "QualityFocal",
-    "RawOutputs",
     "Regions",
     "Setting",
-    "SmoothL1",
-    "SumOf",
     "Targets",
-    "Varifocal",
-    "anchor_head",
     "area",
     "assign",
     "best_of",
@@ -107,16 +53,13 @@ __all__ = [
     "inside_pairs",
     "iou",
     "iou_matrix",
-    "joining",
     "max_by",
     "min_by",
     "most_overlapping",
     "nearest_pairs",
     "overlapping_pairs",
     "pick",
-    "point_head",
     "predicted_overlaps",
-    "predictions_of",
     "same_class_neighbours",
     "sides",
     "smallest_k",

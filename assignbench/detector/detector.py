@@ -8,8 +8,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from assignbench.core import Head, Predictions, Priors, RawOutputs, predictions_of
+from assignbench.core import Head, Predictions, Priors
 from assignbench.core.head import MAIN
+from assignbench.core.parts import RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.tensors import to_device
 from assignbench.detector.backbone import Backbone

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from assignbench.core import Head, RawOutputs
+from assignbench.core import Head
+from assignbench.core.parts import RawOutputs
 from assignbench.core.priors import STRIDES
 from assignbench.detector.deformable import DeformableConv2d
 

@@ -22,8 +22,9 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core import Assignment, Cost, Extra, Pairs, PairView, PairViews, max_by, pick, sum_by
+from assignbench.core import Assignment, Extra, Pairs, PairView, PairViews, max_by, pick, sum_by
 from assignbench.core.head import RESERVED
+from assignbench.core.parts import Cost
 
 UNTAUGHT = 100.0  # cost of an object that no location teaches: a constant, which has no gradient
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assignbench.core import Assigner, Distances, Predictions, Priors
+from assignbench.core import Assigner, Predictions, Priors
+from assignbench.core.parts import Distances
 from assignbench.core.priors import STRIDES
 from assignbench.detector.importers import class_count, import_state
 from assignbench.errors import DataError

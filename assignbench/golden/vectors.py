@@ -12,7 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from assignbench.core import Head, Predictions, Priors, RawOutputs, Targets, predictions_of
+from assignbench.core import Head, Predictions, Priors, Targets
+from assignbench.core.parts import RawOutputs, predictions_of
 from assignbench.core.priors import STRIDES, pyramid_priors
 from assignbench.detector.head import flatten
 from assignbench.errors import DataError, UsageError

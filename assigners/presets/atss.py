@@ -1,6 +1,7 @@
 """ATSS as it was published: ``mmdet`` (default; what the golden vectors prove), ``official``."""
 
-from assignbench.core import Centerness, Deltas, GIoU, Head, PairLoss, Preset
+from assignbench.core import Head
+from assignbench.core.parts import Centerness, Deltas, GIoU, PairLoss, Preset
 from assigners.presets.maskrcnn_benchmark import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE
 
 PRESETS = {

@@ -3,7 +3,7 @@
 They differ in the backbone's mean colour and in which scores are thresholded and ranked at test time.
 """
 
-from assignbench.core import GIoU, ImplicitObjectness, PairLoss, Preset, point_head
+from assignbench.core.parts import GIoU, ImplicitObjectness, PairLoss, Preset, point_head
 
 PRESETS = {
     "mmdet": Preset(

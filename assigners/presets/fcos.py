@@ -1,6 +1,6 @@
 """FCOS as it was published: ``mmdet`` (default; what the golden vectors prove), ``official``, ``torchvision``."""
 
-from assignbench.core import Centerness, GIoU, PairLoss, Preset, point_head
+from assignbench.core.parts import Centerness, GIoU, PairLoss, Preset, point_head
 from assigners.presets.maskrcnn_benchmark import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE
 
 PRESETS = {

@@ -1,6 +1,6 @@
 """FreeAnchor as it was published: ``mmdet`` (default; what the golden vectors prove), ``official``."""
 
-from assignbench.core import Deltas, Focal, PairLoss, Preset, SmoothL1, anchor_head
+from assignbench.core.parts import Deltas, Focal, PairLoss, Preset, SmoothL1, anchor_head
 from assigners.presets.maskrcnn_benchmark import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE
 
 PRESETS = {

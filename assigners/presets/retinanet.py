@@ -1,6 +1,6 @@
 """RetinaNet as it was published: ``mmdet`` (default; what the golden vectors prove), ``torchvision``."""
 
-from assignbench.core import PairLoss, Preset, SmoothL1, anchor_head
+from assignbench.core.parts import PairLoss, Preset, SmoothL1, anchor_head
 
 PRESETS = {
     "mmdet": Preset(

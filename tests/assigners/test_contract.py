@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from assignbench.contract import LAWS, check
-from assignbench.core import EXTRAS
+from assignbench.core.parts import EXTRAS
 from assignbench.plugins import extras_named, known_strategies, load_class, resolve
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from assignbench.core import Assigner, PairLoss, Setting, Targets, assign
+from assignbench.core import Assigner, Setting, Targets, assign
+from assignbench.core.parts import PairLoss
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.atss import ATSS

@@ -16,7 +16,6 @@ from assignbench.core import (
     Assigner,
     Assignment,
     Head,
-    PairLoss,
     Predictions,
     Priors,
     Setting,
@@ -26,6 +25,7 @@ from assignbench.core import (
     max_by,
     overlap,
 )
+from assignbench.core.parts import PairLoss
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.atss import ATSS

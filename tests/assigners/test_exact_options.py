@@ -12,18 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from assignbench.core import (
-    Assigner,
-    Assignment,
-    Centerness,
-    Head,
-    ImplicitObjectness,
-    PairLoss,
-    Priors,
-    Setting,
-    assign,
-    join_logits,
-)
+from assignbench.core import Assigner, Assignment, Head, Priors, Setting, assign, join_logits
+from assignbench.core.parts import Centerness, ImplicitObjectness, PairLoss
 from assignbench.detector.objective import objective
 from assignbench.detector.postprocess import PostprocessRule, detect
 from assignbench.errors import UsageError

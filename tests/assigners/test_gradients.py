@@ -15,26 +15,17 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.func import functional_call
 
-from assignbench.core import (
-    Assigner,
-    Assignment,
+from assignbench.core import Assigner, Assignment, Extra, Head, PairBoxes, Pairs, Predictions, Priors, Setting, Targets
+from assignbench.core.parts import (
     BoxLoss,
     Centerness,
     Deltas,
     Distances,
     ExplicitObjectness,
-    Extra,
     GIoU,
-    Head,
     ImplicitObjectness,
-    PairBoxes,
     PairLoss,
-    Pairs,
-    Predictions,
-    Priors,
-    Setting,
     SmoothL1,
-    Targets,
 )
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.objective import objective

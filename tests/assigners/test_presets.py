@@ -5,7 +5,8 @@ import torch
 
 from assignbench.config import load_recipe, settings
 from assignbench.contract import check
-from assignbench.core import Assigner, Preset, Regions, Targets
+from assignbench.core import Assigner, Regions, Targets
+from assignbench.core.parts import Preset
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.pixels import PIXELS
 from assignbench.options import check_options

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from assignbench.core import Assigner, PairLoss, Setting, assign, giou, iou, sides
+from assignbench.core import Assigner, Setting, assign, giou, iou, sides
+from assignbench.core.parts import PairLoss
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.autoassign import AutoAssign

@@ -17,21 +17,16 @@ from torch import Tensor
 from assignbench.core import (
     Assigner,
     Assignment,
-    Deltas,
-    Distances,
     Extra,
-    GIoU,
-    ImplicitObjectness,
-    PairLoss,
     Predictions,
     Priors,
     Setting,
-    SmoothL1,
     Targets,
     assign,
     iou,
     join_logits,
 )
+from assignbench.core.parts import Deltas, Distances, GIoU, ImplicitObjectness, PairLoss, SmoothL1
 from assignbench.detector.objective import objective
 from assigners.autoassign import AutoAssign
 from assigners.freeanchor import FreeAnchor

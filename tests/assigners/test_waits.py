@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 import assigners.autoassign
 import assigners.freeanchor
-from assignbench.core import Assigner, PairLoss, Predictions, Priors, Setting, Targets, assign, overlap, types
+from assignbench.core import Assigner, Predictions, Priors, Setting, Targets, assign, overlap, types
+from assignbench.core.parts import PairLoss
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.atss import ATSS

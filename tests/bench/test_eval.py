@@ -8,7 +8,8 @@ from assignbench.bench.eval import bench_eval, random_dataset, random_detections
 from assignbench.bench.outputs import outputs_like
 from assignbench.bench.problem import Case, random_objects
 from assignbench.config import load_recipe
-from assignbench.core import Centerness, Head, anchor_head, iou_matrix, predictions_of
+from assignbench.core import Head, iou_matrix
+from assignbench.core.parts import Centerness, anchor_head, predictions_of
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.postprocess import PostprocessRule, detect
 from assignbench.run.scoring.evaluate import evaluate, write_detections

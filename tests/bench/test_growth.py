@@ -7,7 +7,8 @@ from assignbench.bench.exponent import NOTICED, GrowthRow, growth_of
 from assignbench.bench.growth import bench_growth, bytes_needed, count_pairs, growth_row, seconds_expected
 from assignbench.bench.loss import Problem
 from assignbench.bench.problem import random_objects
-from assignbench.core import Head, Targets, anchor_head, inside_pairs
+from assignbench.core import Head, Targets, inside_pairs
+from assignbench.core.parts import anchor_head
 from assignbench.core.priors import pyramid_priors
 from assignbench.errors import SystemProblem
 

@@ -6,7 +6,7 @@ import torch
 from assignbench.bench.loss import bench_loss, problem_of
 from assignbench.bench.problem import Case, leaves
 from assignbench.bench.strategies import UNUSED
-from assignbench.core import PairLoss
+from assignbench.core.parts import PairLoss
 from assignbench.run.training.learner import bare_learner
 
 CPU = torch.device("cpu")

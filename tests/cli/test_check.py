@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from assignbench.core import PredictedIoU
+from assignbench.core.parts import PredictedIoU
 from assigners.atss import ATSS
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from assignbench.config import settings
-from assignbench.core import EXTRAS
+from assignbench.core.parts import EXTRAS
 from assignbench.options import option_schema
 from assignbench.plugins import KnownStrategy, known_strategies, resolve
 from assignbench.run.results.record import write_record

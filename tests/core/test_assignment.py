@@ -5,14 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assignbench.core import (
-    Assignment,
-    Discounts,
-    Normalisers,
-    Pairs,
-    Predictions,
-    Targets,
-)
+from assignbench.core import Assignment, Discounts, Normalisers, Pairs, Predictions, Targets
 
 NONE = torch.zeros(0, dtype=torch.int64)
 

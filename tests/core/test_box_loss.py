@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
-from assignbench.core import (
+from assignbench.core import Head, PairView, PairViews, Predictions, Targets
+from assignbench.core.parts import (
     BOX_LOSSES,
     BoxLoss,
     CIoU,
@@ -18,14 +19,9 @@ from assignbench.core import (
     Distribution,
     DistributionFocal,
     GIoU,
-    Head,
     PairLoss,
-    PairView,
-    PairViews,
-    Predictions,
     SmoothL1,
     SumOf,
-    Targets,
 )
 from assignbench.core.priors import pyramid_priors
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 import torchvision.ops
 from torch import Tensor
 
-from assignbench.core import CLASS_LOSSES, ClassLoss, CrossEntropy, Focal, QualityFocal, Varifocal
 from assignbench.core.class_loss import fading
 from assignbench.core.fast.class_outputs import ClassOutputs
+from assignbench.core.parts import CLASS_LOSSES, ClassLoss, CrossEntropy, Focal, QualityFocal, Varifocal
 
 LOGITS = torch.tensor([-30.0, -4.0, -1.3, 0.0, 0.4, 2.0, 7.0], dtype=torch.float64)
 QUALITIES = (0.0, 0.25, 0.8, 1.0)

@@ -8,24 +8,26 @@ import pytest
 import torch
 
 from assignbench.core import (
-    EXTRAS,
     Assignment,
-    AuxiliaryObjectness,
-    Centerness,
-    Deltas,
     Discounts,
-    ExplicitObjectness,
     Extra,
     Head,
-    ImplicitObjectness,
     Normalisers,
-    Objectness,
     Pairs,
     PairViews,
-    PredictedIoU,
     Predictions,
     Priors,
     Targets,
+)
+from assignbench.core.parts import (
+    EXTRAS,
+    AuxiliaryObjectness,
+    Centerness,
+    Deltas,
+    ExplicitObjectness,
+    ImplicitObjectness,
+    Objectness,
+    PredictedIoU,
 )
 from assignbench.core.types import Grid
 

@@ -8,9 +8,23 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
 from assignbench.core import (
+    Assignment,
+    Discounts,
+    Extra,
+    Head,
+    Normalisers,
+    Pairs,
+    PairView,
+    PairViews,
+    Predictions,
+    Priors,
+    Targets,
+    centers,
+)
+from assignbench.core.fast.class_outputs import ClassOutputs, join_logits
+from assignbench.core.parts import (
     BOX_LOSSES,
     CLASS_LOSSES,
-    Assignment,
     AuxiliaryObjectness,
     BoxLoss,
     Centerness,
@@ -18,27 +32,15 @@ from assignbench.core import (
     Coding,
     Deltas,
     DIoU,
-    Discounts,
     Distances,
     Distribution,
     ExplicitObjectness,
-    Extra,
     Focal,
     GIoU,
-    Head,
-    Normalisers,
     Objectness,
-    Pairs,
-    PairView,
-    PairViews,
     PredictedIoU,
-    Predictions,
-    Priors,
     SmoothL1,
-    Targets,
-    centers,
 )
-from assignbench.core.fast.class_outputs import ClassOutputs, join_logits
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Grid
 

@@ -6,7 +6,8 @@ import torchvision.ops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assignbench.core import Deltas, Distances, Distribution, area, centerness, giou, iou, iou_matrix, sides
+from assignbench.core import area, centerness, giou, iou, iou_matrix, sides
+from assignbench.core.parts import Deltas, Distances, Distribution
 
 
 def box(*numbers: float) -> torch.Tensor:

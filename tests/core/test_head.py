@@ -9,12 +9,11 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import _default_anchorgen
 
-from assignbench.core import (
-    Branch,
+from assignbench.core import Branch, Head
+from assignbench.core.parts import (
     Centerness,
     Deltas,
     Distances,
-    Head,
     ImplicitObjectness,
     Objectness,
     anchor_head,

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core import Deltas, GIoU, Head, ImplicitObjectness, PairLoss, PairView, PairViews, giou, iou
+from assignbench.core import Head, PairView, PairViews, giou, iou
 from assignbench.core.box_loss import BoxLoss
 from assignbench.core.pair_view import KEPT
+from assignbench.core.parts import Deltas, GIoU, ImplicitObjectness, PairLoss
 from assignbench.synthetic import random_problem
 
 OBJECTS, LOCATIONS = torch.tensor([0, 0, 2, 1]), torch.tensor([5, 70, 5, 120])

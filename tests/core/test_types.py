@@ -5,17 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assignbench.core import (
-    Centerness,
-    Discounts,
-    Head,
-    ImplicitObjectness,
-    Pairs,
-    Predictions,
-    Priors,
-    Setting,
-    Targets,
-)
+from assignbench.core import Discounts, Head, Pairs, Predictions, Priors, Setting, Targets
+from assignbench.core.parts import Centerness, ImplicitObjectness
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Grid
 

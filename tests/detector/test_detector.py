@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assignbench.core import Head, ImplicitObjectness, point_head
+from assignbench.core import Head
 from assignbench.core.fast.class_outputs import join_logits
+from assignbench.core.parts import ImplicitObjectness, point_head
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.detector import Detector
 from assignbench.detector.pixels import PIXELS

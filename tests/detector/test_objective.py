@@ -10,27 +10,29 @@ from torch import Tensor
 
 from assignbench.core import (
     Assignment,
+    Discounts,
+    Extra,
+    Head,
+    Normalisers,
+    Pairs,
+    PairViews,
+    Predictions,
+    Priors,
+    Targets,
+    centers,
+    hard_assignment,
+)
+from assignbench.core.parts import (
     Centerness,
     ClassLoss,
     Cost,
     CrossEntropy,
     Deltas,
-    Discounts,
-    Extra,
     Focal,
-    Head,
-    Normalisers,
     Objectness,
     PairLoss,
-    Pairs,
-    PairViews,
-    Predictions,
-    Priors,
     QualityFocal,
-    Targets,
     Varifocal,
-    centers,
-    hard_assignment,
 )
 from assignbench.core.types import Grid
 from assignbench.detector.objective import objective

@@ -7,22 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
-from assignbench.core import (
-    CLASS_LOSSES,
-    Assignment,
-    ClassLoss,
-    Deltas,
-    Discounts,
-    Focal,
-    GIoU,
-    Head,
-    Normalisers,
-    PairLoss,
-    Pairs,
-    PairViews,
-    Predictions,
-    Targets,
-)
+from assignbench.core import Assignment, Discounts, Head, Normalisers, Pairs, PairViews, Predictions, Targets
+from assignbench.core.parts import CLASS_LOSSES, ClassLoss, Deltas, Focal, GIoU, PairLoss
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.objective import background_loss, positive_terms
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import nms
 
-from assignbench.core import Centerness, Predictions, Priors, centers
+from assignbench.core import Predictions, Priors, centers
+from assignbench.core.parts import Centerness
 from assignbench.core.types import Grid
 from assignbench.detector.postprocess import ImageDetections, PostprocessRule, detect
 

@@ -99,9 +99,6 @@ def test_what_the_record_leaves_out_weighs_nothing_and_stays_blank(narrow, datas
     assert center[left_out].sum() * math.e**3 < 1e-7 * center.sum()  # C is at most e³, at least 1
 
     figure = draw_parts(narrow, dataset, picture, number)
-    import os
-
-    figure.savefig(os.environ.get("FIG3", "/tmp/fig3.png"), dpi=90)
     rows = np.array(figure.axes[:18], dtype=object).reshape(3, 6)
     for level in range(5):
         blank = ~np.isnan(expected(taught, left_out[left_out], left_out.nonzero()[:, 0], level))

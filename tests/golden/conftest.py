@@ -16,18 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from assignbench.config import load_recipe
-from assignbench.core import (
-    Assignment,
-    Distances,
-    Head,
-    Predictions,
-    Priors,
-    RawOutputs,
-    Setting,
-    Targets,
-    assign,
-    predictions_of,
-)
+from assignbench.core import Assignment, Head, Predictions, Priors, Setting, Targets, assign
+from assignbench.core.parts import Distances, RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.importers import theirs
 from assignbench.detector.names import MMDET

@@ -16,17 +16,16 @@ from torch import Tensor, nn
 from assignbench.core import (
     Assigner,
     Assignment,
-    Cost,
     Extra,
     Head,
     PairViews,
     Priors,
-    RawOutputs,
     Targets,
     hard_assignment,
     overlapping_pairs,
     winners,
 )
+from assignbench.core.parts import Cost, RawOutputs
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from assignbench.config import Matrix, load_recipe
 from assignbench.contract import check
-from assignbench.core import Assigner, Distribution
+from assignbench.core import Assigner
+from assignbench.core.parts import Distribution
 from assignbench.data.specs import open_dataset
 from assignbench.plugins import load_class, resolve
 from assignbench.run.matrix.matrix import run_matrix

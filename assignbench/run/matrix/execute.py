@@ -193,6 +193,10 @@ def split_facts(dataset: Dataset, pictures: str) -> SplitFacts:
 def learned(learner: Learner, classes: Sequence[str]) -> dict[str, dict[str, float]]:
     """What the strategy's own parameters say, by class, or under "all" where it is the same for all."""
     columns = {name: values.tolist() for name, values in learner.assigner.learned().items()}
-    length = len(next(iter(columns.values()), ()))
-    names = classes if length == len(classes) else ("all",) * length
-    return {label: {name: values[row] for name, values in columns.items()} for row, label in enumerate(names)}
+    if not columns:
+        return {}
+    labels = classes if max(map(len, columns.values())) == len(classes) else ("all",)
+    return {
+        label: {name: values[row if len(values) > 1 else 0] for name, values in columns.items()}
+        for row, label in enumerate(labels)
+    }

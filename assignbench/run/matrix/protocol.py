@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assignbench.config import ResolvedRecipe, with_preset
-from assignbench.core import BOX_LOSSES, CLASS_LOSSES, Assigner, Focal, GIoU, Head, PairLoss, Preset
+from assignbench.core import Assigner, Head
+from assignbench.core.parts import BOX_LOSSES, CLASS_LOSSES, Focal, GIoU, PairLoss, Preset
 from assignbench.errors import UsageError
 from assignbench.recipe import LossSettings
 from assignbench.suggest import did_you_mean

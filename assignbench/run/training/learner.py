@@ -10,20 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assignbench.core import (
-    Assigner,
-    Assignment,
-    Extra,
-    Head,
-    PairLoss,
-    PairViews,
-    Predictions,
-    Priors,
-    Setting,
-    Targets,
-)
+from assignbench.core import Assigner, Assignment, Extra, Head, PairViews, Predictions, Priors, Setting, Targets
 from assignbench.core.assigner import assign_branches
 from assignbench.core.head import MAIN
+from assignbench.core.parts import PairLoss
 from assignbench.data.batch import Batch
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.detector import Detector

@@ -6,17 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from assignbench.core import (
-    Head,
-    Priors,
-    Targets,
-    anchor_head,
-    centers,
-    central_pairs,
-    inside_pairs,
-    nearest_pairs,
-    sides,
-)
+from assignbench.core import Head, Priors, Targets, centers, central_pairs, inside_pairs, nearest_pairs, sides
+from assignbench.core.parts import anchor_head
 from assignbench.core.priors import STRIDES, pyramid_priors
 
 HEADS = {
@@ -100,6 +91,14 @@ def test_inside_pairs(
     some = objects(torch.tensor(data.draw(st.lists(boxes(MARKS[key]), max_size=5))), images=2)
     priors = in_padding(PRIORS[key], key[1]) if pad else PRIORS[key]
     assert listed(inside_pairs(some, priors, margin, radius)) == listed(naive_inside(some, priors, margin, radius))
+
+
+def test_a_location_on_the_border_of_the_radius_is_outside() -> None:
+    # the box's centre (8, 8) is half a stride off four locations of P3, and the first of P4; P5's is half a stride off
+    priors, some = PRIORS["middle", (64, 96)], objects(torch.tensor([[-40, -40, 56, 56]]))
+    for radius, counts in ((0.5, [0, 1]), (0.51, [4, 1, 1, 1, 1])):
+        _, found = inside_pairs(some, priors, radius=radius)
+        assert torch.bincount(priors.level[found]).tolist() == counts
 
 
 def test_padding_leaves_out_what_it_covers() -> None:

@@ -10,7 +10,6 @@ from assignbench.core import (
     Head,
     Priors,
     Targets,
-    anchor_head,
     best_overlap,
     iou,
     iou_matrix,
@@ -20,6 +19,7 @@ from assignbench.core import (
 )
 from assignbench.core.fast import rows
 from assignbench.core.fast.overlap import BLOCK, near_pairs, overlaps, pairs_from, sure_overlap
+from assignbench.core.parts import anchor_head
 from assignbench.core.priors import pyramid_priors
 from assignbench.synthetic import random_problem
 

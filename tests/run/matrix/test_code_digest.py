@@ -25,7 +25,7 @@ DECIDING = """
     run/scoring/matching run/scoring/voc run/scoring/widerface
     run/training/__init__ run/training/batch_norm run/training/checkpoint run/training/compiling run/training/device
     run/training/learner run/training/optimizer run/training/processes run/training/snapshots run/training/statistics
-    run/training/step run/training/train
+    run/training/step run/training/surroundings run/training/train
 """
 NOT_DECIDING = """
     data/annotations data/build data/cache data/check data/check_coco data/check_kinds data/check_pictures

@@ -3,7 +3,8 @@
 import pytest
 
 from assignbench.config import load_recipe
-from assignbench.core import Centerness, Deltas, Focal, GIoU, Head, ImplicitObjectness, PairLoss, Preset, point_head
+from assignbench.core import Head
+from assignbench.core.parts import Centerness, Deltas, Focal, GIoU, ImplicitObjectness, PairLoss, Preset, point_head
 from assignbench.errors import UsageError
 from assignbench.run.matrix.plan import candidate
 from assignbench.run.matrix.protocol import CONTROLLED, protocol_of

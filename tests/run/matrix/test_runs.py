@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from assignbench.data.batch import Batch
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.run.matrix import matrix
-from assignbench.run.matrix.execute import DETECTIONS, LEARNED, WEIGHTS
+from assignbench.run.matrix.execute import DETECTIONS, LEARNED, WEIGHTS, learned
 from assignbench.run.matrix.matrix import MatrixOutcome, run_matrix
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.record import FILE, read_records
@@ -498,6 +499,22 @@ def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(tmp_path: Path) -> N
     assert outcome.exit_code == 3
     assert "1.jpg (image 1) cannot be decoded" in text.getvalue()
     assert "area missing, taken from the box" in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ({}, {}),
+        ({"tau": [0.5]}, {"all": {"tau": 0.5}}),
+        ({"mu": [1.0, 2.0]}, {"cat": {"mu": 1.0}, "dog": {"mu": 2.0}}),
+        ({"mu": [1.0, 2.0], "tau": [0.5]}, {"cat": {"mu": 1.0, "tau": 0.5}, "dog": {"mu": 2.0, "tau": 0.5}}),
+        ({"tau": [0.5], "mu": [1.0, 2.0]}, {"cat": {"mu": 1.0, "tau": 0.5}, "dog": {"mu": 2.0, "tau": 0.5}}),
+    ],
+)
+def test_what_a_strategy_learned_is_written_by_class(said: dict[str, list[float]], written: dict[str, object]) -> None:
+    columns = {name: torch.tensor(values) for name, values in said.items()}
+    learner = SimpleNamespace(assigner=SimpleNamespace(learned=lambda: columns))
+    assert learned(learner, ("cat", "dog")) == written  # type: ignore[arg-type]
 
 
 FAULTY = """

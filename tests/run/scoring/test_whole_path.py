@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from assignbench.config import load_recipe
-from assignbench.core import Head, RawOutputs, predictions_of
+from assignbench.core import Head
+from assignbench.core.parts import RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
 from assignbench.data.specs import open_dataset
 from assignbench.run.scoring.detect import detections_of

@@ -16,13 +16,13 @@ from assignbench.core import (
     PairViews,
     Priors,
     Targets,
-    anchor_head,
     area,
     hard_assignment,
     inside_pairs,
     nearest_pairs,
     winners,
 )
+from assignbench.core.parts import anchor_head
 
 
 def taught(objects: Tensor, locations: Tensor, targets: Targets, priors: Priors) -> Assignment:

@@ -1,8 +1,8 @@
 import pytest
 
 from assignbench.config import load_recipe
-from assignbench.core import PairLoss
 from assignbench.core.head import MAIN
+from assignbench.core.parts import PairLoss
 from assignbench.recipe import LossSettings
 from assignbench.run.matrix.protocol import protocol_of
 from assignbench.run.training.learner import Learner, build_learner
