@@ -69,10 +69,12 @@ class Device(TorchDispatchMode):
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         marked = any(map(self.has, tensors))
         name = func._schema.name
+        # of an index alone, not of what is written there: torch 2.11 hands a written True over as a tensor
+        indices = [leaf for leaf in tree_leaves(args[1:2]) if isinstance(leaf, Tensor)]
         if marked and (
             name in WAITING
             or (name == "aten::repeat_interleave" and (kwargs or {}).get("output_size") is None)
-            or (name.startswith("aten::index") and any(each.dtype == torch.bool for each in tensors[1:]))
+            or (name.startswith("aten::index") and any(each.dtype == torch.bool for each in indices))
         ):
             self.waits.append(f"{name} {place()}")
         result = func(*args, **(kwargs or {}))
