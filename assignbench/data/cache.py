@@ -27,7 +27,7 @@ from assignbench.data.build import refuse_missing_pictures
 from assignbench.data.dataset import Dataset
 from assignbench.data.scan import Digest
 from assignbench.data.stored import images_of, load, save
-from assignbench.errors import DataError
+from assignbench.errors import DataError, SystemProblem
 
 SMALLEST = 1 << 24  # bytes of an annotation file; a smaller one is read in less than half a second
 KEPT = 8  # cached files, a few hundred megabytes each; the one longest unused makes room
@@ -84,11 +84,11 @@ def _made(file: Path, content: str, read: Callable[[Digest], Dataset], stored: P
         save(dataset, stored)
         _make_room(stored.parent)
         return load(stored, dataset.name, dataset.split, images_of(dataset).folder)
-    except OSError as error:
+    except (OSError, SystemProblem) as error:
         return _remarked(
             dataset,
-            f"the parsed annotations cannot be kept in {stored.parent} ({error.strerror or error}), so each start "
-            "parses them again and each loader process holds a copy; XDG_CACHE_HOME names another place",
+            f"the parsed annotations cannot be kept ({error}), so each start parses them again and each loader process "
+            "holds a copy; XDG_CACHE_HOME names another place",
         )
 
 

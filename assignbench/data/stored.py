@@ -1,37 +1,32 @@
-"""A data set in one file: a line of JSON, then its arrays as they lie in memory, so that processes can map them."""
+"""A data set in one file of safetensors: processes that open it map its arrays, so that they lie in memory once."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import mmap
-import os
-import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from assignbench.data.dataset import Dataset, Repair, Shared
 from assignbench.data.images import Images
+from assignbench.files import written
 
 _ARRAYS = ("boxes", "labels", "image", "area", "crowd", "annotation_ids")  # of a Dataset
 _PICTURES = ("ids", "sizes", "text", "ends")  # of its Images
-_ALIGNED = 64  # bytes
-_BLOCK = 1 << 22  # bytes hashed at once
-_LONGEST = 1 << 24  # bytes of the header
-_KINDS = {"<f8": np.dtype("<f8"), "<i8": np.dtype("<i8"), "|u1": np.dtype("u1"), "|b1": np.dtype("?")}
 
 
 def save(dataset: Dataset, file: Path) -> None:
-    """Write header and arrays, whole or not at all.
+    """Write arrays and facts, whole or not at all.
 
     Raises:
-        OSError: the disk is full, the folder cannot be written, ….
+        SystemProblem: the disk is full, the folder cannot be written, ….
     """
     images = images_of(dataset)
     arrays = {
@@ -39,35 +34,21 @@ def save(dataset: Dataset, file: Path) -> None:
         **{f"images.{key}": getattr(images, key) for key in _PICTURES},
         **{f"flags.{key}": array for key, array in dataset.flags.items()},
     }
-    places, end = {}, 0
-    for key, array in arrays.items():
-        places[key] = [array.dtype.newbyteorder("<").str, list(array.shape), end]
-        end += -(-array.nbytes // _ALIGNED) * _ALIGNED
-    facts = {
-        "classes": dataset.classes,
-        "category_ids": dataset.category_ids,
-        "repairs": [asdict(repair) for repair in dataset.repairs],
-        "fingerprint": dataset.fingerprint,
-        "offsets": dataset.offsets,
-    }
-    header = {"arrays": places, "facts": facts}
-    blocks = [_padded(array) for array in arrays.values()]
-    digest = _digest(header, (part for block in blocks for part in block))
-    line = json.dumps({**header, "sha256": digest}).encode()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(line + b" " * (-(len(line) + 1) % _ALIGNED) + b"\n")
-            for block in blocks:
-                for part in block:
-                    stream.write(part)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+    facts = json.dumps(
+        {
+            "classes": dataset.classes,
+            "category_ids": dataset.category_ids,
+            "repairs": [asdict(repair) for repair in dataset.repairs],
+            "fingerprint": dataset.fingerprint,
+            "offsets": dataset.offsets,
+        }
+    )
+    with written(file) as temporary:
+        try:
+            save_file(arrays, temporary, {"facts": facts, "sha256": _digest(facts, arrays)})
+        except SafetensorError as error:  # what it says of a disk that is full
+            raise OSError(str(error)) from error
 
 
 def load(file: Path, name: str, split: str, pictures: Path, *, verify: bool = False) -> Dataset:
@@ -84,28 +65,24 @@ def load(file: Path, name: str, split: str, pictures: Path, *, verify: bool = Fa
         OSError: it is not there or cannot be read.
         ValueError: it is damaged; also KeyError and TypeError.
     """
-    with file.open("rb") as stream:
-        header = json.loads(stream.readline(_LONGEST))
-        if not isinstance(header, dict):
-            raise ValueError("it has no header")
-        first = stream.tell()
-        if verify and _digest(header, _blocks(stream)) != header["sha256"]:
-            raise ValueError("its digest does not fit")
-        mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    arrays = {key: _mapped(mapping, first, *place) for key, place in header["arrays"].items()}
-    facts = header["facts"]
+    try:
+        with safe_open(file, "pt") as opened:  # for numpy, it would copy
+            metadata = opened.metadata() or {}
+            arrays = {key: opened.get_tensor(key).numpy() for key in opened.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    for array in arrays.values():
+        array.flags.writeable = False
+    if verify and _digest(metadata["facts"], arrays) != metadata["sha256"]:
+        raise ValueError("its digest does not fit")
+    facts = json.loads(metadata["facts"])
     dataset = Dataset(
         name=name,
         split=split,
         classes=tuple(facts["classes"]),
         category_ids=tuple(facts["category_ids"]),
         images=Images(pictures, *(arrays[f"images.{key}"] for key in _PICTURES)),
-        boxes=arrays["boxes"],
-        labels=arrays["labels"],
-        image=arrays["image"],
-        area=arrays["area"],
-        crowd=arrays["crowd"],
-        annotation_ids=arrays["annotation_ids"],
+        **{key: arrays[key] for key in _ARRAYS},
         repairs=tuple(Repair(one["kind"], one["count"], tuple(one["examples"])) for one in facts["repairs"]),
         fingerprint=facts["fingerprint"],
         offsets={key: (x, y) for key, (x, y) in facts["offsets"].items()},
@@ -120,26 +97,9 @@ def images_of(dataset: Dataset) -> Images:
     return dataset.images if isinstance(dataset.images, Images) else Images.of(dataset.images)
 
 
-def _mapped(mapping: mmap.mmap, first: int, kind: str, shape: list[int], offset: int) -> NDArray[Any]:
-    count = int(np.prod(shape))
-    dtype = _KINDS[kind]
-    if not count:
-        return np.zeros(shape, dtype)
-    return np.frombuffer(mapping, dtype, count, first + offset).reshape(shape)
-
-
-def _padded(array: NDArray[Any]) -> tuple[memoryview, bytes]:
-    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
-    return little.view(np.uint8).data, bytes(-little.nbytes % _ALIGNED)
-
-
-def _blocks(stream: BinaryIO) -> Iterable[bytes]:
-    return iter(lambda: stream.read(_BLOCK), b"")
-
-
-def _digest(header: Mapping[str, Any], blocks: Iterable[memoryview | bytes]) -> str:
-    """Over the header, without its own digest, and the arrays."""
-    digest = hashlib.sha256(json.dumps([header["arrays"], header["facts"]]).encode())
-    for block in blocks:
-        digest.update(block)
+def _digest(facts: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for key, array in sorted(arrays.items()):
+        digest.update(json.dumps([key, array.dtype.name, array.shape]).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
