@@ -140,9 +140,9 @@ def well_formed(subject: Subject) -> None:
     """Indices exist, weights and factors are finite and in range, pairs and discounts are unique."""
     for counts in ((4, 0, 7), (1,), (0,)):
         assigner, problem = subject.case(counts)
-        for record in subject.decide(assigner, problem).values():
+        for branch, record in subject.decide(assigner, problem).items():
             try:
-                record.check(problem.predictions, problem.targets)
+                record.check(problem.beside.get(branch, problem).predictions, problem.targets)
             except ValueError as error:
                 raise Broken(str(error)) from error
 

@@ -35,6 +35,11 @@ def compile_network(detector: Detector) -> None:
             "train.compile = true does not go with several processes and model.weights = none: "
             "their batch norm talks to the other processes in the middle of the network; set train.compile=false"
         )
+    if detector.spec.make is not None:
+        raise UsageError(
+            "train.compile = true does not go with a strategy that makes the network of its own head; "
+            "set train.compile=false"
+        )
     from torch import _dynamo  # late: takes seconds
 
     torch.compiler.reset()  # the limit is on all networks that this process has compiled
