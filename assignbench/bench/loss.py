@@ -7,7 +7,7 @@ memory  the peak of one run, beyond the raw outputs and their gradients
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,7 @@ from assignbench.bench.measure import Task, clock_of, least_seconds, memory_advi
 from assignbench.bench.memory import in_fresh_process, peak_bytes
 from assignbench.bench.problem import Case, leaves, random_objects, random_outputs
 from assignbench.bench.strategies import UNUSED
-from assignbench.core import Priors, Targets
+from assignbench.core import Head, Predictions, Priors, Targets
 from assignbench.core.head import MAIN
 from assignbench.core.parts import RawOutputs, predictions_of
 from assignbench.detector.detector import cached_priors
@@ -47,18 +47,26 @@ class Problem:
 
     learner: Learner
     raw: RawOutputs
-    priors: Priors
+    beside: Mapping[str, RawOutputs]  # of further branches of the head that have outputs of their own
     targets: Targets
+    case: Case
     sizes: Tensor  # [image, 2] height and width of each image: no padding here
 
     def charge(self) -> None:
         """What follows the network in a training step, as in `Detector.forward` and `Learner.forward`."""
-        priors = self.priors
-        if self.learner.detector.mask_padding:
-            priors = priors.padded(self.sizes)
-        seen = {MAIN: (predictions_of(self.raw, self.learner.head, priors), priors)}
+        head = self.learner.head
+        seen = {MAIN: self.seen(self.raw, head)}
+        for branch in head.beside:
+            seen[branch.name] = self.seen(self.beside[branch.name], branch.head) if branch.head else seen[MAIN]
         losses = self.learner.charge(seen, self.targets).losses
         torch.stack(list(losses.values())).sum().backward()
+
+    def seen(self, raw: RawOutputs, head: Head) -> tuple[Predictions, Priors]:
+        """Raw outputs of a branch as the detector hands them on."""
+        priors = cached_priors(head, self.case.height, self.case.width, raw.logits.device)
+        if self.learner.detector.mask_padding:
+            priors = priors.padded(self.sizes)
+        return predictions_of(raw, head, priors), priors
 
     def floor(self) -> None:
         """The least that any strategy has to do: call everything background."""
@@ -66,7 +74,10 @@ class Problem:
 
     def forget(self) -> None:
         """Drop all gradients."""
-        for tensor in (*leaves(self.raw), *self.learner.assigner.parameters()):
+        for raw in (self.raw, *self.beside.values()):
+            for tensor in leaves(raw):
+                tensor.grad = None
+        for tensor in self.learner.assigner.parameters():
             tensor.grad = None
 
 
@@ -75,8 +86,13 @@ def problem_of(learner: Learner, case: Case, device: torch.device) -> Problem:
     return Problem(
         learner=learner,
         raw=random_outputs(learner.head, case, device),
-        priors=cached_priors(learner.head, case.height, case.width, device),
+        beside={
+            branch.name: random_outputs(branch.head, case, device)
+            for branch in learner.head.beside
+            if branch.head is not None
+        },
         targets=random_objects(case).to(device),
+        case=case,
         sizes=torch.tensor([[case.height, case.width]] * case.batch, device=device),
     )
 

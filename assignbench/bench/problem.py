@@ -89,7 +89,7 @@ def random_outputs(head: Head, case: Case, device: torch.device, *, mean: float 
     return RawOutputs(
         noise(mean, 1.0, case.classes),
         noise(head.box_bias, 0.5, head.coding.outputs),
-        {extra.name: noise(0.0, 0.5) for extra in head.extras},
+        {extra.name: noise(0.0, 0.5, *((extra.channels,) if extra.channels > 1 else ())) for extra in head.extras},
     )
 
 
