@@ -16,7 +16,7 @@ from assignbench.detector.importers import class_count, import_state
 from assignbench.errors import DataError
 from assignbench.golden.checks import OUTPUT, Check, Quantity, relative, worst
 from assignbench.golden.reference import made_state
-from assignbench.golden.vectors import Tensors, read_json
+from assignbench.golden.vectors import Tensors, read_object
 from assignbench.recipe import ModelSettings
 from assignbench.run.matrix.protocol import Protocol
 from assignbench.run.training.learner import Learner, build_learner
@@ -31,7 +31,7 @@ def build_network(
         DataError: the file of names is missing or damaged.
         UsageError: the names do not fit the preset.
     """
-    shapes = read_json(keys)
+    shapes = read_object(keys)
     if not all(isinstance(shape, list) for shape in shapes.values()):
         raise DataError(f"{keys} does not map names to shapes")
     state = made_state(shapes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from assignbench.core import Head, Predictions, Priors, Targets
 from assignbench.core.parts import RawOutputs, predictions_of
 from assignbench.core.priors import STRIDES, pyramid_priors
 from assignbench.detector.head import flatten
-from assignbench.errors import DataError, UsageError
+from assignbench.errors import DataError, RunError, UsageError
+from assignbench.files import read_json
 
 KINDS = ("losses", "network", "detections", "trajectory")
 
@@ -88,16 +88,16 @@ def read_tensors(path: Path, device: torch.device) -> Tensors:
         raise DataError(f"{path} cannot be read as safetensors: {error}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
         DataError: the file is missing, damaged or something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+        content = read_json(path)
+    except RunError as error:  # here it is data, and no run's
+        raise DataError(str(error)) from error
     if not isinstance(content, dict):
         raise DataError(f"{path} is not a JSON object")
     return content

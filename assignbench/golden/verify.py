@@ -19,7 +19,7 @@ from assignbench.golden.detections import replay_detections
 from assignbench.golden.losses import replay_losses
 from assignbench.golden.network import build_network, replay_network
 from assignbench.golden.trajectory import replay_trajectory
-from assignbench.golden.vectors import Vectors, find, read_json, read_tensors
+from assignbench.golden.vectors import Vectors, find, read_object, read_tensors
 from assignbench.run.matrix.plan import candidate
 from assignbench.run.matrix.protocol import PAPERS_RECIPE, Protocol
 from assignbench.run.scoring.detect import rule_of
@@ -126,7 +126,7 @@ def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.devic
 
     if vectors.kind == "network":
         return list(replay_network(file, build())), []
-    return replay_trajectory(read_json(vectors.path), vectors.path, file["image"], build)
+    return replay_trajectory(read_object(vectors.path), vectors.path, file["image"], build)
 
 
 def rows(report: Report) -> Iterator[dict[str, Any]]:

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue, model_validator
 
+from assignbench.document import fitted
 from assignbench.errors import RunError, UsageError
 from assignbench.files import read_json, write_json_atomic
 from assignbench.run.results.environment import STRICT, Environment, environment
@@ -202,11 +203,9 @@ def read_record(file: Path) -> RunRecord:
     elif version != 2:
         raise RunError(f"{file} has schema {version!r}, this assignbench reads 1 and 2; use the version that wrote it")
     try:
-        return RunRecord.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "record"
-        raise RunError(f"{file} is not a valid run record: {where}: {first['msg']}") from error
+        return fitted(content, RunRecord, f"{file} is not a valid run record")
+    except UsageError as error:  # the first problem is enough: nobody mends a record
+        raise RunError(str(error).partition("\n")[0]) from error
 
 
 def read_record_of(run_id: str, output: Path) -> RunRecord:
