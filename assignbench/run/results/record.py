@@ -198,8 +198,10 @@ def read_record(file: Path) -> RunRecord:
     if version == 1:  # before there was more than a centre prior to learn
         content = {**content, "schema_version": 2, "learned": content.get("learned_prior") or {}}
         content.pop("learned_prior", None)
-        renamed = {"train.box_loss_weight": "loss.box_weight"}
-        content["config"] = {renamed.get(key, key): value for key, value in (content.get("config") or {}).items()}
+        config = content.get("config")
+        if isinstance(config, dict) and "train.box_loss_weight" in config:
+            content["config"] = {**config, "loss.box_weight": config["train.box_loss_weight"]}
+            del content["config"]["train.box_loss_weight"]
     elif version != 2:
         raise RunError(f"{file} has schema {version!r}, this assignbench reads 1 and 2; use the version that wrote it")
     try:

@@ -34,8 +34,11 @@ def test_a_record_of_version_1_is_read_as_version_2():
     assert record.learned == before["learned_prior"]
     assert record.learned["lollipop"]["mu_y"] == 0.3451237976551056
     as_read = record.model_dump(mode="json")
-    for name in before.keys() - {"schema_version", "learned_prior", "sha256", "dataset"}:  # that one has gained a field
+    gained = {"dataset", "environment"}  # fields that were not there
+    for name in before.keys() - {"schema_version", "learned_prior", "sha256", "config", *gained}:
         assert as_read[name] == before[name], name
+    assert before["config"].keys() - as_read["config"].keys() == {"train.box_loss_weight"}
+    assert as_read["config"]["loss.box_weight"] == before["config"]["train.box_loss_weight"]
 
 
 def test_a_record_of_version_1_without_a_prior_learned_nothing(make_record, monkeypatch, tmp_path):
