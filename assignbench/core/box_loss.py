@@ -25,7 +25,7 @@ from assignbench.core.fast.giou import giou, outer
 from assignbench.core.geometry import EPS, centers, iou
 
 
-class PairBoxes(Protocol):
+class CodedPairs(Protocol):
     """What a box loss reads of a list of pairs: tensors that a `PairView` computes when they are asked for."""
 
     @property
@@ -66,7 +66,7 @@ class BoxLoss(ABC):
         return None
 
     @abstractmethod
-    def __call__(self, pair: PairBoxes) -> Tensor:
+    def __call__(self, pair: CodedPairs) -> Tensor:
         """Cost of each pair, ≥ 0: ``[pair]``."""
 
 
@@ -76,7 +76,7 @@ class GIoU(BoxLoss):
 
     weight: float = 5.0  # λ
 
-    def __call__(self, pair: PairBoxes) -> Tensor:
+    def __call__(self, pair: CodedPairs) -> Tensor:
         """See `BoxLoss`."""
         return self.weight * (1 - giou(pair.predicted, pair.true))
 
@@ -87,7 +87,7 @@ class DIoU(BoxLoss):
 
     weight: float = 5.0  # λ
 
-    def __call__(self, pair: PairBoxes) -> Tensor:
+    def __call__(self, pair: CodedPairs) -> Tensor:
         """See `BoxLoss`."""
         return self.weight * (1 - iou(pair.predicted, pair.true) + center_distance(pair.predicted, pair.true))
 
@@ -98,7 +98,7 @@ class CIoU(BoxLoss):
 
     weight: float = 5.0  # λ
 
-    def __call__(self, pair: PairBoxes) -> Tensor:
+    def __call__(self, pair: CodedPairs) -> Tensor:
         """See `BoxLoss`."""
         overlap = iou(pair.predicted, pair.true)
         angle = [((box[:, 2] - box[:, 0]) / (box[:, 3] - box[:, 1]).clamp(min=EPS)).atan() for box in
@@ -114,7 +114,7 @@ class SmoothL1(BoxLoss):
 
     beta: float = 0.0
 
-    def __call__(self, pair: PairBoxes) -> Tensor:
+    def __call__(self, pair: CodedPairs) -> Tensor:
         """See `BoxLoss`."""
         return self.weight * F.smooth_l1_loss(pair.regression, pair.wanted, beta=self.beta, reduction="none").sum(-1)
 
@@ -134,7 +134,7 @@ class DistributionFocal(BoxLoss):
         """See `BoxLoss`."""
         return Distribution()
 
-    def __call__(self, pair: PairBoxes) -> Tensor:
+    def __call__(self, pair: CodedPairs) -> Tensor:
         """See `BoxLoss`."""
         coding = pair.coding
         if not isinstance(coding, Distribution):
@@ -157,7 +157,7 @@ class SumOf(BoxLoss):
         """See `BoxLoss`."""
         return next((part.coding for part in self.parts if part.coding is not None), None)
 
-    def __call__(self, pair: PairBoxes) -> Tensor:
+    def __call__(self, pair: CodedPairs) -> Tensor:
         """See `BoxLoss`."""
         return self.weight * torch.stack([part(pair) for part in self.parts]).sum(0)
 

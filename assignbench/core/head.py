@@ -47,6 +47,10 @@ class Head:
             raise ValueError(f"an extra output cannot be called {taken[0]!r}: that is the name of a loss of its own")
         if len(set(names)) < len(names):
             raise ValueError(f"an extra output is asked for twice: {', '.join(names)}")
+        if wide := [
+            extra.name for extra in self.extras if extra.channels > 1 and (extra.scales_score or extra.joins_class)
+        ]:
+            raise ValueError(f"the extra output {wide[0]!r} has several channels: one alone can be part of a score")
         joining(self.extras)
         branches = [MAIN, *(branch.name for branch in self.beside)]
         if len(set(branches)) < len(branches):
@@ -71,6 +75,11 @@ class Head:
             suppress=self.suppress,
             beside=tuple(branch.controlled() for branch in self.beside),
         )
+
+    def coded(self, coding: Coding) -> Head:
+        """The same head, and its branches, with another box coding."""
+        beside = tuple(replace(one, head=one.head and one.head.coded(coding)) for one in self.beside)
+        return replace(self, coding=coding, beside=beside)
 
     def plus(self, extras: Iterable[Extra]) -> Head:
         """The same head with further extra outputs.

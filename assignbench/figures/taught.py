@@ -77,7 +77,7 @@ def teach(learner: Learner, dataset: Dataset, index: int, data: DataSettings) ->
     scale = batch.scales[0].tolist()
     batch = batch.to(learner.detector.mean.device)
     learner.eval()
-    step = learner(batch, timed=True)
+    step = learner(batch, timed=True, progress=1.0)  # as at the end of a training
     return Taught(step.assignment, step.priors.on_host(), (scale[0], scale[1]))
 
 

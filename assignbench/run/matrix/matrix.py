@@ -241,7 +241,7 @@ def show_data(splits: Splits, console: Console) -> None:
 
 
 def show_result(record: RunRecord, seconds: float, console: Console) -> None:
-    """AP, time, assignment and learned prior of a finished run."""
+    """AP, time and assignment of a finished run, and what its strategy learned."""
     values = {name: record.metrics[name] for name in ("AP", "AP50", "AP75")}
     numbers = "  ".join(f"{name} {'–' if value is None else f'{100 * value:.1f}'}" for name, value in values.items())
     part = record.seconds

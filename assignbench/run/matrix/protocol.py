@@ -43,7 +43,7 @@ class Protocol:
         """The head in use, given the one that the strategy, with its options, is defined on, and what pairs cost."""
         head = wanted.controlled() if self.preset is None else replace(self.preset.head, extras=wanted.extras)
         coding = (loss or self.loss).box.coding
-        return head if coding is None else replace(head, coding=coding)
+        return head if coding is None else head.coded(coding)
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The preset's options, then those that were given."""
