@@ -132,9 +132,9 @@ def load_class(strategy: Strategy) -> type[Assigner]:
 
     Raises:
         UsageError: the import fails (with the plug-in's own error and line), there is no such class, it is
-            not an `Assigner`, or it is abstract.
+            not an `Assigner`, it is abstract, or its ``forward`` asks for something that there is not.
     """
-    from assignbench.core.assigner import Assigner
+    from assignbench.core.assigner import Assigner, asks_for
 
     where, _, class_name = strategy.target.rpartition(":")
     who = f"{strategy.name} (from {strategy.origin})"
@@ -151,6 +151,10 @@ def load_class(strategy: Strategy) -> type[Assigner]:
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
         raise UsageError(f"{strategy.name}: {class_name} is abstract; it lacks {missing}")
+    try:
+        asks_for(found)
+    except TypeError as error:
+        raise UsageError(f"{strategy.name}: {error}") from error
     return found
 
 

@@ -43,6 +43,11 @@ class Half(Assigner):
     pass
 
 
+class Curious(Assigner):
+    def forward(self, targets, weather):
+        raise NotImplementedError
+
+
 class Other:
     pass
 '''
@@ -173,8 +178,13 @@ def test_file_problems(plugin):
     assert "there is no file" in refused(lambda: resolve("nowhere.py:A"))
     for name, message in (
         ("Min", "no class 'Min' in"),
-        ("Min", "did you mean Mine?\nstrategies in it: Mine, Half"),
+        ("Min", "did you mean Mine?\nstrategies in it: Mine, Half, Curious"),
         ("Half", "mine.py:Half: Half is abstract; it lacks forward"),
+        (
+            "Curious",
+            "mine.py:Curious: Curious.forward asks for 'weather'; "
+            "a strategy may ask for targets, priors, predictions, view, branches and progress",
+        ),
         ("Other", "Other is not a strategy; derive it from assignbench.core.Assigner"),
         ("STRATEGY", "no class 'STRATEGY'"),
     ):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from assignbench.core import Assigner, Assignment, Head, Predictions, Priors, Setting, Targets, assign
+from assignbench.core import Assigner, Assignment, Head, PairViews, Predictions, Priors, Setting, Targets, assign
 from assignbench.core.priors import pyramid_priors
 
 # 256 × 256 pixels: A (class 0), B (class 1), C (class 0), D (class 1, smaller than a cell)
@@ -30,7 +30,7 @@ def ask() -> Callable[..., tuple[Assignment, Priors]]:
             torch.zeros(*shape, 4),
             {extra.name: torch.zeros(shape) for extra in head.extras},
         )
-        return assign(assigner, predictions, priors, targets), priors
+        return assign(assigner, PairViews(predictions, priors, targets, head.coding)), priors
 
     return run
 

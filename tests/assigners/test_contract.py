@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assignbench.contract import LAWS, check
+from assignbench.contract import EXCEPT_PRESETS, LAWS, check
 from assignbench.core.parts import EXTRAS
 from assignbench.plugins import extras_named, known_strategies, load_class, resolve
 
@@ -31,7 +31,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "atss": [{"reference": True}, {"k": 3}, {"normaliser": "image"}],
     "fcos": [{"radius": 0.0}, {"scale_ranges": False}, {"least_box": 1e-6}, {"centerness": False}],
-    "retinanet": [{"forced": "off"}, {"least_forced": 0.0}, {"normaliser": "image"}, {"normaliser": "local"}],
+    "retinanet": [{"forced": "off"}, {"forced": "last"}, {"normaliser": "image"}, {"normaliser": "local"}],
     "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
 }
 CASES = [

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from assignbench.core import Assigner, Setting, Targets, assign
-from assignbench.core.parts import PairLoss
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.atss import ATSS
@@ -38,12 +37,10 @@ def learned(strategy: type[Assigner], boxes: Tensor, **options: Any) -> tuple[Pr
     problem = random_problem(head, seed=1, classes=CLASSES, counts=(1, 1), height=SIDE, width=SIDE)
     image = torch.zeros(len(boxes), dtype=torch.int64)
     problem = problem.with_targets(Targets(boxes, torch.arange(len(boxes)) % CLASSES, image, 2))
-    predictions, targets = problem.predictions, problem.targets
-    record = assign(assigner, predictions, problem.priors, targets)
-    record.check(predictions, targets)
-    losses = dict(
-        objective(record, predictions, problem.priors, targets, loss=PairLoss(), coding=head.coding, extras=head.extras)
-    )
+    view = problem.view()
+    record = assign(assigner, view)
+    record.check(view.predictions, view.targets)
+    losses = dict(objective(record, view, head.extras))
     torch.stack(list(losses.values())).sum().backward()
     if len(boxes) > 2:  # there are fewer locations than objects
         taught = len(record.pairs.object.unique())
@@ -56,5 +53,5 @@ def learned(strategy: type[Assigner], boxes: Tensor, **options: Any) -> tuple[Pr
 def test_any_number_of_objects_is_learned(strategy: type[Assigner], count: int) -> None:
     problem, losses = learned(strategy, crowd(count))
     assert all(bool(loss.isfinite()) for loss in losses.values())
-    assert all(leaf.grad is not None and bool(leaf.grad.isfinite().all()) for leaf in problem.raw.leaves())
+    assert all(leaf.grad is not None and bool(leaf.grad.isfinite().all()) for leaf in problem.leaves())
     assert (count == 0) == all(loss == 0 for name, loss in losses.items() if name in ("class", "box", "bag"))

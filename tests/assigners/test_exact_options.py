@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from assignbench.core import Assigner, Assignment, Head, Priors, Setting, assign, join_logits
-from assignbench.core.parts import Centerness, ImplicitObjectness, PairLoss
+from assignbench.core import Assigner, Assignment, Head, Setting, assign
+from assignbench.core.fast.class_outputs import join_logits
+from assignbench.core.parts import Centerness, ImplicitObjectness, RawOutputs
 from assignbench.detector.objective import objective
 from assignbench.detector.postprocess import PostprocessRule, detect
 from assignbench.errors import UsageError
@@ -23,46 +24,31 @@ from assignbench.recipe import ModelSettings, TrainSettings
 from assignbench.run.training.learner import build_learner
 from assignbench.run.training.optimizer import build_optimizer
 from assignbench.strict_yaml import parse_yaml
-from assignbench.synthetic import Problem, Raw, random_problem
+from assignbench.synthetic import Problem, random_problem
 from assigners.autoassign import AutoAssign
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 3
-LOSS = PairLoss()
 MODEL = ModelSettings(backbone="resnet18", weights="none", channels=32, towers=1)
 
 
 def built(text: str) -> Assigner:
     strategy = resolve(text)
     cls = strategy.load()
-    setting = Setting(classes=CLASSES, loss=LOSS)
-    return construct(cls, check_options(cls, strategy.options), setting, extras_named(strategy.extras))
+    return construct(cls, check_options(cls, strategy.options), Setting(classes=CLASSES), extras_named(strategy.extras))
 
 
-def batch(head: Head, seed: int = 4, counts: tuple[int, ...] = (4, 0, 3), *, grid: bool = True) -> Problem:
-    """A random batch; without a grid, priors lie where they lie, shifted by up to a stride."""
+def batch(head: Head, seed: int = 4, counts: tuple[int, ...] = (4, 0, 3), *, padded: bool = False) -> Problem:
+    """A random batch; padded: all images but the first end before the batch does."""
     problem = random_problem(head.controlled(), seed=seed, classes=CLASSES, counts=counts)
-    if grid:
-        return problem
-    generator = torch.Generator().manual_seed(seed)
-    shift = (torch.rand(len(problem.priors), 2, generator=generator) - 0.5) * problem.priors.stride[:, None]
-    priors = Priors(problem.priors.boxes + shift.repeat(1, 2), problem.priors.stride, problem.priors.level)
-    return replace(problem, priors=priors)
+    sizes = torch.tensor([[128, 160], [96, 96], [64, 160]])[: len(counts)]
+    return replace(problem, priors=problem.priors.padded(sizes)) if padded else problem
 
 
 def taught(assigner: Assigner, problem: Problem) -> tuple[Assignment, dict[str, Tensor]]:
-    predictions = problem.predictions
-    record = assign(assigner, predictions, problem.priors, problem.targets)
-    losses = objective(
-        record,
-        predictions,
-        problem.priors,
-        problem.targets,
-        loss=LOSS,
-        coding=problem.head.coding,
-        extras=problem.head.extras,
-    )
-    return record, dict(losses)
+    view = problem.view()
+    record = assign(assigner, view)
+    return record, dict(objective(record, view, problem.head.extras))
 
 
 def parts(record: Assignment) -> dict[str, Tensor]:
@@ -76,7 +62,6 @@ def parts(record: Assignment) -> dict[str, Tensor]:
         "location": pairs.location,
         "weight": pairs.weight,
         "box_weight": pairs.box_weight,
-        "quality": pairs.quality,
         "discounted": keys[order],
         "factor": discounts.factor[order],
         "positive": normalisers.positive,
@@ -92,7 +77,7 @@ def assert_same(one: str, other: str, problem: Problem) -> None:
     for text in (one, other):
         fresh = problem.with_targets(problem.targets)
         record, losses = taught(built(text), fresh)
-        gradients.append(torch.autograd.grad(torch.stack(list(losses.values())).sum(), fresh.raw.leaves()))
+        gradients.append(torch.autograd.grad(torch.stack(list(losses.values())).sum(), fresh.leaves()))
         tables.append(parts(record) | {f"loss {name}": value for name, value in losses.items()})
     assert tables[0].keys() == tables[1].keys()
     for name, value in tables[0].items():
@@ -108,16 +93,16 @@ PROBLEMS = st.tuples(
 @settings(max_examples=15, derandomize=True, deadline=None)
 @given(PROBLEMS)
 def test_fcos_without_its_parts_is_plain(case: tuple[int, tuple[int, ...], bool]) -> None:
-    bare, (seed, counts, grid) = "fcos[radius=0,scale_ranges=false,centerness=false]", case
+    bare, (seed, counts, padded) = "fcos[radius=0,scale_ranges=false,centerness=false]", case
     assert built(bare).head == built("plain").head
-    assert_same(bare, "plain", batch(built(bare).head, seed, counts, grid=grid))
+    assert_same(bare, "plain", batch(built(bare).head, seed, counts, padded=padded))
 
 
 @settings(max_examples=10, derandomize=True, deadline=None)
 @given(PROBLEMS)
 def test_centerness_changes_neither_pairs_nor_class_part(case: tuple[int, tuple[int, ...], bool]) -> None:
-    seed, counts, grid = case
-    problem = batch(built("fcos").head, seed, counts, grid=grid)
+    seed, counts, padded = case
+    problem = batch(built("fcos").head, seed, counts, padded=padded)
     (whole, with_it), (bare, without) = (
         taught(built(text), replace(problem, head=built(text).head.controlled()))
         for text in ("fcos", "fcos[centerness=false]")
@@ -147,7 +132,7 @@ def test_table_7_goes_from_plain_to_fcos_as_it_is() -> None:
     problem = batch(built("fcos").head, counts=(8, 0, 5))
     assert resolve(last).label == "fcos"
     assert_same(last, "fcos", problem)
-    bare = replace(problem, head=Head(), raw=Raw(problem.raw.logits, problem.raw.regression, {}))
+    bare = replace(problem, head=Head(), raw=RawOutputs(problem.raw.logits, problem.raw.regression, {}))
     for text in (first, rows[0]["scales"]["full"]["strategy"]):
         assert_same(text, "plain", bare)
     for text in between:
@@ -159,8 +144,8 @@ def test_table_7_goes_from_plain_to_fcos_as_it_is() -> None:
 @given(PROBLEMS)
 def test_a_wide_fixed_prior_is_none(case: tuple[int, tuple[int, ...], bool]) -> None:
     """At σ = 10⁶ strides G is 1 in float32 anywhere in an image; the number of pairs is the normaliser."""
-    seed, counts, grid = case
-    problem = batch(built("autoassign").head, seed, counts, grid=grid)
+    seed, counts, padded = case
+    problem = batch(built("autoassign").head, seed, counts, padded=padded)
     assert_same("autoassign[center=fixed,sigma=1.0e+6]", "autoassign[center=none]", problem)
     assert_same("autoassign[center=none]", "autoassign[center=none,negative_normaliser=pairs]", problem)
 
@@ -170,12 +155,11 @@ def test_a_wide_fixed_prior_is_none(case: tuple[int, tuple[int, ...], bool]) -> 
 def test_a_high_temperature_switches_confidence_off(case: tuple[int, tuple[int, ...], bool]) -> None:
     """The distance of the weights to those without C falls as 1/τ: C lies in [1, e^(1/τ)], so the ratio of weights does
     in [e^(−1/τ), e^(1/τ)]; at 10⁸ nothing is left in float32."""
-    seed, counts, grid = case
-    problem = batch(built("autoassign").head, seed, counts, grid=grid)
-    off = built("autoassign[confidence=off]")(problem.predictions, problem.priors, problem.targets).pairs.weight
+    seed, counts, padded = case
+    problem = batch(built("autoassign").head, seed, counts, padded=padded)
+    off = taught(built("autoassign[confidence=off]"), problem)[0].pairs.weight
     for tau in (10.0, 100.0, 1e3, 1e4):
-        record = built(f"autoassign[tau={tau}]")(problem.predictions, problem.priors, problem.targets)
-        kept = record.pairs.weight
+        kept = taught(built(f"autoassign[tau={tau}]"), problem)[0].pairs.weight
         if len(kept) != len(off):  # a higher C keeps a few more pairs, of weight below 2⁻⁴⁰
             continue
         distance = ((kept - off) / off.clamp(min=1e-30)).abs()
@@ -190,7 +174,7 @@ def assert_near(one: str, other: str, problem: Problem) -> None:
         assert torch.equal(value, wanted), name
     for name, value in losses.items():
         assert torch.equal(value, other_losses[name]), name
-    leaves = problem.raw.leaves()
+    leaves = problem.leaves()
     gradients = [
         torch.autograd.grad(torch.stack(list(terms.values())).sum(), leaves) for terms in (losses, other_losses)
     ]
@@ -212,8 +196,7 @@ def test_a_geometric_bag_is_the_mean_of_logarithms() -> None:
     text = "autoassign[bag=geometric,center=none,confidence=off,negative=one]"
     problem = batch(built(text).head)
     record, losses = taught(built(text), problem)
-    likelihood = record.pairs.likelihood
-    assert likelihood is not None
+    likelihood = problem.view()(record.pairs.object, record.pairs.location).likelihood
     count = torch.bincount(record.pairs.object, minlength=len(problem.targets))
     costs = torch.zeros(len(count)).index_add(0, record.pairs.object, -likelihood.log())
     wanted = 0.25 * (costs / count.clamp(min=1)).sum() / len(count)
@@ -303,7 +286,7 @@ def product_of(problem: Problem) -> Problem:
     extras = dict(problem.raw.extras)
     logits = join_logits(problem.raw.logits, extras.pop("implicit_objectness"))
     head = replace(problem.head, extras=tuple(each for each in problem.head.extras if not each.joins_class))
-    return Problem(head, Raw(logits, problem.raw.regression, extras), problem.priors, problem.targets)
+    return Problem(head, RawOutputs(logits, problem.raw.regression, extras), problem.priors, problem.targets)
 
 
 @pytest.mark.parametrize("text", BARE)
@@ -321,7 +304,7 @@ def test_added_implicit_objectness_trains_the_product(text: str) -> None:
     for name, value in added[1].items():
         torch.testing.assert_close(value, bare[1][name], rtol=1e-10, atol=1e-14)
     gradients = [
-        torch.autograd.grad(torch.stack(list(terms.values())).sum(), problem.raw.leaves()) for _, terms in (added, bare)
+        torch.autograd.grad(torch.stack(list(terms.values())).sum(), problem.leaves()) for _, terms in (added, bare)
     ]
     for value, wanted in zip(*gradients, strict=True):
         torch.testing.assert_close(value, wanted, rtol=1e-8, atol=1e-13)
@@ -375,7 +358,7 @@ def test_explicit_objectness_is_no_factor_of_the_probability() -> None:
         assert extra.scales_score is scales
         assert problem.predictions.joined is None
         _, losses = taught(assigner, problem)
-        raw = Raw(problem.raw.logits, problem.raw.regression, {})
+        raw = RawOutputs(problem.raw.logits, problem.raw.regression, {})
         _, bare = taught(built("autoassign[objectness=none]"), replace(problem, head=Head(), raw=raw))
         assert losses.keys() - bare.keys() == {f"{name}_objectness"}
         for term, value in bare.items():

@@ -15,21 +15,25 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.func import functional_call
 
-from assignbench.core import Assigner, Assignment, Extra, Head, PairBoxes, Pairs, Predictions, Priors, Setting, Targets
+from assignbench.core import Assigner, Assignment, Extra, Head, Pairs, PairViews, Setting, Targets, assign
+from assignbench.core.box_loss import CodedPairs
 from assignbench.core.parts import (
     BoxLoss,
     Centerness,
     Deltas,
     Distances,
     ExplicitObjectness,
+    Focal,
     GIoU,
     ImplicitObjectness,
     PairLoss,
+    RawOutputs,
     SmoothL1,
 )
 from assignbench.core.priors import pyramid_priors
+from assignbench.core.types import Grid, Priors
 from assignbench.detector.objective import objective
-from assignbench.synthetic import Problem, Raw, leaf
+from assignbench.synthetic import Problem, leaf
 from assigners.atss import ATSS
 from assigners.autoassign import AutoAssign
 from assigners.fcos import FCOS
@@ -41,7 +45,7 @@ CLASSES, LEVELS = 3, 2
 MARGIN = 1e-4  # how far every argument of a max, min, abs or clamp stays from its bend; a numerical step is 1e-6
 
 POINTS = PairLoss(box=GIoU(weight=4.0))
-BAGS = PairLoss(alpha=0.25, gamma=2.0, box=GIoU(weight=5.0))
+BAGS = PairLoss(box=GIoU(weight=5.0))
 
 
 class Frozen(Assigner):
@@ -58,8 +62,8 @@ class Frozen(Assigner):
         super().__init__(strategy.setting)
         self.strategy, self.base, self.weights = strategy, base, weights
 
-    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
-        record = self.strategy(predictions, priors, targets)
+    def forward(self, view: PairViews) -> Assignment:
+        record = assign(self.strategy, view)
         assert record.pairs.object.equal(self.base.pairs.object)  # no decision flips under a step of 1e-6
         assert record.pairs.location.equal(self.base.pairs.location)
         if self.weights:
@@ -99,7 +103,7 @@ CASES = {
     "freeanchor": Case(
         lambda s: FreeAnchor(s, k=5),
         anchors(),
-        PairLoss(alpha=0.5, gamma=2.0, box=SmoothL1(weight=0.75, beta=0.11)),
+        PairLoss(Focal(0.5, 0.5), box=SmoothL1(weight=0.75, beta=0.11), weight=0.5),
     ),
     "freeanchor, GIoU": Case(lambda s: FreeAnchor(s, k=5), anchors(), BAGS),
     "autoassign": autoassign(),
@@ -116,15 +120,21 @@ CASES = {
 }
 
 
+def finest(priors: Priors) -> Priors:
+    """The locations of the first levels alone."""
+    mine, whole = priors.level < LEVELS, priors.grid
+    layout = (part[:LEVELS] for part in (whole.start, whole.rows, whole.columns, whole.first, whole.step))
+    parts = (part[mine] for part in (priors.boxes, priors.points, priors.stride, priors.level))
+    return Priors(*parts, grid=Grid(*layout, anchors=whole.anchors))
+
+
 def tiny_problem(head: Head) -> Problem:
     """Two images of 24 × 32 pixels, three objects in the first and none in the second; two levels, 16 cells.
 
     Every location predicts one of the objects roughly, so that boxes overlap and bags are alive.
     """
     generator = torch.Generator().manual_seed(3)
-    all_levels = pyramid_priors(head, 24, 32)
-    mine = all_levels.level < LEVELS
-    priors = Priors(all_levels.boxes[mine].double(), all_levels.stride[mine].double(), all_levels.level[mine])
+    priors = finest(pyramid_priors(head, 24, 32).cast(torch.float64))
     boxes = torch.tensor([[1.3, 2.1, 30.7, 22.9], [4.7, 5.2, 21.1, 19.6], [9.4, 3.3, 28.3, 20.2]], dtype=torch.float64)
     targets = Targets(boxes, torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.int64), 2)
 
@@ -132,12 +142,13 @@ def tiny_problem(head: Head) -> Problem:
         return torch.randn(2, len(priors), *shape, generator=generator, dtype=torch.float64)
 
     aim = head.coding.encode(boxes[torch.arange(len(priors)) % 3], priors.boxes, priors.stride)
-    raw = Raw(leaf(noise(CLASSES)), leaf(aim + 0.2 * noise(4)), {extra.name: leaf(noise()) for extra in head.extras})
+    extras = {extra.name: leaf(noise()) for extra in head.extras}
+    raw = RawOutputs(leaf(noise(CLASSES)), leaf(aim + 0.2 * noise(4)), extras)
     return Problem(head, raw, priors, targets)
 
 
 def build(case: Case) -> Assigner:
-    setting = Setting(classes=CLASSES, loss=case.loss, coding=case.head.coding, levels=LEVELS)
+    setting = Setting(classes=CLASSES, levels=LEVELS)
     assigner = case.build(setting).double()
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():  # not where they start: μ = 0 hides signs
@@ -148,55 +159,45 @@ def build(case: Case) -> Assigner:
 
 def frozen(case: Case, assigner: Assigner, problem: Problem) -> Frozen:
     with torch.no_grad():
-        base = assigner(problem.predictions, problem.priors, problem.targets)
+        base = assign(assigner, problem.view(case.loss))
     return Frozen(assigner, base, weights=case.detached)
 
 
 def assert_smooth(case: Case, problem: Problem, pairs: Pairs) -> None:
     """No argument of a max, min, abs or clamp near its bend: the losses are smooth where they are differentiated."""
-    boxes = PairBoxes(
-        problem.predictions, problem.priors, problem.targets, pairs.object, pairs.location, problem.head.coding
-    )
+    pair = problem.view(case.loss)(pairs.object, pairs.location)
     assert len(pairs) > 0
     if isinstance(case.loss.box, SmoothL1):
-        wanted = problem.head.coding.encode(boxes.true, boxes.prior, boxes.stride)
-        error = (boxes.regression - wanted).abs()
+        error = (pair.regression - pair.wanted).abs()
         bends = torch.cat((error, error - case.loss.box.beta))
     else:
-        low = torch.maximum(boxes.predicted[:, :2], boxes.true[:, :2])
-        high = torch.minimum(boxes.predicted[:, 2:], boxes.true[:, 2:])
-        bends = torch.cat((boxes.predicted - boxes.true, (high - low).repeat(1, 2)))
+        low = torch.maximum(pair.predicted[:, :2], pair.true[:, :2])
+        high = torch.minimum(pair.predicted[:, 2:], pair.true[:, 2:])
+        bends = torch.cat((pair.predicted - pair.true, (high - low).repeat(1, 2)))
     assert bends.abs().min() > MARGIN
     if isinstance(problem.head.coding, Distances):
         assert problem.raw.regression.abs().min() > MARGIN
 
 
 def losses_of(assigner: Assigner, problem: Problem, loss: PairLoss) -> Callable[..., Tensor]:
-    """All losses as a function of logits, regression, extras and the strategy's parameters: ``[loss]``."""
+    """All losses as a function of logits, regression, extras and the strategy's parameters: ``[loss]``.
+
+    The strategy asks for the view alone.
+    """
     extras, parameters = tuple(problem.raw.extras), tuple(name for name, _ in assigner.named_parameters())
 
     def losses(logits: Tensor, regression: Tensor, *rest: Tensor) -> Tensor:
-        raw = Raw(logits, regression, dict(zip(extras, rest[: len(extras)], strict=True)))
-        here = replace(problem, raw=raw)
+        raw = RawOutputs(logits, regression, dict(zip(extras, rest[: len(extras)], strict=True)))
+        view = replace(problem, raw=raw).view(loss)
         own = dict(zip(parameters, rest[len(extras) :], strict=True))
-        predictions = here.predictions
-        record = functional_call(assigner, own, (predictions, here.priors, here.targets))
-        terms = objective(
-            record,
-            predictions,
-            here.priors,
-            here.targets,
-            loss=loss,
-            coding=here.head.coding,
-            extras=here.head.extras,
-        )
-        return torch.stack(list(terms.values()))
+        record = functional_call(assigner, own, (view,))
+        return torch.stack(list(objective(record, view, problem.head.extras).values()))
 
     return losses
 
 
 def check(assigner: Assigner, problem: Problem, loss: PairLoss) -> None:
-    inputs = (*problem.raw.leaves(), *assigner.parameters())
+    inputs = (*problem.leaves(), *assigner.parameters())
     function = losses_of(assigner, problem, loss)
     gradcheck(function, inputs, eps=1e-6, atol=1e-8, rtol=1e-7)
 
@@ -209,10 +210,10 @@ def test_whole_path(name: str) -> None:
     assert_smooth(case, problem, held.base.pairs)
     check(held, problem, case.loss)
 
-    inputs = (*problem.raw.leaves(), *assigner.parameters())
+    inputs = (*problem.leaves(), *assigner.parameters())
     gradients = torch.autograd.grad(losses_of(held, problem, case.loss)(*inputs).sum(), inputs)
     assert all(gradient.abs().max() > 1e-3 for gradient in gradients)  # something flows to every input
-    if held.base.bagged:  # and through discounts that neither remove a term nor leave it alone
+    if held.base.bag:  # and through discounts that neither remove a term nor leave it alone
         factor = held.base.discounts.factor
         assert bool(((factor > 0) & (factor < 1)).any())
 
@@ -224,6 +225,17 @@ def test_every_built_in_strategy_is_checked() -> None:
     assert checked == {entry.value.split(":")[1] for entry in entries if entry.value.startswith("assigners.")}
 
 
+class Asked(Assigner):
+    """A strategy as it is, asked through the view alone."""
+
+    def __init__(self, strategy: Assigner) -> None:
+        super().__init__(strategy.setting)
+        self.strategy = strategy
+
+    def forward(self, view: PairViews) -> Assignment:
+        return assign(self.strategy, view)
+
+
 class Forgetful(Assigner):
     """AutoAssign with a weight whose gradient is lost."""
 
@@ -231,8 +243,8 @@ class Forgetful(Assigner):
         super().__init__(strategy.setting)
         self.strategy = strategy
 
-    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
-        record = self.strategy(predictions, priors, targets)
+    def forward(self, view: PairViews) -> Assignment:
+        record = assign(self.strategy, view)
         return replace(record, pairs=replace(record.pairs, weight=record.pairs.weight.detach()))
 
 
@@ -247,8 +259,8 @@ def test_a_weight_without_its_gradient_is_found_out() -> None:
 class HalfGIoU(BoxLoss):
     """GIoU with half its gradient."""
 
-    def __call__(self, boxes: PairBoxes) -> Tensor:
-        cost = GIoU(weight=4.0)(boxes)
+    def __call__(self, pair: CodedPairs) -> Tensor:
+        cost = GIoU(weight=4.0)(pair)
         return (cost + cost.detach()) / 2
 
 
@@ -263,8 +275,8 @@ def test_discounts_and_normalisers_carry_no_gradient() -> None:
     case = CASES["autoassign"]
     problem, assigner = tiny_problem(case.head), build(case)
     with pytest.raises(GradcheckError):  # they do move; that they are held is what makes `test_whole_path` pass
-        check(assigner, problem, case.loss)
-    record = assigner(problem.predictions, problem.priors, problem.targets)
+        check(Asked(assigner), problem, case.loss)
+    record = assign(assigner, problem.view(case.loss))
     normalisers = record.normalisers
     held = (record.discounts.factor, normalisers.positive, normalisers.box, normalisers.negative)
     assert not any(tensor.requires_grad for tensor in held)

@@ -6,6 +6,7 @@ import torch
 from assignbench.config import load_recipe, settings
 from assignbench.contract import check
 from assignbench.core import Assigner, Regions, Targets
+from assignbench.core.head import MAIN
 from assignbench.core.parts import Preset
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.pixels import PIXELS
@@ -90,8 +91,8 @@ def test_it_trains_a_step(cls: type[Assigner], name: str) -> None:
     predictions, priors = learner.detector(images, sizes)
     assert torch.equal(priors.boxes, pyramid_priors(preset.head, 96, 160).boxes)
     assert (priors.inside is None) == preset.padding_is_background
-    step = learner.charge(predictions, priors, targets, timed=True)  # checks the record, too
-    assert preset.padding_is_background or step.assignment.background is not None
+    step = learner.charge({MAIN: (predictions, priors)}, targets, timed=True)  # checks the record, too
+    assert preset.padding_is_background or step.assignment.ignored is not None
     total = torch.stack(list(step.losses.values())).sum()
     assert total.isfinite()
     total.backward()
@@ -108,15 +109,15 @@ def test_crowds_and_padding_are_background_as_the_preset_says(cls: type[Assigner
     learner = small_learner(cls, name)
     images, sizes, targets = batch()
     predictions, priors = learner.detector(images, sizes)
-    background = learner.charge(predictions, priors, targets).assignment.background
-    points = priors.centers
+    ignored = learner.charge({MAIN: (predictions, priors)}, targets).assignment.ignored
+    points = priors.points
     in_crowd = (points[:, 0] > 100) & (points[:, 0] < 160) & (points[:, 1] > 0) & (points[:, 1] < 96)
     in_padding = (points >= torch.tensor([96, 64])).any(-1)
     # two objects reach into neither; what is in between two thresholds is left out as well
     far = in_crowd & (points[:, 0] > 152) & (priors.level == 0)
-    taught = torch.ones(2, len(priors)) if background is None else background
-    assert bool((taught[0, far] == 1).all()) == preset.crowd_is_background
-    assert bool((taught[1, in_padding] == 1).all()) == preset.padding_is_background
+    taught = torch.ones(2, len(priors), dtype=torch.bool) if ignored is None else ~ignored
+    assert bool(taught[0, far].all()) == preset.crowd_is_background
+    assert bool(taught[1, in_padding].all()) == preset.padding_is_background
 
 
 @presets

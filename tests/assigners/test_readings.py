@@ -21,24 +21,13 @@ CLASSES = 3
 
 
 def ours(assigner: Assigner, problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
-    predictions = problem.predictions
-    record = assign(assigner, predictions, problem.priors, problem.targets)
-    return dict(
-        objective(
-            record,
-            predictions,
-            problem.priors,
-            problem.targets,
-            loss=loss,
-            coding=problem.head.coding,
-            extras=problem.head.extras,
-        )
-    )
+    view = problem.view(loss)
+    return dict(objective(assign(assigner, view), view, problem.head.extras))
 
 
-def negatives(probability: Tensor, discount: Tensor, alpha: float) -> Tensor:
+def negatives(probability: Tensor, discount: Tensor, loss: PairLoss) -> Tensor:
     q = probability * discount
-    return (1 - alpha) * (q**2 * -torch.log1p(-q)).sum()
+    return loss.classes.negative_weight * (q**2 * -torch.log1p(-q)).sum()
 
 
 def slow_autoassign(assigner: AutoAssign, problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
@@ -48,8 +37,7 @@ def slow_autoassign(assigner: AutoAssign, problem: Problem, loss: PairLoss) -> d
     mass_of_image = [torch.tensor(0.0, dtype=torch.float64)] * targets.images
     for n, (box, label, image) in enumerate(zip(targets.boxes, targets.labels, targets.image, strict=True)):
         confidence, gaussian, sharp, places = [], [], [], []
-        for j, prior in enumerate(priors.boxes):
-            point = (prior[:2] + prior[2:]) / 2
+        for j, point in enumerate(priors.points):
             if sides(box, point).min() <= 0:
                 continue
             places.append(j)
@@ -77,8 +65,8 @@ def slow_autoassign(assigner: AutoAssign, problem: Problem, loss: PairLoss) -> d
     count = torch.bincount(targets.image, minlength=targets.images)
     center = [count[i] / mass_of_image[i] if mass_of_image[i] > 0 else torch.tensor(0.0) for i in range(targets.images)]
     return {
-        "bag": loss.alpha * torch.stack(bags).sum() / max(1, len(targets)),
-        "background": negatives(probability, discount, loss.alpha) / max(1.0, sum(masses).item()),
+        "bag": loss.weight * torch.stack(bags).sum() / max(1, len(targets)),
+        "background": negatives(probability, discount, loss) / max(1.0, sum(masses).item()),
         "center": 0.75 * torch.stack(center).mean(),
     }
 
@@ -102,8 +90,8 @@ def slow_freeanchor(assigner: FreeAnchor, problem: Problem, loss: PairLoss) -> d
                 share = min(1.0, max(0.0, (value - 0.6) / (top - 0.6)))
                 chance[image, j, label] = max(chance[image, j, label].item(), share)
     return {
-        "bag": loss.alpha * torch.stack(bags).sum() / len(targets),
-        "background": negatives(probability, 1 - chance, loss.alpha) / (assigner.k * len(targets)),
+        "bag": loss.weight * torch.stack(bags).sum() / len(targets),
+        "background": negatives(probability, 1 - chance, loss) / (assigner.k * len(targets)),
     }
 
 
@@ -117,7 +105,7 @@ CASES: list[tuple[type[Assigner], Callable[..., dict[str, Tensor]]]] = [
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_values_and_gradients(cls: type[Assigner], slow: Callable[..., dict[str, Tensor]], seed: int) -> None:
     loss = PairLoss()
-    assigner = cls(Setting(classes=CLASSES, loss=loss)).double()
+    assigner = cls(Setting(classes=CLASSES)).double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in assigner.parameters():  # not where they start: μ = 0 hides signs
@@ -133,7 +121,7 @@ def test_values_and_gradients(cls: type[Assigner], slow: Callable[..., dict[str,
     )
     with torch.no_grad():  # good boxes at some locations, so that every branch is taken
         problem.raw.regression.mul_(0.3)
-    leaves = [*problem.raw.leaves(), *assigner.parameters()]
+    leaves = [*problem.leaves(), *assigner.parameters()]
 
     fast, reading = ours(assigner, problem, loss), slow(assigner, problem, loss)
     assert fast.keys() == reading.keys()
@@ -153,7 +141,7 @@ def test_weights_of_a_bag_sum_to_one() -> None:
     for cls in (AutoAssign, FreeAnchor):
         assigner = cls(Setting(classes=CLASSES))
         problem = problem_for(assigner)
-        record = assign(assigner, problem.predictions, problem.priors, problem.targets)
+        record = assign(assigner, problem.view())
         total = torch.zeros(7).index_add(0, record.pairs.object, record.pairs.weight)
         taught = torch.zeros(7).index_add(0, record.pairs.object, torch.ones(len(record.pairs))) > 0
         torch.testing.assert_close(total[taught], torch.ones(int(taught.sum())))
@@ -179,7 +167,7 @@ def test_a_part_switched_off_is_its_limit(limit: dict[str, object], exact: dict[
 def test_the_best_location_of_an_object_is_not_pushed_to_background() -> None:
     assigner = AutoAssign(Setting(classes=CLASSES))
     problem = problem_for(assigner)
-    record = assign(assigner, problem.predictions, problem.priors, problem.targets)
+    record = assign(assigner, problem.view())
     for n in range(7):
         mine = record.pairs.location[record.pairs.object == n]
         if len(mine):

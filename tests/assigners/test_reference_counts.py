@@ -77,8 +77,9 @@ def test_retinanet(offset: float, ask, scene: Targets, setting: Setting) -> None
     counts, ignored, negative = RETINA_COUNTS[offset]
     record, priors = ask(RetinaNet(setting), replace(RetinaNet.head, offset=offset), scene)
     assert positives(record, priors, 4) == counts
-    assert int((record.background == 0).sum()) == ignored
-    assert int((record.background == 1).sum()) - len(record.pairs) == negative
+    assert record.background is None
+    assert int(record.ignored.sum()) == ignored
+    assert int((~record.ignored).sum()) - len(record.pairs) == negative
 
 
 def test_an_object_that_no_anchor_reaches_claims_none(ask, setting: Setting) -> None:

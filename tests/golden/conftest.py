@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from assignbench.config import load_recipe
-from assignbench.core import Assignment, Head, Predictions, Priors, Setting, Targets, assign
+from assignbench.core import Assignment, Head, PairViews, Predictions, Priors, Setting, Targets, assign
+from assignbench.core.head import MAIN
 from assignbench.core.parts import Distances, RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.importers import theirs
@@ -118,12 +119,16 @@ class Writer:
         change: Change = lambda assignment: assignment,
         reg: float | None = None,
         sizes: Sequence[tuple[int, int]] = MAPS,
+        padding: Sequence[tuple[int, int]] | None = None,
     ) -> Path:
-        """``change`` may alter the record before it is charged; ``reg`` is what the box output says everywhere."""
+        """Losses of a strategy.
+
+        ``change`` may alter the record before it is charged; ``reg`` is what the box output says everywhere;
+        ``padding``: height and width of each image before it was padded.
+        """
         subject = small(strategy)
         head = subject.protocol.head(subject.cls.head)
-        setting = Setting(classes=CLASSES, loss=subject.protocol.loss, coding=head.coding)
-        assigner = subject.cls(setting, **subject.options)
+        assigner = subject.cls(Setting(classes=CLASSES), **subject.options)
         with torch.no_grad():
             for parameter in assigner.parameters():
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
@@ -132,11 +137,11 @@ class Writer:
             maps |= {name: torch.full_like(one, reg) for name, one in maps.items() if name.startswith("reg.")}
         maps = {name: one.requires_grad_() for name, one in maps.items()}
         priors, targets = pyramid_priors(head, HEIGHT, WIDTH, maps=sizes), targets_of(objects)
-        found = predictions(maps, head, priors)
-        record = change(assign(assigner, found, priors, targets))
-        ours = objective(
-            record, found, priors, targets, loss=subject.protocol.loss, coding=head.coding, extras=head.extras
-        )
+        padded = padding is not None and not (subject.protocol.preset and subject.protocol.preset.padding_is_background)
+        priors = priors.padded(torch.tensor(padding)) if padded else priors
+        view = PairViews(predictions(maps, head, priors), priors, targets, head.coding, subject.protocol.loss)
+        record = change(assign(assigner, view))
+        ours = objective(record, view, head.extras)
         leaves = {**maps, **dict(assigner.named_parameters())}
         total = torch.stack(list(ours.values())).sum()
         gradients = torch.autograd.grad(total, tuple(leaves.values()), allow_unused=True)
@@ -145,6 +150,8 @@ class Writer:
             content[f"grad.{name}"] = torch.zeros_like(leaf) if gradient is None else gradient
         for name, parts in TERMS[strategy].items():
             content[f"loss.{name}"] = sum((ours[part] for part in parts if part in ours), torch.zeros(())).reshape(1)
+        for image, size in enumerate(padding or ()):
+            content[f"size.{image}"] = torch.tensor(size)
         for image in range(IMAGES):
             content[f"boxes.{image}"] = targets.boxes[targets.image == image]
             content[f"labels.{image}"] = targets.labels[targets.image == image]
@@ -162,10 +169,9 @@ class Writer:
         first = int((targets.image < image).sum())
         by_label = strategy == "fcos"
         table = [CLASSES if by_label else -1] * locations
-        if record.background is not None:
-            table = [
-                -2 if taught == 0 else entry for entry, taught in zip(table, record.background[image], strict=True)
-            ]
+        if record.ignored is not None:
+            ignored = record.ignored[image].tolist()
+            table = [-2 if one else entry for entry, one in zip(table, ignored, strict=True)]
         for index, location in zip(record.pairs.object.tolist(), record.pairs.location.tolist(), strict=True):
             if targets.image[index] == image:
                 table[location] = int(targets.labels[index]) if by_label else index - first
@@ -241,8 +247,7 @@ class Writer:
         velocity = [torch.zeros_like(parameter) for parameter in trained]
         losses = []
         for _ in range(steps):
-            found = learner.detector.predict(image)
-            terms = learner.charge(*found, targets_of(BOTH)).losses
+            terms = learner.charge({MAIN: learner.detector.predict(image)}, targets_of(BOTH)).losses
             total = torch.stack(list(terms.values())).sum()
             gradients = torch.autograd.grad(total, trained, allow_unused=True)
             losses.append({name: sum(terms[part].item() for part in parts) for name, parts in TERMS[strategy].items()})

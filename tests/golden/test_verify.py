@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from assignbench.errors import UsageError
 from assignbench.golden.vectors import KINDS, find
@@ -52,6 +52,31 @@ def test_all_vectors_pass_but_for_slow_trajectories(shared: Path, strategy: str)
         assert [check for check in checks if not check.passed] == [], one
         seen.add(one.kind)
     assert seen >= {"losses", "network", "detections"}
+
+
+def test_padded_vectors_pass(shared: Path) -> None:
+    """Two images of unequal size in a batch, small objects along all borders."""
+    report = verify(shared.parent / "golden-padded")
+    assert failures(report) == []
+    assert {one.strategy for one in report.replays} == set(STRATEGIES)
+
+
+def test_padded_vectors_of_our_own_pass_and_depend_on_their_sizes(
+    write, subject: Callable[..., Subject], tmp_path: Path
+) -> None:
+    """Without its sizes a file of retinanet or atss says something else: their presets ignore the padding."""
+    objects = ((0, 0, (50.0, 10, 60, 24)), (0, 1, (57.0, 50, 64, 64)), (1, 1, (30.0, 30, 70, 66)))
+    for strategy in STRATEGIES:
+        write.losses(strategy, "padded", objects=objects, padding=((64, 64), (96, 136)))
+    report = verify(write.folder, subject_of=lambda name, preset: subject(name, preset=preset))
+    assert failures(report) == []
+    for strategy in ("retinanet", "atss"):
+        content = load_file(write.folder / "losses" / strategy / "padded.safetensors")
+        whole = {name: value for name, value in content.items() if not name.startswith("size.")}
+        path = tmp_path / "whole" / "losses" / strategy / "padded.safetensors"
+        path.parent.mkdir(parents=True)
+        save_file(whole, path, {"image_height": "96", "image_width": "136", "seed": "0", "num_classes": "3"})
+    assert not verify(tmp_path / "whole", subject_of=lambda name, preset: subject(name, preset=preset)).passed
 
 
 def test_other_sizes_classes_and_networks_pass(own: Path, subject: Callable[..., Subject]) -> None:
