@@ -56,11 +56,11 @@ from assignbench.core import (
     best_overlap,
     central_pairs,
     class_winners,
+    contested_pairs,
     inside_pairs,
     max_by,
     min_by,
     pick,
-    same_class_neighbours,
     sum_by,
     take,
 )
@@ -142,7 +142,8 @@ class AutoAssign(Assigner):
                 raise ValueError(f"{option} would change nothing: {reason}; leave one of them out")
         if learned and detach_weights and center_loss == 0:
             raise ValueError(
-                f"detach_weights=true with center_loss=0 leaves nothing that teaches μ and σ, but {prior} learns them"
+                f"detach_weights=true with center_loss=0 leaves nothing that teaches μ and σ, but {prior} learns them; "
+                "leave one of them out"
             )
         self.center, self.confidence, self.tau = center, confidence, tau
         self.negative, self.same_class, self.negative_normaliser = negative, same_class, negative_normaliser
@@ -159,9 +160,12 @@ class AutoAssign(Assigner):
         inside = inside_pairs(targets, priors)
         objects, locations = self.weighty(inside, priors, targets)
         pair = view(objects, locations)
-        center, confidence = self.center_weight(pair), self.confidence_weight(pair)
-        weight = center * confidence
-        weight = weight / pick(sum_by(weight, objects, len(targets)).clamp(min=TINY), objects)
+        exponent, confidence = self.center_exponent(pair), self.confidence_weight(pair)
+        center = exponent.exp()
+        # w⁺ stays the same if the G of an object are divided by the largest; undivided, all may vanish if σ is small
+        largest = max_by(exponent.detach(), objects, len(targets))
+        weight = (exponent - pick(largest, objects)).exp() * confidence
+        weight = weight / pick(sum_by(weight, objects, len(targets)), objects)
         if self.detach_weights:
             weight = weight.detach()
         return Assignment(
@@ -186,12 +190,12 @@ class AutoAssign(Assigner):
         row = labels if self.center == "category" else torch.zeros_like(labels)
         return take(self.mu, row), take(self.sigma, row).abs().clamp(min=LEAST_SIGMA)
 
-    def center_weight(self, pair: PairView) -> Tensor:
-        """G: Gaussian of the offset from the box's centre, in the location's strides: ``[pair]``."""
+    def center_exponent(self, pair: PairView) -> Tensor:
+        """Log G of the offset from the box's centre, in the location's strides: ``[pair]``."""
         if self.center == "none":
-            return torch.ones_like(pair.stride)
+            return torch.zeros_like(pair.stride)
         mu, sigma = self.prior_of(pair.label)
-        return (-((pair.offset - mu) ** 2) / (2 * sigma**2)).exp().prod(-1)
+        return -((pair.offset - mu) ** 2 / (2 * sigma**2)).sum(-1)
 
     def confidence_weight(self, pair: PairView) -> Tensor:
         """C = exp(P⁺ / τ), or with one factor of P⁺ as its argument: ``[pair]``."""
@@ -222,7 +226,7 @@ class AutoAssign(Assigner):
         mapped = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
 
         # several objects of a class over one location: one of them counts
-        rivals = same_class_neighbours(targets, objects)
+        rivals = contested_pairs(targets, priors)
         score = pick(mapped if self.same_class == "strongest" else objects, rivals)
         won = class_winners(score, pick(objects, rivals), pick(locations, rivals), targets, priors, predictions.classes)
         counts = torch.ones_like(mapped).index_put((rivals,), won.to(mapped.dtype))

@@ -182,8 +182,10 @@ def test_file_problems(plugin):
         ("Half", "mine.py:Half: Half is abstract; it lacks forward"),
         (
             "Curious",
-            "mine.py:Curious: Curious.forward asks for 'weather'; "
-            "a strategy may ask for targets, priors, predictions, view, branches and progress",
+            (
+                "mine.py:Curious: Curious.forward asks for 'weather'; "
+                "a strategy may ask for targets, priors, predictions, view, branches and progress"
+            ),
         ),
         ("Other", "Other is not a strategy; derive it from assignbench.core.Assigner"),
         ("STRATEGY", "no class 'STRATEGY'"),

@@ -4,7 +4,7 @@ from assignbench.core.assigner import Assigner, Setting, assign
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.grid import central_pairs, contested_pairs, inside_pairs, nearest_pairs
 from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
@@ -15,7 +15,6 @@ from assignbench.core.matching import (
     image_floor,
     max_by,
     min_by,
-    same_class_neighbours,
     smallest_k,
     sum_by,
     winners,
@@ -47,6 +46,7 @@ __all__ = [
     "centers",
     "central_pairs",
     "class_winners",
+    "contested_pairs",
     "giou",
     "hard_assignment",
     "image_floor",
@@ -60,7 +60,6 @@ __all__ = [
     "overlapping_pairs",
     "pick",
     "predicted_overlaps",
-    "same_class_neighbours",
     "sides",
     "smallest_k",
     "sum_by",

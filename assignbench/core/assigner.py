@@ -17,6 +17,7 @@ from assignbench.core.fast.grid import covered_cells, rectangle_pairs
 from assignbench.core.head import MAIN, Head
 from assignbench.core.pair_view import PairViews
 from assignbench.core.preset import Preset
+from assignbench.core.tensors import beside
 from assignbench.core.types import Priors, Targets
 
 TOLD = ("targets", "priors", "predictions", "view", "branches", "progress")  # what `Assigner.forward` may ask for
@@ -155,8 +156,10 @@ def untaught_locations(assignment: Assignment, priors: Priors, targets: Targets)
         return None
     crowded = torch.zeros(targets.images, len(priors), dtype=torch.bool, device=targets.boxes.device)
     if len(regions.boxes):
-        region, location = rectangle_pairs(covered_cells(regions.boxes[:, None], priors), priors.grid)
-        crowded.view(-1).index_fill_(0, regions.image[region] * len(priors) + location, True)
+        host, layout = targets.on_host().ignore, priors.on_host()
+        region, location = rectangle_pairs(covered_cells(host.boxes[:, None], layout), layout.grid)
+        place = host.image[region] * len(priors) + location
+        crowded.view(-1).index_fill_(0, beside(place, crowded), True)
         pairs = assignment.pairs
         crowded.view(-1).index_fill_(0, targets.image[pairs.object] * len(priors) + pairs.location, False)
     return crowded if priors.inside is None else crowded | ~priors.inside

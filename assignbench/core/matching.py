@@ -13,7 +13,6 @@ from torch import Tensor
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.fast.rows import object_chunks, smallest_columns
 from assignbench.core.geometry import pick
-from assignbench.core.tensors import beside
 from assignbench.core.types import Priors, Targets
 
 
@@ -98,20 +97,15 @@ def image_floor(objects: Tensor, targets: Targets) -> Tensor:
     return sum_by(ones, targets.image[objects], targets.images).clamp(min=1).sum()
 
 
-def same_class_neighbours(targets: Targets, objects: Tensor) -> Tensor:
-    """Which pairs belong to objects that meet another one of their class: places in the list, ``[pair] → [some]``.
-
-    Only such pairs can compete for a class at a location. Boxes meet where they overlap or touch. Done in the host's
-    memory where the objects lie there, too.
-    """
-    host = targets.on_host()
-    low, high, every = host.boxes[:, :2], host.boxes[:, 2:], torch.arange(len(host))
+def same_class_neighbours(targets: Targets) -> Tensor:
+    """Which objects meet another one of their class: boxes of one image that overlap or touch: bool ``[object]``."""
+    low, high, every = targets.boxes[:, :2], targets.boxes[:, 2:], torch.arange(len(targets))
     found = [torch.zeros(0, dtype=torch.bool)]
-    for chunk in object_chunks(len(host), len(host)):
+    for chunk in object_chunks(len(targets), len(targets)):
         meet = ((low[chunk, None] <= high) & (low <= high[chunk, None])).all(-1)
-        meet &= (host.image[chunk, None] == host.image) & (host.labels[chunk, None] == host.labels)
+        meet &= (targets.image[chunk, None] == targets.image) & (targets.labels[chunk, None] == targets.labels)
         found.append((meet & (every[chunk, None] != every)).any(1))
-    return beside(torch.cat(found), objects)[objects].nonzero()[:, 0]
+    return torch.cat(found)
 
 
 def hard_assignment(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assignbench.contract import EXCEPT_PRESETS, LAWS, check
+from assignbench.contract import LAWS, check
 from assignbench.core.parts import EXTRAS
 from assignbench.plugins import extras_named, known_strategies, load_class, resolve
 
@@ -31,8 +31,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "atss": [{"reference": True}, {"k": 3}, {"normaliser": "image"}],
     "fcos": [{"radius": 0.0}, {"scale_ranges": False}, {"least_box": 1e-6}, {"centerness": False}],
-    "retinanet": [{"forced": "off"}, {"forced": "last"}, {"normaliser": "image"}, {"normaliser": "local"}],
-    "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
+    "retinanet": [{"forced": "off"}, {"normaliser": "image"}, {"normaliser": "local"}],
+    "freeanchor": [{"k": 5}, {"normaliser": "local"}],  # {"ties": "topk"} is in test_presets
 }
 CASES = [
     (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))
@@ -47,8 +47,15 @@ def test_the_built_in_strategies_are_installed() -> None:
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_laws(name: str, options: dict[str, Any]) -> None:
     results = check(load_class(resolve(name)), options)
-    assert len(results) == len(LAWS)
+    assert {result.name.partition(" (")[0] for result in results} == set(LAWS)
     assert [result for result in results if not result.passed] == []
+
+
+def test_presets_are_tried_with_their_own_heads() -> None:
+    cls = load_class(resolve("retinanet"))
+    tried = {result.name for result in check(cls)}
+    assert {"padding changes nothing (mmdet)", "hard objects (torchvision)"} <= tried
+    assert {result.name for result in check(cls, {"normaliser": "image"})} == set(LAWS)
 
 
 # those of one prior a cell with implicit objectness of their own are above; a hard and a soft one for every extra

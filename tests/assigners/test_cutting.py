@@ -1,7 +1,7 @@
 """What a strategy decides, and what it costs, does not depend on how the work is cut or which pairs are left out.
 
-However the work is cut, everything is the same bit by bit. Where pairs are left out that are too light to change a digit
-of a sum, or listed though they count for nothing, weights, losses and gradients may differ by rounding.
+However the work is cut, everything is the same bit by bit. Where pairs are left out that are too light to change a
+digit of a sum, or listed though they count for nothing, weights, losses and gradients may differ by rounding.
 """
 
 from collections.abc import Callable, Iterator
@@ -175,9 +175,12 @@ def light_and_all(monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) ->
     assigner, head = build(name)
     problem = crowd(replace(head, **changes))
     central = outcome(assigner, problem)
-    monkeypatch.setattr(
-        "assigners.autoassign.central_pairs", lambda targets, priors, *_, **__: inside_pairs(targets, priors)
-    )
+
+    def in_boxes(targets: Targets, priors: Priors, *_: Tensor, least: float) -> tuple[Tensor, Tensor]:
+        assert least < 0
+        return inside_pairs(targets, priors)
+
+    monkeypatch.setattr("assigners.autoassign.central_pairs", in_boxes)
     return central, outcome(assigner, problem)
 
 

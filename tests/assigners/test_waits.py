@@ -16,10 +16,23 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import assigners.autoassign
-import assigners.freeanchor
-from assignbench.core import Assigner, Predictions, Priors, Setting, Targets, assign, overlap, types
-from assignbench.core.parts import PairLoss
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    PairViews,
+    Predictions,
+    Priors,
+    Setting,
+    Targets,
+    area,
+    assign,
+    hard_assignment,
+    inside_pairs,
+    types,
+    winners,
+)
+from assignbench.core import assigner as running
+from assignbench.core.fast import grid, overlap
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.atss import ATSS
@@ -111,7 +124,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
         for kind in (Targets, Priors):
             patch.setattr(kind, "on_host", lambda self: self._host or self)
         patch.setattr(overlap, "free_to_wait", lambda _: False)
-        for module in (overlap, assigners.autoassign, assigners.freeanchor):
+        for module in (grid, overlap, running):
             patch.setattr(module, "beside", beside)
         patch.setattr(types, "to_device", lambda tensor, _: played.mark(tensor.clone()))
         with played:
@@ -122,11 +135,11 @@ def on_device(problem: Problem, played: Device) -> tuple[Predictions, Priors, Ta
     """A problem whose tensors were copied to the device, as a batch and cached priors are."""
     targets, priors = problem.targets, problem.priors
     there = Targets(*(played.mark(part.clone()) for part in (targets.boxes, targets.labels, targets.image)), 2)
-    grid = None if priors.grid is None else priors.grid
-    cells = Priors(*(played.mark(part.clone()) for part in (priors.boxes, priors.stride, priors.level)), grid=grid)
+    parts = (priors.boxes, priors.points, priors.stride, priors.level)
+    cells = Priors(*(played.mark(part.clone()) for part in parts), grid=priors.grid)
     types._remember(there, targets)
     types._remember(cells, priors)
-    for leaf in problem.raw.leaves():
+    for leaf in problem.leaves():
         played.mark(leaf)
     return problem.predictions, cells, there
 
@@ -139,11 +152,9 @@ def waits(strategy: type[Assigner], monkeypatch: pytest.MonkeyPatch, **options: 
             played.mark(parameter.detach())
         predictions, priors, targets = on_device(problem, played)
         priors = priors.padded(torch.tensor([[128, 160], [96, 96]]))
-        record = assign(assigner, predictions, priors, targets)
         head = assigner.head.controlled()
-        losses = objective(
-            record, predictions, priors, targets, loss=PairLoss(), coding=head.coding, extras=head.extras
-        )
+        view = PairViews(predictions, priors, targets, head.coding)
+        losses = objective(assign(assigner, view), view, head.extras)
         torch.stack(list(losses.values())).sum().backward()
         return list(played.waits)
 
@@ -166,6 +177,14 @@ def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(waits(FreeAnchor, monkeypatch)) == 1
 
 
+class Reading(Plain):
+    """Asks for predictions, and so decides on the device."""
+
+    def forward(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:  # type: ignore[override]
+        objects, locations = inside_pairs(targets, priors)
+        won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
+        return hard_assignment(objects[won], locations[won], targets)
+
+
 def test_a_strategy_that_waits_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Plain, "reads_predictions", True)
-    assert len(waits(Plain, monkeypatch)) > 1
+    assert len(waits(Reading, monkeypatch)) > 1

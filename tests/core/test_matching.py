@@ -15,18 +15,19 @@ from assignbench.core import (
     best_of,
     best_overlap,
     class_winners,
+    contested_pairs,
     hard_assignment,
     image_floor,
     inside_pairs,
     iou,
     max_by,
     min_by,
-    same_class_neighbours,
     smallest_k,
     sum_by,
     winners,
 )
 from assignbench.core.fast import rows
+from assignbench.core.matching import same_class_neighbours
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Grid
 from assignbench.synthetic import random_problem
@@ -250,7 +251,11 @@ def test_same_class_neighbours(monkeypatch: pytest.MonkeyPatch, chunk: int) -> N
         return bool(some.labels[a] == some.labels[b]) and bool(some.image[a] == some.image[b])
 
     want = [any(a != b and rivals(a, b) and meet(a, b) for b in range(60)) for a in range(60)]
-    pairs = torch.arange(60).repeat_interleave(2).flip(0)
-    assert same_class_neighbours(some, pairs).tolist() == [i for i, a in enumerate(pairs.tolist()) if want[a]]
+    assert same_class_neighbours(some).tolist() == want
     assert 5 < sum(want) < 55
-    assert same_class_neighbours(targets(), torch.zeros(0, dtype=torch.int64)).shape == (0,)
+    assert same_class_neighbours(targets()).shape == (0,)
+
+    priors = pyramid_priors(Head(), 64, 64)
+    objects, _ = inside_pairs(some, priors)
+    assert contested_pairs(some, priors).tolist() == [i for i, a in enumerate(objects.tolist()) if want[a]]
+    assert len(contested_pairs(targets(), priors)) == 0

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from assignbench.core.fast.rows import object_chunks, smallest_columns
 from assignbench.core.geometry import centers, take
+from assignbench.core.matching import same_class_neighbours
 from assignbench.core.tensors import beside
 from assignbench.core.types import Grid, Priors, Targets
 
@@ -130,6 +131,21 @@ def inside_pairs(
         near = away < radius * layout.stride[locations]
         objects, locations = objects[near], locations[near]
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
+
+
+def contested_pairs(targets: Targets, priors: Priors) -> Tensor:
+    """Which pairs can compete for a class at a location: those of objects that meet another one of their class.
+
+    Places in the list that `inside_pairs` gives of the same objects and locations, ascending: ``[some]``.
+    """
+    host, layout = targets.on_host(), priors.on_host()
+    cells = covered_cells(host.boxes[:, None], layout, 0.0, host.image)
+    size = (cells.last - cells.first + 1).clamp(min=0)
+    pairs = size.prod(-1).sum(-1) * layout.grid.anchors  # [object]
+    rivals = same_class_neighbours(host).nonzero()[:, 0]
+    first, count = (pairs.cumsum(0) - pairs)[rivals], pairs[rivals]
+    shift = torch.repeat_interleave(first - (count.cumsum(0) - count), count)
+    return beside(torch.arange(len(shift)) + shift, targets.boxes)
 
 
 @torch.no_grad()
