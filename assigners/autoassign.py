@@ -143,7 +143,7 @@ class AutoAssign(Assigner):
         if learned and detach_weights and center_loss == 0:
             raise ValueError(
                 f"detach_weights=true with center_loss=0 leaves nothing that teaches μ and σ, but {prior} learns them; "
-                "leave one of them out"
+                "use center=fixed, or leave one of them out"
             )
         self.center, self.confidence, self.tau = center, confidence, tau
         self.negative, self.same_class, self.negative_normaliser = negative, same_class, negative_normaliser
