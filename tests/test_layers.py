@@ -114,14 +114,29 @@ def test_no_circles():
         ("assignbench/detector/bad.py", "from assignbench.config import digest"),
         ("assigners/bad.py", "from assignbench.detector import head"),
         ("assigners/bad.py", "from assignbench.core.fast.rows import smallest_columns"),
-        ("assigners/presets/bad.py", "from assignbench.core.priors import pyramid_priors"),
+        ("assigners/bad.py", "from assignbench.core import fast"),
+        ("assigners/bad.py", "import assignbench.core.fast"),
         ("assigners/bad.py", "from assigners.atss import ATSS"),
+        ("assigners/presets/bad.py", "from assignbench.core.priors import pyramid_priors"),
+        ("assigners/presets/bad.py", "from assignbench.core import fast"),
+        ("assigners/presets/bad.py", "from assigners.atss import ATSS"),
+        ("assigners/presets/bad.py", "import numpy"),
     ],
 )
 def test_planted_violation_is_named_with_its_line(tmp_path, module, line):
     file = tmp_path / module
     file.parent.mkdir(parents=True)
     file.write_text(f"def late():\n    {line}\n")
-    (tmp_path / "assignbench" / "run").mkdir(parents=True, exist_ok=True)
-    (tmp_path / "assignbench" / "run" / "__init__.py").touch()
+    for package in ("run", "core/fast"):
+        (tmp_path / "assignbench" / package).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "assignbench" / package / "__init__.py").touch()
     assert [found.partition(": ")[0] for found in violations(tmp_path)] == [f"{module}:2"]
+
+
+@pytest.mark.parametrize("module", ["assigners/good.py", "assigners/presets/good.py"])
+def test_strategies_and_presets_import_the_vocabulary_and_presets(tmp_path, module):
+    file = tmp_path / module
+    file.parent.mkdir(parents=True)
+    names = ("assignbench.core", "assignbench.core.parts", "assigners.presets.maskrcnn_benchmark", "torch", "math")
+    file.write_text("\n".join(f"import {name}" for name in names))
+    assert violations(tmp_path) == []

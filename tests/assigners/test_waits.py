@@ -7,6 +7,7 @@ An operation waits when what it returns to the host, or the size of its result, 
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,21 @@ from assignbench.core import (
     PairViews,
     Predictions,
     Priors,
+    Regions,
     Setting,
     Targets,
     area,
     assign,
+    assignment,
     hard_assignment,
     inside_pairs,
+    tensors,
     types,
     winners,
 )
 from assignbench.core import assigner as running
 from assignbench.core.fast import grid, overlap
+from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.atss import ATSS
@@ -126,7 +131,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
         patch.setattr(overlap, "free_to_wait", lambda _: False)
         for module in (grid, overlap, running):
             patch.setattr(module, "beside", beside)
-        patch.setattr(types, "to_device", lambda tensor, _: played.mark(tensor.clone()))
+        for module in (types, tensors, assignment):
+            patch.setattr(module, "to_device", lambda tensor, _: played.mark(tensor.clone()))
         with played:
             yield played
 
@@ -134,7 +140,9 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
 def on_device(problem: Problem, played: Device) -> tuple[Predictions, Priors, Targets]:
     """A problem whose tensors were copied to the device, as a batch and cached priors are."""
     targets, priors = problem.targets, problem.priors
-    there = Targets(*(played.mark(part.clone()) for part in (targets.boxes, targets.labels, targets.image)), 2)
+    regions = Regions(*(played.mark(part.clone()) for part in (targets.ignore.boxes, targets.ignore.image)))
+    parts = (targets.boxes, targets.labels, targets.image)
+    there = Targets(*(played.mark(part.clone()) for part in parts), images=2, ignore=regions)
     parts = (priors.boxes, priors.points, priors.stride, priors.level)
     cells = Priors(*(played.mark(part.clone()) for part in parts), grid=priors.grid)
     types._remember(there, targets)
@@ -144,16 +152,23 @@ def on_device(problem: Problem, played: Device) -> tuple[Predictions, Priors, Ta
     return problem.predictions, cells, there
 
 
-def waits(strategy: type[Assigner], monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[str]:
-    assigner = strategy(Setting(CLASSES), **options)
-    problem = random_problem(assigner.head.controlled(), seed=5, classes=CLASSES, counts=(6, 3))
+def waits(
+    strategy: type[Assigner], monkeypatch: pytest.MonkeyPatch, preset: Preset | None = None, **options: Any
+) -> list[str]:
+    """Of a batch with padding and a crowd region, as far as the preset does not teach them as background."""
+    assigner = strategy(Setting(CLASSES), **{**(preset.options if preset else {}), **options})
+    head = replace(preset.head, extras=assigner.head.extras) if preset else assigner.head.controlled()
+    problem = random_problem(head, seed=5, classes=CLASSES, counts=(6, 3))
+    if preset is None or not preset.crowd_is_background:
+        crowd = Regions(torch.tensor([[32.0, 32, 128, 96]]), torch.tensor([0]))
+        problem = problem.with_targets(replace(problem.targets, ignore=crowd))
     with device(monkeypatch) as played:
         for parameter in assigner.parameters():
             played.mark(parameter.detach())
         predictions, priors, targets = on_device(problem, played)
-        priors = priors.padded(torch.tensor([[128, 160], [96, 96]]))
-        head = assigner.head.controlled()
-        view = PairViews(predictions, priors, targets, head.coding)
+        if preset is None or not preset.padding_is_background:
+            priors = priors.padded(torch.tensor([[128, 160], [96, 96]]))
+        view = PairViews(predictions, priors, targets, head.coding, preset.loss if preset else PairLoss())
         losses = objective(assign(assigner, view), view, head.extras)
         torch.stack(list(losses.values())).sum().backward()
         return list(played.waits)
@@ -166,7 +181,15 @@ def test_what_priors_and_objects_decide_never_waits(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"center": "none"}, {"negative_normaliser": "pairs"}, {"same_class": "last"}, {"confidence": "class"}],
+    [
+        {},
+        {"center": "none"},
+        {"negative_normaliser": "pairs"},
+        {"same_class": "last"},
+        {"confidence": "class"},
+        {"objectness": "explicit"},
+        {"bag": "geometric"},
+    ],
     ids=str,
 )
 def test_autoassign_waits_once(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
@@ -175,6 +198,14 @@ def test_autoassign_waits_once(monkeypatch: pytest.MonkeyPatch, options: dict[st
 
 def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(waits(FreeAnchor, monkeypatch)) == 1
+
+
+PUBLISHED = [(cls, name) for cls in (FCOS, ATSS, RetinaNet, FreeAnchor, AutoAssign) for name in cls.presets]
+
+
+@pytest.mark.parametrize(("strategy", "name"), PUBLISHED)
+def test_published_detectors_wait_no_more(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner], name: str) -> None:
+    assert len(waits(strategy, monkeypatch, strategy.presets[name])) == (strategy in (FreeAnchor, AutoAssign))
 
 
 class Reading(Plain):
