@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,6 @@ HEAVY = ("torch", "torchvision", "numpy", "pandas", "pycocotools", "accelerate",
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_help_is_fast():
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        assert python("-m", "assignbench", "--help").returncode == 0
-        seconds.append(time.perf_counter() - start)
-        if seconds[-1] < 0.5:
-            return
-    pytest.fail(f"assignbench --help takes {min(seconds):.2f} s")
 
 
 @pytest.mark.parametrize(
