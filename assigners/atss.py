@@ -33,6 +33,7 @@ from assignbench.core import (
     iou,
     max_by,
     nearest_pairs,
+    require,
     sides,
     sum_by,
     winners,
@@ -66,8 +67,7 @@ class ATSS(Assigner):
         normaliser: Literal["batch", "image"] = "batch",
     ) -> None:
         super().__init__(setting)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        require(k >= 1, f"k must be at least 1, got {k}")
         self.k, self.reference, self.normaliser = k, reference, normaliser
 
     @torch.no_grad()

@@ -49,18 +49,19 @@ from assignbench.core import (
     Pairs,
     PairView,
     PairViews,
-    Predictions,
     Priors,
     Setting,
     Targets,
     best_overlap,
     central_pairs,
     class_winners,
-    contested_pairs,
     inside_pairs,
     max_by,
     min_by,
     pick,
+    require,
+    require_effect,
+    softmax_by,
     sum_by,
     take,
 )
@@ -75,7 +76,6 @@ OBJECTNESS: Mapping[str, tuple[Extra, ...]] = {
 }
 TINY = 1e-12
 LEAST_SIGMA = 1e-3  # strides
-WEIGHTLESS = -40 * math.log(2)  # logarithm of a share of a bag: all pairs below it together change no digit of a float
 
 
 class AutoAssign(Assigner):
@@ -122,139 +122,103 @@ class AutoAssign(Assigner):
         bag: Literal["arithmetic", "geometric"] = "arithmetic",
     ) -> None:
         super().__init__(setting)
-        for name, value, lowest in (("tau", tau, 0), ("sigma", sigma, 0), ("center_loss", center_loss, None)):
-            if value < 0 or value == lowest:
-                raise ValueError(f"{name} must be {'at least 0' if lowest is None else 'positive'}, got {value}")
-        learned, prior = center in ("category", "shared"), f"center={center}"
-        for useless, option, reason in (
-            (center == "none" and mu != 0, f"mu={mu:g}", f"{prior} has no μ"),
-            (center == "none" and sigma != 1, f"sigma={sigma:g}", f"{prior} has no σ"),
-            (not learned and learn != "both", f"learn={learn}", f"{prior} learns neither μ nor σ"),
-            (not learned and center_loss not in (0, 0.75), f"center_loss={center_loss:g}", f"{prior} has no L_centre"),
-            (confidence == "off" and tau != 1 / 3, f"tau={tau:g}", "confidence=off has no temperature"),
-            (
-                detach_weights and confidence == "off" and not learned,
-                "detach_weights=true",
-                f"with {prior} and confidence=off w⁺ has no gradient to stop",
-            ),
-        ):
-            if useless:
-                raise ValueError(f"{option} would change nothing: {reason}; leave one of them out")
-        if learned and detach_weights and center_loss == 0:
-            raise ValueError(
-                f"detach_weights=true with center_loss=0 leaves nothing that teaches μ and σ, but {prior} learns them; "
-                "use center=fixed, or leave one of them out"
-            )
-        self.center, self.confidence, self.tau = center, confidence, tau
+        require(tau > 0, f"tau must be positive, got {tau}")
+        require(sigma > 0, f"sigma must be positive, got {sigma}")
+        require(center_loss >= 0, f"center_loss must be at least 0, got {center_loss}")
+        prior, free, learns = f"center={center}", center != "none", center in ("category", "shared")
+        require_effect(free or mu == 0, f"mu={mu:g}", f"{prior} has no μ")
+        require_effect(free or sigma == 1, f"sigma={sigma:g}", f"{prior} has no σ")
+        require_effect(learns or learn == "both", f"learn={learn}", f"{prior} learns neither μ nor σ")
+        require_effect(learns or center_loss in (0, 0.75), f"center_loss={center_loss:g}", f"{prior} has no L_centre")
+        require_effect(confidence != "off" or tau == 1 / 3, f"tau={tau:g}", "confidence=off has no temperature")
+        reason = f"with {prior} and confidence=off w⁺ has no gradient to stop"
+        require_effect(not detach_weights or learns or confidence != "off", "detach_weights=true", reason)
+        require(
+            not (detach_weights and learns and center_loss == 0),
+            f"detach_weights=true with center_loss=0 leaves nothing that teaches μ and σ, but {prior} learns them; "
+            "use center=fixed, or leave one of them out",
+        )
+        self.center, self.confidence = center, confidence
+        self.tau = tau if confidence != "off" else math.inf  # so that C = 1
         self.negative, self.same_class, self.negative_normaliser = negative, same_class, negative_normaliser
-        self.center_loss, self.detach_weights = center_loss, detach_weights
+        self.center_loss, self.detach_weights = center_loss if learns else 0.0, detach_weights
         self.bag: Literal["any", "all"] = "any" if bag == "arithmetic" else "all"
         self.head = replace(type(self).head, extras=OBJECTNESS[objectness])
 
         rows = setting.classes if center == "category" else 1
-        self.mu = nn.Parameter(torch.full((rows, 2), float(mu)), requires_grad=learned and learn != "sigma")
-        self.sigma = nn.Parameter(torch.full((rows, 2), float(sigma)), requires_grad=learned and learn != "mu")
+        sigma = float(sigma) if center != "none" else math.inf  # so that G = 1
+        self.mu = nn.Parameter(torch.full((rows, 2), float(mu)), requires_grad=learns and learn != "sigma")
+        self.sigma = nn.Parameter(torch.full((rows, 2), sigma), requires_grad=learns and learn != "mu")
 
-    def forward(self, predictions: Predictions, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
+    def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        inside = inside_pairs(targets, priors)
-        objects, locations = self.weighty(inside, priors, targets)
-        pair = view(objects, locations)
-        exponent, confidence = self.center_exponent(pair), self.confidence_weight(pair)
-        center = exponent.exp()
-        # w⁺ stays the same if the G of an object are divided by the largest; undivided, all may vanish if σ is small
-        largest = max_by(exponent.detach(), objects, len(targets))
-        weight = (exponent - pick(largest, objects)).exp() * confidence
-        weight = weight / pick(sum_by(weight, objects, len(targets)), objects)
+        inside = view(*inside_pairs(targets, priors))
+        # without those that G makes so small that C, at most e^(1/τ), cannot lift them above rounding
+        pair = view(*central_pairs(targets, priors, *self.prior_of(targets.labels), gain=1 / self.tau))
+        log_center, log_confidence = self.log_center(pair), self.log_confidence(pair)
+        center = log_center.exp()
+        weight = softmax_by(log_center + log_confidence, pair.objects, len(targets))
         if self.detach_weights:
             weight = weight.detach()
+        count = center.new_tensor(float(len(targets)))
+        negative = {"center": center.detach().sum(), "pairs": center.new_tensor(float(len(inside))), "objects": count}
         return Assignment(
-            pairs=Pairs(objects, locations, weight, box_weight=weight),
-            discounts=self.negative_weight(inside, predictions, priors, targets),
-            normalisers=self.normalisers(center, len(inside[0]), targets),
+            pairs=Pairs(pair.objects, pair.locations, weight, box_weight=weight),
+            discounts=self.negative_weight(inside),
+            normalisers=Normalisers(positive=count, box=count, negative=negative[self.negative_normaliser]),
             bag=self.bag,
-            losses=self.losses(center, pair, targets),
-            diagnostics={"center": center.detach(), "confidence": confidence.detach()},
+            losses=self.losses(center, pair),
+            diagnostics={"center": center.detach(), "confidence": log_confidence.detach().exp()},
         )
-
-    def weighty(self, inside: tuple[Tensor, Tensor], priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
-        """S_n without the pairs that G makes so small that C, at most e^(1/τ), cannot lift them above rounding."""
-        if self.center == "none":
-            return inside
-        gain = 1 / self.tau if self.confidence != "off" else 0.0
-        mu, sigma = self.prior_of(targets.labels)
-        return central_pairs(targets, priors, mu, sigma, least=WEIGHTLESS - gain)
 
     def prior_of(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """μ and σ of classes, in strides: ``[any] → [any, 2], [any, 2]``."""
         row = labels if self.center == "category" else torch.zeros_like(labels)
         return take(self.mu, row), take(self.sigma, row).abs().clamp(min=LEAST_SIGMA)
 
-    def center_exponent(self, pair: PairView) -> Tensor:
-        """Log G of the offset from the box's centre, in the location's strides: ``[pair]``."""
-        if self.center == "none":
-            return torch.zeros_like(pair.stride)
+    def log_center(self, pair: PairView) -> Tensor:
+        """Log G: ``[pair]``."""
         mu, sigma = self.prior_of(pair.label)
         return -((pair.offset - mu) ** 2 / (2 * sigma**2)).sum(-1)
 
-    def confidence_weight(self, pair: PairView) -> Tensor:
-        """C = exp(P⁺ / τ), or with one factor of P⁺ as its argument: ``[pair]``."""
+    def log_confidence(self, pair: PairView) -> Tensor:
+        """Log C = P⁺ / τ, or one factor of P⁺ over τ: ``[pair]``."""
         match self.confidence:
-            case "joint":
-                confidence = pair.likelihood
             case "class":
-                confidence = (-pair.class_part).exp()
+                return (-pair.class_part).exp() / self.tau
             case "location":
-                confidence = (-pair.box_part).exp()
+                return (-pair.box_part).exp() / self.tau
             case _:
-                return torch.ones_like(pair.stride)
-        return (confidence / self.tau).exp()
+                return pair.likelihood / self.tau
 
     @torch.no_grad()
-    def negative_weight(
-        self, inside: tuple[Tensor, Tensor], predictions: Predictions, priors: Priors, targets: Targets
-    ) -> Discounts:
+    def negative_weight(self, pair: PairView) -> Discounts:
         """w⁻ of every location in a box, for the object's own class."""
-        objects, locations = inside
+        objects, locations, targets = pair.objects, pair.locations, pair.targets
         if self.negative == "one":
-            nothing = objects[:0]
-            return Discounts(nothing, nothing, nothing, factor=nothing.to(priors.stride.dtype))
-        image, labels = pick(targets.image, objects), pick(targets.labels, objects)
-        sharp = (1 / (1 - best_overlap(predictions, targets)).clamp(min=TINY)).view(-1)
-        sharp = pick(sharp, image * predictions.locations + locations)
+            return Discounts.of_pairs(objects[:0], locations[:0], targets, factor=pair.stride[:0])
+        sharp = 1 / (1 - best_overlap(pair.predictions, targets)).clamp(min=TINY)
+        sharp = pick(sharp.view(-1), pair.place)
         low, high = min_by(sharp, objects, len(targets)), max_by(sharp, objects, len(targets))
         mapped = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
-
         # several objects of a class over one location: one of them counts
-        rivals = contested_pairs(targets, priors)
-        score = pick(mapped if self.same_class == "strongest" else objects, rivals)
-        won = class_winners(score, pick(objects, rivals), pick(locations, rivals), targets, priors, predictions.classes)
-        counts = torch.ones_like(mapped).index_put((rivals,), won.to(mapped.dtype))
-        return Discounts(image, locations, labels, factor=1 - mapped, weight=counts)
+        score = mapped if self.same_class == "strongest" else objects
+        counts = class_winners(score, objects, locations, targets, pair.priors, self.setting.classes, inside=True)
+        return Discounts.of_pairs(objects, locations, targets, factor=1 - mapped, weight=counts.to(mapped.dtype))
 
-    def normalisers(self, center: Tensor, pairs: int, targets: Targets) -> Normalisers:
-        """N for the bags; Σ G, the pairs of S, or N for the negative term."""
-        count = center.new_tensor(float(len(targets)))
-        negative = {
-            "center": center.detach().sum(),
-            "pairs": center.new_tensor(float(pairs)),
-            "objects": count,
-        }[self.negative_normaliser]
-        return Normalisers(positive=count, box=count, negative=negative)
-
-    def losses(self, center: Tensor, pair: PairView, targets: Targets) -> dict[str, Tensor]:
+    def losses(self, center: Tensor, pair: PairView) -> dict[str, Tensor]:
         """L_centre: keeps the mass of G up, so that σ does not collapse onto one location."""
-        if self.center_loss == 0 or self.center in ("fixed", "none"):
+        if self.center_loss == 0:
             return {}
-        count = sum_by(torch.ones_like(targets.boxes[:, 0]), targets.image, targets.images)
-        mass = sum_by(center, pair.image, targets.images)
-        pairs = sum_by(torch.ones_like(center), pair.image, targets.images)
+        image, images = pair.targets.image, pair.targets.images
+        count = sum_by(torch.ones_like(image, dtype=center.dtype), image, images)
+        mass, pairs = (sum_by(each, pair.image, images) for each in (center, torch.ones_like(center)))
         share = torch.where(pairs > 0, count / mass.clamp(min=TINY), 0 * mass)
         return {"center": self.center_loss * share.mean()}
 
     def learned(self) -> Mapping[str, Tensor]:
         """μ and σ in strides, by class, or one for all."""
-        if self.center in ("fixed", "none"):
+        if not (self.mu.requires_grad or self.sigma.requires_grad):
             return {}
         mu, sigma = self.mu.detach(), self.sigma.detach().abs().clamp(min=LEAST_SIGMA)
         return {"mu_x": mu[:, 0], "mu_y": mu[:, 1], "sigma_x": sigma[:, 0], "sigma_y": sigma[:, 1]}

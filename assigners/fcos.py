@@ -31,6 +31,8 @@ from assignbench.core import (
     centerness,
     hard_assignment,
     inside_pairs,
+    require,
+    require_effect,
     sides,
     winners,
 )
@@ -64,14 +66,12 @@ class FCOS(Assigner):
         centerness: bool = True,
     ) -> None:
         super().__init__(setting)
-        if radius < 0:
-            raise ValueError(f"radius must not be negative, got {radius}")
-        if base_range <= 0:
-            raise ValueError(f"base_range must be positive, got {base_range}")
-        if least_box <= 0:
-            raise ValueError(f"least_box must be positive, got {least_box}")
-        if not scale_ranges and base_range != 8.0:
-            raise ValueError(f"base_range={base_range:g} would change nothing: no ranges; leave scale_ranges=false out")
+        require(radius >= 0, f"radius must not be negative, got {radius}")
+        require(base_range > 0, f"base_range must be positive, got {base_range}")
+        require(least_box > 0, f"least_box must be positive, got {least_box}")
+        require_effect(
+            scale_ranges or base_range == 8, f"base_range={base_range:g}", "scale_ranges=false has no ranges"
+        )
         self.radius, self.scale_ranges, self.base_range = radius, scale_ranges, base_range
         self.least_box, self.central = least_box, centerness
         if not centerness:

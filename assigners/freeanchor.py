@@ -35,6 +35,7 @@ from assignbench.core import (
     max_by,
     most_overlapping,
     predicted_overlaps,
+    require,
     sum_by,
 )
 from assignbench.core.parts import anchor_head
@@ -65,10 +66,8 @@ class FreeAnchor(Assigner):
         normaliser: Literal["batch", "local"] = "batch",
     ) -> None:
         super().__init__(setting)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
-        if not 0 <= least_iou < 1:
-            raise ValueError(f"least_iou must lie in [0, 1), got {least_iou}")
+        require(k >= 1, f"k must be at least 1, got {k}")
+        require(0 <= least_iou < 1, f"least_iou must lie in [0, 1), got {least_iou}")
         self.k, self.least_iou, self.normaliser = k, least_iou, normaliser
         self.ties: Literal["first", "topk"] = ties
 
@@ -93,6 +92,4 @@ class FreeAnchor(Assigner):
         reach = (max_by(overlap, objects, len(targets)) - self.least_iou).clamp(min=torch.finfo(overlap.dtype).eps)
         chance = ((overlap - self.least_iou) / reach[objects]).clamp(0, 1)
         won = class_winners(chance, objects, locations, targets, priors, predictions.classes)
-        return Discounts(
-            targets.image[objects], locations, targets.labels[objects], factor=1 - chance, weight=won.to(chance.dtype)
-        )
+        return Discounts.of_pairs(objects, locations, targets, factor=1 - chance, weight=won.to(chance.dtype))

@@ -30,6 +30,7 @@ from assignbench.core import (
     image_floor,
     max_by,
     overlapping_pairs,
+    require,
     winners,
 )
 from assignbench.core.parts import anchor_head
@@ -62,10 +63,10 @@ class RetinaNet(Assigner):
         normaliser: Literal["batch", "image", "local"] = "batch",
     ) -> None:
         super().__init__(setting)
-        if not 0 < background_iou <= positive_iou <= 1:
-            raise ValueError(
-                f"0 < background_iou ≤ positive_iou ≤ 1 does not hold for {background_iou} and {positive_iou}"
-            )
+        require(
+            0 < background_iou <= positive_iou <= 1,
+            f"0 < background_iou ≤ positive_iou ≤ 1 does not hold for {background_iou} and {positive_iou}",
+        )
         self.positive_iou, self.background_iou = positive_iou, background_iou
         self.forced, self.normaliser = forced, normaliser
 

@@ -1,10 +1,10 @@
 """The vocabulary: all that the rule of a strategy is written in. What a detector is made of lies in `parts`."""
 
-from assignbench.core.assigner import Assigner, Setting, assign
+from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import central_pairs, contested_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
 from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
@@ -16,6 +16,7 @@ from assignbench.core.matching import (
     max_by,
     min_by,
     smallest_k,
+    softmax_by,
     sum_by,
     winners,
 )
@@ -46,7 +47,6 @@ __all__ = [
     "centers",
     "central_pairs",
     "class_winners",
-    "contested_pairs",
     "giou",
     "hard_assignment",
     "image_floor",
@@ -60,8 +60,11 @@ __all__ = [
     "overlapping_pairs",
     "pick",
     "predicted_overlaps",
+    "require",
+    "require_effect",
     "sides",
     "smallest_k",
+    "softmax_by",
     "sum_by",
     "take",
     "winners",

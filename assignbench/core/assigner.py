@@ -75,6 +75,17 @@ class Assigner(nn.Module, ABC):
         return {}
 
 
+def require(holds: bool, otherwise: str) -> None:
+    """Refuse an option's value with a sentence, unless something holds of it."""
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def require_effect(has_effect: bool, option: str, reason: str) -> None:
+    """Refuse an option that another one makes idle: two names for the same decision would look like two results."""
+    require(has_effect, f"{option} would change nothing: {reason}; leave one of them out")
+
+
 @cache
 def asks_for(cls: type[Assigner]) -> tuple[str, ...]:
     """What a strategy's `forward` asks for.

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from assignbench.core.geometry import pick
 from assignbench.core.tensors import moved_to, require_shape, to_device
 from assignbench.core.types import Predictions, Targets
 
@@ -63,6 +64,13 @@ class Discounts:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    @classmethod
+    def of_pairs(
+        cls, objects: Tensor, locations: Tensor, targets: Targets, factor: Tensor, weight: Tensor | None = None
+    ) -> Discounts:
+        """Of pairs, each for its object's own class: ``[pair]`` each."""
+        return cls(pick(targets.image, objects), locations, pick(targets.labels, objects), factor, weight)
 
     def counted(self) -> Discounts:
         """Without the entries of weight 0. Their number depends on values: a GPU is waited for."""

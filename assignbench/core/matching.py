@@ -51,6 +51,13 @@ def min_by(values: Tensor, group: Tensor, groups: int, empty: float = 0.0) -> Te
     return values.new_full((groups,), empty).scatter_reduce(0, group, values, "amin", include_self=False)
 
 
+def softmax_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Softmax within each group, exp(v) / Σ exp(v); values of any size do not overflow: ``[pair], [pair] → [pair]``."""
+    largest = max_by(values.detach(), group, groups)
+    powers = (values - pick(largest, group)).exp()
+    return powers / pick(sum_by(powers, group, groups), group)
+
+
 def best_of(group: Tensor, score: Tensor, k: int = 1) -> Tensor:
     """Mask of the k best entries of each group; equal scores: the earliest entry. ``[pair], [pair] → bool [pair]``.
 
@@ -82,13 +89,35 @@ def winners(score: Tensor, objects: Tensor, locations: Tensor, targets: Targets,
 
 
 def class_winners(
-    score: Tensor, objects: Tensor, locations: Tensor, targets: Targets, priors: Priors, classes: int
+    score: Tensor,
+    objects: Tensor,
+    locations: Tensor,
+    targets: Targets,
+    priors: Priors,
+    classes: int,
+    *,
+    inside: bool = False,
 ) -> Tensor:
-    """As `winners`, but objects compete only with objects of their own class, one of ``classes``."""
+    """As `winners`, but objects compete only with objects of their own class.
+
+    Args:
+        score: ``[pair]``.
+        objects: ``[pair]``.
+        locations: ``[pair]``.
+        targets: the objects.
+        priors: the locations.
+        classes: of the detector.
+        inside: whether each location lies in its object's box. Only objects that meet can then compete, and few do.
+    """
     key = (pick(targets.image, objects) * len(priors) + locations) * classes + pick(targets.labels, objects)
     if targets.images * len(priors) * classes >= 1 << 31:  # more than `best_of` takes: number those that occur
         key = key.unique(return_inverse=True)[1]
-    return best_of(key, score)
+    if not inside or key.device.type != "cpu":  # to count the pairs of some objects, the host would wait for a GPU
+        return best_of(key, score)
+    rivals = pick(same_class_neighbours(targets), objects).nonzero()[:, 0]
+    won = torch.ones_like(key, dtype=torch.bool)
+    won[rivals] = best_of(pick(key, rivals), pick(score, rivals))
+    return won
 
 
 def image_floor(objects: Tensor, targets: Targets) -> Tensor:
@@ -136,7 +165,7 @@ def hard_assignment(
     return Assignment(
         pairs=Pairs(objects, locations, weight=one, box_weight=box_weight, quality=quality),
         # a positive location's own class is no background; its other classes are
-        discounts=Discounts(targets.image[objects], locations, targets.labels[objects], torch.zeros_like(one)),
+        discounts=Discounts.of_pairs(objects, locations, targets, torch.zeros_like(one)),
         normalisers=normalisers,
         ignored=ignored,
     )

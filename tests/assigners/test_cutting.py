@@ -176,8 +176,8 @@ def light_and_all(monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) ->
     problem = crowd(replace(head, **changes))
     central = outcome(assigner, problem)
 
-    def in_boxes(targets: Targets, priors: Priors, *_: Tensor, least: float) -> tuple[Tensor, Tensor]:
-        assert least < 0
+    def in_boxes(targets: Targets, priors: Priors, *_: Tensor, gain: float) -> tuple[Tensor, Tensor]:
+        assert gain >= 0
         return inside_pairs(targets, priors)
 
     monkeypatch.setattr("assigners.autoassign.central_pairs", in_boxes)

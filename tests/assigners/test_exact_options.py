@@ -215,7 +215,7 @@ REFUSED = {
     "autoassign[confidence=off,tau=1]": "tau=1 would change nothing: confidence=off",
     "autoassign[detach_weights=true,center_loss=0]": "leaves nothing that teaches μ and σ, but center=category learns",
     "autoassign[confidence=off,center=none,detach_weights=true]": "detach_weights=true would change nothing",
-    "fcos[scale_ranges=false,base_range=4]": "base_range=4 would change nothing: no ranges",
+    "fcos[scale_ranges=false,base_range=4]": "base_range=4 would change nothing: scale_ranges=false has no ranges",
 }
 ALLOWED = (
     "autoassign[center=fixed,mu=1,sigma=2]",

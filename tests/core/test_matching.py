@@ -15,7 +15,6 @@ from assignbench.core import (
     best_of,
     best_overlap,
     class_winners,
-    contested_pairs,
     hard_assignment,
     image_floor,
     inside_pairs,
@@ -23,6 +22,7 @@ from assignbench.core import (
     max_by,
     min_by,
     smallest_k,
+    softmax_by,
     sum_by,
     winners,
 )
@@ -231,17 +231,19 @@ def test_an_object_wins_in_its_own_image() -> None:
     assert winners(score, place, location, some, grid()).tolist() == [False, True, True, False]
 
 
+def crowded(count: int) -> Targets:
+    """Small boxes of three classes in two images, many of which meet."""
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.randint(0, 40, (count, 2), generator=generator)
+    size = torch.randint(1, 8, (count, 2), generator=generator)
+    labels, image = (torch.randint(0, most, (count,), generator=generator) for most in (3, 2))
+    return Targets(torch.cat((corner, corner + size), 1).float(), labels, image, images=2)
+
+
 @pytest.mark.parametrize("chunk", [1, 1 << 17])
 def test_same_class_neighbours(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr(rows, "CHUNK", chunk)
-    generator = torch.Generator().manual_seed(0)
-    corner, size = torch.randint(0, 40, (60, 2), generator=generator), torch.randint(1, 8, (60, 2), generator=generator)
-    some = Targets(
-        torch.cat((corner, corner + size), 1).float(),
-        torch.randint(0, 3, (60,), generator=generator),
-        torch.randint(0, 2, (60,), generator=generator),
-        2,
-    )
+    some = crowded(60)
 
     def meet(a: int, b: int) -> bool:
         (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = some.boxes[a].tolist(), some.boxes[b].tolist()
@@ -255,7 +257,21 @@ def test_same_class_neighbours(monkeypatch: pytest.MonkeyPatch, chunk: int) -> N
     assert 5 < sum(want) < 55
     assert same_class_neighbours(targets()).shape == (0,)
 
-    priors = pyramid_priors(Head(), 64, 64)
-    objects, _ = inside_pairs(some, priors)
-    assert contested_pairs(some, priors).tolist() == [i for i, a in enumerate(objects.tolist()) if want[a]]
-    assert len(contested_pairs(targets(), priors)) == 0
+
+def test_locations_in_the_boxes_make_no_other_class_winners() -> None:
+    some = crowded(60)
+    some = replace(some, boxes=4 * some.boxes)
+    priors = pyramid_priors(Head(), 192, 192)
+    objects, locations = inside_pairs(some, priors)
+    score = torch.randint(0, 4, (len(objects),), generator=torch.Generator().manual_seed(1)).float()
+    won = class_winners(score, objects, locations, some, priors, 3)
+    assert 0 < int((~won).sum()) < len(won)
+    assert torch.equal(class_winners(score, objects, locations, some, priors, 3, inside=True), won)
+
+
+def test_softmax_by_group() -> None:
+    values, group = torch.tensor([1.0, 2000.0, 2000.0, -3000.0]), torch.tensor([2, 0, 0, 2])
+    assert softmax_by(values, group, 4).tolist() == [1.0, 0.5, 0.5, 0.0]
+    one = torch.tensor([0.1, 0.7, -0.4], dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(softmax_by(one, torch.zeros(3, dtype=torch.int64), 1), one.softmax(0))
+    assert torch.autograd.gradcheck(lambda v: softmax_by(v, torch.tensor([1, 0, 1]), 2), one)

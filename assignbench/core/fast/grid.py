@@ -7,6 +7,7 @@ memory, where a copy of objects and grid lies, so that a GPU is not waited for.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -16,11 +17,11 @@ from torch import Tensor
 
 from assignbench.core.fast.rows import object_chunks, smallest_columns
 from assignbench.core.geometry import centers, take
-from assignbench.core.matching import same_class_neighbours
 from assignbench.core.tensors import beside
 from assignbench.core.types import Grid, Priors, Targets
 
 BORDER = 1e-3  # cells; more than rounding moves a corner
+WEIGHTLESS = -40 * math.log(2)  # log of a share: a million pairs below it together change no digit of a float
 LARGEST = 1e9  # cells; what any number beyond is cut to before it becomes an integer
 
 
@@ -133,38 +134,25 @@ def inside_pairs(
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 
 
-def contested_pairs(targets: Targets, priors: Priors) -> Tensor:
-    """Which pairs can compete for a class at a location: those of objects that meet another one of their class.
-
-    Places in the list that `inside_pairs` gives of the same objects and locations, ascending: ``[some]``.
-    """
-    host, layout = targets.on_host(), priors.on_host()
-    cells = covered_cells(host.boxes[:, None], layout, 0.0, host.image)
-    size = (cells.last - cells.first + 1).clamp(min=0)
-    pairs = size.prod(-1).sum(-1) * layout.grid.anchors  # [object]
-    rivals = same_class_neighbours(host).nonzero()[:, 0]
-    first, count = (pairs.cumsum(0) - pairs)[rivals], pairs[rivals]
-    shift = torch.repeat_interleave(first - (count.cumsum(0) - count), count)
-    return beside(torch.arange(len(shift)) + shift, targets.boxes)
-
-
 @torch.no_grad()
 def central_pairs(
-    targets: Targets, priors: Priors, mu: Tensor, sigma: Tensor, *, least: float
+    targets: Targets, priors: Priors, mu: Tensor, sigma: Tensor, *, gain: float = 0.0, least: float = WEIGHTLESS
 ) -> tuple[Tensor, Tensor]:
     """As `inside_pairs`, without pairs that a Gaussian around the box's centre makes weightless.
 
     The Gaussian is G = Π_xy exp(−(d − μ)² / 2σ²) of the location's offset d from the centre, in strides. In a large box
-    most of what lies on fine levels is weightless. A GPU is waited for once: for μ and σ.
+    most of what lies on fine levels is weightless: all that is left out of an object changes no digit of a sum of its
+    G · C. A GPU is waited for once: for μ and σ.
 
     Args:
         targets: the objects.
         priors: the locations.
         mu: of each object, in strides: ``[object, 2]``.
-        sigma: likewise, positive.
-        least: logarithm, below 0: only pairs with G < e^least · (the largest G of the object's pairs) are left out, and
-            of those some may stay.
+        sigma: likewise, positive; infinite: G = 1, nothing is left out.
+        gain: log of the largest ratio of two C, what G is multiplied by.
+        least: log of the share of the largest G · C of an object below which a pair is weightless.
     """
+    least = least - gain
     host, layout = targets.on_host(), priors.on_host()
     grid = layout.grid
     mu, sigma = torch.stack((mu, sigma)).cpu()[:, :, None]
