@@ -22,8 +22,8 @@ LR, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4  # of every trainable parameter, constant
 
 # A step may hinge on the last bit of a number: the sign of an L1 difference of 0 ± 1e-7, an activation at ReLU's bend.
 # From there on trajectories part, ours from ours as much as ours from the reference's. How much is measured, by
-# starting again from inputs that differ by a rounding error.
-STARTS = 6
+# starting again from inputs that differ by a rounding error, until one start explains it or `STARTS` have not.
+STARTS = 12
 ROUNDING = 2.0**-23  # relative
 FACTOR = 3.0  # times what rounding does to our own trajectory is no difference
 
@@ -56,7 +56,7 @@ def replay_trajectory(
     if all(quantity.error <= OUTPUT for step in later for quantity in step):
         return [*checks, *worst("later steps", [one for step in later for one in step], OUTPUT)], []
 
-    spread = own_spread(build, image, targets, names, str(path), own)[1:]
+    spread, starts = own_spread(build, image, targets, names, str(path), own, later)
     pairs = [pair for step in zip(later, spread, strict=True) for pair in zip(*step, strict=True)]
     odd = [(quantity, rounding) for quantity, rounding in pairs if not quantity.error <= OUTPUT]
     checks += worst("later steps", [quantity for quantity, _ in pairs if quantity.error <= OUTPUT], OUTPUT)
@@ -65,7 +65,7 @@ def replay_trajectory(
     told = "; ".join(f"{one.name}: {one.error:.1e}, by rounding alone up to {size:.1e}" for one, size in odd)
     note = (
         f"further from the golden step than {OUTPUT:g}, but an input that differs by one rounding error leads our own "
-        f"steps as far away; held to {FACTOR:g} times that ({told})"
+        f"steps as far away; held to {FACTOR:g} times that, of {starts} starts ({told})"
     )
     return checks, [note]
 
@@ -102,14 +102,27 @@ def own_spread(
     names: Sequence[list[str]],
     where: str,
     own: Sequence[Mapping[str, Tensor]],
-) -> list[list[float]]:
-    """How far inputs that differ by a rounding error lead away, at most, for every loss of every step."""
-    runs = []
+    later: Sequence[Sequence[Quantity]],
+) -> tuple[list[list[float]], int]:
+    """How far inputs that differ by a rounding error lead away, at most, for every loss of every step but the first.
+
+    Starts are drawn until they explain all errors of ``later``, `STARTS` at most; also returned: how many were.
+    """
+    spread = [[0.0] * len(step) for step in later]
     for seed in range(STARTS):
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)).to(image.device)
         nearby = steps(build(), image * (1 + ROUNDING * noise), targets, names, where)
-        runs.append([[quantity.error for quantity in step] for step in distances(nearby, own)])
-    return [[max(errors) for errors in zip(*step, strict=True)] for step in zip(*runs, strict=True)]
+        found = distances(nearby, own)[1:]
+        spread = [
+            [max(most, one.error) for most, one in zip(*step, strict=True)] for step in zip(spread, found, strict=True)
+        ]
+        if all(
+            one.error <= max(OUTPUT, FACTOR * max(most, ROUNDING))
+            for step in zip(later, spread, strict=True)
+            for one, most in zip(*step, strict=True)
+        ):
+            return spread, seed + 1
+    return spread, STARTS
 
 
 def trained(content: Mapping[str, Any], learner: Learner) -> Iterator[Quantity]:

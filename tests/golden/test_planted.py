@@ -269,6 +269,7 @@ def test_another_optimizer(
 ) -> None:
     """The drift that rounding causes is measured, not assumed: it does not swallow this."""
     folder = networks("freeanchor", trajectories=True)
+    monkeypatch.setattr(trajectory, "STARTS", 3)
     monkeypatch.setattr(trajectory, name, value)
     found = failing(folder, small)["freeanchor trajectory/steps"]
     assert found & {"later steps", "beyond that, in rounding errors"}

@@ -198,8 +198,7 @@ def test_options_of_a_strategy_are_not_read_as_markup(go: Go) -> None:
     assert "autoassign[center=none] on mini" in text
 
 
-@pytest.mark.parametrize("stop", [1, 3])
-@pytest.mark.parametrize("strategy", ["autoassign", "fcos"])
+@pytest.mark.parametrize(("strategy", "stop"), [("autoassign", 1), ("fcos", 3)])
 def test_resume_equals_going_on(
     go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, stop: int
 ) -> None:
