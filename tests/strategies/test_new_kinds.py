@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from assignbench.config import Matrix, load_recipe
-from assignbench.contract import check
+from assignbench.contract.laws import check
 from assignbench.core import Assigner
 from assignbench.core.parts import Distribution
 from assignbench.data.specs import open_dataset
