@@ -25,7 +25,6 @@ from assignbench.contract.comparison import (
 )
 from assignbench.core import Assigner, Assignment, Extra, Head, Regions, Setting, Targets, sides
 from assignbench.core.assigner import asks_for, assign_branches
-from assignbench.core.head import MAIN
 from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
 from assignbench.options import check_options
@@ -70,8 +69,8 @@ class Subject:
         """All losses of a problem, by name."""
         views = problem.branches(self.loss)
         records = assign_branches(assigner, views)
-        extras = {MAIN: problem.head.extras, **{name: one.head.extras for name, one in problem.beside.items()}}
-        found = {name: objective(records[name], view, extras[name]) for name, view in views.items()}
+        heads = problem.head.by_branch()
+        found = {name: objective(records[name], view, heads[name].extras) for name, view in views.items()}
         return {f"{branch}.{name}": value for branch, terms in found.items() for name, value in terms.items()}
 
 
