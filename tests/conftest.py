@@ -1,14 +1,20 @@
+from __future__ import annotations
+
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
+from assignbench.config import Matrix, load_recipe
 from assignbench.lock import Rhythm
 from assignbench.run.results.environment import Environment
 from assignbench.run.results.record import (
@@ -19,6 +25,9 @@ from assignbench.run.results.record import (
     Seconds,
     SplitFacts,
 )
+
+if TYPE_CHECKING:
+    from assignbench.run.matrix.matrix import MatrixOutcome
 
 ENVIRONMENT = Environment(
     python="3.11.7",
@@ -133,3 +142,101 @@ def miniatures() -> ModuleType:
     sys.modules["miniatures"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+FEW_PICTURES = """\
+format: shapes
+description: a few
+seed: 3
+train: 7
+evaluation: 5
+short_side: 64
+long_side: 96
+smallest: 12
+largest: 50
+"""
+SMALL_RUN = {
+    "model.channels": "32",
+    "model.towers": "1",
+    "data.short_side": "64",
+    "data.long_side": "96",
+    "data.workers": "0",
+    "train.iterations": "4",
+    "train.batch": "2",
+    "train.warmup": "1",
+    "train.log_every": "1",
+    "train.statistics_every": "1",
+    "train.precision": "no",
+    "evaluate.batch": "3",
+    "evaluate.score_threshold": "0.005",
+}  # over recipe "tiny"
+
+
+@pytest.fixture(scope="session")
+def few_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``mini.yaml``, a data set of twelve small pictures, drawn on first use; its folder is the data root."""
+    file = tmp_path_factory.mktemp("data") / "mini.yaml"
+    file.write_text(FEW_PICTURES)
+    return file
+
+
+@pytest.fixture(scope="session")
+def small_runs(few_pictures: Path) -> Callable[..., tuple[MatrixOutcome, str]]:
+    """Make runs of `SMALL_RUN` on `few_pictures`; returns their outcome and what was printed."""
+    from assignbench.run.matrix.matrix import run_matrix
+
+    def small_runs(
+        *overrides: str,
+        output: Path,
+        strategies: Sequence[str] = ("autoassign",),
+        dataset: str = str(few_pictures),
+        seeds: Sequence[int] = (0,),
+        protocol: str = "controlled",
+        preset: str | None = None,
+        resume: bool = False,
+        dry_run: bool = False,
+    ) -> tuple[MatrixOutcome, str]:
+        values = SMALL_RUN | dict(text.split("=", 1) for text in overrides)
+        matrix = Matrix(
+            strategies=tuple(strategies),
+            datasets=(dataset,),
+            recipe=load_recipe("tiny", tuple(f"{key}={value}" for key, value in values.items())),
+            seeds=tuple(seeds),
+            protocol=protocol,
+            preset=preset,
+            data_root=few_pictures.parent,
+            output=output,
+            resume=resume,
+            dry_run=dry_run,
+            device="cpu",
+        )
+        text = StringIO()
+        return run_matrix(matrix, Console(file=text, width=200, markup=False)), text.getvalue()
+
+    return small_runs
+
+
+@pytest.fixture(scope="session")
+def small_run(small_runs: Callable[..., tuple[MatrixOutcome, str]]) -> Callable[..., tuple[RunRecord, Path]]:
+    """Make one small run, which must succeed; returns its record and its folder."""
+
+    def small_run(strategy: str, *overrides: str, output: Path, resume: bool = False) -> tuple[RunRecord, Path]:
+        outcome, text = small_runs(*overrides, strategies=(strategy,), output=output, resume=resume)
+        assert outcome.exit_code == 0, text
+        (record,) = outcome.records
+        return record, output / record.run_id
+
+    return small_run
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    small_run: Callable[..., tuple[RunRecord, Path]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[RunRecord, Path]]:
+    """As `small_run`, made once for all tests that ask for it: they may read the folder, not write into it."""
+
+    @cache
+    def finished_run(strategy: str, *overrides: str) -> tuple[RunRecord, Path]:
+        return small_run(strategy, *overrides, output=tmp_path_factory.mktemp("finished"))
+
+    return finished_run

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from assignbench.cli.main import app
-from assignbench.contract import check
+from assignbench.contract.laws import check
 from assignbench.options import check_options
 from assignbench.plugins import load_class, resolve
 

@@ -54,11 +54,10 @@ class Problem:
 
     def charge(self) -> None:
         """What follows the network in a training step, as in `Detector.forward` and `Learner.forward`."""
-        head = self.learner.head
-        seen = {MAIN: self.seen(self.raw, head)}
-        for branch in head.beside:
-            seen[branch.name] = self.seen(self.beside[branch.name], branch.head) if branch.head else seen[MAIN]
-        losses = self.learner.charge(seen, self.targets).losses
+        heads = self.learner.head.by_branch()
+        main = self.seen(self.raw, heads[MAIN])
+        own = {branch: self.seen(raw, heads[branch]) for branch, raw in self.beside.items()}
+        losses = self.learner.charge({branch: own.get(branch, main) for branch in heads}, self.targets).losses
         torch.stack(list(losses.values())).sum().backward()
 
     def seen(self, raw: RawOutputs, head: Head) -> tuple[Predictions, Priors]:

@@ -27,7 +27,7 @@ def check(
     code is 1 when one is broken.
     """
     from assignbench.cli.output import show, table
-    from assignbench.contract import check as check_laws
+    from assignbench.contract.laws import check as check_laws
     from assignbench.core import Setting
     from assignbench.options import check_options
     from assignbench.plugins import construct, extras_named, resolve

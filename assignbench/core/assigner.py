@@ -146,31 +146,33 @@ def assign_branches(
     for record in records.values():
         if not isinstance(record, Assignment):
             raise TypeError(f"{name}.forward must return an Assignment, not {type(record).__name__}")
+    layouts = {id(seen.priors): seen for seen in branches.values()}  # branches with the same outputs share their priors
+    crowded = {layout: crowded_locations(seen.priors, seen.targets) for layout, seen in layouts.items()}
     return {
-        branch: completed(records[branch].to(device) if alone else records[branch], seen.priors, seen.targets)
+        branch: completed(records[branch].to(device) if alone else records[branch], seen, crowded[id(seen.priors)])
         for branch, seen in branches.items()
     }
 
 
-def completed(assignment: Assignment, priors: Priors, targets: Targets) -> Assignment:
+def completed(assignment: Assignment, view: PairViews, crowded: Tensor | None) -> Assignment:
     """The record with padding and crowds ignored."""
-    untaught = untaught_locations(assignment, priors, targets)
+    priors, pairs = view.priors, assignment.pairs
+    untaught = None if priors.inside is None else ~priors.inside
+    if crowded is not None:
+        place = view.targets.image[pairs.object] * len(priors) + pairs.location
+        unpaired = crowded.flatten().index_fill(0, place, False).view_as(crowded)
+        untaught = unpaired if untaught is None else untaught | unpaired
     if untaught is None:
         return assignment
     return replace(assignment, ignored=untaught if assignment.ignored is None else assignment.ignored | untaught)
 
 
-def untaught_locations(assignment: Assignment, priors: Priors, targets: Targets) -> Tensor | None:
-    """Which locations lie in padding or in crowds: bool ``[image, location]``; None: there is neither."""
-    regions = targets.ignore
-    if priors.inside is None and len(regions.boxes) == 0:
+def crowded_locations(priors: Priors, targets: Targets) -> Tensor | None:
+    """Which locations lie in crowd regions: bool ``[image, location]``; None: there is no region."""
+    if len(targets.ignore.boxes) == 0:
         return None
+    regions, layout = targets.on_host().ignore, priors.on_host()
+    region, location = rectangle_pairs(covered_cells(regions.boxes[:, None], layout), layout.grid)
     crowded = torch.zeros(targets.images, len(priors), dtype=torch.bool, device=targets.boxes.device)
-    if len(regions.boxes):
-        host, layout = targets.on_host().ignore, priors.on_host()
-        region, location = rectangle_pairs(covered_cells(host.boxes[:, None], layout), layout.grid)
-        place = host.image[region] * len(priors) + location
-        crowded.view(-1).index_fill_(0, beside(place, crowded), True)
-        pairs = assignment.pairs
-        crowded.view(-1).index_fill_(0, targets.image[pairs.object] * len(priors) + pairs.location, False)
-    return crowded if priors.inside is None else crowded | ~priors.inside
+    crowded.view(-1).index_fill_(0, beside(regions.image[region] * len(priors) + location, crowded), True)
+    return crowded

@@ -63,6 +63,10 @@ class Head:
         """Locations of one cell."""
         return len(self.ratios) * len(self.octaves)
 
+    def by_branch(self) -> dict[str, Head]:
+        """The head of each branch by its name, `MAIN` first; a branch without a head of its own has this one."""
+        return {MAIN: self, **{branch.name: branch.head or self for branch in self.beside}}
+
     def controlled(self) -> Head:
         """The head of the controlled protocol: priors, extras and branches stay, all else is the same for everybody."""
         return Head(

@@ -79,15 +79,13 @@ class Detector(nn.Module):
     def every_branch(self, images: Tensor, sizes: Tensor) -> Mapping[str, tuple[Predictions, Priors]]:
         """As `forward`, of all branches of the head, by name."""
         pyramid, priors, raw = self.outputs(self.normalise(images, sizes))
-        seen = {MAIN: self.decoded(raw, self.spec, priors, pyramid)}
-        for branch in self.spec.beside:
-            if branch.head is None:
-                seen[branch.name] = seen[MAIN]
-            else:
-                own = self.priors(branch.head, images)
-                raw = put_out(self.branches[branch.name], branch.head, pyramid, own)
-                seen[branch.name] = self.decoded(raw, branch.head, own, pyramid)
-        return {name: (predictions, self.told(priors, sizes)) for name, (predictions, priors) in seen.items()}
+        heads, decoded = self.spec.by_branch(), {MAIN: self.decoded(raw, self.spec, priors, pyramid)}
+        for branch, network in self.branches.items():
+            own = self.priors(heads[branch], images)
+            raw = put_out(network, heads[branch], pyramid, own)
+            decoded[branch] = self.decoded(raw, heads[branch], own, pyramid)
+        told = {branch: (predictions, self.told(priors, sizes)) for branch, (predictions, priors) in decoded.items()}
+        return {branch: told.get(branch, told[MAIN]) for branch in heads}
 
     def predict(self, x: Tensor) -> tuple[Predictions, Priors]:
         """As `forward`, for images that are normalised already: float32 ``[image, 3, height, width]``."""

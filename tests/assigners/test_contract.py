@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assignbench.contract import LAWS, check
+from assignbench.contract.laws import LAWS, check
 from assignbench.core.parts import EXTRAS
 from assignbench.plugins import extras_named, known_strategies, load_class, resolve
 

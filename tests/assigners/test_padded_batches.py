@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from assignbench.contract import CLASSES, Subject, subject_of
+from assignbench.contract.laws import CLASSES, Subject, subject_of
 from assignbench.core import Assigner, Setting, Targets, assign, iou
 from assignbench.core.head import MAIN
 from assignbench.core.priors import pyramid_priors

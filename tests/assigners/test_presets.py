@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assignbench.config import load_recipe, settings
-from assignbench.contract import check
+from assignbench.contract.laws import check
 from assignbench.core import Assigner, Regions, Targets
 from assignbench.core.head import MAIN
 from assignbench.core.parts import Preset

@@ -17,7 +17,7 @@ def test_check(call, stand_in, passed):
             SimpleNamespace(name="order of objects", passed=passed, message="" if passed else "differs by 0.1"),
         ]
 
-    stand_in("assignbench.contract", check=laws)
+    stand_in("assignbench.contract.laws", check=laws)
     code, out, err = call("check", "assigners.atss:ATSS[k=3]+iou")
     assert (code, err) == (int(not passed), "")
     assert seen == [(ATSS, {"k": 3}, (PredictedIoU(),))]
@@ -36,14 +36,14 @@ def test_check(call, stand_in, passed):
     ],
 )
 def test_what_cannot_be_built_is_refused_before_any_law(call, stand_in, text, message):
-    stand_in("assignbench.contract", check=None)
+    stand_in("assignbench.contract.laws", check=None)
     code, _, err = call("check", text)
     assert code == 2
     assert message in err
 
 
 def test_a_strategy_that_cannot_be_imported(call, stand_in, tmp_path):
-    stand_in("assignbench.contract", check=None)
+    stand_in("assignbench.contract.laws", check=None)
     (tmp_path / "bad.py").write_text("1 / 0\n")
     code, _, err = call("check", f"{tmp_path / 'bad.py'}:Bad")
     assert code == 2

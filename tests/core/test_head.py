@@ -82,6 +82,16 @@ def test_a_further_branch_is_controlled_too() -> None:
     assert again == Branch("again")
 
 
+def test_a_branch_without_a_head_of_its_own_has_the_main_one() -> None:
+    dense = point_head(Centerness())
+    head = Head(extras=(Objectness(),), beside=(Branch("dense", dense), Branch("again")))
+    heads = head.by_branch()
+    assert list(heads) == ["main", "dense", "again"]
+    assert heads["dense"] is dense
+    assert heads["main"] is heads["again"] is head
+    assert Head().by_branch() == {"main": Head()}
+
+
 def test_branches_that_cannot_be_told_apart_are_refused() -> None:
     for names in (("one", "one"), ("main",)):
         with pytest.raises(ValueError, match="two branches of a head have one name"):

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assignbench.core import Head
+from assignbench.core import Branch, Head
 from assignbench.core.fast.class_outputs import join_logits
-from assignbench.core.parts import ImplicitObjectness, point_head
+from assignbench.core.parts import ImplicitObjectness, anchor_head, point_head
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.detector import Detector
 from assignbench.detector.pixels import PIXELS
@@ -96,6 +96,19 @@ def test_predicting_from_normalised_images_is_the_same() -> None:
     assert priors.inside is None
     assert torch.equal(priors.boxes, pyramid_priors(point_head(offset=0.0), 64, 96).boxes)
     assert [tuple(level.shape[1:]) for level in parts.pyramid][:2] == [(32, 8, 12), (32, 4, 6)]
+
+
+def test_branches_have_the_outputs_of_their_heads_and_share_those_of_the_main_one() -> None:
+    net = detector(head=Head(beside=(Branch("dense", anchor_head()), Branch("again"))))
+    seen = net.every_branch(picture(), SIZES)
+    assert list(seen) == ["main", "dense", "again"]
+    assert seen["again"] is seen["main"]
+    (predictions, priors), (dense, nine) = seen["main"], seen["dense"]
+    assert torch.equal(predictions.outputs, net(picture(), SIZES)[0].outputs)
+    assert (len(nine), dense.outputs.shape[1]) == (9 * len(priors), 9 * len(priors))
+    assert priors.extent is not None
+    assert nine.extent is not None
+    assert priors.extent.tolist() == nine.extent.tolist() == [[96, 64], [64, 64]]
 
 
 def test_a_joining_extra_leaves_the_logits_before_it() -> None:

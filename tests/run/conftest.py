@@ -1,10 +1,12 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from assignbench.data.dataset import Dataset, ImageInfo
+from assignbench.run.training.step import Trainer
 
 Object = tuple[int, int, Sequence[float]]  # index of the image, label, box
 
@@ -44,3 +46,25 @@ def make(
 @pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., Dataset]:
     return make
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """``with interrupted(3):`` the training inside is ended by Ctrl-C after three iterations."""
+
+    @contextmanager
+    def interrupted(after: int) -> Iterator[None]:
+        real, calls = Trainer.update, []
+
+        def update(self: Trainer) -> None:
+            calls.append(1)
+            if len(calls) > after:
+                raise KeyboardInterrupt
+            real(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "update", update)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return interrupted

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from io import StringIO
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
-from assignbench.config import Matrix, load_recipe
-from assignbench.contract import check
+from assignbench.contract.laws import check
 from assignbench.core import Assigner
 from assignbench.core.parts import Distribution
-from assignbench.data.specs import open_dataset
 from assignbench.plugins import load_class, resolve
-from assignbench.run.matrix.matrix import run_matrix
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.train import LOSSES
 
 HERE = Path(__file__).parent
-SETTINGS = (
-    "train.iterations=3",
-    "train.log_every=1",
-    "train.warmup=1",
-    "train.batch=2",
-    "evaluate.score_threshold=0.001",
-)
+SETTINGS = ("train.iterations=3", "evaluate.score_threshold=0.001")
 KINDS = {
     "two branches": ("two_branches.py:TwoBranches", ()),
     "predicted priors": ("predicted_priors.py:PredictedPriors", ()),
@@ -38,42 +28,22 @@ KINDS = {
     "distribution": ("soft_quality.py:SoftQuality", ("loss.class=quality_focal", "loss.box=giou_distribution")),
 }
 
+Run = Callable[..., tuple[RunRecord, Path]]
+
 
 def loaded(text: str) -> type[Assigner]:
     return load_class(resolve(f"{HERE / text}"))
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "mini.yaml").write_text(
-        "format: shapes\ndescription: a few\nseed: 3\ntrain: 6\nevaluation: 4\n"
-        "short_side: 64\nlong_side: 96\nsmallest: 12\nlargest: 50\n"
-    )
-    open_dataset(str(folder / "mini.yaml"), folder)
-    return folder
+@pytest.fixture
+def run(finished_run: Run) -> Callable[[str], tuple[RunRecord, Path]]:
+    """The finished run of a kind."""
 
+    def run(kind: str) -> tuple[RunRecord, Path]:
+        text, settings = KINDS[kind]
+        return finished_run(f"{HERE / text}", *SETTINGS, *settings)
 
-@pytest.fixture(scope="module")
-def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[RunRecord, Path]]:
-    output, found = tmp_path_factory.mktemp("runs"), {}
-    for kind, (text, settings) in KINDS.items():
-        matrix = Matrix(
-            strategies=(f"{HERE / text}",),
-            datasets=(str(data / "mini.yaml"),),
-            recipe=load_recipe("smoke", (*SETTINGS, *settings)),
-            seeds=(0,),
-            protocol="controlled",
-            preset=None,
-            data_root=data,
-            output=output,
-            device="cpu",
-        )
-        outcome = run_matrix(matrix, Console(file=StringIO()))
-        assert outcome.errors == (), kind
-        (record,) = outcome.records
-        found[kind] = record, output / record.run_id
-    return found
+    return run
 
 
 @pytest.mark.parametrize("text", sorted({text for text, _ in KINDS.values()}))
@@ -82,8 +52,8 @@ def test_it_keeps_the_laws(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_trains_three_steps_and_is_evaluated(runs, kind: str) -> None:
-    record, folder = runs[kind]
+def test_it_trains_three_steps_and_is_evaluated(run: Run, kind: str) -> None:
+    record, folder = run(kind)
     rows = read_lines(folder / LOSSES)
     assert [row["iteration"] for row in rows] == [1, 2, 3]
     assert all(row["total"] > 0 for row in rows)
@@ -91,13 +61,13 @@ def test_it_trains_three_steps_and_is_evaluated(runs, kind: str) -> None:
     assert record.metrics["AP"] is not None
 
 
-def test_branches_are_logged_by_name_and_stand_in_the_record(runs) -> None:
-    record, folder = runs["two branches"]
+def test_branches_are_logged_by_name_and_stand_in_the_record(run: Run) -> None:
+    record, folder = run("two branches")
     assert {"class", "box", "background", "one_to_many.class", "one_to_many.box"} <= read_lines(folder / LOSSES)[
         0
     ].keys()
     assert (record.branches, record.suppression) == (("main", "one_to_many"), False)
-    assert runs["progress"][0].suppression
+    assert run("progress")[0].suppression
 
 
 def test_a_detached_branch_leaves_the_pyramid_alone() -> None:
@@ -113,14 +83,14 @@ def test_a_detached_branch_leaves_the_pyramid_alone() -> None:
         assert (gradient is not None) == taught
 
 
-def test_a_distribution_is_put_out_where_the_box_loss_asks_for_it(runs) -> None:
-    finished = open_run(runs["distribution"][1])
+def test_a_distribution_is_put_out_where_the_box_loss_asks_for_it(run: Run) -> None:
+    finished = open_run(run("distribution")[1])
     assert finished.learner.head.coding == Distribution()
     assert finished.learner.detector.head.box_output.out_channels == 4 * Distribution().bins
 
 
-def test_predicted_priors_differ_from_image_to_image(runs) -> None:
-    learner = open_run(runs["predicted priors"][1]).learner
+def test_predicted_priors_differ_from_image_to_image(run: Run) -> None:
+    learner = open_run(run("predicted priors")[1]).learner
     images = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     _, priors = learner.detector(images, torch.tensor([[64, 64], [64, 64]]))
     assert priors.boxes.shape == (2, len(priors), 4)

@@ -101,7 +101,7 @@ class Learner(nn.Module):
 
     def views(self, seen: Mapping[str, tuple[Predictions, Priors]], targets: Targets) -> Mapping[str, PairViews]:
         """The batch as the pairs of each branch see it; branches that share outputs share what is read off them."""
-        heads = {MAIN: self.head, **{branch.name: branch.head or self.head for branch in self.head.beside}}
+        heads = self.head.by_branch()
         return {
             name: PairViews(predictions, priors, targets, heads[name].coding, self.loss)
             for name, (predictions, priors) in seen.items()
@@ -109,11 +109,10 @@ class Learner(nn.Module):
 
     def losses(self, assignments: Mapping[str, Assignment], views: Mapping[str, PairViews]) -> Mapping[str, Tensor]:
         """What the records cost, by name; those of further branches carry their name: ``one_to_one.class``."""
-        terms = dict(objective(assignments[MAIN], views[MAIN], self.head.extras))
-        for branch in self.head.beside:
-            extras = branch.head.extras if branch.head is not None else self.head.extras
-            own = objective(assignments[branch.name], views[branch.name], extras)
-            terms |= {f"{branch.name}.{name}": value for name, value in own.items()}
+        terms = {}
+        for branch, head in self.head.by_branch().items():
+            own = objective(assignments[branch], views[branch], head.extras)
+            terms |= {name if branch == MAIN else f"{branch}.{name}": value for name, value in own.items()}
         return terms
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
+from shutil import copytree
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,15 +19,14 @@ from PIL import Image
 from rich.console import Console
 
 from assignbench.compare import compare
-from assignbench.config import Matrix, load_recipe
 from assignbench.data.batch import Batch
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.run.matrix import matrix
 from assignbench.run.matrix.execute import DETECTIONS, LEARNED, WEIGHTS, learned
-from assignbench.run.matrix.matrix import MatrixOutcome, run_matrix
+from assignbench.run.matrix.matrix import MatrixOutcome
 from assignbench.run.results.json_lines import read_lines
-from assignbench.run.results.record import FILE, read_records
+from assignbench.run.results.record import FILE, RunRecord, read_records
 from assignbench.run.scoring import detect, evaluators
 from assignbench.run.scoring.predict import predict
 from assignbench.run.scoring.reopen import AGAIN, evaluate_run, open_run, unchanged
@@ -33,74 +35,27 @@ from assignbench.run.training.checkpoint import checkpoints, load_tensors
 from assignbench.run.training.learner import Learner, Step
 from assignbench.run.training.step import Trainer
 
-SMALL = (
-    "model.channels=32",
-    "model.towers=1",
-    "data.short_side=64",
-    "data.long_side=96",
-    "data.workers=0",
-    "train.iterations=4",
-    "train.batch=2",
-    "train.warmup=1",
-    "train.log_every=1",
-    "train.statistics_every=1",
-    "train.precision=no",
-    "evaluate.batch=3",
-    "evaluate.score_threshold=0.005",
-)
-
 Go = Callable[..., tuple[MatrixOutcome, str]]
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``mini.yaml``, whose pictures are drawn on first use."""
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "mini.yaml").write_text(
-        "format: shapes\ndescription: a few\nseed: 3\ntrain: 7\nevaluation: 5\n"
-        "short_side: 64\nlong_side: 96\nsmallest: 12\nlargest: 50\n"
-    )
-    open_dataset(str(folder / "mini.yaml"), folder)
-    return folder
-
-
-def merged(overrides: Sequence[str]) -> tuple[str, ...]:
-    """`SMALL` with some of its values replaced."""
-    values = dict(text.split("=", 1) for text in (*SMALL, *overrides))
-    return tuple(f"{key}={value}" for key, value in values.items())
+Finished = Callable[..., tuple[RunRecord, Path]]
 
 
 @pytest.fixture
-def go(data: Path, tmp_path: Path) -> Go:
-    """Run a matrix; returns its outcome and what was printed."""
+def go(small_runs: Go, tmp_path: Path) -> Go:
+    """Make small runs in the folder ``runs``; returns their outcome and what was printed."""
+    return partial(small_runs, output=tmp_path / "runs")
 
-    def run(
-        *overrides: str,
-        strategies: Sequence[str] = ("autoassign",),
-        seeds: Sequence[int] = (0,),
-        protocol: str = "controlled",
-        preset: str | None = None,
-        output: Path = tmp_path / "runs",
-        resume: bool = False,
-        dry_run: bool = False,
-    ) -> tuple[MatrixOutcome, str]:
-        text = StringIO()
-        matrix = Matrix(
-            strategies=tuple(strategies),
-            datasets=(str(data / "mini.yaml"),),
-            recipe=load_recipe("tiny", merged(overrides)),
-            seeds=tuple(seeds),
-            protocol=protocol,
-            preset=preset,
-            data_root=data,
-            output=output,
-            resume=resume,
-            dry_run=dry_run,
-            device="cpu",
-        )
-        return run_matrix(matrix, Console(file=text, width=200, markup=False)), text.getvalue()
 
-    return run
+@pytest.fixture
+def data(few_pictures: Path) -> Path:
+    """The data root."""
+    return few_pictures.parent
+
+
+@pytest.fixture
+def run(finished_run: Finished, tmp_path: Path) -> tuple[RunRecord, Path]:
+    """The record of a finished run, and a copy of its folder to write into."""
+    record, folder = finished_run("autoassign")
+    return record, Path(copytree(folder, tmp_path / "runs" / record.run_id))
 
 
 def folder_of(outcome: MatrixOutcome, output: Path) -> Path:
@@ -200,32 +155,27 @@ def test_options_of_a_strategy_are_not_read_as_markup(go: Go) -> None:
 
 @pytest.mark.parametrize(("strategy", "stop"), [("autoassign", 1), ("fcos", 3)])
 def test_resume_equals_going_on(
-    go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, stop: int
+    go: Go,
+    finished_run: Finished,
+    tmp_path: Path,
+    interrupted: Callable[[int], AbstractContextManager[None]],
+    strategy: str,
+    stop: int,
 ) -> None:
-    straight, _ = go("train.checkpoint_every=1", strategies=(strategy,), output=tmp_path / "straight")
-
-    real, calls = Trainer.update, []
-
-    def interrupted(self: Trainer) -> None:
-        calls.append(1)
-        if len(calls) > stop:
-            raise KeyboardInterrupt
-        real(self)
-
-    monkeypatch.setattr(Trainer, "update", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    straight, one = finished_run(strategy)  # without any checkpoint
+    with interrupted(stop):
         go("train.checkpoint_every=1", strategies=(strategy,))
-    monkeypatch.setattr(Trainer, "update", real)
     with pytest.raises(UsageError, match="unfinished"):
         go("train.checkpoint_every=1", strategies=(strategy,))
     resumed, _ = go("train.checkpoint_every=1", strategies=(strategy,), resume=True)
 
-    one, other = folder_of(straight, tmp_path / "straight"), folder_of(resumed, tmp_path / "runs")
-    for name, value in load_tensors(one / WEIGHTS).items():
-        assert torch.equal(value, load_tensors(other / WEIGHTS)[name]), name
+    other = folder_of(resumed, tmp_path / "runs")
+    weights, again = load_tensors(one / WEIGHTS), load_tensors(other / WEIGHTS)
+    for name, value in weights.items():
+        assert torch.equal(value, again[name]), name
     for name in (DETECTIONS, train.LOSSES, train.STATISTICS):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    assert straight.records[0].metrics == resumed.records[0].metrics
+    assert straight.metrics == resumed.records[0].metrics
 
 
 def test_a_finished_training_goes_straight_to_evaluation(
@@ -247,13 +197,12 @@ def test_a_finished_training_goes_straight_to_evaluation(
     assert outcome.records[0].assignment["objects"]  # and yet the statistics are there
 
 
-def test_evaluation_does_not_depend_on_the_batch(go: Go, tmp_path: Path) -> None:
-    outcome, _ = go()
-    one = folder_of(outcome, tmp_path / "runs")
+def test_evaluation_does_not_depend_on_the_batch(go: Go, finished_run: Finished, tmp_path: Path) -> None:
+    record, one = finished_run("autoassign")
     files = []
     for batch in (1, 5):
         other, _ = go(f"evaluate.batch={batch}", output=tmp_path / f"batch{batch}")
-        assert other.records[0].run_id == outcome.records[0].run_id
+        assert other.records[0].run_id == record.run_id
         files.append(json.loads((folder_of(other, tmp_path / f"batch{batch}") / DETECTIONS).read_text()))
     files.append(json.loads((one / DETECTIONS).read_text()))
     for rows in files[1:]:
@@ -264,12 +213,11 @@ def test_evaluation_does_not_depend_on_the_batch(go: Go, tmp_path: Path) -> None
             assert row["bbox"] == pytest.approx(first["bbox"], abs=0.02)
 
 
-def test_evaluating_again_finds_the_same(go: Go, data: Path, tmp_path: Path) -> None:
-    outcome, _ = go()
-    folder = folder_of(outcome, tmp_path / "runs")
+def test_evaluating_again_finds_the_same(run: tuple[RunRecord, Path], data: Path) -> None:
+    record, folder = run
     text = StringIO()
     _, result = evaluate_run(folder, data, "cpu", Console(file=text, width=200))
-    assert result.metrics == outcome.records[0].metrics
+    assert result.metrics == record.metrics
     assert (folder / AGAIN).read_bytes() == (folder / DETECTIONS).read_bytes()
     assert "equal those of the record" in text.getvalue()
 
@@ -293,22 +241,19 @@ def test_a_run_with_added_outputs_is_rebuilt_with_them(go: Go, data: Path, tmp_p
         assert predict(folder, [picture], tmp_path / "out", 0.0, "cpu")
 
 
-def test_evaluating_on_other_data_is_refused(go: Go, data: Path, tmp_path: Path) -> None:
-    outcome, _ = go()
-    spec = data / "mini.yaml"
-    text = spec.read_text()
+def test_evaluating_on_other_data_is_refused(run: tuple[RunRecord, Path], few_pictures: Path) -> None:
+    text = few_pictures.read_text()
     try:
-        spec.write_text(text.replace("seed: 3", "seed: 4"))
+        few_pictures.write_text(text.replace("seed: 3", "seed: 4"))
         with pytest.raises(DataError, match="no longer the data"):
-            evaluate_run(folder_of(outcome, tmp_path / "runs"), data, "cpu", Console(file=StringIO()))
+            evaluate_run(run[1], few_pictures.parent, "cpu", Console(file=StringIO()))
     finally:
-        spec.write_text(text)
+        few_pictures.write_text(text)
 
 
-def test_other_pictures_under_the_same_names_are_other_data(go: Go, data: Path, tmp_path: Path) -> None:
-    outcome, _ = go()
-    (record,) = outcome.records
-    dataset = open_dataset(str(data / "mini.yaml"), data).evaluation
+def test_other_pictures_under_the_same_names_are_other_data(finished_run: Finished, few_pictures: Path) -> None:
+    record, _ = finished_run("autoassign")
+    dataset = open_dataset(str(few_pictures), few_pictures.parent).evaluation
     assert unchanged(dataset, record.dataset.evaluation, record, "evaluated") is dataset
     picture = dataset.images[2].path
     content = picture.read_bytes()
@@ -331,23 +276,21 @@ def test_the_record_of_another_run_is_not_taken_for_this_ones(go: Go, tmp_path: 
     assert "will fail: " in planned
 
 
-def test_damaged_weights_are_refused(go: Go, data: Path, tmp_path: Path) -> None:
-    outcome, _ = go()
-    folder = folder_of(outcome, tmp_path / "runs")
+def test_damaged_weights_are_refused(run: tuple[RunRecord, Path], data: Path) -> None:
+    _, folder = run
     content = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(content[: len(content) // 2])
     with pytest.raises(RunError, match="damaged"):
         evaluate_run(folder, data, "cpu", Console(file=StringIO()))
 
 
-def test_predicting_draws_and_writes(go: Go, data: Path, tmp_path: Path) -> None:
-    outcome, _ = go()
-    folder = folder_of(outcome, tmp_path / "runs")
-    picture = open_dataset(str(data / "mini.yaml"), data).evaluation.images[0].path
+def test_predicting_draws_and_writes(run: tuple[RunRecord, Path], few_pictures: Path, tmp_path: Path) -> None:
+    record, folder = run
+    picture = open_dataset(str(few_pictures), few_pictures.parent).evaluation.images[0].path
     written = predict(folder, [picture], tmp_path / "out", 0.0, "cpu")
     assert [path.suffix for path in written] == [".json", ".png"]
     content = json.loads(written[0].read_text())
-    assert all(row["class"] in outcome.records[0].dataset.classes for row in content["detections"])
+    assert all(row["class"] in record.dataset.classes for row in content["detections"])
     with pytest.raises(UsageError, match="several pictures"):
         predict(folder, [picture, picture], tmp_path / "out", 0.0, "cpu")
     with pytest.raises(DataError):
@@ -467,7 +410,7 @@ def test_micro_steps_share_the_global_batch(go: Go) -> None:
     assert "micro-steps" in " ".join(outcome.records[0].notes)
 
 
-def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(tmp_path: Path) -> None:
+def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(go: Go, tmp_path: Path) -> None:
     root = tmp_path / "coco"
     for split in ("train2017", "val2017"):
         (root / split).mkdir(parents=True)
@@ -482,22 +425,10 @@ def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(tmp_path: Path) -> N
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
     victim = root / "train2017" / "1.jpg"
     victim.write_bytes(victim.read_bytes()[:900])
-    text = StringIO()
-    matrix = Matrix(
-        ("plain",),
-        (f"coco:{root}",),
-        load_recipe("tiny", SMALL),
-        (0,),
-        "controlled",
-        None,
-        tmp_path,
-        tmp_path / "runs",
-        device="cpu",
-    )
-    outcome = run_matrix(matrix, Console(file=text, width=200))
+    outcome, text = go(strategies=("plain",), dataset=f"coco:{root}")
     assert outcome.exit_code == 3
-    assert "1.jpg (image 1) cannot be decoded" in text.getvalue()
-    assert "area missing, taken from the box" in text.getvalue()
+    assert "1.jpg (image 1) cannot be decoded" in text
+    assert "area missing, taken from the box" in text
 
 
 @pytest.mark.parametrize(
@@ -575,9 +506,8 @@ def test_an_output_that_cannot_be_written_is_said_at_the_start(go: Go, tmp_path:
         go(output=tmp_path / "file" / "runs")
 
 
-def test_altered_weights_are_refused(go: Go, data: Path, tmp_path: Path) -> None:
-    outcome, _ = go()
-    folder = folder_of(outcome, tmp_path / "runs")
+def test_altered_weights_are_refused(run: tuple[RunRecord, Path], data: Path) -> None:
+    _, folder = run
     content = bytearray((folder / WEIGHTS).read_bytes())
     content[-3] ^= 1
     (folder / WEIGHTS).write_bytes(content)
@@ -593,11 +523,11 @@ def test_the_same_thing_twice_is_refused(go: Go) -> None:
 
 
 def test_what_the_fast_evaluator_scored_is_the_same_run_and_says_so(
-    go: Go, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go: Go, finished_run: Finished, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("faster_coco_eval")
+    plain, _ = finished_run("autoassign")
     monkeypatch.setattr(evaluators, "_process", evaluators._Process())
-    (plain,) = go()[0].records
     outcome, text = go("evaluate.evaluator=fast", seeds=(0, 1), output=tmp_path / "fast")
     fast = outcome.records[0]
     assert fast.run_id == plain.run_id  # the evaluator decides nothing

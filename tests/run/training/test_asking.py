@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import StringIO
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
-from assignbench.config import Matrix, load_recipe
 from assignbench.data.specs import open_dataset
 from assignbench.detector.head import DenseHead
 from assignbench.run.matrix.execute import DETECTIONS, WEIGHTS
-from assignbench.run.matrix.matrix import run_matrix
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detect import detections_of
@@ -23,56 +20,18 @@ from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.checkpoint import load_tensors
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.snapshots import snapshot_file
-from assignbench.run.training.step import Trainer
 from assignbench.run.training.train import LOSSES
-
-SMALL = (
-    "model.channels=32",
-    "model.towers=1",
-    "data.short_side=64",
-    "data.long_side=96",
-    "data.workers=0",
-    "train.batch=2",
-    "train.warmup=1",
-    "train.log_every=1",
-    "train.statistics_every=1",
-    "train.checkpoint_every=2",
-    "train.precision=no",
-    "evaluate.score_threshold=0.005",
-)
 
 Go = Callable[..., tuple[RunRecord, Path]]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "mini.yaml").write_text(
-        "format: shapes\ndescription: a few\nseed: 3\ntrain: 5\nevaluation: 2\n"
-        "short_side: 64\nlong_side: 96\nsmallest: 12\nlargest: 50\n"
-    )
-    return folder
-
-
 @pytest.fixture
-def go(data: Path, tmp_path: Path) -> Go:
+def go(small_run: Go, tmp_path: Path) -> Go:
+    """A small run of a strategy of asking.py."""
+
     def go(strategy: str, *overrides: str, output: Path = tmp_path, resume: bool = False) -> tuple[RunRecord, Path]:
-        matrix = Matrix(
-            strategies=(f"{Path(__file__).with_name('asking.py')}:{strategy}",),
-            datasets=(str(data / "mini.yaml"),),
-            recipe=load_recipe("tiny", (*SMALL, *overrides)),
-            seeds=(0,),
-            protocol="controlled",
-            preset=None,
-            data_root=data,
-            output=output,
-            resume=resume,
-            device="cpu",
-        )
-        text = StringIO()
-        outcome = run_matrix(matrix, Console(file=text, width=200))
-        assert outcome.exit_code == 0, text.getvalue()
-        return outcome.records[0], output / outcome.records[0].run_id
+        text = f"{Path(__file__).with_name('asking.py')}:{strategy}"
+        return small_run(text, "train.checkpoint_every=2", *overrides, output=output, resume=resume)
 
     return go
 
@@ -82,24 +41,15 @@ def told(folder: Path) -> list[float]:
     return [row["progress"] for row in read_lines(folder / LOSSES)]
 
 
-def test_progress_is_iterations_done_of_all(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_iterations_done_of_all(
+    go: Go, tmp_path: Path, interrupted: Callable[[int], AbstractContextManager[None]]
+) -> None:
     wanted = [0.0, 0.25, 0.5, 0.75]
-    _, folder = go("Watching", "train.iterations=4", output=tmp_path / "straight")
+    _, folder = go("Watching", output=tmp_path / "straight")
     assert told(folder) == wanted
-
-    real, calls = Trainer.update, []
-
-    def interrupted(self: Trainer) -> None:
-        calls.append(1)
-        if len(calls) > 3:  # behind the checkpoint at 2
-            raise KeyboardInterrupt
-        real(self)
-
-    monkeypatch.setattr(Trainer, "update", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        go("Watching", "train.iterations=4", output=tmp_path / "resumed")
-    monkeypatch.setattr(Trainer, "update", real)
-    _, folder = go("Watching", "train.iterations=4", output=tmp_path / "resumed", resume=True)
+    with interrupted(3):  # behind the checkpoint at 2
+        go("Watching", output=tmp_path / "resumed")
+    _, folder = go("Watching", output=tmp_path / "resumed", resume=True)
     assert told(folder) == wanted
 
 
@@ -109,7 +59,7 @@ def test_progress_of_micro_steps_is_their_iteration_s(go: Go) -> None:
 
 
 def test_a_branch_learns_and_does_not_speak(
-    go: Go, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go: Go, few_pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, folder = go("Branching", "train.iterations=3", "train.snapshots=[3]")
     rows = read_lines(folder / LOSSES)
@@ -126,15 +76,15 @@ def test_a_branch_learns_and_does_not_speak(
     assert not any(torch.equal(start[name], end[name]) for name in branch)
     assert record.assignment["positives"] <= 5  # of the branch that speaks: one a level
 
-    learner = open_run(folder).learner
+    finished = open_run(folder)
+    learner, recipe = finished.learner, finished.recipe.recipe
     assert isinstance(learner.detector.branches["dense"], DenseHead)
 
     def silent(*_: object) -> None:
         raise AssertionError("a branch was asked at test")
 
     monkeypatch.setattr(learner.detector.branches["dense"], "forward", silent)
-    dataset = open_dataset(str(data / "mini.yaml"), data).evaluation
-    recipe = load_recipe("tiny", SMALL).recipe
+    dataset = open_dataset(str(few_pictures), few_pictures.parent).evaluation
     accelerator = build_accelerator("cpu", "no")
     found = detections_of(learner.detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate)
     assert write_detections(dataset, found, tmp_path / "again.json") > 0

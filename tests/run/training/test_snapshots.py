@@ -3,79 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import StringIO
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from safetensors import SafetensorError
 
-from assignbench.config import Matrix, load_recipe
+from assignbench.config import load_recipe
 from assignbench.errors import RunError, SystemProblem, UsageError
 from assignbench.run.matrix.execute import DETECTIONS, WEIGHTS
-from assignbench.run.matrix.matrix import run_matrix
 from assignbench.run.results.record import RunRecord
 from assignbench.run.training import checkpoint, snapshots
 from assignbench.run.training.checkpoint import load_tensors
 from assignbench.run.training.snapshots import load_snapshot, save_snapshot, snapshot_file
-from assignbench.run.training.step import Trainer
 from assignbench.run.training.train import LOSSES
 
-SMALL = (
-    "model.channels=32",
-    "model.towers=1",
-    "data.short_side=64",
-    "data.long_side=96",
-    "data.workers=0",
-    "train.iterations=4",
-    "train.batch=2",
-    "train.warmup=1",
-    "train.log_every=1",
-    "train.checkpoint_every=2",
-    "train.precision=no",
-)
+KEPT = ("train.checkpoint_every=2", "train.snapshots=[1,3,4]")
 
-Go = Callable[..., tuple[RunRecord, Path]]
+Run = Callable[..., tuple[RunRecord, Path]]
+Interrupted = Callable[[int], AbstractContextManager[None]]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "mini.yaml").write_text(
-        "format: shapes\ndescription: a few\nseed: 3\ntrain: 5\nevaluation: 2\n"
-        "short_side: 64\nlong_side: 96\nsmallest: 12\nlargest: 50\n"
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def go(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Go:
-    def go(*overrides: str, output: Path | None = None, resume: bool = False) -> tuple[RunRecord, Path]:
-        output = output or tmp_path_factory.mktemp("runs")
-        matrix = Matrix(
-            strategies=("autoassign",),
-            datasets=(str(data / "mini.yaml"),),
-            recipe=load_recipe("tiny", (*SMALL, *overrides)),
-            seeds=(0,),
-            protocol="controlled",
-            preset=None,
-            data_root=data,
-            output=output,
-            resume=resume,
-            device="cpu",
-        )
-        text = StringIO()
-        outcome = run_matrix(matrix, Console(file=text, width=200))
-        assert outcome.exit_code == 0, text.getvalue()
-        return outcome.records[0], output / outcome.records[0].run_id
-
-    return go
-
-
-@pytest.fixture(scope="module")
-def straight(go: Go) -> tuple[RunRecord, Path]:
-    return go("train.snapshots=[1,3,4]")
+@pytest.fixture
+def straight(finished_run: Run) -> tuple[RunRecord, Path]:
+    return finished_run("autoassign", *KEPT)
 
 
 def equal(one: Path, other: Path) -> bool:
@@ -94,9 +46,9 @@ def test_they_lie_where_they_should(straight: tuple[RunRecord, Path]) -> None:
     assert not record.notes or not any("snapshot" in note for note in record.notes)
 
 
-def test_they_change_nothing(go: Go, straight: tuple[RunRecord, Path]) -> None:
+def test_they_change_nothing(finished_run: Run, straight: tuple[RunRecord, Path]) -> None:
     record, folder = straight
-    bare, other = go()
+    bare, other = finished_run("autoassign")
     assert bare.run_id == record.run_id
     assert bare.metrics == record.metrics
     assert equal(other / WEIGHTS, folder / WEIGHTS)
@@ -107,44 +59,25 @@ def test_they_change_nothing(go: Go, straight: tuple[RunRecord, Path]) -> None:
 
 @pytest.mark.parametrize("stop", [1, 3])
 def test_resume_equals_going_on(
-    go: Go, straight: tuple[RunRecord, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+    small_run: Run, straight: tuple[RunRecord, Path], tmp_path: Path, interrupted: Interrupted, stop: int
 ) -> None:
-    real, calls = Trainer.update, []
-
-    def interrupted(self: Trainer) -> None:
-        calls.append(1)
-        if len(calls) > stop:
-            raise KeyboardInterrupt
-        real(self)
-
-    monkeypatch.setattr(Trainer, "update", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        go("train.snapshots=[1,3,4]", output=tmp_path)
-    monkeypatch.setattr(Trainer, "update", real)
+    with interrupted(stop):
+        small_run("autoassign", *KEPT, output=tmp_path)
     if stop == 3:  # the crash took the one behind the checkpoint at 2 with it
         (folder,) = tmp_path.iterdir()
         snapshot_file(folder, 3).unlink()
-    _, folder = go("train.snapshots=[1,3,4]", output=tmp_path, resume=True)
+    _, folder = small_run("autoassign", *KEPT, output=tmp_path, resume=True)
     kept, wanted = snapshots.snapshots(folder), snapshots.snapshots(straight[1])
     assert list(kept) == list(wanted)
     for iteration, file in kept.items():
         assert equal(file, wanted[iteration]), iteration
 
 
-def test_what_was_asked_for_too_late_is_said(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = Trainer.update, []
-
-    def interrupted(self: Trainer) -> None:
-        calls.append(1)
-        if len(calls) > 3:
-            raise KeyboardInterrupt
-        real(self)
-
-    monkeypatch.setattr(Trainer, "update", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        go(output=tmp_path)
-    monkeypatch.setattr(Trainer, "update", real)
-    record, folder = go("train.snapshots=[1,2,3]", output=tmp_path, resume=True)
+def test_what_was_asked_for_too_late_is_said(small_run: Run, tmp_path: Path, interrupted: Interrupted) -> None:
+    often = "train.checkpoint_every=2"
+    with interrupted(3):
+        small_run("autoassign", often, output=tmp_path)
+    record, folder = small_run("autoassign", often, "train.snapshots=[1,2,3]", output=tmp_path, resume=True)
     assert list(snapshots.snapshots(folder)) == [2, 3]  # 2: where it was resumed
     assert "no snapshots of iterations 0, 1: the run was resumed behind them, from 2" in record.notes
 

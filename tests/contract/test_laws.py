@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from assignbench.contract import LAWS, check
+from assignbench.contract.laws import LAWS, check
 from assignbench.core import (
     Assigner,
     Assignment,

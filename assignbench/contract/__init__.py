@@ -1,0 +1,1 @@
+"""What every strategy must keep: the laws, and how two of its records are compared."""
