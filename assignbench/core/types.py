@@ -159,11 +159,9 @@ class Priors:
     _host: Priors | None = field(default=None, init=False, repr=False, compare=False)  # what `to` copied from
 
     def __post_init__(self) -> None:
-        locations = self.boxes.shape[-2]
-        if self.boxes.ndim == 2:
-            require_shape("Priors.boxes", self.boxes, None, 4)
-        else:
-            require_shape("Priors.boxes", self.boxes, None, None, 4)
+        axes = (None, 4) if self.boxes.ndim < 3 else (None, None, 4)
+        require_shape("Priors.boxes", self.boxes, *axes)
+        locations = len(self)
         require_shape("Priors.points", self.points, locations, 2)
         require_shape("Priors.stride", self.stride, locations)
         require_shape("Priors.level", self.level, locations)

@@ -19,7 +19,7 @@ from assignbench.figures.canvas import (
     zoom,
 )
 from assignbench.figures.parts import meaning_of_blanks, meaning_of_confidence, parts_of
-from assignbench.figures.picture import Picture, too_small
+from assignbench.figures.picture import Picture, taught_nowhere
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import LevelMap, teach
 from assignbench.plot import styled
@@ -40,13 +40,13 @@ def confidence_over_training(
         UsageError: the run kept no snapshots, or its strategy has no confidence weighting.
         RunError: a snapshot is damaged or of another run.
     """
+    end = run.record.iterations
 
-    def now() -> Sequence[LevelMap]:
-        taught = teach(run.learner, dataset, picture.index, run.recipe.data)
+    def after(iteration: int) -> Sequence[LevelMap]:
+        taught = teach(run.learner, dataset, picture.index, run.recipe.data, progress=iteration / end)
         return parts_of(taught, number, run.record.assigner.label).confidence
 
-    end = run.record.iterations
-    found = {end: now()}
+    found = {end: after(end)}
     kept = {iteration: file for iteration, file in snapshots(run.folder).items() if iteration != end}
     if not kept:
         some = sorted({max(1, end // 10), max(1, end // 3)})
@@ -58,7 +58,7 @@ def confidence_over_training(
     try:
         for iteration, file in kept.items():
             run.learner.load_state_dict(load_snapshot(file, iteration, run.record.run_id))
-            found[iteration] = now()
+            found[iteration] = after(iteration)
     finally:
         run.learner.load_state_dict(final)
     return dict(sorted(found.items()))
@@ -76,7 +76,7 @@ def draw_confidence(run: ShownRun, dataset: Dataset, picture: Picture, number: i
     last = list(course.values())[-1]
     levels = [level for level, one in enumerate(last) if not one.empty]
     if not levels:
-        raise too_small(picture, number)
+        raise taught_nowhere(picture, number)
     norm = confidence_scale(one for maps in course.values() for one in maps)
     box = picture.boxes[number]
     with styled():

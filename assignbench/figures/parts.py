@@ -25,7 +25,7 @@ from assignbench.figures.canvas import (
     signed,
     zoom,
 )
-from assignbench.figures.picture import Picture, too_small
+from assignbench.figures.picture import Picture, taught_nowhere
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import LevelMap, Taught, level_fractions, level_maps, teach, weight_maps
 from assignbench.plot import styled
@@ -67,11 +67,11 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -
     """Rows G, C and w⁺, a column a level; on the left the object.
 
     Raises:
-        UsageError: as `parts_of`, or no location lies in the object.
+        UsageError: as `parts_of`, or the object is taught at no location.
     """
     parts = parts_of(teach(run.learner, dataset, picture.index, run.recipe.data), number, run.record.assigner.label)
     if all(one.empty for one in parts.center):
-        raise too_small(picture, number)
+        raise taught_nowhere(picture, number)
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 

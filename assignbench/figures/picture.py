@@ -190,8 +190,9 @@ def choose_object(picture: Picture, wanted: int | None) -> int:
     return wanted - 1
 
 
-def too_small(picture: Picture, number: int) -> UsageError:
-    """What to say of an object that no location lies in: nothing can be drawn of it."""
+def taught_nowhere(picture: Picture, number: int) -> UsageError:
+    """What to say of an object that the record has no pair of: nothing can be drawn of it."""
     return UsageError(
-        f"object {number + 1} of {picture.title} is so small that no location lies in it; choose another with --object"
+        f"object {number + 1} of {picture.title} is taught at no location: none lies in its box, or all that do weigh "
+        "nothing; choose another with --object"
     )

@@ -64,8 +64,15 @@ class Spots:
 
 
 @torch.no_grad()
-def teach(learner: Learner, dataset: Dataset, index: int, data: DataSettings) -> Taught:
+def teach(learner: Learner, dataset: Dataset, index: int, data: DataSettings, progress: float = 1.0) -> Taught:
     """What the picture at ``index`` would teach.
+
+    Args:
+        learner: with the weights to be taught.
+        dataset: the split.
+        index: of the picture in ``dataset.images``.
+        data: sizes of the pictures.
+        progress: how far the training was with these weights, from 0 to 1, its end.
 
     Raises:
         DataError: it cannot be read.
@@ -77,7 +84,7 @@ def teach(learner: Learner, dataset: Dataset, index: int, data: DataSettings) ->
     scale = batch.scales[0].tolist()
     batch = batch.to(learner.detector.mean.device)
     learner.eval()
-    step = learner(batch, timed=True, progress=1.0)  # as at the end of a training
+    step = learner(batch, timed=True, progress=progress)
     return Taught(step.assignment, step.priors.on_host(), (scale[0], scale[1]))
 
 

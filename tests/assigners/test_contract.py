@@ -32,7 +32,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "atss": [{"reference": True}, {"k": 3}, {"normaliser": "image"}],
     "fcos": [{"radius": 0.0}, {"scale_ranges": False}, {"least_box": 1e-6}, {"centerness": False}],
     "retinanet": [{"forced": "off"}, {"normaliser": "image"}, {"normaliser": "local"}],
-    "freeanchor": [{"k": 5}, {"normaliser": "local"}],  # {"ties": "topk"} is in test_presets
+    "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
 }
 CASES = [
     (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))

@@ -30,6 +30,7 @@ SUBJECTS: dict[str, tuple[type[Assigner], Subject]] = {
         cls.__name__.lower(): (cls, subject_of(cls, {}))
         for cls in (Plain, FCOS, ATSS, RetinaNet, FreeAnchor, AutoAssign)
     },
+    "freeanchor-topk": (FreeAnchor, subject_of(FreeAnchor, {"ties": "topk"})),
     **{
         f"{cls.__name__.lower()}-{name}": (cls, subject_of(cls, {}, (), preset))
         for cls in (ATSS, RetinaNet)

@@ -19,14 +19,11 @@ from assignbench.run.training.optimizer import build_optimizer
 CLASSES = {one.name: load_class(resolve(one.name)) for one in known_strategies()}
 CASES = [(cls, name) for cls in CLASSES.values() for name in cls.presets]
 SMALL = ("model.backbone=resnet18", "model.weights=a file", "model.channels=32", "model.towers=1")
-# laws that an option breaks, as the references do: the order of annotations decides, or which of equal overlaps `topk`
-# finds among all anchors of the canvas
+# laws that an option breaks, as the references do: the order of annotations decides
 BROKEN = {
     ("RetinaNet", "mmdet"): {"order does not matter"},
     ("AutoAssign", "mmdet"): {"order does not matter"},
     ("AutoAssign", "official"): {"order does not matter"},
-    ("FreeAnchor", "mmdet"): {"padding changes nothing"},
-    ("FreeAnchor", "official"): {"padding changes nothing"},
 }
 
 presets = pytest.mark.parametrize(("cls", "name"), CASES, ids=[f"{cls.__name__.lower()}-{name}" for cls, name in CASES])

@@ -29,7 +29,7 @@ def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match=r"Discounts\.factor"):
         Discounts(NONE, NONE, NONE, torch.zeros(3))
     priors = priors_of(torch.rand(5, 2))
-    for name, wrong in (("stride", 4), ("level", 4), ("points", 5), ("boxes", (5, 3))):
+    for name, wrong in (("stride", 4), ("level", 4), ("points", 5), ("boxes", (5, 3)), ("boxes", 5), ("boxes", ())):
         with pytest.raises(ValueError, match=rf"Priors\.{name}"):
             replace(priors, **{name: torch.zeros(wrong)})
     boxes = torch.zeros(1, 5, 4)

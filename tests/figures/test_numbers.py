@@ -321,14 +321,38 @@ def test_figure_6_draws_every_snapshot(shown, dataset, one, runs):
             np.testing.assert_allclose(drawn(panel), each, rtol=1e-5)
 
 
+def test_a_strategy_is_told_how_far_training_was_at_a_snapshot(shown, dataset, one):
+    """A snapshot after i of n iterations is what the step at progress i / n learned with."""
+    run, told = shown["autoassign"], []
+    assert run.record.iterations == 3
+    listen = run.learner.register_forward_pre_hook(lambda *call: told.append(call[2]["progress"]), with_kwargs=True)
+    draw_confidence(run, dataset, *one)
+    draw_parts(run, dataset, *one)
+    listen.remove()
+    assert sorted(told) == [0.0, pytest.approx(1 / 3), 1.0, 1.0]
+
+
+NOWHERE = (
+    r"object 1 of picture \d+ \(.*\) is taught at no location: none lies in its box, or all that do weigh nothing;"
+)
+
+
 @pytest.mark.parametrize("draw", [draw_parts, draw_confidence])
 def test_of_an_object_without_a_location_nothing_is_drawn(draw, shown, dataset):
     boxes = dataset.boxes.copy()
     boxes[0] = [10.1, 10.1, 10.4, 10.4]
     small = replace(dataset, boxes=boxes)
     picture = open_picture(small, int(small.image[0]))
-    with pytest.raises(UsageError, match=r"object 1 of picture \d+ .* is so small that no location lies in it"):
+    with pytest.raises(UsageError, match=NOWHERE):
         draw(shown["autoassign"], small, picture, 0)
+
+
+@pytest.mark.parametrize("draw", [draw_parts, draw_confidence])
+def test_of_an_object_whose_locations_weigh_nothing_nothing_is_drawn(draw, shown, dataset, one, monkeypatch):
+    run = shown["autoassign"]
+    monkeypatch.setattr(run.learner.assigner, "weighty", lambda inside, *_: tuple(part[:0] for part in inside))
+    with pytest.raises(UsageError, match=NOWHERE):
+        draw(run, dataset, one[0], 0)
 
 
 def test_numbers_beside_a_scale_differ():

@@ -53,9 +53,7 @@ def overlapping_pairs(
     if best:
         sure = sure_overlap(targets, priors).cpu()
         enough = torch.where(sure > 0, enough.minimum(sure), enough)
-    objects, locations, overlap = pairs_from(targets, priors.boxes, enough)
-    kept = priors.inside_at(targets.image[objects], locations)
-    objects, locations, overlap = objects[kept], locations[kept], overlap[kept]
+    objects, locations, overlap = pairs_from(targets, priors, enough)
     if best:  # what was sure may be less than the largest
         kept = (overlap >= least) | (overlap == max_by(overlap, objects, len(targets))[objects])
         objects, locations, overlap = objects[kept], locations[kept], overlap[kept]
@@ -74,29 +72,28 @@ def most_overlapping(
         targets: the objects.
         priors: the locations.
         k: at least 1.
-        ties: which of equal overlaps: the lower location first, or those that `torch.topk` finds.
+        ties: which of equal overlaps: the lower location first, or those that `torch.topk` finds among all locations
+            that are not in the padding.
     """
     host, layout = targets.on_host(), priors.on_host()
     if ties == "first" and priors.boxes.ndim == 2:
         sure = sure_overlap(host, layout, k)
         if bool((sure > 0).all()):
-            objects, locations, overlap = pairs_from(host, layout.boxes, sure)
-            kept = layout.inside_at(host.image[objects], locations)
-            objects, locations, overlap = objects[kept], locations[kept], overlap[kept]
+            objects, locations, overlap = pairs_from(host, layout, sure)
             best = best_of(objects, overlap, k)
             return beside(objects[best], targets.boxes), beside(locations[best], targets.boxes)
 
     found = [torch.zeros(2, 0, dtype=torch.int64, device=targets.boxes.device)]
     for objects, image, overlap in overlaps(targets, priors.boxes):
-        most = min(k, len(priors))
-        if priors.inside is not None:
-            overlap = overlap.masked_fill(~priors.inside[image], -1.0)
+        places = None if layout.inside is None else beside(layout.inside[image].nonzero()[:, 0], overlap)
+        overlap = overlap if places is None else overlap[:, places]
+        most = min(k, overlap.shape[1])
         if ties == "first":
-            locations = smallest_columns(-overlap, most)
+            columns = smallest_columns(-overlap, most)
         else:
-            locations = overlap.topk(most, dim=1, sorted=False).indices.sort(1).values
-        pairs = torch.stack((objects[:, None].expand_as(locations), locations)).flatten(1)
-        found.append(pairs if priors.inside is None else pairs[:, overlap.gather(1, locations).flatten() >= 0])
+            columns = overlap.topk(most, dim=1, sorted=False).indices.sort(1).values
+        locations = columns if places is None else places[columns]
+        found.append(torch.stack((objects[:, None].expand_as(locations), locations)).flatten(1))
     objects, locations = torch.cat(found, dim=1)
     order = objects.argsort(stable=True)
     return objects[order], locations[order]
@@ -217,21 +214,23 @@ def kth_largest(values: Tensor, k: int) -> Tensor:
 
 
 @torch.no_grad()
-def pairs_from(targets: Targets, boxes: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """All pairs of an object and a box of its image with IoU ≥ ``least``: objects, places and IoU, ``[pair]`` each.
+def pairs_from(targets: Targets, priors: Priors, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All pairs of an object and a prior of its image with IoU ≥ ``least``: objects, locations, IoU, ``[pair]`` each.
 
-    Ordered by object, then place. The cost grows with the pairs found and with one sorting of the boxes.
+    Ordered by object, then location; none in the padding. The cost grows with the pairs found and with one sorting of
+    the priors.
 
     Args:
         targets: the objects.
-        boxes: the same for all images, ``[box, 4]``, or ``[image, box, 4]``.
+        priors: the locations.
         least: ``[object]`` in (0, 1], in the host's memory.
     """
-    objects, places, overlap = near_pairs(targets, boxes, least)
-    kept = (overlap >= pick(beside(least, boxes), objects)).nonzero()[:, 0]
-    objects, places, overlap = objects[kept], places[kept], overlap[kept]
-    order = (objects * boxes.shape[-2] + places).argsort()
-    return objects[order], places[order], overlap[order]
+    objects, locations, overlap = near_pairs(targets, priors.boxes, least)
+    kept = (overlap >= pick(beside(least, overlap), objects)).nonzero()[:, 0]
+    kept = kept[priors.inside_at(targets.image[objects[kept]], locations[kept])]
+    objects, locations, overlap = objects[kept], locations[kept], overlap[kept]
+    order = (objects * len(priors) + locations).argsort()
+    return objects[order], locations[order], overlap[order]
 
 
 @torch.no_grad()
@@ -240,7 +239,11 @@ def near_pairs(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `pairs_from`, in no useful order and with some pairs of less overlap; a GPU is waited for once only.
 
-    ``inside``: which boxes count, bool ``[image, box]``, where each image has its own; None: all.
+    Args:
+        targets: the objects.
+        boxes: the same for all images, ``[box, 4]``, or ``[image, box, 4]``.
+        least: as in `pairs_from`.
+        inside: which boxes count, bool ``[image, box]``, where each image has its own; None: all.
     """
     device, length = boxes.device, boxes.shape[-2]
     every = boxes.reshape(-1, 4)

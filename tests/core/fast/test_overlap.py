@@ -21,6 +21,7 @@ from assignbench.core.fast import rows
 from assignbench.core.fast.overlap import BLOCK, near_pairs, overlaps, pairs_from, sure_overlap
 from assignbench.core.parts import anchor_head
 from assignbench.core.priors import pyramid_priors
+from assignbench.core.types import Grid
 from assignbench.synthetic import random_problem
 
 NAN, INF = float("nan"), float("inf")
@@ -54,6 +55,14 @@ def objects(boxes: Tensor, images: int) -> Targets:
     return Targets(boxes, torch.zeros_like(image), image, images)
 
 
+def priors_of(boxes: Tensor, extent: Tensor | None = None) -> Priors:
+    """Boxes as if they were a row of cells; where they lie does not follow from them."""
+    count, one = boxes.shape[-2], torch.ones(1, dtype=torch.int64)
+    points = torch.stack((torch.arange(count) + 0.5, torch.full((count,), 0.5)), dim=1)
+    grid = Grid(0 * one, one, count * one, torch.full((1, 2), 0.5), torch.ones(1, 2), anchors=1)
+    return Priors(boxes, points, torch.ones(count), torch.zeros(count, dtype=torch.int64), grid, extent)
+
+
 def matrix(targets: Targets, boxes: Tensor) -> Tensor:
     if boxes.ndim == 2:
         return iou_matrix(targets.boxes, boxes)
@@ -63,8 +72,8 @@ def matrix(targets: Targets, boxes: Tensor) -> Tensor:
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.integers(0, 10**6), st.booleans(), st.floats(-1, 9), st.floats(0, 4))
-def test_nothing_that_overlaps_enough_is_missed(seed: int, shared: bool, low: float, more: float) -> None:
+@given(st.integers(0, 10**6), st.booleans(), st.booleans(), st.floats(-1, 9), st.floats(0, 4))
+def test_nothing_that_overlaps_enough_is_missed(seed: int, shared: bool, filled: bool, low: float, more: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     targets = objects(random_boxes(generator, 23, low, low + more), 3)
     boxes = random_boxes(generator, 400 if shared else 1200, low - 1, low + more + 1)
@@ -73,8 +82,10 @@ def test_nothing_that_overlaps_enough_is_missed(seed: int, shared: bool, low: fl
     least = torch.rand(23, generator=generator).clamp(min=1e-3) ** 2
     least[0] = 1.0
     dense = matrix(targets, boxes)
-    want = (dense >= least[:, None]).nonzero(as_tuple=True)
-    found = pairs_from(targets, boxes, least)
+    priors = priors_of(boxes, None if filled else torch.tensor([[400.0, 1], [320, 1], [64, 1]]))
+    counts = torch.ones(1) if priors.inside is None else priors.inside[targets.image]
+    want = ((dense >= least[:, None]) & (counts > 0)).nonzero(as_tuple=True)
+    found = pairs_from(targets, priors, least)
     assert torch.equal(torch.stack(found[:2]), torch.stack(want))
     assert torch.equal(found[2], dense[want])
     near = near_pairs(targets, boxes, least)
@@ -88,7 +99,7 @@ def test_few_others_are_looked_at() -> None:
     least = torch.full((300,), 0.5)
     looked, found = (
         len(near_pairs(targets, priors.boxes, least)[0]),
-        len(pairs_from(targets, priors.boxes, least)[0]),
+        len(pairs_from(targets, priors, least)[0]),
     )
     assert found <= looked < 30 * found < 0.01 * 300 * len(priors)
 
@@ -97,7 +108,7 @@ def test_few_others_are_looked_at() -> None:
 def test_any_overlap_at_all(least: float) -> None:
     targets = objects(random_boxes(torch.Generator().manual_seed(2), 9, 2, 8), 1)
     boxes = random_boxes(torch.Generator().manual_seed(3), 500, 1, 9)
-    pairs = pairs_from(targets, boxes, torch.full((9,), least))
+    pairs = pairs_from(targets, priors_of(boxes), torch.full((9,), least))
     dense = matrix(targets, boxes)
     assert torch.equal(torch.stack(pairs[:2])[:, pairs[2] > 0], torch.stack((dense > 0).nonzero(as_tuple=True)))
 
@@ -105,7 +116,7 @@ def test_any_overlap_at_all(least: float) -> None:
 def test_without_objects_or_boxes() -> None:
     nothing, some = torch.zeros(0, 4), random_boxes(torch.Generator().manual_seed(1), 5, 3, 6)
     for boxes, others in ((nothing, some), (some, nothing), (nothing, nothing)):
-        found = pairs_from(objects(boxes, 1), others, torch.full((len(boxes),), 0.5))
+        found = pairs_from(objects(boxes, 1), priors_of(others), torch.full((len(boxes),), 0.5))
         assert [len(part) for part in found] == [0, 0, 0]
 
 
