@@ -71,9 +71,13 @@ class Problem:
         """The least that any strategy has to do: call everything background."""
         self.learner.loss.classes.background(self.raw.logits).sum().backward()
 
+    def every_raw(self) -> tuple[RawOutputs, ...]:
+        """The raw outputs of all branches that have outputs of their own."""
+        return self.raw, *self.beside.values()
+
     def forget(self) -> None:
         """Drop all gradients."""
-        for raw in (self.raw, *self.beside.values()):
+        for raw in self.every_raw():
             for tensor in leaves(raw):
                 tensor.grad = None
         for tensor in self.learner.assigner.parameters():
@@ -154,5 +158,5 @@ def extra_bytes(one: Candidate, case: Case, device: torch.device) -> int:
     # libraries take memory when they are first used
     problem_of(learner, replace(WARM_UP, classes=case.classes), device).charge()
     problem = problem_of(learner, case, device)
-    gradients = sum(tensor.nbytes for tensor in leaves(problem.raw))
+    gradients = sum(tensor.nbytes for raw in problem.every_raw() for tensor in leaves(raw))
     return max(0, peak_bytes(problem.charge, device) - gradients)
