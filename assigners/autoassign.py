@@ -1,32 +1,35 @@
-"""AutoAssign: every location in the box is weighted, positive and negative, by functions that are learned.
+"""AutoAssign: every location in a box is weighted as positive and as negative, by predictions and by learned μ and σ.
 
-    S_n      { j : min(l, t, r, b)_nj > 0 }                        all locations in box n, on all levels
-    d_nj     (x_j − x_n) / s_j                                     offset from the box's centre, in strides
-    G_nj     Π_{x,y} exp( −(d − μ_y)² / (2 σ_y²) )                 centre weighting; μ, σ learned for each class y
-    P⁺_nj    P_j(y | obj) · P_j(obj) · exp(−λ·L_box)               confidence that j detects n   (= exp(−ℓ_nj))
-    C_nj     exp(P⁺_nj / τ)                                        confidence weighting, τ = 1/3
-    w⁺_nj    C_nj G_nj / Σ_{S_n} C G
-    L⁺       −α Σ_n log Σ_{S_n} w⁺ P⁺                      / N         ``bag=geometric``: −α Σ_n Σ_{S_n} w⁺ log P⁺ / N
-    u_j      max_m IoU(predicted box j, b_m)                       over all objects of the image
-    w⁻_jy    1 − f(1 / (1 − u_j)),  f maps its range over S_n to [0, 1]     for y = y_n;  1 elsewhere
-    L⁻       −(1 − α) Σ_j Σ_y q^γ log(1 − q),  q = P_j(y) w⁻_jy    / Σ_n Σ_{S_n} G
-    L_centre  0.75 · mean over images of  N_i / Σ_n Σ_{S_n} G      absent from the paper, present in its code
+    S_n       { j : min(l, t, r, b)_nj > 0 }                all locations in box n, on all levels
+    P_j(y)    P_j(y | obj) · P_j(obj)                       P(cls) of the paper; P_j(obj): its ImpObj, without a target
+    P⁺_nj     P_j(y_n) · exp(−λ·L_box)                      confidence that j detects n; L_box = 1 − GIoU
+    d_nj      (x_j − x_n) / s_j                             offset from the box's centre, in strides
+    G_nj      Π over both axes of exp(−(d − μ)² / (2σ²))    centre weighting; μ, σ of class y_n, learned
+    C_nj      exp(P⁺_nj / τ)                                confidence weighting, τ = 1/3
+    w⁺_nj     C_nj G_nj / Σ_{S_n} C G
+    B_n       Σ_{S_n} w⁺ P⁺                                 the bag of n
+    L⁺        −α/N · Σ_n log B_n
+    u_j       max_m IoU(predicted box j, b_m)               over all objects of the image
+    w⁻_jy     1 − f̂(u_j)                                    for y = y_n and j in S_n; 1 elsewhere
+              f(u) = 1/(1 − u); f̂: f rescaled to [0, 1] over S_n
+    L⁻        −(1 − α)/(Σ_n Σ_{S_n} G) · Σ_j Σ_y q^γ log(1 − q),  q = P_j(y) w⁻_jy
+    L_centre  0.75 · mean over images i of  N_i / Σ_{n in i} Σ_{S_n} G                      in the code only
 
-N: objects; x_n, x_j: box centre and location; s_j: stride; α = 1/4, γ = 2, λ = 5. w⁺ carries gradient to every
-part of it: locations of one object compete (a location whose P⁺ is more than τ below the bag is pushed down).
-w⁻ and the normalisers carry none.
+N: objects of the batch, N_i: of image i; x_n, x_j: box centre and location; s_j: stride; α = 1/4, γ = 2, λ = 5. This
+file makes w⁺, w⁻, L_centre and what L⁺ and L⁻ are divided by; the objective computes L⁺ and L⁻ from them. Gradient
+flows through C and G of w⁺, so that the locations of an object compete: a location with P⁺ < B_n − τ is pushed down.
+w⁻ and what L⁺ and L⁻ are divided by carry none.
 
-Source: arXiv 2007.03496, Sections 3.2 (S, P), 3.3 (C, w⁺, ImpObj, Eqs. 3–6), 3.4 (G, Eq. 7), and the released
-code for what the paper leaves open: L_centre, α, both normalisers, f per object, the class channel of w⁻.
-Choices: objects of one class over one location → the smaller w⁻ counts (in the code the one written last, so
-that the order of annotations matters; ``same_class="last"`` is that rule); an object without a location costs
-the constant α·100 (of a geometric mean: nothing) and teaches nothing (counted in the statistics); an image without
-any pair adds nothing to L_centre. σ is used as max(|σ|, 0.001).
-
-The ablations are options. For what the paper leaves open in them: P(cls)-only and P(loc)-only change the argument of
-C alone, the bag keeps P⁺ (else nothing would teach boxes); explicit objectness is no factor of P⁺ and has a loss of
-its own (`ExplicitObjectness`); the baseline without both weightings is ``center=none,confidence=off,negative=one``,
-with either mean. With G = 1 the normaliser Σ G is the number of pairs, up to 171 times as large for a large box.
+Source: arXiv 2007.03496, Sections 3.2 (S, P), 3.3 (C, w⁺, ImpObj, Eqs. 3–6), 3.4 (G, Eq. 7), and the released code
+for what the paper leaves open: L_centre, α, both divisors, f̂ for each object, the class channel of w⁻.
+Choices: Where objects of one class meet at a location, the smaller w⁻ counts. In the code the one written last does,
+so that the order of annotations matters (``same_class="last"``). An object without a location costs the constant
+α·100/N (with geometric bags nothing), teaches nothing, and is counted in the statistics. An image without any pair
+adds 0 to L_centre. σ is used as max(|σ|, 0.001), and Σ C G has no floor (code: no floor, and 1e-12).
+Ablations, where the paper leaves one open: P(cls)-only and P(loc)-only change the argument of C alone, the bag keeps
+P⁺ (else one would teach no boxes, the other no classes). Explicit objectness is no factor of P and has a loss of its
+own (`ExplicitObjectness`). The baseline without w⁺ and w⁻ is ``center=none,confidence=off,negative=one``, with either
+mean.
 """
 
 from __future__ import annotations
@@ -82,21 +85,21 @@ class AutoAssign(Assigner):
     """Differentiable label assignment.
 
     Args:
-        center: centre weighting: μ, σ per category, shared by all, fixed at their start, or none (G = 1).
+        center: centre weighting: μ, σ of each category, shared by all, fixed at their start, or none (G = 1).
         mu: initial μ in x and y, in strides.
         sigma: initial σ in x and y, in strides.
-        learn: what is learned of the centre prior; the other one stays at its start.
+        learn: which of μ and σ is learned; the other keeps its start value.
         confidence: argument of C: the joint P⁺, its class part, its location part, or off (C = 1).
         tau: τ, temperature of C.
-        objectness: output beside the boxes: implicit (a factor of P, no target), none, explicit (target: in any
-            box; scales the score at test, no factor of P), auxiliary (as explicit, but not in the score).
+        objectness: an extra output: implicit (the paper's ImpObj, a factor of P without a target), none, explicit
+            (target: in any box; scales the score at test, no factor of P), auxiliary (as explicit, not in the score).
         negative: w⁻ from IoU, or one (1 everywhere).
-        same_class: which of several objects of a class over one location sets its w⁻: the one with the
-            strongest discount, or the one listed last.
+        same_class: which object sets w⁻ where several of one class share a location: the one with the strongest
+            discount, or the one listed last.
         negative_normaliser: what L⁻ is divided by: Σ G, the number of pairs, or the number of objects.
         center_loss: weight of L_centre; 0 switches it off. There is none where μ and σ are not learned.
         detach_weights: stop the gradient through w⁺ (μ, σ then learn from L_centre alone).
-        bag: mean of P⁺ over a bag: arithmetic (one good location is enough), or geometric (all have to be).
+        bag: weighted mean of P⁺ over S_n in L⁺: arithmetic (one good location is enough), or geometric (each has to be).
     """
 
     head = Head(extras=(ImplicitObjectness(),))
@@ -125,9 +128,9 @@ class AutoAssign(Assigner):
         require(tau > 0, f"tau must be positive, got {tau}")
         require(sigma > 0, f"sigma must be positive, got {sigma}")
         require(center_loss >= 0, f"center_loss must be at least 0, got {center_loss}")
-        prior, free, learns = f"center={center}", center != "none", center in ("category", "shared")
-        require_effect(free or mu == 0, f"mu={mu:g}", f"{prior} has no μ")
-        require_effect(free or sigma == 1, f"sigma={sigma:g}", f"{prior} has no σ")
+        prior, weighs, learns = f"center={center}", center != "none", center in ("category", "shared")
+        require_effect(weighs or mu == 0, f"mu={mu:g}", f"{prior} has no μ")
+        require_effect(weighs or sigma == 1, f"sigma={sigma:g}", f"{prior} has no σ")
         require_effect(learns or learn == "both", f"learn={learn}", f"{prior} learns neither μ nor σ")
         require_effect(learns or center_loss in (0, 0.75), f"center_loss={center_loss:g}", f"{prior} has no L_centre")
         require_effect(confidence != "off" or tau == 1 / 3, f"tau={tau:g}", "confidence=off has no temperature")
@@ -143,17 +146,17 @@ class AutoAssign(Assigner):
         self.negative, self.same_class, self.negative_normaliser = negative, same_class, negative_normaliser
         self.center_loss, self.detach_weights = center_loss if learns else 0.0, detach_weights
         self.bag: Literal["any", "all"] = "any" if bag == "arithmetic" else "all"
-        self.head = replace(type(self).head, extras=OBJECTNESS[objectness])
+        self.head = replace(self.head, extras=OBJECTNESS[objectness])
 
         rows = setting.classes if center == "category" else 1
-        sigma = float(sigma) if center != "none" else math.inf  # so that G = 1
+        sigma = float(sigma) if weighs else math.inf  # so that G = 1
         self.mu = nn.Parameter(torch.full((rows, 2), float(mu)), requires_grad=learns and learn != "sigma")
         self.sigma = nn.Parameter(torch.full((rows, 2), sigma), requires_grad=learns and learn != "mu")
 
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
         inside = view(*inside_pairs(targets, priors))
-        # without those that G makes so small that C, at most e^(1/τ), cannot lift them above rounding
+        # the pairs of S_n whose G · C, with C ≤ e^(1/τ), is not lost in rounding
         pair = view(*central_pairs(targets, priors, *self.prior_of(targets.labels), gain=1 / self.tau))
         log_center, log_confidence = self.log_center(pair), self.log_confidence(pair)
         center = log_center.exp()
@@ -167,14 +170,18 @@ class AutoAssign(Assigner):
             discounts=self.negative_weight(inside),
             normalisers=Normalisers(positive=count, box=count, negative=negative[self.negative_normaliser]),
             bag=self.bag,
-            losses=self.losses(center, pair),
+            losses=self.center_losses(center, pair),
             diagnostics={"center": center.detach(), "confidence": log_confidence.detach().exp()},
         )
 
     def prior_of(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """μ and σ of classes, in strides: ``[any] → [any, 2], [any, 2]``."""
         row = labels if self.center == "category" else torch.zeros_like(labels)
-        return take(self.mu, row), take(self.sigma, row).abs().clamp(min=LEAST_SIGMA)
+        return take(self.mu, row), take(self.spread(), row)
+
+    def spread(self) -> Tensor:
+        """σ as it is used: above 0."""
+        return self.sigma.abs().clamp(min=LEAST_SIGMA)
 
     def log_center(self, pair: PairView) -> Tensor:
         """Log G: ``[pair]``."""
@@ -188,7 +195,7 @@ class AutoAssign(Assigner):
                 return (-pair.class_part).exp() / self.tau
             case "location":
                 return (-pair.box_part).exp() / self.tau
-            case _:
+            case _:  # joint; where it is off, τ = ∞
                 return pair.likelihood / self.tau
 
     @torch.no_grad()
@@ -196,29 +203,29 @@ class AutoAssign(Assigner):
         """w⁻ of every location in a box, for the object's own class."""
         objects, locations, targets = pair.objects, pair.locations, pair.targets
         if self.negative == "one":
-            return Discounts.of_pairs(objects[:0], locations[:0], targets, factor=pair.stride[:0])
-        sharp = 1 / (1 - best_overlap(pair.predictions, targets)).clamp(min=TINY)
-        sharp = pick(sharp.view(-1), pair.place)
+            return Discounts.none(targets)
+        best = pick(best_overlap(pair.predictions, targets).view(-1), pair.place)
+        sharp = 1 / (1 - best).clamp(min=TINY)
         low, high = min_by(sharp, objects, len(targets)), max_by(sharp, objects, len(targets))
-        mapped = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
-        # several objects of a class over one location: one of them counts
-        score = mapped if self.same_class == "strongest" else objects
-        counts = class_winners(score, objects, locations, targets, pair.priors, self.setting.classes, inside=True)
-        return Discounts.of_pairs(objects, locations, targets, factor=1 - mapped, weight=counts.to(mapped.dtype))
+        scaled = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
+        # where several objects of a class want one entry, one of them counts: the largest score
+        score = scaled if self.same_class == "strongest" else objects
+        wins = class_winners(score, objects, locations, targets, pair.priors, self.setting.classes, inside=True)
+        return Discounts.of_pairs(objects, locations, targets, factor=1 - scaled, weight=wins.to(scaled.dtype))
 
-    def losses(self, center: Tensor, pair: PairView) -> dict[str, Tensor]:
-        """L_centre: keeps the mass of G up, so that σ does not collapse onto one location."""
+    def center_losses(self, center: Tensor, pair: PairView) -> dict[str, Tensor]:
+        """L_centre: keeps the sum of G up, so that σ does not collapse onto one location."""
         if self.center_loss == 0:
             return {}
         image, images = pair.targets.image, pair.targets.images
         count = sum_by(torch.ones_like(image, dtype=center.dtype), image, images)
         mass, pairs = (sum_by(each, pair.image, images) for each in (center, torch.ones_like(center)))
-        share = torch.where(pairs > 0, count / mass.clamp(min=TINY), 0 * mass)
-        return {"center": self.center_loss * share.mean()}
+        ratio = torch.where(pairs > 0, count / mass.clamp(min=TINY), 0.0)
+        return {"center": self.center_loss * ratio.mean()}
 
     def learned(self) -> Mapping[str, Tensor]:
         """μ and σ in strides, by class, or one for all."""
         if not (self.mu.requires_grad or self.sigma.requires_grad):
             return {}
-        mu, sigma = self.mu.detach(), self.sigma.detach().abs().clamp(min=LEAST_SIGMA)
+        mu, sigma = self.mu.detach(), self.spread().detach()
         return {"mu_x": mu[:, 0], "mu_y": mu[:, 1], "sigma_x": sigma[:, 0], "sigma_y": sigma[:, 1]}

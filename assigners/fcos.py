@@ -75,7 +75,7 @@ class FCOS(Assigner):
         self.radius, self.scale_ranges, self.base_range = radius, scale_ranges, base_range
         self.least_box, self.central = least_box, centerness
         if not centerness:
-            self.head = replace(type(self).head, extras=())
+            self.head = replace(self.head, extras=())
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:

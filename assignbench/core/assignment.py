@@ -66,6 +66,12 @@ class Discounts:
         return len(self.image)
 
     @classmethod
+    def none(cls, targets: Targets) -> Discounts:
+        """Background in full everywhere."""
+        nothing = targets.labels[:0]
+        return cls(nothing, nothing, nothing, targets.boxes[:0, 0])
+
+    @classmethod
     def of_pairs(
         cls, objects: Tensor, locations: Tensor, targets: Targets, factor: Tensor, weight: Tensor | None = None
     ) -> Discounts:
