@@ -294,9 +294,7 @@ class LossSettings(_Group):
 class EvaluateSettings(_Group):
     """From predictions to detections."""
 
-    batch: int = Field(
-        16, ge=1, description="pictures per forward pass, over all processes; changes speed, not results"
-    )
+    batch: int = Field(16, ge=1, description="pictures per forward pass of a process; changes speed, not results")
     score: Literal["root", "product"] = Field(
         "root",
         description="final score from class probability p and quality q (centerness, …): √(p·q) or p·q; same order",
