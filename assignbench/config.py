@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from assignbench.document import allowed
 from assignbench.errors import UsageError
 from assignbench.paths import config_file, configs_folder
+from assignbench.problems import BrokenRule, Problem, WrongValue, allowed, problems_of
 from assignbench.recipe import BOOKKEEPING, Recipe
 from assignbench.strict_yaml import parse_yaml, read_yaml
 from assignbench.suggest import did_you_mean
@@ -123,10 +123,10 @@ def known_recipes() -> tuple[str, ...]:
 def settings() -> Mapping[str, KnownSetting]:
     """Every setting that a recipe has, under its dotted key."""
     return {
-        f"{group}.{key}": KnownSetting(schema["description"], _allowed(schema))
+        f"{group}.{key}": KnownSetting(schema["description"], allowed(schema))
         for group, field in Recipe.model_fields.items()
         if isinstance(model := field.annotation, type) and issubclass(model, BaseModel)
-        for key, schema in model.model_json_schema(mode="serialization")["properties"].items()
+        for key, schema in model.model_json_schema()["properties"].items()
     }
 
 
@@ -209,29 +209,16 @@ def _validated(values: Mapping[str, Any], origins: Mapping[str, str], where: str
     try:
         return Recipe.model_validate(nested)
     except ValidationError as error:
-        lines = dict.fromkeys(_explain(problem, values, origins, where) for problem in error.errors())
-        raise UsageError("\n".join(lines)) from error
+        problems = problems_of(error, nested, Recipe)
+    raise UsageError("\n".join(_told(problem, origins, where) for problem in problems))
 
 
-def _explain(problem: Any, values: Mapping[str, Any], origins: Mapping[str, str], where: str) -> str:
-    """One sentence for one of pydantic's errors: key, value, where it came from, and what is allowed."""
-    key = ".".join(str(part) for part in problem["loc"][:2])
-    if "." not in key:  # a rule about several settings of one group: its message is ours and names them
-        rule = str(problem["ctx"]["error"])
-        changed = [key for key, origin in origins.items() if origin == OVERRIDE and key in rule]
-        override = f" with --set {' '.join(changed)}" if changed else ""
-        return f"{where}{override}: {rule}"
-    setting = settings()[key]
-    if key not in values:
-        return f"{where}: {key} is missing: {setting.meaning}; {setting.allowed}"
-    value = json.dumps(values[key], ensure_ascii=False, default=str)
-    return f"{key} = {value} (from {origins[key]}) must be {setting.allowed}"
-
-
-def _allowed(schema: Mapping[str, Any]) -> str:
-    """As `allowed`; one value stands for a list of itself."""
-    if "anyOf" in schema:
-        return ", or ".join(map(_allowed, schema["anyOf"]))
-    if schema.get("type") == "array":
-        return f"{allowed(schema['items'])}, or a {'non-empty ' if 'minItems' in schema else ''}list of such"
-    return allowed(schema)
+def _told(problem: Problem, origins: Mapping[str, str], where: str) -> str:
+    """One sentence: of a value with its origin, else with ``where`` and the overrides that a broken rule names."""
+    match problem:
+        case WrongValue(key=key):
+            return problem.sentence(origins[".".join(key.split(".")[:2])])
+        case BrokenRule(rule=rule):
+            changed = [key for key, origin in origins.items() if origin == OVERRIDE and key in rule]
+            where = " ".join([where, *(["with --set", *changed] if changed else [])])
+    return f"{where}: {problem.sentence()}"

@@ -12,6 +12,14 @@ def _listed(value: Any) -> Any:
 
 
 _Side = Annotated[int, Field(ge=32, le=4096)]
+_Sides = Annotated[
+    tuple[_Side, ...],
+    BeforeValidator(_listed, json_schema_input_type=_Side | Annotated[tuple[_Side, ...], Field(min_length=1)]),
+]
+_Iteration = Annotated[int, Field(ge=1)]
+_Iterations = Annotated[
+    tuple[_Iteration, ...], BeforeValidator(_listed, json_schema_input_type=_Iteration | tuple[_Iteration, ...])
+]
 
 
 class _Group(BaseModel):
@@ -102,7 +110,7 @@ class ModelSettings(_Group):
 class DataSettings(_Group):
     """How pictures reach the network."""
 
-    short_side: Annotated[tuple[_Side, ...], BeforeValidator(_listed)] = Field(
+    short_side: _Sides = Field(
         min_length=1,
         description="shorter side of a resized picture in pixels; of several, training draws one per "
         "picture and evaluation takes the largest",
@@ -192,7 +200,7 @@ class TrainSettings(_Group):
         description="the learning rate after the warm-up; step: times gamma at each of the steps; cosine: along half a "
         "cosine down to 0"
     )
-    steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = Field(
+    steps: _Iterations = Field(
         (), description="iterations after which schedule step multiplies the learning rate by gamma"
     )
     gamma: float = Field(0.1, gt=0, lt=1, description="factor of the learning rate at each of the steps")
@@ -213,7 +221,7 @@ class TrainSettings(_Group):
         "later and then faster, on a GPU above all; needs a C++ compiler",
     )
     checkpoint_every: int = Field(1000, ge=1, description="iterations between checkpoints")
-    snapshots: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = Field(
+    snapshots: _Iterations = Field(
         (),
         description="iterations after which the weights are kept for pictures of the training (figure 6); with any of "
         "them, those of the start are kept, too",
@@ -286,9 +294,7 @@ class LossSettings(_Group):
 class EvaluateSettings(_Group):
     """From predictions to detections."""
 
-    batch: int = Field(
-        16, ge=1, description="pictures per forward pass, over all processes; changes speed, not results"
-    )
+    batch: int = Field(16, ge=1, description="pictures per forward pass of a process; changes speed, not results")
     score: Literal["root", "product"] = Field(
         "root",
         description="final score from class probability p and quality q (centerness, …): √(p·q) or p·q; same order",

@@ -145,6 +145,19 @@ def test_every_wrong_value_is_reported_at_once():
     assert [line.partition(" =")[0] for line in message.splitlines()] == ["data.flip", "train.batch"]
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("data.short_side=[64, a]", 'data.short_side.2 = "a" (from --set) must be a whole number ≥ 32 and ≤ 4096'),
+        ("data.short_side=[5]", "data.short_side.1 = 5 (from --set) must be a whole number ≥ 32 and ≤ 4096"),
+        ("train.steps=[64, 0]", "train.steps.2 = 0 (from --set) must be a whole number ≥ 1"),
+        ("train.steps=0", "train.steps = 0 (from --set) must be a whole number ≥ 1, or a list of such"),
+    ],
+)
+def test_a_wrong_value_in_a_list_is_told_with_its_place(given, message):
+    assert refused("tiny", given) == message
+
+
 def test_a_key_twice_is_refused(tmp_path):
     assert "key 'train.lr' is given twice" in refused("tiny", "train.lr=1", "train.lr=2")
     file = tmp_path / "a.yaml"

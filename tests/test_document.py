@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from assignbench.document import allowed, fitted, load_document
+from assignbench.document import fitted, load_document
 from assignbench.errors import UsageError
+from assignbench.problems import allowed
 
 
 class Part(BaseModel):

@@ -15,7 +15,18 @@ PURE = ("assignbench.core", "assigners")  # beside ours only torch and the stand
 
 _BASE = tuple(
     f"assignbench.{name}"
-    for name in ("errors", "suggest", "paths", "strict_yaml", "document", "disk", "files", "lock", "machine")
+    for name in (
+        "errors",
+        "suggest",
+        "paths",
+        "strict_yaml",
+        "problems",
+        "document",
+        "disk",
+        "files",
+        "lock",
+        "machine",
+    )
 )
 _CORE, _DATA, _RUN, _DETECTOR = (f"assignbench.{name}" for name in ("core", "data", "run", "detector"))
 _SETTINGS = ("assignbench.config", "assignbench.recipe")

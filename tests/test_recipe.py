@@ -1,6 +1,6 @@
 import pytest
 
-from assignbench.config import load_recipe
+from assignbench.config import load_recipe, settings
 from assignbench.errors import UsageError
 
 
@@ -36,3 +36,9 @@ def test_the_shipped_recipes_of_before_are_not_augmented_anew():
     for name in ("1x", "2x", "scratch", "small", "tiny"):
         data = load_recipe(name).recipe.data
         assert (data.crop, data.jitter, data.short_side_range) == (1, 0, False)
+
+
+def test_what_a_batch_is_shared_by_is_said():
+    """A training step is divided among processes; evaluation deals them whole batches (tests/data/test_streams.py)."""
+    assert "over all processes" in settings()["train.batch"].meaning
+    assert settings()["evaluate.batch"].meaning == "pictures per forward pass of a process; changes speed, not results"

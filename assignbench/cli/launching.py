@@ -15,6 +15,12 @@ from assignbench.machine import THREADS, WAITING, bound_to, settle, usable_cores
 from assignbench.run.training.surroundings import cpu_was_asked_for
 
 MEETING = ("MASTER_ADDR", "MASTER_PORT")
+HERE = "127.0.0.1"  # where accelerate's launcher lets the processes of one machine meet
+_INSTEAD = (
+    "accelerate launch starts one process a machine on CPUs, whatever its file of defaults asks for; give it "
+    f"--num_processes N, and --main_process_ip {HERE} if that file names another machine, "
+    "or use torchrun --nproc_per_node N -m assignbench run --device cpu …"
+)
 
 
 def settle_machine() -> None:
@@ -46,9 +52,12 @@ def start_all_processes() -> None:
         return
     import psutil
 
+    own = launched_with(os.environ)
+    if meets_elsewhere(os.environ, own):
+        raise UsageError(_INSTEAD)
     parent = psutil.Process().parent()
     count = processes_asked_for(parent.cmdline() if parent else [])
-    chosen = (*MEETING, *(name for name in (THREADS, *WAITING) if name not in launched_with(os.environ)))
+    chosen = (*MEETING, *(name for name in (THREADS, *WAITING) if name not in own))
     environment = {key: value for key, value in os.environ.items() if key not in chosen}  # each process chooses anew
     arguments = ("--standalone", "--nproc_per_node", str(count), "-m", "assignbench", *sys.argv[1:])
     sys.stderr.write(f"accelerate started one process on the CPU; torchrun starts the {count} that were asked for\n")
@@ -63,6 +72,16 @@ def is_alone(environment: Mapping[str, str]) -> bool:
         and all(key in environment for key in MEETING)
         and "WORLD_SIZE" not in environment
     )
+
+
+def meets_elsewhere(environment: Mapping[str, str], launched_with: Mapping[str, str]) -> bool:
+    """Whether the launcher was told of another machine to meet at, by an option or by its file of defaults.
+
+    Args:
+        environment: of this process, which `is_alone`.
+        launched_with: the launcher's own: an address that the user had exported is none of its choice.
+    """
+    return environment["MASTER_ADDR"] not in (HERE, launched_with.get("MASTER_ADDR"))
 
 
 def processes_asked_for(command: Sequence[str]) -> int:
@@ -82,8 +101,5 @@ def processes_asked_for(command: Sequence[str]) -> int:
             break
     count = found.get("num_processes", "")
     if not count.isdecimal() or found.get("num_machines", "1") != "1":
-        raise UsageError(
-            "accelerate launch starts one process a machine on CPUs; "
-            "use torchrun --nproc_per_node N -m assignbench run --device cpu …"
-        )
+        raise UsageError(_INSTEAD)
     return int(count)

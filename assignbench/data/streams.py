@@ -75,7 +75,8 @@ def view_batches(
 
     The pictures of a batch come in all views, one batch a view in the order of ``views``, before the next pictures:
     so they have equal padded shapes in every view. Whole batches are dealt in turn, so a batch's content does not
-    depend on how many share the work. Arguments, yields and errors as `training_batches`.
+    depend on how many share the work. Arguments, yields and errors as `training_batches`, but for ``batch``: pictures
+    of a batch at most, all of one process.
     """
     sizes = [(width, height) for width, height in dataset.sizes.tolist()]
     shapes = {size: tuple(side for view in views for side in padded([view.geometry(*size)])) for size in set(sizes)}

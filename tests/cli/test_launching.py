@@ -1,6 +1,6 @@
 import pytest
 
-from assignbench.cli.launching import is_alone, processes_asked_for
+from assignbench.cli.launching import is_alone, meets_elsewhere, processes_asked_for
 from assignbench.errors import UsageError
 
 MARKS = {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
@@ -33,3 +33,12 @@ def test_the_number_is_read_off_the_launcher(words):
 def test_what_cannot_be_started_is_explained(words):
     with pytest.raises(UsageError, match="torchrun --nproc_per_node"):
         processes_asked_for(["accelerate", "launch", *words])
+
+
+def test_the_launcher_s_file_of_defaults_can_ask_for_several_machines():
+    """It stands nowhere in the command; but the address to meet at is another one then."""
+    assert meets_elsewhere({**MARKS, "MASTER_ADDR": "10.0.0.1"}, {})
+    assert not meets_elsewhere(MARKS, {})
+    exported = {"MASTER_ADDR": "10.0.0.1"}  # by the user, not by the launcher
+    assert not meets_elsewhere({**MARKS, **exported}, exported)
+    assert not meets_elsewhere(MARKS, exported)

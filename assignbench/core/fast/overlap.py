@@ -83,16 +83,16 @@ def most_overlapping(
             best = best_of(objects, overlap, k)
             return beside(objects[best], targets.boxes), beside(locations[best], targets.boxes)
 
+    inside = None if layout.inside is None else [beside(own.nonzero()[:, 0], targets.boxes) for own in layout.inside]
     found = [torch.zeros(2, 0, dtype=torch.int64, device=targets.boxes.device)]
     for objects, image, overlap in overlaps(targets, priors.boxes):
-        places = None if layout.inside is None else beside(layout.inside[image].nonzero()[:, 0], overlap)
-        overlap = overlap if places is None else overlap[:, places]
+        overlap = overlap if inside is None else overlap.index_select(1, inside[image])
         most = min(k, overlap.shape[1])
         if ties == "first":
             columns = smallest_columns(-overlap, most)
         else:
             columns = overlap.topk(most, dim=1, sorted=False).indices.sort(1).values
-        locations = columns if places is None else places[columns]
+        locations = columns if inside is None else inside[image][columns]
         found.append(torch.stack((objects[:, None].expand_as(locations), locations)).flatten(1))
     objects, locations = torch.cat(found, dim=1)
     order = objects.argsort(stable=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 from rich.console import Console
 
 from assignbench.config import Matrix, load_recipe
@@ -133,6 +135,42 @@ def test_a_variable_changes_no_weight_or_is_refused(
     assert weights(folder, tmp_path) == untempted
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{name}={value} is set aside: it would ")
+
+
+FILE_OF_DEFAULTS = """
+compute_environment: LOCAL_MACHINE
+debug: true
+distributed_type: MULTI_CPU
+downcast_bf16: "yes"
+dynamo_config: {dynamo_backend: INDUCTOR, dynamo_mode: max-autotune, dynamo_use_dynamic: true}
+mixed_precision: bf16
+num_machines: 1
+num_processes: 2
+use_cpu: true
+"""
+
+
+def test_the_launcher_s_file_of_defaults_changes_no_weight(
+    folder: Path,
+    untempted: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is set comes from the launcher itself."""
+    file = tmp_path / "default_config.yaml"
+    file.write_text(FILE_OF_DEFAULTS)
+    command = ["--config_file", str(file), "--num_processes", "1", "-m", "assignbench", "run"]
+    arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(command))
+    _, environment = prepare_simple_launcher_cmd_env(arguments)
+    asked = {name: value for name, value in environment.items() if name.startswith("ACCELERATE_")}
+    assert (asked["ACCELERATE_MIXED_PRECISION"], asked["ACCELERATE_DYNAMO_BACKEND"]) == ("bf16", "INDUCTOR")
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    capsys.readouterr()
+    assert weights(folder, tmp_path / "runs") == untempted
+    said = [line.partition(" is set aside")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["ACCELERATE_DYNAMO_BACKEND=INDUCTOR", "ACCELERATE_MIXED_PRECISION=bf16"]
 
 
 def test_every_known_variable_is_tried() -> None:
