@@ -99,7 +99,7 @@ class AutoAssign(Assigner):
         negative_normaliser: what L⁻ is divided by: Σ G, the number of pairs, or the number of objects.
         center_loss: weight of L_centre; 0 switches it off. There is none where μ and σ are not learned.
         detach_weights: stop the gradient through w⁺ (μ, σ then learn from L_centre alone).
-        bag: weighted mean of P⁺ over S_n in L⁺: arithmetic (one good location is enough), or geometric (each has to be).
+        bag: weighted mean of P⁺ over S_n in L⁺: arithmetic (one good location is enough) or geometric (each has to be).
     """
 
     head = Head(extras=(ImplicitObjectness(),))
@@ -204,7 +204,7 @@ class AutoAssign(Assigner):
         objects, locations, targets = pair.objects, pair.locations, pair.targets
         if self.negative == "one":
             return Discounts.none(targets)
-        best = pick(best_overlap(pair.predictions, targets).view(-1), pair.place)
+        best = pick(best_overlap(pair.predictions, targets).flatten(), pair.place)
         sharp = 1 / (1 - best).clamp(min=TINY)
         low, high = min_by(sharp, objects, len(targets)), max_by(sharp, objects, len(targets))
         scaled = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
