@@ -176,6 +176,8 @@ def construct(
         raise UsageError(
             f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {error} ({place(error)})"
         ) from error
+    if "_parameters" not in vars(assigner) or not hasattr(assigner, "setting"):
+        raise UsageError(f"{cls.__name__} must call super().__init__(setting) at the start of its constructor")
     head = getattr(assigner, "head", None)
     if not isinstance(head, Head):
         raise UsageError(f"{cls.__name__} has no head; set the class attribute head = Head(…)")

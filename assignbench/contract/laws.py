@@ -87,13 +87,18 @@ def check(
     """
     subjects = {"": subject_of(cls, options or {}, extras)}
     if not options and not extras:
-        subjects |= {f" ({name})": subject_of(cls, {}, (), preset) for name, preset in cls.presets.items()}
+        subjects |= {f" ({name})": subject_of(cls, {}, (), preset) for name, preset in presets_of(cls)}
     return [
         tried(f"{name}{protocol}", law, subject)
         for protocol, subject in subjects.items()
         for name, law in LAWS.items()
         if not (protocol and law in EXCEPT_PRESETS)
     ]
+
+
+def presets_of(cls: type[Assigner]) -> list[tuple[str, Preset]]:
+    """Its presets; that all of them are some is a law of its own."""
+    return [(name, preset) for name, preset in cls.presets.items() if isinstance(preset, Preset)]
 
 
 def tried(name: str, law: Law, subject: Subject) -> LawResult:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from assignbench.core.fast.grid import covered_cells, rectangle_pairs
 from assignbench.core.head import MAIN, Head
 from assignbench.core.pair_view import PairViews
 from assignbench.core.preset import Preset
-from assignbench.core.tensors import beside
+from assignbench.core.tensors import beside, require_shape
 from assignbench.core.types import Priors, Targets
 
 TOLD = ("targets", "priors", "predictions", "view", "branches", "progress")  # what `Assigner.forward` may ask for
@@ -86,6 +86,22 @@ def require_effect(has_effect: bool, option: str, reason: str) -> None:
     require(has_effect, f"{option} would change nothing: {reason}; leave one of them out")
 
 
+def learned_by(assigner: Assigner) -> dict[str, list[float]]:
+    """What `Assigner.learned` says, as numbers.
+
+    Raises:
+        ValueError: it is something else than lists of finite numbers by name.
+    """
+    told = assigner.learned()
+    where = f"{type(assigner).__name__}.learned()"
+    if not isinstance(told, Mapping):
+        raise ValueError(f"{where} must map names to tensors, not be {type(told).__name__}")
+    for name, values in told.items():
+        require_shape(f"{where}[{name!r}]", values, None)
+        require(bool(values.isfinite().all()), f"{where}[{name!r}] is not finite")
+    return {name: values.tolist() for name, values in told.items()}
+
+
 @cache
 def asks_for(cls: type[Assigner]) -> tuple[str, ...]:
     """What a strategy's `forward` asks for.
@@ -93,6 +109,8 @@ def asks_for(cls: type[Assigner]) -> tuple[str, ...]:
     Raises:
         TypeError: for something that there is not.
     """
+    if isinstance(inspect.getattr_static(cls, "forward"), staticmethod | classmethod):
+        raise TypeError(f"{cls.__name__}.forward must be a plain method: def forward(self, …)")
     asked = tuple(inspect.signature(cls.forward).parameters)[1:]
     if unknown := [name for name in asked if name not in TOLD]:
         raise TypeError(
@@ -135,7 +153,17 @@ def assign_branches(
         "branches": branches,
         "progress": progress,
     }
+    shown = {
+        what: (tensor, tensor._version)
+        for what, tensor in tensors_of(targets, priors, branches)
+        if not tensor.is_inference()
+    }
     answer = assigner(**{name: told[name] for name in asked})
+    for what, (tensor, version) in shown.items():
+        if tensor._version != version:
+            raise ValueError(
+                f"{type(assigner).__name__}.forward changed the {what} in place; they are for reading: work on a copy"
+            )
     records = answer if isinstance(answer, Mapping) else {MAIN: answer}
     name = type(assigner).__name__
     if set(records) != set(branches):
@@ -154,8 +182,25 @@ def assign_branches(
     }
 
 
+def tensors_of(targets: Targets, priors: Priors, branches: Mapping[str, PairViews]) -> Iterator[tuple[str, Tensor]]:
+    """All tensors that a strategy can reach, with their names."""
+    told: dict[str, object] = {"targets": targets, "priors": priors}
+    for branch, view in branches.items():
+        told[f"predictions of branch {branch}"], told[f"priors of branch {branch}"] = view.predictions, view.priors
+    for name, whole in told.items():
+        for part in fields(whole):  # type: ignore[arg-type]
+            value = getattr(whole, part.name)
+            if isinstance(value, Tensor):
+                yield f"{part.name} of the {name}", value
+            elif isinstance(value, Mapping):
+                yield from ((f"{part.name}[{key!r}] of the {name}", one) for key, one in value.items())
+
+
 def completed(assignment: Assignment, view: PairViews, crowded: Tensor | None) -> Assignment:
     """The record with padding and crowds ignored."""
+    for name in ("background", "ignored"):
+        if getattr(assignment, name) is not None:
+            require_shape(name, getattr(assignment, name), view.targets.images, len(view.priors))
     priors, pairs = view.priors, assignment.pairs
     untaught = None if priors.inside is None else ~priors.inside
     if crowded is not None:

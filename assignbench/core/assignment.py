@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from assignbench.core.geometry import pick
-from assignbench.core.tensors import moved_to, require_shape, to_device
+from assignbench.core.tensors import moved_to, require_numbers, require_shape, to_device
 from assignbench.core.types import Predictions, Targets
 
 
@@ -26,9 +26,10 @@ class Pairs:
     quality: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("location", "weight", "box_weight", "quality"):
-            if getattr(self, name) is not None:
-                require_shape(f"Pairs.{name}", getattr(self, name), len(self.object))
+        require_shape("Pairs.object", self.object, None)
+        require_shape("Pairs.location", self.location, len(self.object))
+        for name in ("weight", "box_weight", *(() if self.quality is None else ("quality",))):
+            require_numbers(f"Pairs.{name}", getattr(self, name), len(self.object))
 
     def __len__(self) -> int:
         return len(self.object)
@@ -57,10 +58,11 @@ class Discounts:
     weight: Tensor | None = None  # [entry] float32 ≥ 0; None: 1
 
     def __post_init__(self) -> None:
-        for name in ("location", "label", "factor"):
+        require_shape("Discounts.image", self.image, None)
+        for name in ("location", "label"):
             require_shape(f"Discounts.{name}", getattr(self, name), len(self.image))
-        if self.weight is not None:
-            require_shape("Discounts.weight", self.weight, len(self.image))
+        for name in ("factor", *(() if self.weight is None else ("weight",))):
+            require_numbers(f"Discounts.{name}", getattr(self, name), len(self.image))
 
     def __len__(self) -> int:
         return len(self.image)
@@ -100,6 +102,10 @@ class Normalisers:
     least_box: float = 1.0  # floor of the box normaliser
     local: bool = False  # not averaged over processes: what a batch means then depends on their number
 
+    def __post_init__(self) -> None:
+        for name in ("positive", "box", "negative"):
+            require_numbers(f"Normalisers.{name}", getattr(self, name))
+
     def to(self, device: torch.device | str) -> Normalisers:
         """The same shares on another device."""
         shares = (to_device(share, device) for share in (self.positive, self.box, self.negative))
@@ -125,6 +131,24 @@ class Assignment:
     losses: Mapping[str, Tensor] = field(default_factory=dict)  # [] losses on the strategy's own parameters
     # what the strategy shows of its decision, for figures and statistics: name → [pair] or [object], without gradient
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("pairs", Pairs), ("discounts", Discounts), ("normalisers", Normalisers)):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be {kind.__name__}, not {type(getattr(self, name)).__name__}")
+        if self.background is not None:
+            require_numbers("background", self.background, None, None)
+        if self.ignored is not None:
+            require_shape("ignored", self.ignored, None, None)
+            if self.ignored.dtype != torch.bool:
+                raise TypeError(f"ignored must be bool, not {str(self.ignored.dtype).removeprefix('torch.')}")
+        if self.bag not in (None, "any", "all") or isinstance(self.bag, bool):
+            raise ValueError(f'bag must be None, "any" or "all", not {self.bag!r}')
+        for what, table, axes in (("losses", self.losses, 0), ("diagnostics", self.diagnostics, 1)):
+            if not isinstance(table, Mapping):
+                raise TypeError(f"{what} must map names to tensors, not {type(table).__name__}")
+            for name, values in table.items():
+                require_shape(f"{what}[{name!r}]", values, *[None] * axes)
 
     def to(self, device: torch.device | str) -> Assignment:
         """The same record on another device; the host does not wait for it."""
@@ -171,10 +195,11 @@ class Assignment:
             _within(f"Normalisers.{name}", getattr(self.normalisers, name), float("inf"))
         if self.ignored is not None:
             require_shape("ignored", self.ignored, images, predictions.locations)
-            if self.ignored.dtype != torch.bool:
-                raise ValueError(f"ignored must be bool, not {self.ignored.dtype}")
+        for name, loss in self.losses.items():
+            if not bool(loss.isfinite()):
+                raise ValueError(f"losses[{name!r}] is {loss.item()}")
         for name, shown in self.diagnostics.items():
-            if shown.ndim != 1 or len(shown) not in (len(pairs), len(targets)):
+            if len(shown) not in (len(pairs), len(targets)):
                 raise ValueError(
                     f"diagnostic {name!r} must have one entry a pair or an object, not shape {list(shown.shape)}"
                 )

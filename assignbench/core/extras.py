@@ -24,6 +24,7 @@ from assignbench.core.assignment import Assignment
 from assignbench.core.fast.grid import inside_pairs
 from assignbench.core.geometry import centerness
 from assignbench.core.pair_view import PairViews
+from assignbench.core.tensors import require_numbers
 
 LEAST_SHARE = 0.01  # of the locations taught: floor of the number in boxes
 
@@ -36,6 +37,13 @@ class Cost:
     # this process's share of a normaliser of its own, and of that normaliser's floor: [] each; the objective averages
     # both over processes, then floors at 1. None: the positive normaliser
     share: tuple[Tensor, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        require_numbers("Cost.total", self.total)
+        if self.share is not None:
+            share, floor = self.share
+            require_numbers("Cost.share", share)
+            require_numbers("Cost.share", floor)
 
 
 class Extra(ABC):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from assignbench.core.coding import Coding, Deltas, Distances
 from assignbench.core.extras import Extra, joining
+from assignbench.core.tensors import require_numbers
 from assignbench.core.types import Predictions, Priors, RawOutputs
 
 MAIN = "main"  # name of the branch that speaks at test
@@ -42,6 +43,16 @@ class Head:
     beside: tuple[Branch, ...] = ()  # further heads, which learn and do not speak at test
 
     def __post_init__(self) -> None:
+        if not self.ratios or not self.octaves:
+            raise ValueError("a head needs at least one prior a cell: ratios and octaves must not be empty")
+        if self.size <= 0 or min(self.ratios) <= 0:
+            raise ValueError(f"size and ratios of priors must be positive, got {self.size} and {self.ratios}")
+        if not 0 < self.class_prior < 1:
+            raise ValueError(f"class_prior must lie between 0 and 1, got {self.class_prior}")
+        if self.make is not None and not callable(self.make):
+            raise TypeError(f"make must make a network, which {self.make!r} cannot do: it is not callable")
+        if odd := [extra for extra in self.extras if not isinstance(extra, Extra)]:
+            raise TypeError(f"extras must be objects of an Extra, as (Centerness(),), not {odd[0]!r}")
         names = [extra.name for extra in self.extras]
         if taken := [name for name in names if name in RESERVED]:
             raise ValueError(f"an extra output cannot be called {taken[0]!r}: that is the name of a loss of its own")
@@ -55,8 +66,6 @@ class Head:
         branches = [MAIN, *(branch.name for branch in self.beside)]
         if len(set(branches)) < len(branches):
             raise ValueError(f"two branches of a head have one name: {', '.join(branches)}")
-        if not self.ratios or not self.octaves:
-            raise ValueError("a head needs at least one prior a cell: ratios and octaves must not be empty")
 
     @property
     def priors_per_cell(self) -> int:
@@ -137,7 +146,12 @@ def anchor_head(*extras: Extra, **changes: object) -> Head:
 
 
 def predictions_of(raw: RawOutputs, head: Head, priors: Priors, pyramid: tuple[Tensor, ...] = ()) -> Predictions:
-    """The head's raw outputs as strategies and objective read them: boxes decoded, joining extras joined."""
+    """The head's raw outputs as strategies and objective read them: boxes decoded, joining extras joined.
+
+    Raises:
+        ValueError: the outputs are not those of this head for these priors.
+    """
+    fitting(raw, head, priors)
     return Predictions(
         outputs=raw.logits,
         boxes=head.coding.decode(raw.regression, priors.boxes, priors.stride),
@@ -146,3 +160,22 @@ def predictions_of(raw: RawOutputs, head: Head, priors: Priors, pyramid: tuple[T
         joined=joining(head.extras),
         pyramid=pyramid,
     )
+
+
+def fitting(raw: RawOutputs, head: Head, priors: Priors) -> None:
+    """Refuse outputs that are not those of a head: what a network of a strategy's own may get wrong."""
+    if not isinstance(raw, RawOutputs):
+        raise TypeError(f"the head's network must put out RawOutputs, not {type(raw).__name__}")
+    require_numbers("RawOutputs.logits", raw.logits, None, len(priors), None)
+    images = len(raw.logits)
+    require_numbers("RawOutputs.regression", raw.regression, images, len(priors), head.coding.outputs)
+    if raw.priors is not None:
+        require_numbers("RawOutputs.priors", raw.priors, images, len(priors), 4)
+    if set(raw.extras) != {extra.name for extra in head.extras}:
+        asked = ", ".join(extra.name for extra in head.extras) or "none"
+        raise ValueError(
+            f"the head's network puts out the extras {', '.join(raw.extras) or 'none'}, asked for: {asked}"
+        )
+    for extra in head.extras:
+        axes = (images, len(priors), *(() if extra.channels == 1 else (extra.channels,)))
+        require_numbers(f"RawOutputs.extras[{extra.name!r}]", raw.extras[extra.name], *axes)

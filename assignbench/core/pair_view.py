@@ -43,6 +43,9 @@ class PairLoss:
         return replace(self, box=replace(self.box, weight=weight))
 
 
+SEEN: set[str] = set()  # names of all that a view shows
+
+
 def _seen(compute: Callable[[Any], Tensor]) -> cached_property[Tensor]:
     """Computed once, with gradient even where the first who asks wants none: the next may want it."""
 
@@ -52,6 +55,7 @@ def _seen(compute: Callable[[Any], Tensor]) -> cached_property[Tensor]:
         self._made[compute.__name__] = value, value._version
         return value
 
+    SEEN.add(compute.__name__)
     once.__doc__ = compute.__doc__
     return cached_property(once)
 
@@ -78,8 +82,9 @@ class PairView:
         Raises:
             ValueError: names the quantity.
         """
-        for name, (value, version) in self._made.items():
-            if self.__dict__.get(name) is not value or value._version != version:
+        for name in SEEN & (self.__dict__.keys() | self._made.keys()):
+            value, version = self._made.get(name, (None, None))
+            if value is None or self.__dict__.get(name) is not value or value._version != version:
                 raise ValueError(f"view.{name} was changed by the strategy; it is for reading: work on a copy")
         return self
 
@@ -176,6 +181,9 @@ class PairView:
 
     def extra_logit(self, name: str) -> Tensor:
         """Logits of an extra output: ``[pair]``, or ``[pair, channel]`` of several channels."""
+        if name not in self.predictions.extras:
+            known = ", ".join(self.predictions.extras) or "none"
+            raise ValueError(f"the head has no extra output {name!r}; it has: {known}")
         return self.predictions.extras[name][self.image, self.locations]
 
 
@@ -200,3 +208,8 @@ class PairViews:
         self._kept.append((view, *versions))
         del self._kept[:-KEPT]
         return view
+
+    def intact(self) -> None:
+        """Refuse the batch where somebody has written to what a view shows; see `PairView.intact`."""
+        for view, *_ in self._kept:
+            view.intact()

@@ -18,13 +18,28 @@ def once_differentiable(backward: _Backward) -> _Backward:
 
 
 def require_shape(name: str, tensor: Tensor, *axes: int | None) -> None:
-    """Refuse a tensor whose shape does not fit; None stands for any length."""
+    """Refuse what is no tensor, and a tensor whose shape does not fit; None stands for any length."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, not {type(tensor).__name__}")
     fits = tensor.ndim == len(axes) and all(
         want is None or want == have for want, have in zip(axes, tensor.shape, strict=True)
     )
     if not fits:
         wanted = ", ".join("any" if axis is None else str(axis) for axis in axes)
         raise ValueError(f"{name} must have shape [{wanted}], not {list(tensor.shape)}")
+
+
+def require_numbers(name: str, tensor: Tensor, *axes: int | None) -> None:
+    """As `require_shape`, for numbers that are not counted or listed: floats."""
+    require_shape(name, tensor, *axes)
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must hold floats, not {str(tensor.dtype).removeprefix('torch.')}")
+
+
+def require_count(name: str, count: int) -> None:
+    """Refuse a number that cannot count anything."""
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"{name} must be a whole number from 1 on, got {count!r}")
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:

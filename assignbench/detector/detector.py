@@ -51,6 +51,7 @@ class Detector(nn.Module):
         mask_padding: bool = True,
     ) -> None:
         super().__init__()
+        cached_priors.cache_clear()  # whatever the strategy of another run has written into them
         self.spec, self.pixels, self.mask_padding = head, pixels, mask_padding
         self.backbone = backbone
         self.pyramid = pyramid

@@ -44,10 +44,15 @@ def objective(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]
         ValueError: a loss of the strategy has the name of another one, or it changed what `view` shows.
     """
     loss, predictions = view.loss, view.predictions
-    pair = view(assignment.pairs.object, assignment.pairs.location).intact()
+    pair = view(assignment.pairs.object, assignment.pairs.location)
+    view.intact()
     if taken := set(assignment.losses) & {*RESERVED, *(extra.name for extra in extras)}:
         raise ValueError(f"a loss of the strategy cannot be called {min(taken)!r}: there is another one of that name")
     found = {extra.name: extra.loss(assignment, view) for extra in extras}
+    view.intact()
+    for name, cost in found.items():
+        if cost is not None and not isinstance(cost, Cost):
+            raise TypeError(f"the loss of the extra output {name!r} must be a Cost or None, not {type(cost).__name__}")
     costs = {name: cost for name, cost in found.items() if cost is not None}
     positive, box, negative, *own = normalisers(assignment, list(costs.values()))
     terms = {

@@ -201,7 +201,7 @@ FAULTS: dict[str, dict[str, type[Assigner]]] = {
     "small images": {"raises RuntimeError: selected index k out of range": strategy(crash_on_few_locations)},
     "deterministic": {"two calls differ": strategy(noise)},
     "inputs untouched": {
-        "regression were changed in place": strategy(overwrite),
+        "Faulty.forward changed the regression": strategy(overwrite),
         "view.box_part was changed": Overwriting,
         "view.likelihood was changed": Likely,
     },

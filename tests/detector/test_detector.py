@@ -9,7 +9,7 @@ from assignbench.core import Branch, Head
 from assignbench.core.fast.class_outputs import join_logits
 from assignbench.core.parts import ImplicitObjectness, anchor_head, point_head
 from assignbench.core.priors import pyramid_priors
-from assignbench.detector.detector import Detector
+from assignbench.detector.detector import Detector, cached_priors
 from assignbench.detector.pixels import PIXELS
 from assignbench.detector.pyramid import Pyramid
 
@@ -119,3 +119,10 @@ def test_a_joining_extra_leaves_the_logits_before_it() -> None:
     plain, _ = detector()(picture(), SIZES)
     assert plain.joined is None
     assert plain.logits is plain.outputs
+
+
+def test_a_new_detector_has_priors_that_nobody_has_written_to() -> None:
+    host = torch.device("cpu")
+    cached_priors(Head(), 64, 96, host).boxes.mul_(0.5)
+    detector()
+    assert torch.equal(cached_priors(Head(), 64, 96, host).boxes, pyramid_priors(Head(), 64, 96).boxes)

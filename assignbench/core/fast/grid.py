@@ -17,7 +17,7 @@ from torch import Tensor
 
 from assignbench.core.fast.rows import object_chunks, smallest_columns
 from assignbench.core.geometry import centers, take
-from assignbench.core.tensors import beside
+from assignbench.core.tensors import beside, require_count
 from assignbench.core.types import Grid, Priors, Targets
 
 BORDER = 1e-3  # cells; more than rounding moves a corner
@@ -209,6 +209,7 @@ def nearest_pairs(
         k: cells on each level.
         ties: which of equal distances: the lower cell first, or those that `torch.topk` finds among all of a level.
     """
+    require_count("k", k)
     host, layout = targets.on_host(), priors.on_host()
     points, grid = centers(host.boxes), layout.grid
     if ties == "topk":

@@ -24,7 +24,7 @@ from assignbench.core.fast.grid import cells_around
 from assignbench.core.fast.rows import object_chunks, smallest_columns
 from assignbench.core.geometry import centers, iou, iou_matrix, pick, take
 from assignbench.core.matching import best_of, max_by
-from assignbench.core.tensors import beside
+from assignbench.core.tensors import beside, require_count
 from assignbench.core.types import Predictions, Priors, Targets
 
 OCTAVES = 16  # of widths and of heights: below 2 pixels, below 4, …, all from 2¹⁵ on
@@ -49,6 +49,7 @@ def overlapping_pairs(
         least: IoU from which on a pair counts, above 0.
         best: whether the pairs of each object's largest IoU count, too, however small it is, if it is above 0.
     """
+    require_overlap(least)
     enough = torch.full((len(targets),), least, dtype=targets.boxes.dtype)
     if best:
         sure = sure_overlap(targets, priors).cpu()
@@ -75,6 +76,7 @@ def most_overlapping(
         ties: which of equal overlaps: the lower location first, or those that `torch.topk` finds among all locations
             that are not in the padding.
     """
+    require_count("k", k)
     host, layout = targets.on_host(), priors.on_host()
     if ties == "first" and priors.boxes.ndim == 2:
         sure = sure_overlap(host, layout, k)
@@ -107,8 +109,15 @@ def predicted_overlaps(
 
     All with IoU ≥ ``least``, and some with less, in no useful order. Locations in the padding are left out.
     """
+    require_overlap(least)
     enough = torch.full((len(targets),), least, dtype=targets.boxes.dtype)
     return near_pairs(targets, predictions.boxes, enough, priors.inside)
+
+
+def require_overlap(least: float) -> None:
+    """Refuse a least overlap that all pairs reach, or none."""
+    if not 0 < least <= 1:
+        raise ValueError(f"least must be an IoU above 0 and at most 1, got {least}")
 
 
 def overlaps(targets: Targets, boxes: Tensor) -> Iterator[tuple[Tensor, int, Tensor]]:
@@ -184,7 +193,8 @@ def sure_overlap(targets: Targets, priors: Priors, k: int = 1) -> Tensor:
     """
     if priors.boxes.ndim == 3:
         return kth_of_all(targets, priors, k)
-    reach = int((k / priors.grid.anchors) ** 0.5)
+    every = int(torch.cat((priors.grid.rows, priors.grid.columns)).max())
+    reach = min(int((k / priors.grid.anchors) ** 0.5), every)
     first, fits = cells_around(centers(targets.boxes), priors, reach, targets.image)
     anchor = torch.arange(priors.grid.anchors, device=first.device)
     locations = (first[..., None] + anchor).flatten(1)  # [object, some]

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from assignbench.config import flatten
+from assignbench.core.assigner import learned_by
 from assignbench.core.head import MAIN
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import check_headers
@@ -192,7 +193,7 @@ def split_facts(dataset: Dataset, pictures: str) -> SplitFacts:
 
 def learned(learner: Learner, classes: Sequence[str]) -> dict[str, dict[str, float]]:
     """What the strategy's own parameters say, by class, or under "all" where it is the same for all."""
-    columns = {name: values.tolist() for name, values in learner.assigner.learned().items()}
+    columns = learned_by(learner.assigner)
     if not columns:
         return {}
     labels = classes if max(map(len, columns.values())) == len(classes) else ("all",)
