@@ -70,6 +70,8 @@ def parse_strategy(text: str) -> Wanted:
         UsageError: brackets do not match, an option has no value, or an option or extra output is given twice.
     """
     whole = text.strip()
+    if late := re.search(r"(\+[\w]+)(\[.*\])$", whole):
+        raise UsageError(f"{whole}: options stand before added outputs: {whole[: late.start()]}{late[2]}{late[1]}")
     suffix = _SUFFIX.search(whole)
     extras = [extra.strip() for extra in suffix.group()[1:].split("+")] if suffix else []
     text = whole[: suffix.start()].rstrip() if suffix else whole

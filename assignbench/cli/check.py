@@ -39,7 +39,14 @@ def check(
     if options or extras:  # what was asked for in vain is a matter of the text, not of the strategy
         construct(cls, options, Setting(classes=1), extras)
     results = check_laws(cls, options, extras)
-    show(table(["law", "", ""], [[law.name, "ok" if law.passed else "BROKEN", law.message] for law in results]))
+    first: dict[str, str] = {}  # message → the law that said it first
+    rows = []
+    for law in results:
+        said = f"as {first[law.message]}" if law.message in first else law.message
+        rows.append([law.name, "ok" if law.passed else "BROKEN", said])
+        if law.message:
+            first.setdefault(law.message, law.name)
+    show(table(["law", "", ""], rows))
     broken = sum(not law.passed for law in results)
     show(f"{found.label}: {f'{broken} of {len(results)} laws broken' if broken else 'keeps the contract'}\n")
     raise typer.Exit(int(broken > 0))

@@ -1,14 +1,11 @@
 """``assignbench list``: what can be named on the command line, and what was run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from assignbench.errors import UsageError
-
-if TYPE_CHECKING:
-    from assignbench.plugins import KnownStrategy
 
 app = typer.Typer(
     help="List strategies, data sets, recipes or finished runs.",
@@ -19,14 +16,21 @@ app = typer.Typer(
 
 @app.command()
 def assigners(
+    strategy: Annotated[
+        str | None, typer.Argument(metavar="[STRATEGY]", help="Show the options of one: a name, or file.py:Class.")
+    ] = None,
     options: Annotated[
         bool, typer.Option("--options", help="Also options with their meaning, presets, paper; imports every strategy.")
     ] = False,
 ) -> None:
-    """Every strategy that an installed distribution provides."""
+    """Every strategy that an installed distribution provides; of one, its options."""
     from assignbench.cli.output import show, table
-    from assignbench.plugins import known_strategies
+    from assignbench.plugins import known_strategies, resolve
 
+    if strategy is not None:
+        found = resolve(strategy)
+        show("\n".join((f"{found.name}   {found.origin}", *_about(found.target), "\n")))
+        return
     known = known_strategies()
     names = [strategy.name for strategy in known]
     rows = [
@@ -39,7 +43,7 @@ def assigners(
     ]
     if options:
         for strategy, row in zip(known, rows, strict=True):
-            show("\n".join((f"{row[0]}   {strategy.target}, {strategy.origin}", *_about(strategy), "\n")))
+            show("\n".join((f"{row[0]}   {strategy.target}, {strategy.origin}", *_about(strategy.target), "\n")))
         show("\n".join((*_extras(), "\n")))
     else:
         show(table(["name", "class", "provided by"], rows))
@@ -114,13 +118,13 @@ def runs(
     show(table(columns, rows, numbers=["seed", "AP", "AP50", "minutes"]))
 
 
-def _about(known: "KnownStrategy") -> list[str]:
+def _about(target: str) -> list[str]:
     """Source, presets and options of a strategy, in lines."""
     from assignbench.options import option_schema
     from assignbench.plugins import resolve
 
     try:  # by class, for a name that is claimed twice
-        cls = resolve(known.target).load()
+        cls = resolve(target).load()
         schema = option_schema(cls)
     except UsageError as error:  # a broken plug-in must not hide the others
         return _wrapped(f"broken: {error}", 2)

@@ -27,7 +27,8 @@ from assignbench.core import Assigner, Assignment, Extra, Head, Regions, Setting
 from assignbench.core.assigner import asks_for, assign_branches
 from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
-from assignbench.options import check_options
+from assignbench.importing import place
+from assignbench.options import check_options, option_schema
 from assignbench.synthetic import Problem, in_larger_canvas, random_problem
 
 CLASSES = 3
@@ -50,6 +51,7 @@ class Subject:
     build: Callable[[], Assigner]
     head: Callable[[Head], Head]  # the head in use, given the one that the strategy asks for
     loss: PairLoss
+    progress: float = 0.0  # how far training is
     told_padding: bool = True  # whether it is told where images end; a preset may teach padding as background
 
     def case(
@@ -63,12 +65,12 @@ class Subject:
 
     def decide(self, assigner: Assigner, problem: Problem) -> Mapping[str, Assignment]:
         """The records of a problem, by branch."""
-        return assign_branches(assigner, problem.branches(self.loss))
+        return assign_branches(assigner, problem.branches(self.loss), self.progress)
 
     def losses(self, assigner: Assigner, problem: Problem) -> dict[str, Tensor]:
         """All losses of a problem, by name."""
         views = problem.branches(self.loss)
-        records = assign_branches(assigner, views)
+        records = assign_branches(assigner, views, self.progress)
         heads = problem.head.by_branch()
         found = {name: objective(records[name], view, heads[name].extras) for name, view in views.items()}
         return {f"{branch}.{name}": value for branch, terms in found.items() for name, value in terms.items()}
@@ -98,18 +100,31 @@ def check(
 
 def presets_of(cls: type[Assigner]) -> list[tuple[str, Preset]]:
     """Its presets; that all of them are some is a law of its own."""
-    return [(name, preset) for name, preset in cls.presets.items() if isinstance(preset, Preset)]
+    named = cls.presets.items() if isinstance(cls.presets, Mapping) else ()
+    return [(name, preset) for name, preset in named if isinstance(preset, Preset)]
 
 
 def tried(name: str, law: Law, subject: Subject) -> LawResult:
-    """How a law fared."""
-    try:
-        law(subject)
-    except Broken as broken:
-        return LawResult(name, False, str(broken))
-    except Exception as error:
-        return LawResult(name, False, f"raises {type(error).__name__}: {error}")
+    """How a law fared: all along training, for a strategy that asks how far it is."""
+    said = ""
+    for progress in PROGRESS if changes(subject) else (0.0,):
+        try:
+            law(replace(subject, progress=progress))
+        except Broken as broken:
+            said = str(broken)
+        except Exception as error:
+            said = f"raises {type(error).__name__}: {error} ({place(error)})"
+        if said:
+            return LawResult(name, False, f"at progress {progress:g}: {said}" if progress else said)
     return LawResult(name, True, "")
+
+
+def changes(subject: Subject) -> bool:
+    """Whether the strategy asks for the progress of training."""
+    try:
+        return "progress" in asks_for(type(subject.build()))
+    except Exception:  # whatever it is, the laws say so
+        return False
 
 
 def subject_of(
@@ -140,9 +155,14 @@ def declares_itself(subject: Subject) -> None:
         asks_for(type(assigner))
     except TypeError as error:
         raise Broken(str(error)) from error
+    require(isinstance(assigner.presets, Mapping), "presets must map names to presets: presets = {'mine': Preset(…)}")
     for name, preset in assigner.presets.items():
         require(isinstance(preset, Preset), f"preset {name} is not a Preset")
         check_options(type(assigner), preset.options)
+    for option in option_schema(type(assigner)):
+        require(
+            option.hint is not Any, f"option {option.name} says no type: write {option.name}: int = …, or another one"
+        )
     require(bool(assigner.source) or bool(type(assigner).__doc__), "neither source nor docstring says what it is")
 
 
@@ -316,7 +336,7 @@ LAWS: Mapping[str, Law] = {
 # A preset may keep to a reference in which the order of annotations decides, and that has its own idea of padding.
 EXCEPT_PRESETS: tuple[Law, ...] = (declares_itself, order_is_free, padding_and_crowds)
 
-PROGRESS = (0.0, 0.3, 1.0)
+PROGRESS = (0.0, 0.3, 0.7, 1.0)
 BORDERS = [
     [89.6, 30.1, 96.0, 34.3],
     [20.0, 58.0, 25.0, 64.0],
@@ -331,8 +351,11 @@ def finite_gradients(subject: Subject, assigner: Assigner, problem: Problem) -> 
         require(bool(value.isfinite()), f"loss {name} is {value.item()}")
     parameters = [parameter for parameter in assigner.parameters() if parameter.requires_grad]
     leaves = (*problem.leaves(), *parameters)
+    names = ["an output"] * len(problem.leaves()) + [
+        f"parameter {name}" for name, parameter in assigner.named_parameters() if parameter.requires_grad
+    ]
     total = torch.stack(list(losses.values())).sum()
     gradients = torch.autograd.grad(total, leaves, allow_unused=True)
-    for gradient in gradients:
-        require(gradient is not None, "an output or parameter has no gradient: processes would wait for it")
-        require(gradient is None or bool(gradient.isfinite().all()), "a gradient is not finite")
+    for name, gradient in zip(names, gradients, strict=True):
+        require(gradient is not None, f"{name} has no gradient: processes would wait for it")
+        require(gradient is None or bool(gradient.isfinite().all()), f"a gradient of {name} is not finite")

@@ -21,6 +21,7 @@ from assignbench.core.tensors import beside, require_shape
 from assignbench.core.types import Priors, Targets
 
 TOLD = ("targets", "priors", "predictions", "view", "branches", "progress")  # what `Assigner.forward` may ask for
+LAST = 1 - 2**-20  # what progress is at the end of training: an index int(n · progress) stays below n
 NEEDS_NETWORK = {"predictions", "view", "branches"}
 
 
@@ -52,7 +53,7 @@ class Assigner(nn.Module, ABC):
     predictions  what it says there: `Predictions`
     view         what is known about pairs: ``view(objects, locations)`` gives a `PairView`
     branches     the views of a head of several branches, by name; ``main`` is `view`
-    progress     how far training is, from 0 to 1
+    progress     how far training is, from 0 to just below 1
     ===========  ====================================================================================
 
     It returns an `Assignment`; a strategy whose head has several branches returns one for each, by name.
@@ -151,7 +152,7 @@ def assign_branches(
         "predictions": view.predictions,
         "view": view,
         "branches": branches,
-        "progress": progress,
+        "progress": min(progress, LAST),
     }
     shown = {
         what: (tensor, tensor._version)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from assignbench.core.geometry import pick
-from assignbench.core.tensors import moved_to, require_numbers, require_shape, to_device
+from assignbench.core.tensors import moved_to, require_fixed, require_numbers, require_shape, to_device
 from assignbench.core.types import Predictions, Targets
 
 
@@ -30,6 +30,7 @@ class Pairs:
         require_shape("Pairs.location", self.location, len(self.object))
         for name in ("weight", "box_weight", *(() if self.quality is None else ("quality",))):
             require_numbers(f"Pairs.{name}", getattr(self, name), len(self.object))
+        require_fixed("Pairs.quality", self.quality)
 
     def __len__(self) -> int:
         return len(self.object)
@@ -63,6 +64,7 @@ class Discounts:
             require_shape(f"Discounts.{name}", getattr(self, name), len(self.image))
         for name in ("factor", *(() if self.weight is None else ("weight",))):
             require_numbers(f"Discounts.{name}", getattr(self, name), len(self.image))
+            require_fixed(f"Discounts.{name}", getattr(self, name))
 
     def __len__(self) -> int:
         return len(self.image)
@@ -105,6 +107,7 @@ class Normalisers:
     def __post_init__(self) -> None:
         for name in ("positive", "box", "negative"):
             require_numbers(f"Normalisers.{name}", getattr(self, name))
+            require_fixed(f"Normalisers.{name}", getattr(self, name))
 
     def to(self, device: torch.device | str) -> Normalisers:
         """The same shares on another device."""
@@ -138,6 +141,7 @@ class Assignment:
                 raise TypeError(f"{name} must be {kind.__name__}, not {type(getattr(self, name)).__name__}")
         if self.background is not None:
             require_numbers("background", self.background, None, None)
+            require_fixed("background", self.background)
         if self.ignored is not None:
             require_shape("ignored", self.ignored, None, None)
             if self.ignored.dtype != torch.bool:
@@ -149,6 +153,8 @@ class Assignment:
                 raise TypeError(f"{what} must map names to tensors, not {type(table).__name__}")
             for name, values in table.items():
                 require_shape(f"{what}[{name!r}]", values, *[None] * axes)
+                if what == "diagnostics":
+                    require_fixed(f"{what}[{name!r}]", values)
 
     def to(self, device: torch.device | str) -> Assignment:
         """The same record on another device; the host does not wait for it."""
@@ -215,7 +221,11 @@ def _index(name: str, index: Tensor, count: int) -> None:
 def _unique(name: str, *columns: Tensor) -> None:
     rows = torch.stack(columns, dim=1)
     if len(rows.unique(dim=0)) < len(rows):
-        raise ValueError(f"{name} must not hold an entry twice")
+        twice, count = rows.unique(dim=0, return_counts=True)
+        raise ValueError(
+            f"{name} must not hold an entry twice, as {twice[count > 1][0].tolist()} here; where several objects want "
+            "one location, `winners` or `class_winners` says which one gets it"
+        )
 
 
 def _within(name: str, values: Tensor, high: float) -> None:

@@ -36,6 +36,12 @@ def require_numbers(name: str, tensor: Tensor, *axes: int | None) -> None:
         raise TypeError(f"{name} must hold floats, not {str(tensor.dtype).removeprefix('torch.')}")
 
 
+def require_fixed(name: str, tensor: Tensor | None) -> None:
+    """Refuse a gradient that would teach what is given to be learned, or would be dropped."""
+    if tensor is not None and tensor.requires_grad:
+        raise ValueError(f"{name} must not carry gradient: detach it, or decide under @torch.no_grad()")
+
+
 def require_count(name: str, count: int) -> None:
     """Refuse a number that cannot count anything."""
     if not isinstance(count, int) or count < 1:

@@ -226,6 +226,7 @@ def show_preset(one: Candidate, recipe: ResolvedRecipe, console: Console) -> Non
     own = one.protocol.recipe(recipe)
     before, after = flatten(recipe.recipe), flatten(own.recipe)
     changes = [f"{key} = {after[key]}" for key in after if after[key] != before[key]]
+    changes += [f"{key} = {after[key]} in place of its own" for key in after if key.startswith("loss.") and after[key]]
     console.print(
         f"{one.strategy.label}: preset {one.protocol.preset_name} ({one.protocol.preset.source}); "
         f"{', '.join(changes) or 'the recipe as it is'}",
