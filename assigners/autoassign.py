@@ -208,10 +208,11 @@ class AutoAssign(Assigner):
         sharp = 1 / (1 - best).clamp(min=TINY)
         low, high = min_by(sharp, objects, len(targets)), max_by(sharp, objects, len(targets))
         scaled = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
-        # where several objects of a class want one entry, one of them counts: the largest score
-        score = scaled if self.same_class == "strongest" else objects
-        wins = class_winners(score, objects, locations, targets, pair.priors, self.setting.classes, inside=True)
-        return Discounts.of_pairs(objects, locations, targets, factor=1 - scaled, weight=wins.to(scaled.dtype))
+        factor = 1 - scaled
+        if self.same_class == "strongest":  # of several factors for one entry the smallest counts
+            return Discounts.of_pairs(objects, locations, targets, factor)
+        wins = class_winners(objects, objects, locations, targets, pair.priors, self.setting.classes, inside=True)
+        return Discounts.of_pairs(objects, locations, targets, factor, weight=wins.to(factor.dtype))
 
     def center_losses(self, center: Tensor, pair: PairView) -> dict[str, Tensor]:
         """L_centre: keeps the sum of G up, so that σ does not collapse onto one location."""

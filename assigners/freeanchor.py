@@ -31,7 +31,6 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
-    class_winners,
     max_by,
     most_overlapping,
     predicted_overlaps,
@@ -91,5 +90,4 @@ class FreeAnchor(Assigner):
         objects, locations, overlap = predicted_overlaps(targets, predictions, priors, self.least_iou)
         reach = (max_by(overlap, objects, len(targets)) - self.least_iou).clamp(min=torch.finfo(overlap.dtype).eps)
         chance = ((overlap - self.least_iou) / reach[objects]).clamp(0, 1)
-        won = class_winners(chance, objects, locations, targets, priors, predictions.classes)
-        return Discounts.of_pairs(objects, locations, targets, factor=1 - chance, weight=won.to(chance.dtype))
+        return Discounts.of_pairs(objects, locations, targets, factor=1 - chance)  # the smallest counts: the largest A

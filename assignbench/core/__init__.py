@@ -6,10 +6,10 @@ from assignbench.core.extras import Extra
 from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
 from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
+from assignbench.core.fast.rows import best_of
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
 from assignbench.core.matching import (
-    best_of,
     class_winners,
     hard_assignment,
     image_floor,

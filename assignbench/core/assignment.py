@@ -48,8 +48,8 @@ class Discounts:
     (DW, NoisyAnchor); 0 in either removes it, as for the own class of a hard positive.
 
     A sparse list on purpose: dense weights would be as large as the logits (a gigabyte for nine anchors,
-    80 classes and 16 images), while almost every factor is 1. One entry per (image, location, class); where several
-    objects want one, all but one of them have weight 0, which leaves them out.
+    80 classes and 16 images), while almost every factor is 1. Where several objects want one entry (image, location,
+    class), the smallest factor counts; with weights, all entries but one must have weight 0, which leaves them out.
     """
 
     image: Tensor  # [entry] int64
@@ -83,11 +83,14 @@ class Discounts:
         return cls(pick(targets.image, objects), locations, pick(targets.labels, objects), factor, weight)
 
     def counted(self) -> Discounts:
-        """Without the entries of weight 0. Their number depends on values: a GPU is waited for."""
-        if self.weight is None:
-            return self
-        kept = self.weight > 0
-        return Discounts(self.image[kept], self.location[kept], self.label[kept], self.factor[kept], self.weight[kept])
+        """Those that count, each entry once. Their number depends on values: a GPU is waited for."""
+        if self.weight is not None:
+            kept = self.weight > 0
+            parts = (self.image, self.location, self.label, self.factor, self.weight)
+            return Discounts(*(part[kept] for part in parts))
+        rows, place = torch.stack((self.image, self.location, self.label), dim=1).unique(dim=0, return_inverse=True)
+        factor = self.factor.new_ones(len(rows)).scatter_reduce(0, place, self.factor, "amin", include_self=False)
+        return Discounts(*rows.unbind(1), factor)
 
     def to(self, device: torch.device | str) -> Discounts:
         """The same discounts on another device."""

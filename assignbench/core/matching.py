@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
-from assignbench.core.fast.rows import object_chunks, smallest_columns
+from assignbench.core.fast.rows import best_of, object_chunks, smallest_columns
 from assignbench.core.geometry import pick
 from assignbench.core.types import Priors, Targets
 
@@ -56,28 +56,6 @@ def softmax_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
     largest = max_by(values.detach(), group, groups)
     powers = (values - pick(largest, group)).exp()
     return powers / pick(sum_by(powers, group, groups), group)
-
-
-def best_of(group: Tensor, score: Tensor, k: int = 1) -> Tensor:
-    """Mask of the k best entries of each group; equal scores: the earliest entry. ``[pair], [pair] → bool [pair]``.
-
-    Args:
-        group: integer keys from 0 to 2³¹ − 1, they need not be dense.
-        score: the larger the better.
-        k: at least 1; a group of fewer entries gives all.
-    """
-    if score.dtype == torch.float32:
-        bits = (score + 0.0).view(torch.int32)  # −0 becomes 0
-        rank = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()  # integers in the order of the floats
-        keys, order = ((group << 32) - rank).sort(stable=True)
-        keys = (keys + (1 << 31)) >> 32
-    else:
-        order = score.argsort(descending=True, stable=True)
-        order = order[group[order].argsort(stable=True)]
-        keys = group[order]
-    among = torch.ones_like(keys, dtype=torch.bool)
-    among[k:] = keys[k:] != keys[:-k]
-    return torch.zeros_like(among).scatter(0, order, among)
 
 
 def winners(score: Tensor, objects: Tensor, locations: Tensor, targets: Targets, priors: Priors) -> Tensor:

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from assignbench.core.box_loss import BoxLoss, GIoU
@@ -162,7 +161,7 @@ class PairView:
     @_seen
     def class_part(self) -> Tensor:
         """−log p of the own class, what it costs in a bag. No focusing: exp(−ℓ_bag) has to be a probability."""
-        return F.softplus(-self.logit)
+        return self.predictions.surprise_at(self.image, self.locations, self.label)
 
     @_seen
     def box_part(self) -> Tensor:

@@ -23,10 +23,11 @@ from functools import cached_property
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from assignbench.core.fast.class_outputs import ClassOutputs, join_logits
-from assignbench.core.geometry import take
+from assignbench.core.geometry import pick, take
 from assignbench.core.tensors import moved_to, require_shape, to_device
 
 PADDING = 32  # pixels: padded sides are multiples of it, the stride of P5; an image's own area is rounded up to one
@@ -271,6 +272,13 @@ class Predictions:
         if self.joined is None:
             return outputs
         return join_logits(outputs[:, None], self.extras[self.joined][image, location])[:, 0]
+
+    def surprise_at(self, image: Tensor, location: Tensor, label: Tensor) -> Tensor:
+        """−log of the class probabilities of entries, of both factors where an extra joins: ``[entry]`` each."""
+        own = F.softplus(-self.class_outputs.read(image, location, label))
+        if self.joined is None:
+            return own
+        return own + F.softplus(-pick(self.extras[self.joined].reshape(-1), image * self.locations + location))
 
     @cached_property
     def class_outputs(self) -> ClassOutputs:

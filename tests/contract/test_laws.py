@@ -102,7 +102,7 @@ def reweighted(weight: Callable[[Assignment, Targets], torch.Tensor]) -> Change:
 
 def discount_twice(record: Assignment, *_: Any) -> Assignment:
     old = record.discounts
-    parts = (old.image, old.location, old.label, old.factor)
+    parts = (old.image, old.location, old.label, old.factor, torch.ones_like(old.factor))
     return replace(record, discounts=Discounts(*(torch.cat((part, part)) for part in parts)))
 
 

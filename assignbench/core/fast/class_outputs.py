@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from assignbench.core.fast.rows import best_of
 from assignbench.core.geometry import pick
 from assignbench.core.tensors import once_differentiable
 
@@ -33,6 +34,7 @@ ROWS = 32  # a piece has a multiple of them: the last entries of a vector unit's
 DEVICE_PIECE = 1 << 26  # on a GPU: bounds the memory of intermediate results
 FAINT = 1e-12  # probabilities below it count as 0: their powers would be denormal, and a hundred times as slow
 REST = 1e-30  # least 1 − q: its logarithm stays finite
+DENSE = 32  # a list of at least one in so many entries becomes a table of all, which is read in order
 LIMIT = 40.0  # e^−40 is as good as 0 beside 1; beyond it, products of two exponentials would overflow
 
 
@@ -86,13 +88,20 @@ class ClassOutputs:
 
         Args:
             gamma: γ.
-            entries: flat indices of that list: `index`; of those that occur again, all but one have weight 0.
-            factor: ``[entry]`` in [0, 1], without gradient; 0 leaves the entry out.
-            weight: ``[entry]``, without gradient; None: 1.
+            entries: flat indices of that list: `index`.
+            factor: ``[entry]`` in [0, 1], without gradient; 0 leaves the entry out. Of several for an entry the
+                smallest counts, if there are no weights.
+            weight: ``[entry]``, without gradient; of an entry that occurs again, all but one are 0. None: 1.
             share: ``[image, location]``, without gradient; None: 1.
             extra: o, ``[image, location]``; None: nothing joins.
         """
-        rule = _Rule(gamma, entries, factor.detach(), *(None if w is None else w.detach() for w in (weight, share)))
+        factor, weight, table = factor.detach(), None if weight is None else weight.detach(), None
+        outputs = self._account.outputs
+        if weight is None and extra is not None and DENSE * len(entries) >= outputs.numel():
+            table = factor.new_ones(outputs.numel()).scatter_reduce_(0, entries, factor, "amin").view(outputs.shape)
+        elif weight is None:
+            weight = smallest_alone(entries, factor, outputs.numel())
+        rule = _Rule(gamma, entries, factor, weight, None if share is None else share.detach(), table)
         return _Background.apply(self._token, extra, self._account, rule)
 
 
@@ -105,6 +114,7 @@ class _Rule:
     factor: Tensor
     weight: Tensor | None
     share: Tensor | None
+    table: Tensor | None  # the factor of every entry, where the list is long: [image, location, class]
 
 
 @dataclass(frozen=True)
@@ -188,8 +198,10 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
     odds = None if extra is None else (-extra.reshape(-1, 1).clamp(-LIMIT, LIMIT)).exp_()  # B
     joined = None if odds is None else torch.empty_like(odds)  # gradient by o
     share = None if rule.share is None else rule.share.reshape(-1, 1)
+    table = None if rule.table is None else rule.table.view(rows.shape)
     listed = torch.zeros_like(rows, dtype=torch.bool)
-    listed.view(-1).index_fill_(0, rule.entries, True)  # an assignment of True makes the host wait for a GPU
+    if table is None:
+        listed.view(-1).index_fill_(0, rule.entries, True)  # an assignment of True makes the host wait for a GPU
 
     step = (PIECE if outputs.device.type == "cpu" else DEVICE_PIECE) // classes // ROWS * ROWS or ROWS
     totals = [rows.new_zeros(())]
@@ -198,6 +210,8 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
         slope = gradient[piece]
         if odds is None or joined is None:
             value, not_z = plain_piece(rows[piece], listed[piece], rule.gamma, slope), None
+        elif table is not None:
+            value, not_z = table_piece(rows[piece], table[piece], odds[piece], rule.gamma, slope)
         else:
             value, not_z = joined_piece(rows[piece], listed[piece], odds[piece], rule.gamma, slope)
         if share is not None:
@@ -210,9 +224,16 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
     by_extra = None
     if joined is not None and odds is not None and extra is not None:
         by_extra = joined.mul_(odds / (1 + odds)).view_as(extra)
-    totals.append(discounted(rows, gradient, extra, by_extra, rule))
+    if table is None:
+        totals.append(discounted(rows, gradient, extra, by_extra, rule))
     total = torch.stack(totals).double().sum().to(outputs.dtype)
     return total, _Slopes(gradient.view_as(outputs), by_extra)
+
+
+def smallest_alone(entries: Tensor, factor: Tensor, count: int) -> Tensor:
+    """1 for the smallest factor of each entry, the first of equal ones, and 0 for others: ``[entry]`` each."""
+    key = entries if count < 1 << 31 else entries.unique(return_inverse=True)[1]  # `best_of` takes no larger ones
+    return best_of(key, -factor).to(factor.dtype)
 
 
 def farthest(z: Tensor) -> float:
@@ -239,6 +260,23 @@ def joined_piece(z: Tensor, listed: Tensor, b: Tensor, gamma: float, slope: Tens
     value = p.pow(gamma).mul_(inverse.log1p())
     torch.pow(p, gamma + 1, out=slope)
     slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma).mul_(inverse.add_(1))
+    return value, a.div_(a + 1)
+
+
+def table_piece(z: Tensor, d: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """As `joined_piece`, where every entry has a factor d; q · ∂f/∂q goes to ``slope``; see `discounted`.
+
+    −log(1 − q) = log(1 + q / (1 − q)) keeps the digits of small q, 1 − q = (1 − d) + d (1 − p) those of large ones.
+    """
+    a = (-z).clamp_(-LIMIT, LIMIT).exp_()
+    s = torch.addcmul(a, a, b).add_(b)
+    p = (s + 1).reciprocal_()
+    q = p * d
+    odds = q / s.mul_(p).mul_(d).add_(1 - d).clamp_(min=REST)
+    power = q.pow_(gamma)
+    value = odds.log1p().mul_(power)
+    torch.mul(power, odds, out=slope)
+    slope.add_(value, alpha=gamma)
     return value, a.div_(a + 1)
 
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from assignbench.core.fast.grid import cells_around
-from assignbench.core.fast.rows import object_chunks, smallest_columns
-from assignbench.core.geometry import centers, iou, iou_matrix, pick, take
-from assignbench.core.matching import best_of, max_by
+from assignbench.core.fast.rows import best_of, object_chunks, smallest_columns
+from assignbench.core.geometry import EPS, area, centers, iou, iou_matrix, pick, take
+from assignbench.core.matching import max_by
 from assignbench.core.tensors import beside, require_count
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -32,7 +32,7 @@ CELLS = 4096  # along each axis, the last one open: a quarter of the octave's le
 LEAST_CELL = 4.0  # pixels
 CAUTION = 1e-3  # of t: far more than rounding can move a bound
 SLACK = 1e-2  # pixels; as much for centres
-BLOCK = 32  # predicted boxes that are looked at together
+BLOCK = 16  # predicted boxes that are looked at together
 
 
 @torch.no_grad()
@@ -162,11 +162,20 @@ def best_overlap(predictions: Predictions, targets: Targets) -> Tensor:
         block = torch.arange(blocks, device=device).repeat(len(targets))
     row = targets.image[objects] * blocks + block
     best = planes.new_zeros(images * blocks, BLOCK)
+    sizes = area(planes.movedim(0, -1))
     for some in object_chunks(len(row), 2 * BLOCK, device):
-        near = planes.index_select(1, row[some]).movedim(0, -1)
-        overlap = iou(targets.boxes[objects[some], None], near)
+        overlap = iou_of_planes(targets.boxes[objects[some]], planes.index_select(1, row[some]), pick(sizes, row[some]))
         best.scatter_reduce_(0, row[some, None].expand_as(overlap), overlap, "amax")
     return best.view(images, -1)[:, :length]
+
+
+def iou_of_planes(boxes: Tensor, planes: Tensor, sizes: Tensor) -> Tensor:
+    """`iou` of each box with a block of boxes, to the last bit, in place: ``[n, 4], [4, n, m], [n, m] → [n, m]``."""
+    x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
+    width = torch.minimum(x1, planes[2]).sub_(torch.maximum(x0, planes[0])).clamp_(min=0)
+    height = torch.minimum(y1, planes[3]).sub_(torch.maximum(y0, planes[1])).clamp_(min=0)
+    common = width.mul_(height)
+    return common.div_((area(boxes)[:, None] + sizes).sub_(common).clamp_(min=EPS))
 
 
 def free_to_wait(device: torch.device) -> bool:
@@ -182,7 +191,8 @@ def meeting(targets: Targets, planes: Tensor, blocks: int) -> Tensor:
     outer = (planes[0].amin(-1), planes[1].amin(-1), planes[2].amax(-1), planes[3].amax(-1))
     left, top, right, bottom = (side.view(-1, blocks).index_select(0, targets.image) for side in outer)
     x0, y0, x1, y1 = targets.boxes[:, :, None].unbind(1)
-    return ~((left >= x1) | (right <= x0) | (top >= y1) | (bottom <= y0))
+    apart = (left >= x1) | (right <= x0) | (top >= y1) | (bottom <= y0)
+    return ~apart | (left + top + right + bottom).isnan()
 
 
 def sure_overlap(targets: Targets, priors: Priors, k: int = 1) -> Tensor:

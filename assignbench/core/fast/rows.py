@@ -1,4 +1,4 @@
-"""Rows of a matrix ``[object, location]``: a few objects at a time, and the smallest entries of each."""
+"""Rows of a matrix ``[object, location]``, a few objects at a time; the best entries of each row, and of each group."""
 
 from __future__ import annotations
 
@@ -49,3 +49,25 @@ def _smallest_columns(cost: Tensor, k: int) -> Tensor:
     below, equal = cost < last, cost == last
     room = k - below.sum(1, keepdim=True)
     return (below | (equal & (equal.cumsum(1) <= room))).nonzero()[:, 1].view(-1, k)
+
+
+def best_of(group: Tensor, score: Tensor, k: int = 1) -> Tensor:
+    """Mask of the k best entries of each group; equal scores: the earliest entry. ``[pair], [pair] → bool [pair]``.
+
+    Args:
+        group: integer keys from 0 to 2³¹ − 1, they need not be dense.
+        score: the larger the better.
+        k: at least 1; a group of fewer entries gives all.
+    """
+    if score.dtype == torch.float32:
+        bits = (score + 0.0).view(torch.int32)  # −0 becomes 0
+        rank = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()  # integers in the order of the floats
+        keys, order = ((group << 32) - rank).sort(stable=True)
+        keys = (keys + (1 << 31)) >> 32
+    else:
+        order = score.argsort(descending=True, stable=True)
+        order = order[group[order].argsort(stable=True)]
+        keys = group[order]
+    among = torch.ones_like(keys, dtype=torch.bool)
+    among[k:] = keys[k:] != keys[:-k]
+    return torch.zeros_like(among).scatter(0, order, among)

@@ -3,7 +3,7 @@
 import gc
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -40,7 +40,10 @@ def plain(
     """Σ −share · weight · q^γ log(1 − q) with q = p · factor, as it is written."""
     p, rest = not_background(outputs, extra)
     ones = torch.ones_like(p).flatten()
-    d = ones.index_put((entries,), factor).view_as(p)
+    d = ones.clone()
+    for entry, one in zip(entries.tolist(), factor, strict=True):
+        d[entry] = min(d[entry].item(), one.item()) if weight is None else one
+    d = d.view_as(p)
     q, rest = p * d, (1 - d) + d * rest
     cost = -(q**gamma) * torch.where(q < 0.5, (-q.clamp(max=0.5)).log1p(), rest.log())
     if weight is not None:
@@ -129,6 +132,32 @@ def test_value_and_gradient(gamma: float, joined: bool, weighted: bool, shared: 
 def test_nothing_listed_and_everything_listed(joined: bool) -> None:
     agree(question(2, 17, 3, joined=joined, listed=0, shared=True), rtol=1e-8)
     agree(question(2, 17, 3, joined=joined, listed=2 * 17 * 3, weighted=True), rtol=1e-8)
+
+
+@pytest.mark.parametrize("dense", [0, class_outputs.DENSE], ids=["list", "table"])
+@pytest.mark.parametrize("joined", [False, True], ids=["alone", "joined"])
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_the_smallest_factor_of_an_entry_counts(
+    monkeypatch: pytest.MonkeyPatch, dense: int, joined: bool, gamma: float
+) -> None:
+    monkeypatch.setattr(class_outputs, "DENSE", dense)
+    once = question(2, 17, 3, joined=joined, listed=30, shared=True)
+    entries, factor = torch.cat((once.entries, once.entries[:20])), torch.cat((once.factor, once.factor.flip(0)[:20]))
+    twice = replace(once, entries=entries, factor=factor)
+    agree(twice, gamma, rtol=1e-8, atol=1e-9)
+    assert twice.answer(gamma) < once.answer(gamma)
+
+
+@pytest.mark.parametrize("spread", [4, 12])
+def test_a_table_says_what_a_list_says(monkeypatch: pytest.MonkeyPatch, spread: float) -> None:
+    asked = question(2, 40, 3, joined=True, listed=100, spread=spread).to(torch.float32)
+    answers = []
+    for dense in (0, class_outputs.DENSE):
+        monkeypatch.setattr(class_outputs, "DENSE", dense)
+        value = asked.answer()
+        answers.append((value, *gradients(value, *asked.leaves)))
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_a_factor_of_zero_removes_an_entry() -> None:
