@@ -25,17 +25,24 @@ class _GIoU(Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        w, h = (size.clamp(min=0) for size in inner(a, b))
-        outer_w, outer_h = outer(a, b)
-        intersection, whole = w * h, outer_w * outer_h
+        inside, around = inner(a, b), outer(a, b)
+        w, h = (size.clamp(min=0) for size in inside)
+        intersection, whole = w * h, around[0] * around[1]
         joint = area(a) + area(b) - intersection
         union, enclosing = joint.clamp(min=EPS), whole.clamp(min=EPS)
         if any(ctx.needs_input_grad):
-            by_area = (1 / enclosing - intersection / union.square()).mul_(joint >= EPS)
+            by_area = (1 / enclosing - intersection / union.square()).masked_fill_(joint < EPS, 0)
             by_inner = 1 / union - by_area
-            by_outer = (-union / enclosing.square()).mul_(whole >= EPS)
+            by_outer = (-union / enclosing.square()).masked_fill_(whole < EPS, 0)
+            # by the width and the height in common, and around
+            by_size = (
+                (by_inner * h).masked_fill_(inside[0] <= 0, 0),
+                (by_inner * w).masked_fill_(inside[1] <= 0, 0),
+                by_outer * around[1],
+                by_outer * around[0],
+            )
             ctx.save_for_backward(
-                *(slope(x, y, by_area, by_inner, by_outer) if asked else None
+                *(slope(x, y, by_area, *by_size) if asked else None
                   for asked, x, y in zip(ctx.needs_input_grad, (a, b), (b, a), strict=True))
             )  # fmt: skip
         return intersection / union - (enclosing - union) / enclosing
@@ -62,24 +69,21 @@ def outer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def slope(a: Tensor, b: Tensor, by_area: Tensor, by_inner: Tensor, by_outer: Tensor) -> Tensor:
-    """∂GIoU by the sides of the first box: ``[side, box]``.
+def slope(
+    a: Tensor, b: Tensor, by_area: Tensor, by_w: Tensor, by_h: Tensor, by_outer_w: Tensor, by_outer_h: Tensor
+) -> Tensor:
+    """∂GIoU by the sides of the first box: ``[side, box]``; given the slopes by its area and by common and outer sizes.
 
     With A the first box's area:  ∂/∂I = 1/U + I/U² − 1/C,   ∂/∂A = 1/C − I/U²,   ∂/∂C = −U/C².  A side moves I and C
     only while it is the inner or outer one of the two boxes' (half of it where both are equal).
     """
-    inner_w, inner_h = inner(a, b)
-    outer_w, outer_h = outer(a, b)
-    by_w = (by_inner * inner_h.clamp(min=0)).mul_(inner_w > 0)
-    by_h = (by_inner * inner_w.clamp(min=0)).mul_(inner_h > 0)
-    by_outer_w, by_outer_h = by_outer * outer_h, by_outer * outer_w
     ax0, ay0, ax1, ay1 = a.unbind(-1)
     bx0, by0, bx1, by1 = b.unbind(-1)
     found = torch.empty(4, *a.shape[:-1], dtype=a.dtype, device=a.device)
     corners = ((ax0, bx0, by_w, by_outer_w, -1), (ay0, by0, by_h, by_outer_h, -1))
     corners += ((bx1, ax1, by_w, by_outer_w, 1), (by1, ay1, by_h, by_outer_h, 1))
     for side, (larger, smaller, by_inside, by_outside, sign) in enumerate(corners):
-        inside = torch.heaviside(larger - smaller, larger.new_tensor(0.5))
+        inside = (larger - smaller).sign_().add_(1).mul_(0.5)  # 1, or 1/2 where both are equal, or 0
         torch.lerp(by_outside, by_inside, inside, out=found[side])
         found[side].addcmul_(by_area, (ay1 - ay0) if side % 2 == 0 else (ax1 - ax0)).mul_(sign)
     return found
