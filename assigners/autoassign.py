@@ -156,8 +156,9 @@ class AutoAssign(Assigner):
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
         inside = view(*inside_pairs(targets, priors))
-        # the pairs of S_n whose G · C, with C ≤ e^(1/τ), is not lost in rounding
-        pair = view(*central_pairs(targets, priors, *self.prior_of(targets.labels), gain=1 / self.tau))
+        pair = inside
+        if self.center != "none":  # the pairs of S_n whose G · C, with C ≤ e^(1/τ), is not lost in rounding
+            pair = view(*central_pairs(targets, priors, *self.prior_of(targets.labels), gain=1 / self.tau))
         log_center, log_confidence = self.log_center(pair), self.log_confidence(pair)
         center = log_center.exp()
         weight = softmax_by(log_center + log_confidence, pair.objects, len(targets))

@@ -112,7 +112,8 @@ def test_extras_stand_behind(text, wanted):
         ("a+", r"a\+: \+ is followed by the name of an extra output, as in a\+implicit_objectness"),
         ("a[k=1]++iou", "is followed by the name"),
         ("a+iou + iou", r"\+iou is given twice"),
-        ("a+iou[k=1,k=2]", "option 'k' is given twice"),
+        ("a[k=1,k=2]+iou", "option 'k' is given twice"),
+        ("a+iou[k=1]", r"a\+iou\[k=1\]: options stand before added outputs: a\[k=1\]\+iou"),
     ],
 )
 def test_unreadable(text, message):

@@ -143,7 +143,10 @@ def subject_of(
         return Subject(build, Head.controlled, LOSS)
     own = preset.head
     return Subject(
-        build, lambda wanted: replace(own, extras=wanted.extras), preset.loss, not preset.padding_is_background
+        build,
+        lambda wanted: replace(own, extras=wanted.extras),
+        preset.loss,
+        told_padding=not preset.padding_is_background,
     )
 
 

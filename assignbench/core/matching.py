@@ -13,6 +13,7 @@ from torch import Tensor
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.fast.rows import best_of, object_chunks, smallest_columns
 from assignbench.core.geometry import pick
+from assignbench.core.tensors import free_to_wait
 from assignbench.core.types import Priors, Targets
 
 
@@ -90,7 +91,8 @@ def class_winners(
     key = (pick(targets.image, objects) * len(priors) + locations) * classes + pick(targets.labels, objects)
     if targets.images * len(priors) * classes >= 1 << 31:  # more than `best_of` takes: number those that occur
         key = key.unique(return_inverse=True)[1]
-    if not inside or key.device.type != "cpu":  # to count the pairs of some objects, the host would wait for a GPU
+    few = len(targets) ** 2 <= 4 * len(key)  # else it costs more to see who meets than to sort all
+    if not (inside and few and free_to_wait(key.device)):
         return best_of(key, score)
     rivals = pick(same_class_neighbours(targets), objects).nonzero()[:, 0]
     won = torch.ones_like(key, dtype=torch.bool)

@@ -55,6 +55,11 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
+def free_to_wait(device: torch.device) -> bool:
+    """Whether the host may ask for numbers at no cost: they are its own."""
+    return device.type == "cpu"
+
+
 def beside(tensor: Tensor, other: Tensor) -> Tensor:
     """A tensor where another one lies; see `to_device`."""
     return to_device(tensor, other.device)

@@ -104,8 +104,8 @@ def test_centerness_changes_neither_pairs_nor_class_part(case: tuple[int, tuple[
     seed, counts, padded = case
     problem = batch(built("fcos").head, seed, counts, padded=padded)
     (whole, with_it), (bare, without) = (
-        taught(built(text), replace(problem, head=built(text).head.controlled()))
-        for text in ("fcos", "fcos[centerness=false]")
+        taught(built(text), replace(problem, head=built(text).head.controlled(), raw=raw))
+        for text, raw in (("fcos", problem.raw), ("fcos[centerness=false]", replace(problem.raw, extras={})))
     )
     assert torch.equal(whole.pairs.location, bare.pairs.location)
     assert with_it.keys() - without.keys() == {"centerness"}

@@ -31,6 +31,7 @@ from assignbench.core import (
     assignment,
     hard_assignment,
     inside_pairs,
+    matching,
     tensors,
     types,
     winners,
@@ -128,7 +129,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
         patch.setattr(Tensor, "tolist", read)
         for kind in (Targets, Priors):
             patch.setattr(kind, "on_host", lambda self: self._host or self)
-        patch.setattr(overlap, "free_to_wait", lambda _: False)
+        for module in (overlap, matching):
+            patch.setattr(module, "free_to_wait", lambda _: False)
         for module in (grid, overlap, running):
             patch.setattr(module, "beside", beside)
         for module in (types, tensors, assignment):

@@ -35,7 +35,7 @@ from assignbench.synthetic import random_problem
 
 def targets(*given: tuple[int, int, list[float]], images: int = 1) -> Targets:
     return Targets(
-        boxes=torch.tensor([box for _, _, box in given]).view(-1, 4),
+        boxes=torch.tensor([box for _, _, box in given], dtype=torch.float32).view(-1, 4),
         labels=torch.tensor([label for _, label, _ in given], dtype=torch.int64),
         image=torch.tensor([image for image, _, _ in given], dtype=torch.int64),
         images=images,

@@ -350,7 +350,8 @@ def test_of_an_object_without_a_location_nothing_is_drawn(draw, shown, dataset):
 @pytest.mark.parametrize("draw", [draw_parts, draw_confidence])
 def test_of_an_object_whose_locations_weigh_nothing_nothing_is_drawn(draw, shown, dataset, one, monkeypatch):
     run = shown["autoassign"]
-    monkeypatch.setattr(run.learner.assigner, "weighty", lambda inside, *_: tuple(part[:0] for part in inside))
+    nothing = torch.zeros(0, dtype=torch.int64)
+    monkeypatch.setattr("assigners.autoassign.central_pairs", lambda *_, **__: (nothing, nothing))
     with pytest.raises(UsageError, match=NOWHERE):
         draw(run, dataset, one[0], 0)
 

@@ -24,7 +24,7 @@ from assignbench.core.fast.grid import cells_around
 from assignbench.core.fast.rows import best_of, object_chunks, smallest_columns
 from assignbench.core.geometry import EPS, area, centers, iou, iou_matrix, pick, take
 from assignbench.core.matching import max_by
-from assignbench.core.tensors import beside, require_count
+from assignbench.core.tensors import beside, free_to_wait, require_count
 from assignbench.core.types import Predictions, Priors, Targets
 
 OCTAVES = 16  # of widths and of heights: below 2 pixels, below 4, …, all from 2¹⁵ on
@@ -176,11 +176,6 @@ def iou_of_planes(boxes: Tensor, planes: Tensor, sizes: Tensor) -> Tensor:
     height = torch.minimum(y1, planes[3]).sub_(torch.maximum(y0, planes[1])).clamp_(min=0)
     common = width.mul_(height)
     return common.div_((area(boxes)[:, None] + sizes).sub_(common).clamp_(min=EPS))
-
-
-def free_to_wait(device: torch.device) -> bool:
-    """Whether the host may ask for numbers at no cost: they are its own."""
-    return device.type == "cpu"
 
 
 def meeting(targets: Targets, planes: Tensor, blocks: int) -> Tensor:

@@ -91,7 +91,7 @@ def test_the_order_in_the_file_does_not_matter(tmp_path):
         ),
         (GOOD.replace("vote", "soup"), 'merge.rule = "soup" must be one of nms, vote'),
         (GOOD.replace("rule: vote, ", ""), "merge.rule is missing: nms: the candidates"),
-        (GOOD.replace(", iou: 0.65", ""), "merge: rule vote needs merge.iou"),
+        (GOOD.replace(", iou: 0.65", ""), "rule vote needs merge.iou"),
         (GOOD.replace("0.65", "0"), "merge.iou = 0 must be a number > 0 and ≤ 1, or null"),
         (GOOD.replace("0.65", "1.01"), "merge.iou = 1.01 must be a number > 0 and ≤ 1"),
         (GOOD.replace("0.65", '"0.65"'), 'merge.iou = "0.65" must be a number'),

@@ -15,7 +15,7 @@ def count(objects: list[int], locations: list[int], weight: list[float]) -> Tall
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 40, 40], [0, 0, 300, 300]])
     targets = Targets(boxes, torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64), 1)
     priors = pyramid_priors(Head(), 8, 16)
-    weights = torch.tensor(weight)
+    weights = torch.tensor(weight, dtype=torch.float32)
     pairs = Pairs(torch.tensor(objects), torch.tensor(locations), weights, weights, weights)
     zero = torch.tensor(0.0)
     record = Assignment(pairs, Discounts(NONE, NONE, NONE, torch.zeros(0)), Normalisers(zero, zero, zero))
