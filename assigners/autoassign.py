@@ -186,8 +186,9 @@ class AutoAssign(Assigner):
 
     def log_center(self, pair: PairView) -> Tensor:
         """Log G: ``[pair]``."""
-        mu, sigma = self.prior_of(pair.label)
-        return -((pair.offset - mu) ** 2 / (2 * sigma**2)).sum(-1)
+        mu, sigma = self.prior_of(pair.targets.labels)
+        off = (pair.offset - take(mu, pair.objects)) * take(1 / sigma, pair.objects)
+        return -off.square().sum(-1) / 2
 
     def log_confidence(self, pair: PairView) -> Tensor:
         """Log C = P⁺ / τ, or one factor of P⁺ over τ: ``[pair]``."""

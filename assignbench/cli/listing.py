@@ -32,18 +32,13 @@ def assigners(
         show("\n".join((f"{found.name}   {found.origin}", *_about(found.target), "\n")))
         return
     known = known_strategies()
-    names = [strategy.name for strategy in known]
+    names = [one.name for one in known]
     rows = [
-        [
-            strategy.name + (" (claimed twice)" if names.count(strategy.name) > 1 else ""),
-            strategy.target,
-            strategy.origin,
-        ]
-        for strategy in known
+        [one.name + (" (claimed twice)" if names.count(one.name) > 1 else ""), one.target, one.origin] for one in known
     ]
     if options:
-        for strategy, row in zip(known, rows, strict=True):
-            show("\n".join((f"{row[0]}   {strategy.target}, {strategy.origin}", *_about(strategy.target), "\n")))
+        for name, target, origin in rows:
+            show("\n".join((f"{name}   {target}, {origin}", *_about(target), "\n")))
         show("\n".join((*_extras(), "\n")))
     else:
         show(table(["name", "class", "provided by"], rows))

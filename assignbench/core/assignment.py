@@ -86,11 +86,11 @@ class Discounts:
         """Those that count, each entry once. Their number depends on values: a GPU is waited for."""
         if self.weight is not None:
             kept = self.weight > 0
-            parts = (self.image, self.location, self.label, self.factor, self.weight)
-            return Discounts(*(part[kept] for part in parts))
+            image, location, label = (part[kept] for part in (self.image, self.location, self.label))
+            return Discounts(image, location, label, self.factor[kept], self.weight[kept])
         rows, place = torch.stack((self.image, self.location, self.label), dim=1).unique(dim=0, return_inverse=True)
         factor = self.factor.new_ones(len(rows)).scatter_reduce(0, place, self.factor, "amin", include_self=False)
-        return Discounts(*rows.unbind(1), factor)
+        return Discounts(rows[:, 0], rows[:, 1], rows[:, 2], factor)
 
     def to(self, device: torch.device | str) -> Discounts:
         """The same discounts on another device."""

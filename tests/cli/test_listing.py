@@ -37,6 +37,20 @@ def test_assigners_with_options_survives_broken_ones(call, known):
     assert max(map(len, lines)) <= 100
 
 
+def test_the_options_of_one_strategy(call, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from assigners.plain import Plain\n\n\nclass Mine(Plain):\n"
+        '    """Mine.\n\n    Args:\n        k: how many.\n    """\n\n'
+        "    def __init__(self, setting, *, k: int = 3) -> None:\n        super().__init__(setting)\n"
+    )
+    for text, option in (("atss", "k: int = 9"), (f"{file}:Mine", "k: int = 3")):
+        code, out, _ = call("list", "assigners", text)
+        assert code == 0
+        assert option in out
+        assert "autoassign" not in out
+
+
 def test_what_can_be_added_to_any_strategy_is_listed(call, known):
     lines = call("list", "assigners", "--options")[1].splitlines()
     names = [line.strip() for line in lines if line.startswith("    +")]

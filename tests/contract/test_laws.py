@@ -1,5 +1,6 @@
 """Each law catches a strategy that breaks it: one planted fault a law."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from assignbench.core import (
     Assigner,
     Assignment,
     Discounts,
+    Normalisers,
     PairView,
     PairViews,
     Predictions,
@@ -227,3 +229,61 @@ def test_padding_and_crowds_are_not_the_strategies_business(monkeypatch: pytest.
     monkeypatch.setattr("assignbench.core.assigner.completed", lambda record, *_: record)
     broken = {result.name for result in check(Plain) if not result.passed}
     assert broken == {"padding and crowds", "padding changes nothing"}
+
+
+class Late(Assigner):
+    """`Plain`, with another divisor once a third of the training is over."""
+
+    head = Plain.head
+    source = "none"
+
+    def forward(self, priors: Priors, targets: Targets, progress: float) -> Assignment:
+        record = Plain(self.setting)(priors, targets)
+        one = torch.tensor(1.0)
+        return record if progress < 1 / 3 else replace(record, normalisers=Normalisers(one, one, one))
+
+
+def test_laws_hold_all_along_training() -> None:
+    broken = {result.name: result.message for result in check(Late) if not result.passed}
+    assert broken.keys() == {"batch = one by one"}
+    assert broken["batch = one by one"].startswith("at progress 0.7: normaliser positive of a batch and of its images")
+
+
+def test_an_error_is_told_with_its_place() -> None:
+    def wrong(record: Assignment, *_: Any) -> Assignment:
+        return record.nothing  # type: ignore[attr-defined]
+
+    messages = {result.message for result in check(strategy(wrong)) if not result.passed}
+    assert len(messages) == 1
+    assert re.search(r"no attribute 'nothing' \(.*test_laws\.py:\d+\)$", messages.pop())
+
+
+class Untyped(Assigner):
+    """`Plain`, with an option that says no type."""
+
+    head = Plain.head
+    source = "none"
+
+    def __init__(self, setting: Setting, *, k=9) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(setting)
+        self.k = k
+
+    def forward(self, priors: Priors, targets: Targets) -> Assignment:
+        return Plain(self.setting)(priors, targets)
+
+
+def test_an_option_needs_a_type_and_presets_a_name() -> None:
+    broken = {result.name: result.message for result in check(Untyped) if not result.passed}
+    assert broken == {"declares itself": "option k says no type: write k: int = …, or another one"}
+    broken = {result.name: result.message for result in check(strategy(unchanged, presets=())) if not result.passed}
+    assert broken.keys() == {"declares itself"}
+
+
+def test_a_gradient_that_would_be_dropped_is_refused() -> None:
+    def soft(record: Assignment, predictions: Predictions, *_: Any) -> Assignment:
+        pairs = record.pairs
+        quality = predictions.outputs.sigmoid()[0, :, 0].mean().expand(len(pairs))
+        return replace(record, pairs=replace(pairs, quality=quality))
+
+    broken = {result.name: result.message for result in check(strategy(soft)) if not result.passed}
+    assert "Pairs.quality must not carry gradient" in broken["well-formed record"]
