@@ -87,11 +87,12 @@ def check(
     Then on each of its presets, with the preset's own head, loss and options. A strategy that raises breaks the law
     that it was tried on; the other laws are tried all the same.
     """
+    moments = PROGRESS if follows_progress(cls) else (0.0,)
     subjects = {"": subject_of(cls, options or {}, extras)}
     if not options and not extras:
         subjects |= {f" ({name})": subject_of(cls, {}, (), preset) for name, preset in presets_of(cls)}
     return [
-        tried(f"{name}{protocol}", law, subject)
+        tried(f"{name}{protocol}", law, subject, moments)
         for protocol, subject in subjects.items()
         for name, law in LAWS.items()
         if not (protocol and law in EXCEPT_PRESETS)
@@ -104,10 +105,10 @@ def presets_of(cls: type[Assigner]) -> list[tuple[str, Preset]]:
     return [(name, preset) for name, preset in named if isinstance(preset, Preset)]
 
 
-def tried(name: str, law: Law, subject: Subject) -> LawResult:
-    """How a law fared: all along training, for a strategy that asks how far it is."""
+def tried(name: str, law: Law, subject: Subject, moments: Sequence[float]) -> LawResult:
+    """How a law fared at several points of training."""
     said = ""
-    for progress in PROGRESS if changes(subject) else (0.0,):
+    for progress in moments:
         try:
             law(replace(subject, progress=progress))
         except Broken as broken:
@@ -119,11 +120,11 @@ def tried(name: str, law: Law, subject: Subject) -> LawResult:
     return LawResult(name, True, "")
 
 
-def changes(subject: Subject) -> bool:
-    """Whether the strategy asks for the progress of training."""
+def follows_progress(cls: type[Assigner]) -> bool:
+    """Whether the strategy asks how far training is."""
     try:
-        return "progress" in asks_for(type(subject.build()))
-    except Exception:  # whatever it is, the laws say so
+        return "progress" in asks_for(cls)
+    except TypeError:  # that it asks for what there is not, a law says
         return False
 
 
@@ -352,13 +353,10 @@ def finite_gradients(subject: Subject, assigner: Assigner, problem: Problem) -> 
     losses = subject.losses(assigner, problem)
     for name, value in losses.items():
         require(bool(value.isfinite()), f"loss {name} is {value.item()}")
-    parameters = [parameter for parameter in assigner.parameters() if parameter.requires_grad]
-    leaves = (*problem.leaves(), *parameters)
-    names = ["an output"] * len(problem.leaves()) + [
-        f"parameter {name}" for name, parameter in assigner.named_parameters() if parameter.requires_grad
-    ]
+    leaves = [("an output", leaf) for leaf in problem.leaves()]
+    leaves += [(f"parameter {name}", one) for name, one in assigner.named_parameters() if one.requires_grad]
     total = torch.stack(list(losses.values())).sum()
-    gradients = torch.autograd.grad(total, leaves, allow_unused=True)
-    for name, gradient in zip(names, gradients, strict=True):
+    gradients = torch.autograd.grad(total, [leaf for _, leaf in leaves], allow_unused=True)
+    for (name, _), gradient in zip(leaves, gradients, strict=True):
         require(gradient is not None, f"{name} has no gradient: processes would wait for it")
         require(gradient is None or bool(gradient.isfinite().all()), f"a gradient of {name} is not finite")

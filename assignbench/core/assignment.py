@@ -149,7 +149,7 @@ class Assignment:
             require_shape("ignored", self.ignored, None, None)
             if self.ignored.dtype != torch.bool:
                 raise TypeError(f"ignored must be bool, not {str(self.ignored.dtype).removeprefix('torch.')}")
-        if self.bag not in (None, "any", "all") or isinstance(self.bag, bool):
+        if self.bag not in (None, "any", "all"):
             raise ValueError(f'bag must be None, "any" or "all", not {self.bag!r}')
         for what, table, axes in (("losses", self.losses, 0), ("diagnostics", self.diagnostics, 1)):
             if not isinstance(table, Mapping):
@@ -223,10 +223,10 @@ def _index(name: str, index: Tensor, count: int) -> None:
 
 def _unique(name: str, *columns: Tensor) -> None:
     rows = torch.stack(columns, dim=1)
-    if len(rows.unique(dim=0)) < len(rows):
-        twice, count = rows.unique(dim=0, return_counts=True)
+    found, count = rows.unique(dim=0, return_counts=True)
+    if len(found) < len(rows):
         raise ValueError(
-            f"{name} must not hold an entry twice, as {twice[count > 1][0].tolist()} here; where several objects want "
+            f"{name} must not hold an entry twice, as {found[count > 1][0].tolist()} here; where several objects want "
             "one location, `winners` or `class_winners` says which one gets it"
         )
 

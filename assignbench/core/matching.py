@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
-from assignbench.core.fast.rows import best_of, object_chunks, smallest_columns
+from assignbench.core.fast.rows import best_of, object_chunks, small_keys, smallest_columns
 from assignbench.core.geometry import pick
 from assignbench.core.tensors import free_to_wait
 from assignbench.core.types import Priors, Targets
@@ -89,8 +89,7 @@ def class_winners(
         inside: whether each location lies in its object's box. Only objects that meet can then compete, and few do.
     """
     key = (pick(targets.image, objects) * len(priors) + locations) * classes + pick(targets.labels, objects)
-    if targets.images * len(priors) * classes >= 1 << 31:  # more than `best_of` takes: number those that occur
-        key = key.unique(return_inverse=True)[1]
+    key = small_keys(key, targets.images * len(priors) * classes)
     few = len(targets) ** 2 <= 4 * len(key)  # else it costs more to see who meets than to sort all
     if not (inside and few and free_to_wait(key.device)):
         return best_of(key, score)

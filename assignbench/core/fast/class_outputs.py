@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from assignbench.core.fast.rows import best_of
+from assignbench.core.fast.rows import best_of, small_keys
 from assignbench.core.geometry import pick
 from assignbench.core.tensors import once_differentiable
 
@@ -232,8 +232,7 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
 
 def smallest_alone(entries: Tensor, factor: Tensor, count: int) -> Tensor:
     """1 for the smallest factor of each entry, the first of equal ones, and 0 for others: ``[entry]`` each."""
-    key = entries if count < 1 << 31 else entries.unique(return_inverse=True)[1]  # `best_of` takes no larger ones
-    return best_of(key, -factor).to(factor.dtype)
+    return best_of(small_keys(entries, count), -factor).to(factor.dtype)
 
 
 def farthest(z: Tensor) -> float:

@@ -198,7 +198,8 @@ def sure_overlap(targets: Targets, priors: Priors, k: int = 1) -> Tensor:
     """
     if priors.boxes.ndim == 3:
         return kth_of_all(targets, priors, k)
-    every = int(torch.cat((priors.grid.rows, priors.grid.columns)).max())
+    grid = priors.on_host().grid  # a GPU is not waited for
+    every = int(torch.cat((grid.rows, grid.columns)).max())
     reach = min(int((k / priors.grid.anchors) ** 0.5), every)
     first, fits = cells_around(centers(targets.boxes), priors, reach, targets.image)
     anchor = torch.arange(priors.grid.anchors, device=first.device)

@@ -51,6 +51,11 @@ def _smallest_columns(cost: Tensor, k: int) -> Tensor:
     return (below | (equal & (equal.cumsum(1) <= room))).nonzero()[:, 1].view(-1, k)
 
 
+def small_keys(keys: Tensor, count: int) -> Tensor:
+    """Keys below ``count`` as `best_of` takes them; where they may be too large, those that occur are numbered."""
+    return keys if count < 1 << 31 else keys.unique(return_inverse=True)[1]
+
+
 def best_of(group: Tensor, score: Tensor, k: int = 1) -> Tensor:
     """Mask of the k best entries of each group; equal scores: the earliest entry. ``[pair], [pair] → bool [pair]``.
 
