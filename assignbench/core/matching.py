@@ -42,14 +42,21 @@ def sum_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
     return values.new_zeros(groups).index_add(0, group, values)
 
 
-def max_by(values: Tensor, group: Tensor, groups: int, empty: float = 0.0) -> Tensor:
-    """Largest value of each group, ``empty`` for a group without any: ``[pair], [pair] → [group]``."""
-    return values.new_full((groups,), empty).scatter_reduce(0, group, values, "amax", include_self=False)
+def max_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Largest value of each group, −∞ for a group without any: ``[pair], [pair] → [group]``."""
+    return values.new_full((groups,), _extreme(values.dtype)[0]).scatter_reduce_(0, group, values, "amax")
 
 
-def min_by(values: Tensor, group: Tensor, groups: int, empty: float = 0.0) -> Tensor:
-    """Smallest value of each group, ``empty`` for a group without any: ``[pair], [pair] → [group]``."""
-    return values.new_full((groups,), empty).scatter_reduce(0, group, values, "amin", include_self=False)
+def min_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Smallest value of each group, ∞ for a group without any: ``[pair], [pair] → [group]``."""
+    return values.new_full((groups,), _extreme(values.dtype)[1]).scatter_reduce_(0, group, values, "amin")
+
+
+def _extreme(dtype: torch.dtype) -> tuple[float, float]:
+    """−∞ and ∞, or the least and the greatest integer."""
+    if dtype.is_floating_point:
+        return -float("inf"), float("inf")
+    return torch.iinfo(dtype).min, torch.iinfo(dtype).max
 
 
 def softmax_by(values: Tensor, group: Tensor, groups: int) -> Tensor:

@@ -109,7 +109,8 @@ def bags(pairs: Pairs, pair: PairView) -> Tensor:
     """−log Σ_pairs w P of each object, in logarithms: ``[object]``. An object without any pair costs `UNTAUGHT`."""
     count = len(pair.targets)
     logs = pairs.weight.clamp(min=torch.finfo(pairs.weight.dtype).tiny).log() - pair.cost
-    largest = max_by(logs.detach(), pairs.object, count, empty=-UNTAUGHT)
+    taught = torch.zeros(count, dtype=torch.bool, device=logs.device).index_fill_(0, pairs.object, value=True)
+    largest = max_by(logs.detach(), pairs.object, count).where(taught, -UNTAUGHT)
     total = sum_by((logs - pick(largest, pairs.object)).exp(), pairs.object, count)
     return -(largest + total.where(total > 0, 1.0).log())
 

@@ -125,8 +125,10 @@ def test_best_of_nothing_is_nothing() -> None:
 def test_group_sums() -> None:
     values, group = torch.tensor([1.0, 2, 4]), torch.tensor([2, 0, 2])
     assert sum_by(values, group, 4).tolist() == [2, 0, 5, 0]
-    assert max_by(values, group, 4, empty=-1).tolist() == [2, -1, 4, -1]
-    assert min_by(values, group, 4, empty=-1).tolist() == [2, -1, 1, -1]
+    none = float("inf")
+    assert max_by(values, group, 4).tolist() == [2, -none, 4, -none]
+    assert min_by(values, group, 4).tolist() == [2, none, 1, none]
+    assert max_by(torch.tensor([3, 5]), torch.tensor([1, 1]), 2).tolist() == [-(1 << 63), 5]
 
 
 def test_image_floor_counts_every_image_at_least_once() -> None:
