@@ -5,7 +5,13 @@ from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pair
 from assignbench.core.extras import Extra
 from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
-from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
+from assignbench.core.fast.overlap import (
+    best_overlap,
+    best_predicted,
+    most_overlapping,
+    overlapping_pairs,
+    predicted_overlaps,
+)
 from assignbench.core.fast.rows import best_of
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
@@ -43,6 +49,7 @@ __all__ = [
     "assign",
     "best_of",
     "best_overlap",
+    "best_predicted",
     "centerness",
     "centers",
     "central_pairs",

@@ -128,11 +128,12 @@ class DistributionFocal(BoxLoss):
     """
 
     weight: float = 0.25  # λ
+    rest: float = 0.01  # of its coding
 
     @property
     def coding(self) -> Coding | None:
         """See `BoxLoss`."""
-        return Distribution()
+        return Distribution(rest=self.rest)
 
     def __call__(self, pair: CodedPairs) -> Tensor:
         """See `BoxLoss`."""

@@ -12,6 +12,8 @@ from torch import Tensor
 from assignbench.core.geometry import centers, sides
 
 MAX_LOG_RATIO = math.log(1000 / 16)  # a delta may change width or height by this factor at most, both ways
+MAX_LOG_DISTANCE = 10.0  # of a side, in strides
+LEAST_DISTANCE = 1e-6  # strides
 
 
 class Coding(ABC):
@@ -44,6 +46,27 @@ class Distances(Coding):
     def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.encode`."""
         return sides(boxes, centers(priors)) / stride[..., None]
+
+
+@dataclass(frozen=True)
+class LogDistances(Coding):
+    """Logarithms of left, top, right, bottom: side = exp(output) · scale · stride (FCOS at first, TOOD, VFNet).
+
+    An output counts as 10 at most, a side of twenty thousand strides.
+    """
+
+    scale: float = 1.0
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`."""
+        distance = regression.clamp(max=MAX_LOG_DISTANCE).exp() * (self.scale * stride)[..., None]
+        center = centers(priors)
+        return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`; a side on the wrong side of the location counts as one of next to nothing."""
+        distance = sides(boxes, centers(priors)) / (self.scale * stride)[..., None]
+        return distance.clamp(min=LEAST_DISTANCE).log()
 
 
 @dataclass(frozen=True)
@@ -80,6 +103,7 @@ class Distribution(Coding):
     """
 
     bins: int = 17
+    rest: float = 0.01  # below the last whole number that a wanted side ends; 0.1 in the published code
 
     def __post_init__(self) -> None:
         if self.bins < 2:
@@ -98,5 +122,5 @@ class Distribution(Coding):
         return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
 
     def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
-        """See `Coding.encode`: the four means, cut to 0 … bins − 1.01 as in GFL's code."""
-        return (sides(boxes, centers(priors)) / stride[..., None]).clamp(0, self.bins - 1 - 0.01)
+        """See `Coding.encode`: the four means, cut to 0 … bins − 1 − rest."""
+        return (sides(boxes, centers(priors)) / stride[..., None]).clamp(0, self.bins - 1 - self.rest)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch import Tensor
 from assignbench.core.box_loss import BoxLoss, GIoU
 from assignbench.core.class_loss import ClassLoss, Focal
 from assignbench.core.coding import Coding
+from assignbench.core.fast.class_outputs import join_logits
 from assignbench.core.geometry import centers, iou, pick, take
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -36,6 +37,9 @@ class PairLoss:
     weight: float = 0.25  # w: of box parts and of bags beside background; α of the focal loss in every paper
     # whether the cost of a bag ends at 100, and its gradient fades from 28 on, as in the references' cross-entropy
     floored: bool = False
+    # what weighs the box part of each pair in place of the strategy's box weights, and sums to its normaliser: the
+    # highest class probability of the location (GFL), or the overlap of its box (VFNet); neither carries gradient
+    weigh_by: Literal["score", "overlap"] | None = None
 
     def weighing_boxes(self, weight: float) -> PairLoss:
         """The same with another λ."""
@@ -152,6 +156,16 @@ class PairView:
         """IoU of the predicted and the object's box, without gradient."""
         with torch.no_grad():
             return iou(self.predicted, self.true)
+
+    @_seen
+    def score(self) -> Tensor:
+        """Highest class probability of the location, of any class, without gradient."""
+        with torch.no_grad():
+            predictions = self.predictions
+            logits = take(predictions.outputs, self.place).amax(-1, keepdim=True)
+            if predictions.joined is not None:
+                logits = join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), self.place))
+            return logits[:, 0].sigmoid()
 
     @_seen
     def logit(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 from assignbench.core.box_loss import BOX_LOSSES, BoxLoss, CIoU, DIoU, DistributionFocal, GIoU, SmoothL1, SumOf
 from assignbench.core.class_loss import CLASS_LOSSES, ClassLoss, CrossEntropy, Focal, QualityFocal, Varifocal
-from assignbench.core.coding import Coding, Deltas, Distances, Distribution
+from assignbench.core.coding import Coding, Deltas, Distances, Distribution, LogDistances
 from assignbench.core.extras import (
     EXTRAS,
     AuxiliaryObjectness,
@@ -40,6 +40,7 @@ __all__ = [
     "Focal",
     "GIoU",
     "ImplicitObjectness",
+    "LogDistances",
     "Objectness",
     "PairLoss",
     "PredictedIoU",

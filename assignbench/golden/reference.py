@@ -36,9 +36,27 @@ class Origin:
     # its name of a raw output beside cls and reg → that of our extra output; "extra": of the only one where None
     outputs: Mapping[str, str | None] = field(default_factory=lambda: {"extra": None})
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
+    missing: Mapping[str, str] = field(default_factory=dict)  # kind of files that cannot be replayed → what is not here
 
 
-ORIGINS: Mapping[str, Origin] = {}
+ORIGINS: Mapping[str, Origin] = {
+    "tood": Origin(
+        "tal",
+        progress={"initial": 0.0},
+        missing={
+            "network": "TOOD's task-aligned head",
+            "trajectory": "TOOD's task-aligned head",
+            "detections": "a suppression of boxes that are not cut to the image",
+        },
+    ),
+    "gfl": Origin(
+        "atss",
+        "gfl",
+        terms={**TERMS, "dfl": ("box",)},
+        # the vectors' network made up values for `bbox_head.integral.project`, too, which is the constant 0 … 16
+        missing={"trajectory": "distributions over sides of made-up lengths"},
+    ),
+}
 
 
 def origin_of(strategy: str) -> Origin:

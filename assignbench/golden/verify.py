@@ -84,6 +84,10 @@ def verify(
     subject_of = cache(subject_of or installed)
     replays, reasons, counts = [], {}, {}
     for vectors in find(folder):
+        if what := origin_of(vectors.strategy).missing.get(vectors.kind):
+            name = f"{vectors.strategy} {vectors.kind}"
+            reasons[name], counts[name] = f"not built here: {what}", counts.get(name, 0) + 1
+            continue
         try:
             subject = subject_of(vectors.strategy, preset)
         except UsageError as error:
@@ -119,7 +123,8 @@ def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.devic
         return replay_losses(read_tensors(vectors.path, device), cls, options, protocol, origin_of(vectors.strategy))
     if vectors.kind == "detections":
         file = read_tensors(vectors.path, device)
-        return list(replay_detections(file, cls, protocol, rule_of(recipe.evaluate), origin_of(vectors.strategy))), []
+        rule, origin = rule_of(recipe.evaluate), origin_of(vectors.strategy)
+        return list(replay_detections(file, cls, options, protocol, rule, origin)), []
     network = folder / "network" / f"{vectors.strategy}.safetensors"
     file = read_tensors(network, device)
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from assignbench.core import Assigner, Setting, assign, giou, iou, sides
-from assignbench.core.parts import PairLoss
+from assignbench.core.parts import PairLoss, QualityFocal
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.autoassign import AutoAssign
 from assigners.freeanchor import FreeAnchor
+from assigners.tal import TAL
 
 CLASSES = 3
 
@@ -199,3 +200,55 @@ def test_an_object_without_a_location_costs_a_constant() -> None:
     assert losses["bag"].item() == pytest.approx(0.25 * 100)
     assert losses["center"].item() == 0
     assert math.isfinite(losses["background"].item())
+
+
+def slow_tal(problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
+    predictions, priors, targets = problem.predictions, problem.priors, problem.targets
+    probability = predictions.logits.sigmoid()
+    p, boxes = probability.detach(), predictions.boxes.detach()
+    t = torch.zeros(len(targets), len(priors), dtype=torch.float64)
+    u = torch.zeros_like(t)
+    owner = {}
+    for n, (box, label, image) in enumerate(zip(targets.boxes, targets.labels, targets.image, strict=True)):
+        for j in range(len(priors)):
+            u[n, j] = iou(boxes[image, j], box)
+            t[n, j] = p[image, j, label] * u[n, j] ** 6
+        for j in sorted(range(len(priors)), key=lambda j: (-t[n, j].item(), j))[:13]:
+            if t[n, j] > 0 and sides(box, priors.points[j]).min() > 0.01:
+                rival = owner.get((int(image), j))
+                if rival is None or u[n, j] > u[rival, j]:
+                    owner[int(image), j] = n
+    score = torch.zeros_like(probability)
+    box_sum = torch.tensor(0.0, dtype=torch.float64)
+    for (image, j), n in owner.items():
+        own = [place for (_, place), other in owner.items() if other == n]
+        share = t[n, j] / (t[n, own].max() + 1e-7) * u[n, own].max()
+        score[image, j, targets.labels[n]] = share
+        box_sum = box_sum + share * 5 * (1 - giou(predictions.boxes[image, j], targets.boxes[n]))
+    entries = -(score * probability.log() + (1 - score) * torch.log1p(-probability)) * (score - probability) ** 2
+    mass = max(1.0, score.sum().item())
+    return {
+        "class": loss.classes.positive_weight * entries[score > 0].sum() / mass,
+        "background": loss.classes.negative_weight * entries[score == 0].sum() / mass,
+        "box": loss.weight * box_sum / mass,
+    }
+
+
+@pytest.mark.parametrize("loss", [PairLoss(), PairLoss(QualityFocal(), weight=0.5)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_values_and_gradients_of_tal(loss: PairLoss, seed: int) -> None:
+    problem = random_problem(
+        TAL.head, seed=seed, classes=CLASSES, counts=(4, 0, 3), height=64, width=96, dtype=torch.float64
+    )
+    with torch.no_grad():
+        problem.raw.regression.mul_(0.3)
+    view = problem.view(loss)
+    fast = objective(assign(TAL(Setting(classes=CLASSES)), view, progress=0.5), view, ())
+    reading = slow_tal(problem, loss)
+    assert fast.keys() == reading.keys()
+    for name, value in reading.items():
+        assert fast[name].item() == pytest.approx(value.item(), rel=1e-9, abs=1e-12), name
+    gradients = torch.autograd.grad(torch.stack(list(fast.values())).sum(), problem.leaves())
+    slow_gradients = torch.autograd.grad(torch.stack(list(reading.values())).sum(), problem.leaves())
+    for one, other in zip(gradients, slow_gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)

@@ -1,5 +1,6 @@
 """The cost of a box: by hand, and against torchvision."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +20,7 @@ from assignbench.core.parts import (
     Distribution,
     DistributionFocal,
     GIoU,
+    LogDistances,
     PairLoss,
     SmoothL1,
     SumOf,
@@ -147,3 +149,20 @@ def test_overlap_losses_teach_through_any_coding(box: BoxLoss, coding: Coding) -
     predicted = coding.decode(raw, prior, torch.tensor([8.0]))
     (gradient,) = torch.autograd.grad(box(pairs(predicted, true, raw, coding)).sum(), raw)
     assert bool(gradient.abs().sum() > 0)
+
+
+def test_log_distances_by_hand() -> None:
+    coding, prior, stride = LogDistances(scale=2.0), torch.tensor([[0.0, 0, 16, 16]]), torch.tensor([4.0])
+    box = coding.decode(torch.tensor([[0.0, 0, math.log(2), -math.inf]]), prior, stride)
+    torch.testing.assert_close(box, torch.tensor([[0.0, 0, 24, 8]]))  # 8 = 2 · 4 pixels at output 0
+    torch.testing.assert_close(coding.encode(box, prior, stride)[0, :3], torch.tensor([0.0, 0, math.log(2)]))
+    assert coding.decode(torch.full((1, 4), 1e9), prior, stride).isfinite().all()
+    assert coding.encode(torch.tensor([[9.0, 9, 10, 10]]), prior, stride).isfinite().all()
+
+
+def test_the_rest_of_a_distribution_says_where_wanted_sides_end() -> None:
+    prior, stride, box = torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([1.0]), torch.tensor([[-90.0, 0, 9, 9]])
+    assert Distribution().encode(box, prior, stride)[0, 0].item() == pytest.approx(15.99)
+    coding = SumOf(parts=(GIoU(), DistributionFocal(rest=0.1))).coding
+    assert coding == Distribution(rest=0.1)
+    assert coding.encode(box, prior, stride)[0, 0].item() == pytest.approx(15.9)
