@@ -3,8 +3,9 @@
 from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
+from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs, square_pairs
 from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
@@ -47,6 +48,7 @@ __all__ = [
     "centers",
     "central_pairs",
     "class_winners",
+    "dynamic_k",
     "giou",
     "hard_assignment",
     "image_floor",
@@ -65,6 +67,7 @@ __all__ = [
     "sides",
     "smallest_k",
     "softmax_by",
+    "square_pairs",
     "sum_by",
     "take",
     "winners",

@@ -12,6 +12,8 @@ from torch import Tensor
 from assignbench.core.geometry import centers, sides
 
 MAX_LOG_RATIO = math.log(1000 / 16)  # a delta may change width or height by this factor at most, both ways
+MAX_LOG_STRIDES = 16.0  # of a length: far beyond any picture, and no box of it overflows
+LEAST_STRIDES = 1e-8  # of a length under a logarithm
 
 
 class Coding(ABC):
@@ -44,6 +46,43 @@ class Distances(Coding):
     def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.encode`."""
         return sides(boxes, centers(priors)) / stride[..., None]
+
+
+@dataclass(frozen=True)
+class ExpDistances(Coding):
+    """Left, top, right, bottom from the location in strides: side = e^output · stride (RTMDet, TOOD)."""
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`."""
+        distance = regression.clamp(max=MAX_LOG_STRIDES).exp() * stride[..., None]
+        center = centers(priors)
+        return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`; a location outside the box cannot be said: it is asked for 10⁻⁸ strides."""
+        return (sides(boxes, centers(priors)) / stride[..., None]).clamp(min=LEAST_STRIDES).log()
+
+
+@dataclass(frozen=True)
+class CenterSize(Coding):
+    """The box's centre from the cell's corner, and its width and height, in strides (YOLOX, arXiv 2107.08430).
+
+    x = corner + x_output · stride; w = e^w_output · stride. The corner lies ``offset`` strides before the location.
+    """
+
+    offset: float = 0.5
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`."""
+        center = centers(priors) + (regression[..., :2] - self.offset) * stride[..., None]
+        half = regression[..., 2:].clamp(max=MAX_LOG_STRIDES).exp() * stride[..., None] / 2
+        return torch.cat((center - half, center + half), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`."""
+        shift = (centers(boxes) - centers(priors)) / stride[..., None] + self.offset
+        size = (boxes[..., 2:] - boxes[..., :2]) / stride[..., None]
+        return torch.cat((shift, (size + LEAST_STRIDES).log()), dim=-1)
 
 
 @dataclass(frozen=True)

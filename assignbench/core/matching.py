@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
-from assignbench.core.fast.rows import object_chunks, smallest_columns
+from assignbench.core.fast.rows import in_order, object_chunks, smallest_columns
 from assignbench.core.geometry import pick
 from assignbench.core.types import Priors, Targets
 
@@ -67,9 +67,7 @@ def best_of(group: Tensor, score: Tensor, k: int = 1) -> Tensor:
         k: at least 1; a group of fewer entries gives all.
     """
     if score.dtype == torch.float32:
-        bits = (score + 0.0).view(torch.int32)  # −0 becomes 0
-        rank = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()  # integers in the order of the floats
-        keys, order = ((group << 32) - rank).sort(stable=True)
+        keys, order = ((group << 32) - in_order(score)).sort(stable=True)
         keys = (keys + (1 << 31)) >> 32
     else:
         order = score.argsort(descending=True, stable=True)
@@ -145,6 +143,7 @@ def hard_assignment(
     quality: Tensor | None = None,
     box_weight: Tensor | None = None,
     ignored: Tensor | None = None,
+    background: Tensor | None = None,
     normalisers: Normalisers | None = None,
 ) -> Assignment:
     """The record of a hard strategy: these pairs are positive, at most one at a location; the rest is background.
@@ -156,6 +155,7 @@ def hard_assignment(
         quality: ``[pair]`` class score to learn; None: what the class loss says.
         box_weight: ``[pair]`` weight of the box part (FCOS and ATSS: centerness); None: 1.
         ignored: bool ``[image, location]``, locations that are taught nothing; None: there are none.
+        background: ``[image, location]`` share of the class background that a location is taught; None: 1 everywhere.
         normalisers: None: the number of pairs, for the box part the sum of ``box_weight``.
     """
     one = targets.boxes.new_ones(len(objects))
@@ -167,5 +167,6 @@ def hard_assignment(
         # a positive location's own class is no background; its other classes are
         discounts=Discounts.of_pairs(objects, locations, targets, torch.zeros_like(one)),
         normalisers=normalisers,
+        background=background,
         ignored=ignored,
     )

@@ -38,7 +38,15 @@ class Origin:
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
 
 
-ORIGINS: Mapping[str, Origin] = {}
+ORIGINS: Mapping[str, Origin] = {
+    "dsl": Origin("soft_label"),
+    "simota": Origin(
+        "simota",
+        # the pairs' own class and the other classes there; L1 joins the box loss late in training
+        terms={"cls": ("class", "background"), "bbox": ("box",), "l1": ("box",), "obj": ("objectness",)},
+        progress={"main": 0.0},
+    ),
+}
 
 
 def origin_of(strategy: str) -> Origin:

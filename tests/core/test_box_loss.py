@@ -1,6 +1,7 @@
 """The cost of a box: by hand, and against torchvision."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,8 +20,10 @@ from assignbench.core.parts import (
     Distribution,
     DistributionFocal,
     GIoU,
+    Late,
     PairLoss,
     SmoothL1,
+    SquareIoU,
     SumOf,
 )
 from assignbench.core.priors import pyramid_priors
@@ -147,3 +150,17 @@ def test_overlap_losses_teach_through_any_coding(box: BoxLoss, coding: Coding) -
     predicted = coding.decode(raw, prior, torch.tensor([8.0]))
     (gradient,) = torch.autograd.grad(box(pairs(predicted, true, raw, coding)).sum(), raw)
     assert bool(gradient.abs().sum() > 0)
+
+
+def test_square_iou_by_hand() -> None:
+    """4 × 4 boxes that share 2 × 2: IoU 4/28."""
+    assert SquareIoU(weight=2.0)(by_hand()).item() == pytest.approx(2 * (1 - (4 / 28) ** 2))
+
+
+def test_a_late_loss_counts_from_its_start_on() -> None:
+    loss, early = Late(weight=2.0, part=SmoothL1(), start=0.5), by_hand()
+    late = replace(early, progress=0.5)
+    assert loss(early).tolist() == [0]
+    torch.testing.assert_close(loss(late), 2 * SmoothL1()(late))
+    both = SumOf(parts=(SquareIoU(), loss))
+    torch.testing.assert_close(both(late), SquareIoU()(late) + loss(late))
