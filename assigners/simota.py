@@ -109,5 +109,6 @@ def log(probability: Tensor) -> Tensor:
 
 def nothing_there(view: PairViews) -> Tensor:
     """What it costs to say that none of the classes is there: ``[image · location]``."""
-    p = joint(view.predictions.logits, view.predictions.extras["objectness"][..., None])
+    predictions = view.detached().predictions
+    p = joint(predictions.logits, predictions.extras["objectness"][..., None])
     return -log(1 - p).sum(-1).flatten()

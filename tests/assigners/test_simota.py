@@ -37,7 +37,7 @@ def decide(made: Problem, **options: object) -> Assignment:
 
 
 def test_as_many_as_good_boxes_the_best_first() -> None:
-    """Three locations predict the box exactly; the others overlap it by less than 1 in sum."""
+    """Three locations predict the box exactly; k is 3 and what the next seven overlap it in sum."""
     box = (16.0, 16, 32, 32)
     made = problem(box)
     inside = (sides(made.targets.boxes, made.priors.points).amin(-1) > 0).nonzero()[:, 0].tolist()
@@ -47,7 +47,7 @@ def test_as_many_as_good_boxes_the_best_first() -> None:
     others = [place for place in range(len(made.priors)) if place not in inside[1:4]]
     rest = iou(made.predictions.boxes[0, others], made.targets.boxes).sort(descending=True).values[:7].sum()
     record = decide(made)
-    assert record.pairs.location.tolist()[:3] == inside[1:4] or float(rest) >= 1
+    assert set(inside[1:4]) <= set(record.pairs.location.tolist())
     assert len(record.pairs) == 3 + int(rest)
     assert record.pairs.quality is not None
     quality = dict(zip(record.pairs.location.tolist(), record.pairs.quality.tolist(), strict=True))
