@@ -65,9 +65,8 @@ class SoftLabel(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        nothing = (
-            QFL.background(view.detached().predictions.logits).sum(-1).flatten()
-        )  # [image · location]: no class is there
+        logits = view.detached().predictions.logits
+        nothing = QFL.background(logits).sum(-1).flatten()  # [image · location]: that no class is there
 
         def cost(pair: PairView) -> Tensor:
             soft = pick(nothing, pair.place) - QFL.background(pair.logit) + QFL.positive(pair.logit, pair.overlap)
