@@ -314,6 +314,8 @@ class EvaluateSettings(_Group):
     candidates_per_location: bool = Field(
         False, description="whether a level keeps at most as many pairs as it has locations"
     )
+    best_class: bool = Field(False, description="whether a location gives only its class of the highest output")
+    clip: bool = Field(True, description="whether boxes are cut to their picture before suppression")
     nms: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two boxes of a class is dropped")
     detections: int = Field(100, ge=1, description="detections kept per picture")
     evaluator: Literal["pycocotools", "fast"] = Field(

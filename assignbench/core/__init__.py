@@ -3,8 +3,9 @@
 from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
+from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs, square_pairs
 from assignbench.core.fast.overlap import (
     best_overlap,
     best_predicted,
@@ -54,6 +55,7 @@ __all__ = [
     "centers",
     "central_pairs",
     "class_winners",
+    "dynamic_k",
     "giou",
     "hard_assignment",
     "image_floor",
@@ -72,6 +74,7 @@ __all__ = [
     "sides",
     "smallest_k",
     "softmax_by",
+    "square_pairs",
     "sum_by",
     "take",
     "winners",

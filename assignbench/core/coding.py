@@ -12,8 +12,8 @@ from torch import Tensor
 from assignbench.core.geometry import centers, sides
 
 MAX_LOG_RATIO = math.log(1000 / 16)  # a delta may change width or height by this factor at most, both ways
-MAX_LOG_DISTANCE = 10.0  # of a side, in strides
-LEAST_DISTANCE = 1e-6  # strides
+MAX_LOG_STRIDES = 16.0  # of a length: far beyond any picture, and no box of it overflows
+LEAST_STRIDES = 1e-8  # of a length under a logarithm
 
 
 class Coding(ABC):
@@ -50,23 +50,42 @@ class Distances(Coding):
 
 @dataclass(frozen=True)
 class LogDistances(Coding):
-    """Logarithms of left, top, right, bottom: side = exp(output) · scale · stride (FCOS at first, TOOD, VFNet).
+    """Logarithms of left, top, right, bottom: side = e^output · unit · stride (FCOS at first, TOOD, VFNet, RTMDet)."""
 
-    An output counts as 10 at most, a side of twenty thousand strides.
-    """
-
-    scale: float = 1.0
+    unit: float = 1.0  # strides
 
     def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.decode`."""
-        distance = regression.clamp(max=MAX_LOG_DISTANCE).exp() * (self.scale * stride)[..., None]
+        distance = regression.clamp(max=MAX_LOG_STRIDES).exp() * (self.unit * stride)[..., None]
         center = centers(priors)
         return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
 
     def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
-        """See `Coding.encode`; a side on the wrong side of the location counts as one of next to nothing."""
-        distance = sides(boxes, centers(priors)) / (self.scale * stride)[..., None]
-        return distance.clamp(min=LEAST_DISTANCE).log()
+        """See `Coding.encode`; a location outside the box cannot be said: it is asked for 10⁻⁸ units."""
+        distance = sides(boxes, centers(priors)) / (self.unit * stride)[..., None]
+        return distance.clamp(min=LEAST_STRIDES).log()
+
+
+@dataclass(frozen=True)
+class CenterSize(Coding):
+    """The box's centre from the cell's corner, and its width and height, in strides (YOLOX, arXiv 2107.08430).
+
+    x = corner + x_output · stride; w = e^w_output · stride. The corner lies ``offset`` strides before the location.
+    """
+
+    offset: float = 0.5
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`."""
+        center = centers(priors) + (regression[..., :2] - self.offset) * stride[..., None]
+        half = regression[..., 2:].clamp(max=MAX_LOG_STRIDES).exp() * stride[..., None] / 2
+        return torch.cat((center - half, center + half), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`."""
+        shift = (centers(boxes) - centers(priors)) / stride[..., None] + self.offset
+        size = (boxes[..., 2:] - boxes[..., :2]) / stride[..., None]
+        return torch.cat((shift, (size + LEAST_STRIDES).log()), dim=-1)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ class PairView:
     targets: Targets
     coding: Coding
     loss: PairLoss
+    progress: float = 0.0
     _made: dict[str, tuple[Tensor, int]] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -209,6 +210,7 @@ class PairViews:
     targets: Targets
     coding: Coding
     loss: PairLoss = field(default_factory=PairLoss)
+    progress: float = 0.0  # how far training is, from 0 to 1
     _kept: list[tuple[PairView, int, int]] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, objects: Tensor, locations: Tensor) -> PairView:
@@ -217,10 +219,19 @@ class PairViews:
         for view, *seen in self._kept:
             if view.objects is objects and view.locations is locations and tuple(seen) == versions:
                 return view
-        view = PairView(objects, locations, self.predictions, self.priors, self.targets, self.coding, self.loss)
+        view = self.unkept(objects, locations)
         self._kept.append((view, *versions))
         del self._kept[:-KEPT]
         return view
+
+    def unkept(self, objects: Tensor, locations: Tensor) -> PairView:
+        """As a call, for a list of pairs that nobody will ask for again."""
+        own = self.predictions, self.priors, self.targets, self.coding, self.loss, self.progress
+        return PairView(objects, locations, *own)
+
+    def detached(self) -> PairViews:
+        """The same batch without gradient, for a strategy that looks at far more pairs than it chooses."""
+        return replace(self, predictions=self.predictions.detached())
 
     def intact(self) -> None:
         """Refuse the batch where somebody has written to what a view shows; see `PairView.intact`."""

@@ -37,6 +37,8 @@ class PostprocessRule:
     candidates: int = 1000  # pairs of location and class kept per level and image before suppression
     rank_by: Measure = "score"
     candidates_per_location: bool = False  # of a level, at most as many as it has locations
+    best_class: bool = False  # of a location, the class of the highest output only
+    clip: bool = True  # boxes to their image, before suppression
     nms: float | None = 0.6  # IoU above which the weaker of two boxes of a class goes; None: none goes
     detections: int = 100  # kept per image
 
@@ -45,7 +47,7 @@ class PostprocessRule:
 class ImageDetections:
     """What was found in one image, best first."""
 
-    boxes: Tensor  # [detection, 4], pixels of the network input, clipped to the image
+    boxes: Tensor  # [detection, 4], pixels of the network input, clipped to the image unless the rule says otherwise
     scores: Tensor  # [detection]
     labels: Tensor  # [detection]
 
@@ -87,7 +89,8 @@ def ranked(
     """Clipped boxes, scores and labels of the candidates, best first: ``[image, entry]``; score −1: not one."""
     location, labels, scores = candidates_of(predictions, priors, extras, rule)
     image = torch.arange(predictions.images, device=scores.device)[:, None]
-    boxes = clip(predictions.boxes[image, location], sizes)
+    boxes = predictions.boxes[image, location]
+    boxes = clip(boxes, sizes) if rule.clip else boxes
     sized = (boxes[..., 2:] > boxes[..., :2]).all(-1)
     scores, order = scores.where(sized, -1).sort(dim=1, descending=True, stable=True)
     return boxes[image, order], scores, labels[image, order]
@@ -125,6 +128,9 @@ def candidates_of(
 
     at = torch.arange(predictions.images, device=outputs.device)[:, None], location
     score, rank = measured(outputs[at], None if joins is None else joins[at], [each[at] for each in quality], rule)
+    if rule.best_class:
+        best = outputs[at].argmax(-1, keepdim=True)
+        rank = torch.full_like(rank, -1).scatter(-1, best, rank.gather(-1, best))
     classes, places, start = outputs.shape[2], [], 0
     for length, part in zip(lengths, chosen, strict=True):
         level = rank[:, start : start + part.shape[1]].flatten(1)

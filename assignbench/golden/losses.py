@@ -84,8 +84,9 @@ def run(
         if name.partition(".")[0] in ("cls", "reg", *origin.outputs)
     }
     predictions = predictions_from(raw, head, priors, assigner.setting.classes, file, origin)
-    view = PairViews(predictions, priors, targets, head.coding, protocol.loss)
-    assignment = assign(assigner, view, origin.progress.get(file.metadata.get("phase", ""), 1.0))
+    progress = origin.progress.get(file.metadata.get("phase", ""), 1.0)
+    view = PairViews(predictions, priors, targets, head.coding, protocol.loss, progress)
+    assignment = assign(assigner, view, progress)
     if discounts is not None:
         assignment = replace(assignment, discounts=discounts)
     ours = objective(assignment, view, head.extras)

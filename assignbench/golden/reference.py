@@ -46,7 +46,6 @@ ORIGINS: Mapping[str, Origin] = {
         missing={
             "network": "TOOD's task-aligned head",
             "trajectory": "TOOD's task-aligned head",
-            "detections": "a suppression of boxes that are not cut to the image",
         },
     ),
     "gfl": Origin(
@@ -55,6 +54,13 @@ ORIGINS: Mapping[str, Origin] = {
         terms={**TERMS, "dfl": ("box",)},
         # the vectors' network made up values for `bbox_head.integral.project`, too, which is the constant 0 … 16
         missing={"trajectory": "distributions over sides of made-up lengths"},
+    ),
+    "dsl": Origin("soft_label"),
+    "simota": Origin(
+        "simota",
+        # the pairs' own class and the other classes there; L1 joins the box loss late in training
+        terms={"cls": ("class", "background"), "bbox": ("box",), "l1": ("box",), "obj": ("objectness",)},
+        progress={"main": 0.0},
     ),
 }
 

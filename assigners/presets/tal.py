@@ -6,7 +6,7 @@ from assignbench.core.parts import GIoU, LogDistances, PairLoss, Preset, Quality
 PRESETS = {
     "mmdet": Preset(
         source="mmdetection 3.3.0, tood_r50_fpn_1x_coco with two towers in place of its task-aligned head: the "
-        "paper's “parallel head + TAL”; boxes are cut to the image before suppression, where the reference cuts none",
+        "paper's “parallel head + TAL”",
         head=Head(offset=0.0, coding=LogDistances(), conv_bias=False, tower_std=0.01),
         loss=PairLoss(QualityFocal(), GIoU(weight=2.0), weight=1.0),
         options={"atss_focal": True},
@@ -17,6 +17,7 @@ PRESETS = {
             "train.norm_decay": True,
             "evaluate.threshold_on": "output",
             "evaluate.rank_by": "output",
+            "evaluate.clip": False,
             "evaluate.nms": 0.6,
         },
         schedule={"train.warmup": 500},

@@ -1,4 +1,4 @@
-"""AutoAssign and FreeAnchor against slow readings of their formulas: loops over objects and locations.
+"""Strategies against slow readings of their formulas: loops over objects and locations.
 
 Values and gradients, on random batches, in float64.
 """
@@ -16,6 +16,8 @@ from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.autoassign import AutoAssign
 from assigners.freeanchor import FreeAnchor
+from assigners.simota import SimOTA
+from assigners.soft_label import SoftLabel
 from assigners.tal import TAL
 
 CLASSES = 3
@@ -96,9 +98,104 @@ def slow_freeanchor(assigner: FreeAnchor, problem: Problem, loss: PairLoss) -> d
     }
 
 
+def slow_dynamic_k(problem: Problem, candidate: Tensor, cost: Callable[[int, int], float], most: int) -> dict[int, int]:
+    """Image · locations + location → object: SimOTA's dynamic k as it is told, one entry at a time."""
+    targets, length, taken = problem.targets, len(problem.priors), {}
+    for image in range(targets.images):
+        places = [j for j in range(length) if candidate[image, j]]
+        mine = [n for n in range(len(targets)) if targets.image[n] == image]
+        chosen: dict[int, list[int]] = {}
+        for n in mine:
+            overlaps = [iou(problem.predictions.boxes[image, j].detach(), targets.boxes[n]).item() for j in places]
+            k = max(1, int(sum(sorted(overlaps, reverse=True)[:most])))
+            for j in sorted(places, key=lambda j, n=n: (cost(n, j), j))[:k]:
+                chosen.setdefault(j, []).append(n)
+        for j, several in chosen.items():
+            rivals = mine if len(several) > 1 else several
+            taken[image * length + j] = min(rivals, key=lambda n, j=j: (cost(n, j), n))
+    return taken
+
+
+def slow_focal(problem: Problem, taken: dict[int, int], loss: PairLoss, *, weighted: bool) -> dict[str, Tensor]:
+    """Focal and GIoU of pairs whose class score is their overlap."""
+    predictions, targets, length = problem.predictions, problem.targets, len(problem.priors)
+    probability = predictions.logits.sigmoid()
+    discount, zero = torch.ones_like(probability), torch.tensor(0.0, dtype=torch.float64)
+    classes, boxes, total = zero, zero, 0.0
+    for place, n in taken.items():
+        image, j, label = place // length, place % length, targets.labels[n]
+        q = iou(predictions.boxes[image, j].detach(), targets.boxes[n])
+        p = probability[image, j, label]
+        classes = classes - (q - p) ** 2 * (q * p.log() + (1 - q) * (1 - p).log())
+        boxes = boxes + (q if weighted else 1.0) * 5 * (1 - giou(predictions.boxes[image, j], targets.boxes[n]))
+        discount[image, j, label] = 0
+        total += q.item() if weighted else 1.0
+    total = max(1.0, total)
+    return {
+        "class": 0.25 * classes / total,
+        "box": loss.weight * boxes / total,
+        "background": negatives(probability, discount, loss) / total,
+    }
+
+
+def slow_simota(assigner: SimOTA, problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
+    predictions, priors, targets = problem.predictions, problem.priors, problem.targets
+    objectness = predictions.extras["objectness"]
+    probability = (predictions.logits.sigmoid() * objectness.sigmoid()[..., None]).sqrt().detach()
+    center = (targets.boxes[:, :2] + targets.boxes[:, 2:]) / 2
+
+    def inside(n: int, j: int) -> bool:
+        return bool(sides(targets.boxes[n], priors.points[j]).min() > 0)
+
+    def central(n: int, j: int) -> bool:
+        return bool((priors.points[j] - center[n]).abs().max() < assigner.radius * priors.stride[j])
+
+    def cost(n: int, j: int) -> float:
+        image, wanted = targets.image[n], torch.zeros(CLASSES, dtype=torch.float64)
+        wanted[targets.labels[n]] = 1
+        entropy = torch.nn.functional.binary_cross_entropy(probability[image, j], wanted, reduction="sum")
+        overlap = iou(predictions.boxes[image, j].detach(), targets.boxes[n])
+        far = 0 if inside(n, j) and central(n, j) else 1e5
+        return (entropy - 3 * (overlap + 1e-7).log() + far).item()
+
+    candidate = torch.zeros(targets.images, len(priors), dtype=torch.bool)
+    for n in range(len(targets)):
+        for j in range(len(priors)):
+            candidate[targets.image[n], j] |= inside(n, j) or central(n, j)
+    taken = slow_dynamic_k(problem, candidate, cost, assigner.candidates)
+    there = torch.zeros_like(objectness)
+    for place in taken:
+        there.view(-1)[place] = 1
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(objectness, there, reduction="sum")
+    return {**slow_focal(problem, taken, loss, weighted=False), "objectness": entropy / max(1, len(taken))}
+
+
+def slow_soft_label(assigner: SoftLabel, problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
+    predictions, priors, targets = problem.predictions, problem.priors, problem.targets
+
+    def cost(n: int, j: int) -> float:
+        logits = predictions.logits[targets.image[n], j].detach()
+        overlap = iou(predictions.boxes[targets.image[n], j].detach(), targets.boxes[n])
+        wanted = torch.zeros(CLASSES, dtype=torch.float64)
+        wanted[targets.labels[n]] = overlap
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        center = (targets.boxes[n, :2] + targets.boxes[n, 2:]) / 2
+        distance = (priors.points[j] - center).norm() / priors.stride[j]
+        focal = ((wanted - logits.sigmoid()) ** 2 * entropy).sum()
+        return (focal - 3 * (overlap + 1e-7).log() + 10 ** (distance - 3)).item()
+
+    candidate = torch.zeros(targets.images, len(priors), dtype=torch.bool)
+    for n in range(len(targets)):
+        candidate[targets.image[n]] |= sides(targets.boxes[n], priors.points).amin(-1) > 0
+    taken = slow_dynamic_k(problem, candidate, cost, assigner.candidates)
+    return slow_focal(problem, taken, loss, weighted=True)
+
+
 CASES: list[tuple[type[Assigner], Callable[..., dict[str, Tensor]]]] = [
     (AutoAssign, slow_autoassign),
     (FreeAnchor, slow_freeanchor),
+    (SimOTA, slow_simota),
+    (SoftLabel, slow_soft_label),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,9 +21,11 @@ from assignbench.core.parts import (
     Distribution,
     DistributionFocal,
     GIoU,
+    Late,
     LogDistances,
     PairLoss,
     SmoothL1,
+    SquareIoU,
     SumOf,
 )
 from assignbench.core.priors import pyramid_priors
@@ -152,7 +155,7 @@ def test_overlap_losses_teach_through_any_coding(box: BoxLoss, coding: Coding) -
 
 
 def test_log_distances_by_hand() -> None:
-    coding, prior, stride = LogDistances(scale=2.0), torch.tensor([[0.0, 0, 16, 16]]), torch.tensor([4.0])
+    coding, prior, stride = LogDistances(unit=2.0), torch.tensor([[0.0, 0, 16, 16]]), torch.tensor([4.0])
     box = coding.decode(torch.tensor([[0.0, 0, math.log(2), -math.inf]]), prior, stride)
     torch.testing.assert_close(box, torch.tensor([[0.0, 0, 24, 8]]))  # 8 = 2 · 4 pixels at output 0
     torch.testing.assert_close(coding.encode(box, prior, stride)[0, :3], torch.tensor([0.0, 0, math.log(2)]))
@@ -166,3 +169,17 @@ def test_the_rest_of_a_distribution_says_where_wanted_sides_end() -> None:
     coding = SumOf(parts=(GIoU(), DistributionFocal(rest=0.1))).coding
     assert coding == Distribution(rest=0.1)
     assert coding.encode(box, prior, stride)[0, 0].item() == pytest.approx(15.9)
+
+
+def test_square_iou_by_hand() -> None:
+    """4 × 4 boxes that share 2 × 2: IoU 4/28."""
+    assert SquareIoU(weight=2.0)(by_hand()).item() == pytest.approx(2 * (1 - (4 / 28) ** 2))
+
+
+def test_a_late_loss_counts_from_its_start_on() -> None:
+    loss, early = Late(weight=2.0, part=SmoothL1(), start=0.5), by_hand()
+    late = replace(early, progress=0.5)
+    assert loss(early).tolist() == [0]
+    torch.testing.assert_close(loss(late), 2 * SmoothL1()(late))
+    both = SumOf(parts=(SquareIoU(), loss))
+    torch.testing.assert_close(both(late), SquareIoU()(late) + loss(late))

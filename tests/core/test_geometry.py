@@ -1,5 +1,7 @@
 """Boxes: small examples worked by hand, and laws on random ones."""
 
+import math
+
 import pytest
 import torch
 import torchvision.ops
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench.core import area, centerness, giou, iou, iou_matrix, sides
-from assignbench.core.parts import Deltas, Distances, Distribution
+from assignbench.core.parts import CenterSize, Deltas, Distances, Distribution, LogDistances
 
 
 def box(*numbers: float) -> torch.Tensor:
@@ -131,3 +133,19 @@ def test_log_ratio_is_clamped_on_both_sides() -> None:
     large = Deltas((1, 1, 1, 1)).decode(box(0, 0, 99, -99), prior, stride)
     assert (large[2] - large[0]).item() == pytest.approx(1000, rel=1e-5)
     assert (large[3] - large[1]).item() == pytest.approx(16 * 16 / 1000, rel=1e-5)
+
+
+def test_exponential_codings_by_hand_and_back() -> None:
+    """A prior at (12, 20) of stride 8, in the cell from (8, 16) on."""
+    prior, stride = box(8, 16, 16, 24), torch.tensor(8.0)
+    side = torch.tensor([1.0, 2, 0.5, 1]).log()
+    assert LogDistances().decode(side, prior, stride).tolist() == pytest.approx([4, 4, 16, 28])
+    center = torch.tensor([0.5, -1, math.log(2), 0])
+    assert CenterSize().decode(center, prior, stride).tolist() == pytest.approx([4, 4, 20, 12])
+    assert CenterSize(offset=0.0).decode(center, prior, stride).tolist() == pytest.approx([8, 8, 24, 16])
+    for coding in (LogDistances(), CenterSize(), CenterSize(offset=0.0)):
+        true = box(3, 5, 33, 31)
+        torch.testing.assert_close(coding.decode(coding.encode(true, prior, stride), prior, stride), true)
+        assert coding.encode(box(50, 50, 60, 60), prior, stride).isfinite().all()
+        huge = coding.decode(torch.full((4,), 500.0), prior, stride)
+        assert iou(huge, huge).isfinite()

@@ -280,3 +280,13 @@ def test_without_suppression_none_goes_but_for_the_number_kept() -> None:
     assert torch.equal(few.scores, found.scores[:3])
     (apart,) = run(logits, BOXES, PostprocessRule())
     assert len(apart.scores) == 4  # location 1 is gone in both classes
+
+
+def test_a_location_may_give_its_best_class_alone_and_boxes_need_not_be_cut() -> None:
+    logits = torch.stack((logit(0.9, 0.8, 0.7), logit(0.2, 0.85, 0.7)), dim=1)[None]
+    rule = PostprocessRule(best_class=True, clip=False, nms=1.0)
+    (found,) = run(logits, BOXES, rule)
+    # of equal outputs at location 2 the lower class
+    assert found.labels.tolist() == [0, 1, 0]
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.85, 0.7]))
+    assert found.boxes[2].tolist() == [30, 30, 99, 99]

@@ -134,6 +134,23 @@ def inside_pairs(
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 
 
+def square_pairs(targets: Targets, priors: Priors, radius: float) -> tuple[Tensor, Tensor]:
+    """All pairs whose location lies in the square around the box's centre, be it in the box or not.
+
+    Ordered by object, then location: objects and locations, ``[pair]`` each. Locations in the padding are left out.
+
+    Args:
+        targets: the objects.
+        priors: the locations.
+        radius: half side of the square in strides of the location's level.
+    """
+    host, layout = targets.on_host(), priors.on_host()
+    middle, reach = centers(host.boxes)[:, None], radius * layout.stride[layout.grid.start, None]
+    cells = covered_cells(torch.cat((middle - reach, middle + reach), dim=-1), layout, 0.0, host.image)
+    objects, locations = rectangle_pairs(cells, layout.grid)
+    return beside(objects, targets.boxes), beside(locations, targets.boxes)
+
+
 @torch.no_grad()
 def central_pairs(
     targets: Targets, priors: Priors, mu: Tensor, sigma: Tensor, *, gain: float = 0.0, least: float = WEIGHTLESS
