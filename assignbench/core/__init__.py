@@ -4,7 +4,8 @@ from assignbench.core.assigner import Assigner, Setting, assign, require, requir
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.grid import cell_pairs, central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.mixture import two_gaussians
 from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
@@ -43,6 +44,7 @@ __all__ = [
     "assign",
     "best_of",
     "best_overlap",
+    "cell_pairs",
     "centerness",
     "centers",
     "central_pairs",
@@ -67,5 +69,6 @@ __all__ = [
     "softmax_by",
     "sum_by",
     "take",
+    "two_gaussians",
     "winners",
 ]

@@ -1,6 +1,6 @@
 """What a detector is made of: heads, extra outputs, codings, losses, presets."""
 
-from assignbench.core.box_loss import BOX_LOSSES, BoxLoss, CIoU, DIoU, DistributionFocal, GIoU, SmoothL1, SumOf
+from assignbench.core.box_loss import BOX_LOSSES, BoxLoss, CIoU, DIoU, DistributionFocal, GIoU, LogIoU, SmoothL1, SumOf
 from assignbench.core.class_loss import CLASS_LOSSES, ClassLoss, CrossEntropy, Focal, QualityFocal, Varifocal
 from assignbench.core.coding import Coding, Deltas, Distances, Distribution
 from assignbench.core.extras import (
@@ -40,6 +40,7 @@ __all__ = [
     "Focal",
     "GIoU",
     "ImplicitObjectness",
+    "LogIoU",
     "Objectness",
     "PairLoss",
     "PredictedIoU",
