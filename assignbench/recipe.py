@@ -316,6 +316,17 @@ class EvaluateSettings(_Group):
     )
     nms: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two boxes of a class is dropped")
     detections: int = Field(100, ge=1, description="detections kept per picture")
+    candidates_of: Literal["pair", "location"] = Field(
+        "pair",
+        description="what evaluate.candidates counts: pairs of location and class, or locations, of which all classes "
+        "are kept that exceed the threshold",
+    )
+    voting: float | None = Field(
+        None,
+        gt=0,
+        description="σ of score voting: the box of a detection becomes the mean of the candidates of its class around "
+        "it, weighted by score and exp(−(1 − IoU)² / σ); PAA: 0.025; null: it stays",
+    )
     evaluator: Literal["pycocotools", "fast"] = Field(
         "pycocotools",
         description="what scores detections; fast: faster-coco-eval (assignbench[fast]), whose numbers must equal "

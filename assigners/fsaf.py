@@ -29,6 +29,7 @@ from assignbench.core import (
     Head,
     Normalisers,
     Pairs,
+    PairView,
     PairViews,
     Priors,
     Setting,
@@ -82,30 +83,44 @@ class FSAF(Assigner):
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
         found = self.regions(targets.on_host(), priors.on_host())
-        objects, locations, owned, counted = (part.to(targets.boxes.device, non_blocking=True) for part in found)
-        every, pair = view(objects, locations), view(objects[owned], locations[owned])
+        parts = (*found, found[2].nonzero()[:, 0])
+        objects, locations, owned, counted, won = (part.to(targets.boxes.device, non_blocking=True) for part in parts)
+        every, pair = view(objects, locations), view(objects[won], locations[won])
+        loss = self.level_loss(pair, every, counted & ~owned)
+        object_of = torch.arange(len(targets), device=loss.device).repeat_interleave(loss.shape[1])
+        easiest = best_of(object_of, -loss.flatten()).view_as(loss)
 
-        # ℓ of each object and level
-        background = view.loss.classes.negative_weight * view.loss.classes.background(every.logit)
-        left_out = sum_by(background * (counted & ~owned), every.place, targets.images * len(priors))
-        cost = pair.class_cost - left_out[pair.place] + view.loss.weight * pair.box_part
-        levels = self.setting.levels
-        slot = pair.objects * levels + pair.level
-        cells = sum_by(torch.ones_like(cost), slot, len(targets) * levels)
-        mean = (sum_by(cost, slot, len(cells)) / cells).where(cells > 0, torch.inf)
-        easiest = best_of(torch.arange(len(cells), device=cells.device) // levels, -mean)
-
-        kept = easiest[slot]
-        objects, locations, one = pair.objects[kept], pair.locations[kept], cost.new_ones(int(kept.sum()))
+        kept = easiest[pair.objects, pair.level].nonzero()[:, 0]
+        objects, locations = pair.objects[kept], pair.locations[kept]
+        one = loss.new_ones(len(objects))
         count, local = one.sum(), self.normaliser == "local"
-        negatives = (inside_count(priors, targets) - sum_by(torch.ones_like(cost), pair.image, targets.images)).clamp(1)
-        unpaired = negatives.sum() if local else None
+        taken = sum_by(torch.ones_like(pair.stride), pair.image, targets.images)
+        background = (inside_count(priors, targets) - taken).clamp(min=1).sum()
         return Assignment(
             pairs=Pairs(objects, locations, one, box_weight=one),
             # no class of an object with core or ring here is background; of several of one class, one entry counts
-            discounts=Discounts.of_pairs(every.objects, every.locations, targets, 0.0 * every.stride, counted.float()),
-            normalisers=Normalisers(count, count, count, local=local, unpaired=unpaired),
+            discounts=Discounts.of_pairs(
+                every.objects, every.locations, targets, torch.zeros_like(every.stride), counted.to(loss.dtype)
+            ),
+            normalisers=Normalisers(count, count, count, local=local, unpaired=background if local else None),
         )
+
+    def level_loss(self, pair: PairView, every: PairView, ignored: Tensor) -> Tensor:
+        """ℓ, infinite where the object has won no cell: ``[object, level]``.
+
+        Args:
+            pair: cells and the objects that have won them.
+            every: all pairs of core and ring.
+            ignored: which of them stand for a class that is ignored at the cell, besides its winner's: ``[pair]``.
+        """
+        classes, targets = pair.loss.classes, pair.targets
+        background = classes.negative_weight * classes.background(every.logit) * ignored
+        left_out = sum_by(background, every.place, targets.images * len(pair.priors))
+        cost = pair.class_cost - left_out[pair.place] + pair.loss.weight * pair.box_part
+        shape = len(targets), self.setting.levels
+        slot = pair.objects * shape[1] + pair.level
+        total, cells = (sum_by(each, slot, shape[0] * shape[1]) for each in (cost, torch.ones_like(cost)))
+        return (total / cells.clamp(min=1)).where(cells > 0, torch.inf).view(shape)
 
     def regions(self, targets: Targets, priors: Priors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pairs of core and ring; which of them are won by their object; one of each location and class: ``[pair]``."""

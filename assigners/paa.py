@@ -84,13 +84,13 @@ class PAA(Assigner):
         found = self.candidates(targets.on_host(), priors.on_host())
         pair = view(*(part.to(targets.boxes.device, non_blocking=True) for part in found))
         cost = pair.class_cost + view.loss.weight * pair.box_part
-        cheap = best_of(pair.objects * self.setting.levels + pair.level, -cost, self.k)
+        cheap = best_of(pair.objects * self.setting.levels + pair.level, -cost, self.k).nonzero()[:, 0]
         objects, locations, cost = pair.objects[cheap], pair.locations[cheap], cost[cheap]
 
         ascending = cost.argsort(stable=True)
         ascending = ascending[objects[ascending].argsort(stable=True)]
         objects, locations = objects[ascending], locations[ascending]
-        positive = self.easy(cost[ascending], objects, len(targets))
+        positive = self.easy(cost[ascending], objects, len(targets)).nonzero()[:, 0]
         objects, locations = objects[positive], locations[positive]
 
         overlap = view(objects, locations).overlap

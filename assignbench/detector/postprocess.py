@@ -21,6 +21,7 @@ from torch import Tensor
 from assignbench.core import Extra, Predictions, Priors
 from assignbench.core.fast.class_outputs import ROWS, join_logits
 from assignbench.core.tensors import to_device
+from assignbench.detector.score_voting import voted
 from assignbench.detector.suppress import best_apart
 
 # the class output alone; the class probability, implicit objectness included; the final score
@@ -39,6 +40,9 @@ class PostprocessRule:
     candidates_per_location: bool = False  # of a level, at most as many as it has locations
     nms: float | None = 0.6  # IoU above which the weaker of two boxes of a class goes; None: none goes
     detections: int = 100  # kept per image
+    # what `candidates` counts: pairs of location and class, or locations with all their classes
+    candidates_of: Literal["pair", "location"] = "pair"
+    voting: float | None = None  # σ of score voting, see `score_voting`; None: boxes stay as they are
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,12 @@ def detect(
         stays = found & (torch.arange(found.shape[1], device=found.device) < rule.detections)
     else:
         stays = best_apart(boxes, labels, found, rule.nms, rule.detections)
+    if rule.voting is not None:
+        means = [
+            voted(boxes[image, own], scores[image, own], labels[image, own], stays[image, own], rule.voting)
+            for image, own in enumerate(found)
+        ]
+        boxes = boxes.index_put(found.nonzero(as_tuple=True), torch.cat(means))
     return by_image(boxes, scores, labels, stays)
 
 
@@ -129,6 +139,7 @@ def candidates_of(
     for length, part in zip(lengths, chosen, strict=True):
         level = rank[:, start : start + part.shape[1]].flatten(1)
         most = min(rule.candidates, length if rule.candidates_per_location else level.shape[1])
+        most = level.shape[1] if rule.candidates_of == "location" else most
         places.append(start * classes + highest(level, most))
         start += part.shape[1]
     place = torch.cat(places, dim=1)

@@ -19,6 +19,8 @@ PRESETS = {
             "evaluate.threshold_on": "score",
             "evaluate.rank_by": "score",
             "evaluate.nms": 0.6,
+            "evaluate.candidates_of": "location",
+            "evaluate.voting": 0.025,
         },
         schedule={"train.warmup": 500},
     ),

@@ -17,9 +17,11 @@ def test_the_rule_is_what_a_recipe_can_say() -> None:
         candidates_per_location=True,
         nms=0.5,
         detections=3,
+        candidates_of="location",
+        voting=0.1,
     )
     rule = rule_of(settings)
-    assert rule == PostprocessRule("product", 0.1, "output", 7, "class", True, 0.5, 3)
+    assert rule == PostprocessRule("product", 0.1, "output", 7, "class", True, 0.5, 3, "location", 0.1)
     # both have the same defaults
     assert rule_of(EvaluateSettings()) == PostprocessRule()
     others = {"batch", "evaluator"}
