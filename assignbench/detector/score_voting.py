@@ -1,7 +1,7 @@
 """Score voting: a detection's box becomes the mean of the candidates around it (PAA, arXiv 2007.08103, Section 3.3).
 
-    box_d ← Σ_j p_j s_j box_j / Σ_j p_j s_j,   p_j = exp(−(1 − IoU_dj)² / σ)
-    j: all candidates of d's class with IoU_dj > 0.01, d itself among them; s_j their scores, which stay as they are
+box_d ← Σ_j p_j s_j box_j / Σ_j p_j s_j,   p_j = exp(−(1 − IoU_dj)² / σ)
+j: all candidates of d's class with IoU_dj > 0.01, d itself among them; s_j their scores, which stay as they are
 """
 
 from __future__ import annotations

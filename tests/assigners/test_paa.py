@@ -62,7 +62,9 @@ def test_positives_are_candidates_and_at_most_k_of_a_level() -> None:
     problem = random_problem(PAA.head.controlled(), seed=1, classes=3, counts=(6, 0, 4))
     assigner = PAA(Setting(classes=3), k=2)
     record = assign(assigner, problem.view())
-    candidates = set(zip(*(part.tolist() for part in assigner.candidates(problem.targets, problem.priors)), strict=True))
+    candidates = set(
+        zip(*(part.tolist() for part in assigner.candidates(problem.targets, problem.priors)), strict=True)
+    )
     pairs = record.pairs
     assert set(zip(pairs.object.tolist(), pairs.location.tolist(), strict=True)) <= candidates
     assert bool((torch.bincount(pairs.object * 5 + problem.priors.level[pairs.location]) <= 2).all())

@@ -157,7 +157,9 @@ def slow_fsaf(assigner: FSAF, problem: Problem, loss: PairLoss) -> dict[str, Ten
         for (_, j), winner in won.items():
             if winner == n:
                 cells.setdefault(int(priors.level[j]), []).append(j)
-        mean = {level: sum(charge(problem, loss, n, j, ignored) for j in own) / len(own) for level, own in cells.items()}
+        mean = {
+            level: sum(charge(problem, loss, n, j, ignored) for j in own) / len(own) for level, own in cells.items()
+        }
         best = min(mean, key=lambda level: (mean[level], level), default=None)
         image, label = int(targets.image[n]), int(targets.labels[n])
         for level, own in cells.items():
@@ -169,7 +171,9 @@ def slow_fsaf(assigner: FSAF, problem: Problem, loss: PairLoss) -> dict[str, Ten
     found = slow_hard(problem, loss, owner, ignored)
     count = max(1, len(owner))
     boxes: dict[tuple[int, int], Tensor] = found.pop("boxes")  # type: ignore[assignment]
-    return {name: value / count for name, value in found.items()} | {"box": torch.stack(list(boxes.values())).sum() / count}
+    return {name: value / count for name, value in found.items()} | {
+        "box": torch.stack(list(boxes.values())).sum() / count
+    }
 
 
 def slow_paa(assigner: PAA, problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
@@ -199,9 +203,7 @@ def slow_paa(assigner: PAA, problem: Problem, loss: PairLoss) -> dict[str, Tenso
         positive |= {(int(targets.image[n]), j): n for _, j in chosen}
     found = slow_hard(problem, loss, positive, set())
     boxes: dict[tuple[int, int], Tensor] = found.pop("boxes")  # type: ignore[assignment]
-    quality = {
-        place: iou(problem.predictions.boxes[place].detach(), targets.boxes[n]) for place, n in positive.items()
-    }
+    quality = {place: iou(problem.predictions.boxes[place].detach(), targets.boxes[n]) for place, n in positive.items()}
     logits = problem.predictions.extras["iou"]
     entropy = [
         -(q * torch.nn.functional.logsigmoid(logits[place]) + (1 - q) * torch.nn.functional.logsigmoid(-logits[place]))

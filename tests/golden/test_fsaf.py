@@ -56,7 +56,9 @@ def test_every_stage_is_the_references(shared: Path, case: str) -> None:
         candidate[locations[won]] = (objects[won] - first).to(candidate.dtype)
         assert torch.equal(candidate, golden[f"candidate.{image}"])
 
-        shadow = {(j, y) for j, y in zip(locations[here & ~owned].tolist(), every.label[here & ~owned].tolist(), strict=True)}
+        shadow = {
+            (j, y) for j, y in zip(locations[here & ~owned].tolist(), every.label[here & ~owned].tolist(), strict=True)
+        }
         assert shadow == {(j, y) for j, y in golden[f"shadow.{image}"].tolist()}
 
         mine = targets.image == image
