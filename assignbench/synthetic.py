@@ -30,13 +30,14 @@ class Problem:
         """The raw outputs, decoded as the detector does."""
         return predictions_of(self.raw, self.head, self.priors)
 
-    def view(self, loss: PairLoss | None = None) -> PairViews:
+    def view(self, loss: PairLoss | None = None, progress: float = 0.0) -> PairViews:
         """The batch as pairs see it."""
-        return PairViews(self.predictions, self.priors, self.targets, self.head.coding, loss or PairLoss())
+        return PairViews(self.predictions, self.priors, self.targets, self.head.coding, loss or PairLoss(), progress)
 
-    def branches(self, loss: PairLoss | None = None) -> dict[str, PairViews]:
+    def branches(self, loss: PairLoss | None = None, progress: float = 0.0) -> dict[str, PairViews]:
         """The batch as the pairs of each branch see it."""
-        return {MAIN: self.view(loss), **{name: one.view(loss) for name, one in self.beside.items()}}
+        beside = {name: one.view(loss, progress) for name, one in self.beside.items()}
+        return {MAIN: self.view(loss, progress), **beside}
 
     def own_leaves(self) -> tuple[Tensor, ...]:
         """The raw outputs of the main branch."""

@@ -14,6 +14,7 @@ taken. ``reference`` undoes the first and the last: equal distances as `torch.to
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -52,6 +53,7 @@ class ATSS(Assigner):
         reference: decide as the reference implementations where they leave it to rounding and to `torch.topk`.
         normaliser: what the class part and centerness are divided by: the positives of the batch, or those of
             each image, at least one an image.
+        centerness: whether centerness is learned, scales the score and weights the box part.
     """
 
     head = Head(extras=(Centerness(),))
@@ -65,10 +67,13 @@ class ATSS(Assigner):
         k: int = 9,
         reference: bool = False,
         normaliser: Literal["batch", "image"] = "batch",
+        centerness: bool = True,
     ) -> None:
         super().__init__(setting)
         require(k >= 1, f"k must be at least 1, got {k}")
-        self.k, self.reference, self.normaliser = k, reference, normaliser
+        self.k, self.reference, self.normaliser, self.central = k, reference, normaliser, centerness
+        if not centerness:
+            self.head = replace(self.head, extras=())
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
@@ -88,6 +93,7 @@ class ATSS(Assigner):
         won = winners(overlap, objects, locations, targets, priors)
         objects, locations = objects[won], locations[won]
         central = centerness(targets.boxes[objects], priors.points[locations])
+        central = central if self.central else torch.ones_like(central)
         count = won.sum().to(central.dtype) if self.normaliser == "batch" else image_floor(objects, targets)
         return hard_assignment(
             objects,

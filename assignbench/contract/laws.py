@@ -65,11 +65,11 @@ class Subject:
 
     def decide(self, assigner: Assigner, problem: Problem) -> Mapping[str, Assignment]:
         """The records of a problem, by branch."""
-        return assign_branches(assigner, problem.branches(self.loss), self.progress)
+        return assign_branches(assigner, problem.branches(self.loss, self.progress), self.progress)
 
     def losses(self, assigner: Assigner, problem: Problem) -> dict[str, Tensor]:
         """All losses of a problem, by name."""
-        views = problem.branches(self.loss)
+        views = problem.branches(self.loss, self.progress)
         records = assign_branches(assigner, views, self.progress)
         heads = problem.head.by_branch()
         found = {name: objective(records[name], view, heads[name].extras) for name, view in views.items()}

@@ -3,9 +3,17 @@
 from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
+from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
-from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
+from assignbench.core.fast.grid import around_pairs, central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.mixture import two_gaussians
+from assignbench.core.fast.overlap import (
+    best_overlap,
+    best_predicted,
+    most_overlapping,
+    overlapping_pairs,
+    predicted_overlaps,
+)
 from assignbench.core.fast.rows import best_of
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
@@ -40,13 +48,16 @@ __all__ = [
     "Setting",
     "Targets",
     "area",
+    "around_pairs",
     "assign",
     "best_of",
     "best_overlap",
+    "best_predicted",
     "centerness",
     "centers",
     "central_pairs",
     "class_winners",
+    "dynamic_k",
     "giou",
     "hard_assignment",
     "image_floor",
@@ -67,5 +78,6 @@ __all__ = [
     "softmax_by",
     "sum_by",
     "take",
+    "two_gaussians",
     "winners",
 ]

@@ -12,6 +12,8 @@ from torch import Tensor
 from assignbench.core.geometry import centers, sides
 
 MAX_LOG_RATIO = math.log(1000 / 16)  # a delta may change width or height by this factor at most, both ways
+MAX_LOG_STRIDES = 16.0  # of a length: far beyond any picture, and no box of it overflows
+LEAST_STRIDES = 1e-8  # of a length under a logarithm
 
 
 class Coding(ABC):
@@ -33,17 +35,62 @@ class Coding(ABC):
 
 @dataclass(frozen=True)
 class Distances(Coding):
-    """Left, top, right, bottom from the location in strides: side = ReLU(output) · stride (FCOS)."""
+    """Left, top, right, bottom from the location in strides: side = ReLU(output) · unit · stride (FCOS: unit 1)."""
+
+    unit: float = 1.0  # strides
+    upright: bool = False  # whether the outputs come as top, bottom, left, right (FSAF)
 
     def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.decode`; outputs below zero give a side of zero."""
-        distance = regression.clamp(min=0) * stride[..., None]
+        ordered = regression[..., (2, 0, 3, 1)] if self.upright else regression
+        distance = ordered.clamp(min=0) * (self.unit * stride)[..., None]
         center = centers(priors)
         return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
 
     def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.encode`."""
-        return sides(boxes, centers(priors)) / stride[..., None]
+        distance = sides(boxes, centers(priors)) / (self.unit * stride)[..., None]
+        return distance[..., (1, 3, 0, 2)] if self.upright else distance
+
+
+@dataclass(frozen=True)
+class LogDistances(Coding):
+    """Logarithms of left, top, right, bottom: side = e^output · unit · stride (FCOS at first, TOOD, VFNet, RTMDet)."""
+
+    unit: float = 1.0  # strides
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`."""
+        distance = regression.clamp(max=MAX_LOG_STRIDES).exp() * (self.unit * stride)[..., None]
+        center = centers(priors)
+        return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`; a location outside the box cannot be said: it is asked for 10⁻⁸ units."""
+        distance = sides(boxes, centers(priors)) / (self.unit * stride)[..., None]
+        return distance.clamp(min=LEAST_STRIDES).log()
+
+
+@dataclass(frozen=True)
+class CenterSize(Coding):
+    """The box's centre from the cell's corner, and its width and height, in strides (YOLOX, arXiv 2107.08430).
+
+    x = corner + x_output · stride; w = e^w_output · stride. The corner lies ``offset`` strides before the location.
+    """
+
+    offset: float = 0.5
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`."""
+        center = centers(priors) + (regression[..., :2] - self.offset) * stride[..., None]
+        half = regression[..., 2:].clamp(max=MAX_LOG_STRIDES).exp() * stride[..., None] / 2
+        return torch.cat((center - half, center + half), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`."""
+        shift = (centers(boxes) - centers(priors)) / stride[..., None] + self.offset
+        size = (boxes[..., 2:] - boxes[..., :2]) / stride[..., None]
+        return torch.cat((shift, (size + LEAST_STRIDES).log()), dim=-1)
 
 
 @dataclass(frozen=True)
@@ -80,6 +127,7 @@ class Distribution(Coding):
     """
 
     bins: int = 17
+    rest: float = 0.01  # below the last whole number that a wanted side ends; 0.1 in the published code
 
     def __post_init__(self) -> None:
         if self.bins < 2:
@@ -98,5 +146,5 @@ class Distribution(Coding):
         return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
 
     def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
-        """See `Coding.encode`: the four means, cut to 0 … bins − 1.01 as in GFL's code."""
-        return (sides(boxes, centers(priors)) / stride[..., None]).clamp(0, self.bins - 1 - 0.01)
+        """See `Coding.encode`: the four means, cut to 0 … bins − 1 − rest."""
+        return (sides(boxes, centers(priors)) / stride[..., None]).clamp(0, self.bins - 1 - self.rest)

@@ -131,6 +131,7 @@ def hard_assignment(
     quality: Tensor | None = None,
     box_weight: Tensor | None = None,
     ignored: Tensor | None = None,
+    background: Tensor | None = None,
     normalisers: Normalisers | None = None,
 ) -> Assignment:
     """The record of a hard strategy: these pairs are positive, at most one at a location; the rest is background.
@@ -142,6 +143,7 @@ def hard_assignment(
         quality: ``[pair]`` class score to learn; None: what the class loss says.
         box_weight: ``[pair]`` weight of the box part (FCOS and ATSS: centerness); None: 1.
         ignored: bool ``[image, location]``, locations that are taught nothing; None: there are none.
+        background: ``[image, location]`` share of the class background that a location is taught; None: 1 everywhere.
         normalisers: None: the number of pairs, for the box part the sum of ``box_weight``.
     """
     one = targets.boxes.new_ones(len(objects))
@@ -153,5 +155,6 @@ def hard_assignment(
         # a positive location's own class is no background; its other classes are
         discounts=Discounts.of_pairs(objects, locations, targets, torch.zeros_like(one)),
         normalisers=normalisers,
+        background=background,
         ignored=ignored,
     )

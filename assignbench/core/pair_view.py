@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch import Tensor
 from assignbench.core.box_loss import BoxLoss, GIoU
 from assignbench.core.class_loss import ClassLoss, Focal
 from assignbench.core.coding import Coding
+from assignbench.core.fast.class_outputs import join_logits
 from assignbench.core.geometry import centers, iou, pick, take
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -36,6 +37,9 @@ class PairLoss:
     weight: float = 0.25  # w: of box parts and of bags beside background; α of the focal loss in every paper
     # whether the cost of a bag ends at 100, and its gradient fades from 28 on, as in the references' cross-entropy
     floored: bool = False
+    # what weighs the box part of each pair in place of the strategy's box weights, and sums to its normaliser: the
+    # highest class probability of the location (GFL), or the overlap of its box (VFNet); neither carries gradient
+    weigh_by: Literal["score", "overlap"] | None = None
 
     def weighing_boxes(self, weight: float) -> PairLoss:
         """The same with another λ."""
@@ -70,6 +74,7 @@ class PairView:
     targets: Targets
     coding: Coding
     loss: PairLoss
+    progress: float = 0.0
     _made: dict[str, tuple[Tensor, int]] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -154,6 +159,12 @@ class PairView:
             return iou(self.predicted, self.true)
 
     @_seen
+    def score(self) -> Tensor:
+        """Highest class probability of the location, of any class, without gradient."""
+        with torch.no_grad():
+            return self._all_logits().amax(-1).sigmoid()
+
+    @_seen
     def logit(self) -> Tensor:
         """Logit of the object's own class."""
         return self.predictions.logits_at(self.image, self.locations, self.label)
@@ -178,6 +189,27 @@ class PairView:
         """P = exp(−ℓ_bag) = p · exp(−λ · L_box)."""
         return (-self.cost).exp()
 
+    @_seen
+    def class_cost(self) -> Tensor:
+        """What all classes of the location cost if it learns this object alone, without gradient.
+
+        c⁺ ℓ_class(p, q) of the own class and c⁻ p^γ · −log(1 − p) of every other one.
+        """
+        with torch.no_grad():
+            classes = self.loss.classes
+            quality = self.overlap if classes.learns_overlap else torch.ones_like(self.overlap)
+            own = classes.positive_weight * classes.positive(self.logit, quality)
+            each = classes.negative_weight * classes.background(self._all_logits())
+            return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
+
+    def _all_logits(self) -> Tensor:
+        """Logits of all classes of the location: ``[pair, class]``."""
+        predictions = self.predictions
+        logits = take(predictions.outputs, self.place)
+        if predictions.joined is None:
+            return logits
+        return join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), self.place))
+
     def extra_logit(self, name: str) -> Tensor:
         """Logits of an extra output: ``[pair]``, or ``[pair, channel]`` of several channels."""
         if name not in self.predictions.extras:
@@ -195,6 +227,7 @@ class PairViews:
     targets: Targets
     coding: Coding
     loss: PairLoss = field(default_factory=PairLoss)
+    progress: float = 0.0  # how far training is, from 0 to 1
     _kept: list[tuple[PairView, int, int]] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, objects: Tensor, locations: Tensor) -> PairView:
@@ -203,10 +236,19 @@ class PairViews:
         for view, *seen in self._kept:
             if view.objects is objects and view.locations is locations and tuple(seen) == versions:
                 return view
-        view = PairView(objects, locations, self.predictions, self.priors, self.targets, self.coding, self.loss)
+        view = self.unkept(objects, locations)
         self._kept.append((view, *versions))
         del self._kept[:-KEPT]
         return view
+
+    def unkept(self, objects: Tensor, locations: Tensor) -> PairView:
+        """As a call, for a list of pairs that nobody will ask for again."""
+        own = self.predictions, self.priors, self.targets, self.coding, self.loss, self.progress
+        return PairView(objects, locations, *own)
+
+    def detached(self) -> PairViews:
+        """The same batch without gradient, for a strategy that looks at far more pairs than it chooses."""
+        return replace(self, predictions=self.predictions.detached())
 
     def intact(self) -> None:
         """Refuse the batch where somebody has written to what a view shows; see `PairView.intact`."""

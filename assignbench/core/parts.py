@@ -1,8 +1,20 @@
 """What a detector is made of: heads, extra outputs, codings, losses, presets."""
 
-from assignbench.core.box_loss import BOX_LOSSES, BoxLoss, CIoU, DIoU, DistributionFocal, GIoU, SmoothL1, SumOf
+from assignbench.core.box_loss import (
+    BOX_LOSSES,
+    BoxLoss,
+    CIoU,
+    DIoU,
+    DistributionFocal,
+    GIoU,
+    Late,
+    LogIoU,
+    SmoothL1,
+    SquareIoU,
+    SumOf,
+)
 from assignbench.core.class_loss import CLASS_LOSSES, ClassLoss, CrossEntropy, Focal, QualityFocal, Varifocal
-from assignbench.core.coding import Coding, Deltas, Distances, Distribution
+from assignbench.core.coding import CenterSize, Coding, Deltas, Distances, Distribution, LogDistances
 from assignbench.core.extras import (
     EXTRAS,
     AuxiliaryObjectness,
@@ -26,6 +38,7 @@ __all__ = [
     "AuxiliaryObjectness",
     "BoxLoss",
     "CIoU",
+    "CenterSize",
     "Centerness",
     "ClassLoss",
     "Coding",
@@ -40,6 +53,9 @@ __all__ = [
     "Focal",
     "GIoU",
     "ImplicitObjectness",
+    "Late",
+    "LogDistances",
+    "LogIoU",
     "Objectness",
     "PairLoss",
     "PredictedIoU",
@@ -47,6 +63,7 @@ __all__ = [
     "QualityFocal",
     "RawOutputs",
     "SmoothL1",
+    "SquareIoU",
     "SumOf",
     "Varifocal",
     "anchor_head",

@@ -28,15 +28,16 @@ def pyramid_priors(
     width: int,
     device: torch.device | str = "cpu",
     maps: Sequence[tuple[int, int]] | None = None,
+    strides: Sequence[int] = STRIDES,
 ) -> Priors:
     """Priors in pixels of the padded image, in the order level, row, column, anchor (ratio, then octave).
 
     Spacing is the nominal stride, never image size over map size, unless ``head.spacing`` asks for that. ``maps``:
-    rows and columns of the levels, where they are not those of `map_sizes`.
+    rows and columns of the levels, where they are not those of `map_sizes`. ``strides``: of the levels, in pixels.
     """
     maps = maps or map_sizes(height, width)
-    boxes, points, strides, levels, steps = [], [], [], [], []
-    for level, (stride, (rows, columns)) in enumerate(zip(STRIDES, maps, strict=True)):
+    boxes, points, spacings, levels, steps = [], [], [], [], []
+    for level, (stride, (rows, columns)) in enumerate(zip(strides, maps, strict=True)):
         step = (stride, stride) if head.spacing == "stride" else (width // columns, height // rows)
         half = half_extents(head, stride)
         x = (torch.arange(columns) + head.offset) * step[0]
@@ -44,14 +45,14 @@ def pyramid_priors(
         center = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[:, :, None]  # row, column, 1, xy
         boxes.append(torch.cat((center - half, center + half), dim=-1).reshape(-1, 4))
         points.append(center.expand(-1, -1, head.priors_per_cell, -1).reshape(-1, 2))
-        strides.append(torch.full((len(boxes[-1]),), float(stride)))
+        spacings.append(torch.full((len(boxes[-1]),), float(stride)))
         levels.append(torch.full((len(boxes[-1]),), level))
         steps.append(step)
     sizes = torch.tensor(maps)
     lengths = torch.tensor([len(part) for part in boxes])
     step = torch.tensor(steps, dtype=torch.float32)
     grid = Grid(lengths.cumsum(0) - lengths, sizes[:, 0], sizes[:, 1], head.offset * step, step, head.priors_per_cell)
-    joined = (torch.cat(parts) for parts in (boxes, points, strides, levels))
+    joined = (torch.cat(parts) for parts in (boxes, points, spacings, levels))
     priors = Priors(*joined, grid=grid)
     return priors if torch.device(device).type == "cpu" else priors.to(device)
 

@@ -285,6 +285,16 @@ class Predictions:
         """Keeps what is read off the outputs to one gradient."""
         return ClassOutputs(self.outputs)
 
+    def detached(self) -> Predictions:
+        """The same numbers without gradient."""
+        return replace(
+            self,
+            outputs=self.outputs.detach(),
+            boxes=self.boxes.detach(),
+            regression=self.regression.detach(),
+            extras={name: extra.detach() for name, extra in self.extras.items()},
+        )
+
     @property
     def images(self) -> int:
         """Images in the batch."""

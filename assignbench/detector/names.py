@@ -65,20 +65,21 @@ MMDET = Dictionary(
         **{f"detector.pyramid.smooth.{i}": (f"neck.fpn_convs.{i}.conv",) for i in range(3)},
         "detector.pyramid.p6": ("neck.fpn_convs.3.conv",),
         "detector.pyramid.p7": ("neck.fpn_convs.4.conv",),
-        # AutoAssign and FCOS; FCOS in early 2.x; RetinaNet and FreeAnchor; ATSS
-        CLASS_OUTPUT: tuple(f"bbox_head.{name}_cls" for name in ("conv", "fcos", "retina", "atss")),
-        BOX_OUTPUT: tuple(f"bbox_head.{name}_reg" for name in ("conv", "fcos", "retina", "atss")),
+        # AutoAssign and FCOS; FCOS in early 2.x; RetinaNet and FreeAnchor; ATSS; GFL
+        CLASS_OUTPUT: tuple(f"bbox_head.{name}_cls" for name in ("conv", "fcos", "retina", "atss", "gfl")),
+        BOX_OUTPUT: tuple(f"bbox_head.{name}_reg" for name in ("conv", "fcos", "retina", "atss", "gfl")),
         "detector.head.extra_outputs.centerness": tuple(
             f"bbox_head.{name}_centerness" for name in ("conv", "fcos", "atss")
         ),
         "detector.head.extra_outputs.implicit_objectness": ("bbox_head.conv_centerness",),
+        "detector.head.extra_outputs.iou": ("bbox_head.atss_centerness",),  # PAA
         SCALE: ("bbox_head.scales.{level}.scale",),
         "assigner.mu": ("bbox_head.center_prior.mean",),
         "assigner.sigma": ("bbox_head.center_prior.sigma",),
     },
     normed=towers(*_MMDET_TOWERS, "{i}.gn"),
     bare=towers(*_MMDET_TOWERS, None),
-    dropped=("data_preprocessor.",),
+    dropped=("data_preprocessor.", "bbox_head.integral."),
 )
 
 _VISION_TOWERS = ("head.{side}_head.conv.", ("classification", "regression"))

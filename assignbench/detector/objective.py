@@ -7,15 +7,17 @@
     extras         each one's own loss / N⁺, or / its own N
     strategy       as the assignment gives them
 
-w, b_box: the pairs' weights; b: the assignment's background, 0 where it ignores a location; d, v: factor and weight of
-its discounts, 1 where there is none; c⁺, c⁻, γ: the class loss's, w_box: `PairLoss.weight`. Every N is that of all
-processes, at least 1, divided by their number: so the mean of their losses is what one process with all pictures would
-charge, and a batch means the same on one GPU and on eight. A preset may say otherwise.
+w, b_box: the pairs' weights (`PairLoss.weigh_by` may set b_box, and N_box to its sum); b: the assignment's background,
+0 where it ignores a location; d, v: factor and weight of its discounts, 1 where there is none; c⁺, c⁻, γ: the class
+loss's, w_box: `PairLoss.weight`. Every N is that of all processes, at least 1, divided by their number: so the mean of
+their losses is what one process with all pictures would charge, and a batch means the same on one GPU and on eight. A
+preset may say otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.distributed
@@ -26,6 +28,7 @@ from assignbench.core import Assignment, Extra, Pairs, PairView, PairViews, max_
 from assignbench.core.head import RESERVED
 from assignbench.core.parts import Cost
 
+LEAST_WEIGHT = 1e-6  # of a box part that its own overlap weighs: a box that misses its object is still taught
 UNTAUGHT = 100.0  # cost of an object that no location teaches: a constant, which has no gradient
 
 
@@ -46,6 +49,7 @@ def objective(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]
     loss, predictions = view.loss, view.predictions
     pair = view(assignment.pairs.object, assignment.pairs.location)
     view.intact()
+    assignment = weighed(assignment, pair)
     if taken := set(assignment.losses) & {*RESERVED, *(extra.name for extra in extras)}:
         raise ValueError(f"a loss of the strategy cannot be called {min(taken)!r}: there is another one of that name")
     found = {extra.name: extra.loss(assignment, view) for extra in extras}
@@ -66,6 +70,19 @@ def objective(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]
     untaught = predictions.regression.sum() + sum(extra.sum() for extra in predictions.extras.values())
     terms["background"] = terms["background"] + 0 * untaught
     return terms
+
+
+def weighed(assignment: Assignment, pair: PairView) -> Assignment:
+    """The record with the box weights that the loss asks for, where it does: each is part of its pair's weight."""
+    if pair.loss.weigh_by is None:
+        return assignment
+    measure = pair.score if pair.loss.weigh_by == "score" else pair.overlap.clamp(min=LEAST_WEIGHT)
+    weight = assignment.pairs.weight.detach() * measure
+    return replace(
+        assignment,
+        pairs=replace(assignment.pairs, box_weight=weight),
+        normalisers=replace(assignment.normalisers, box=weight.sum(), least_box=1.0),
+    )
 
 
 def positive_terms(assignment: Assignment, pair: PairView) -> dict[str, Tensor]:
@@ -92,16 +109,18 @@ def normalisers(assignment: Assignment, costs: Sequence[Cost] = ()) -> tuple[Ten
     """
     own = assignment.normalisers
     further = [part for cost in costs if cost.share is not None for part in cost.share]
-    shares = torch.stack((own.positive, own.box, own.negative, *further)).detach()
+    unpaired = own.negative if own.unpaired is None else own.unpaired
+    shares = torch.stack((own.positive, own.box, own.negative, unpaired, *further)).detach()
     processes = 1
     if not own.local and torch.distributed.is_available() and torch.distributed.is_initialized():
         processes = torch.distributed.get_world_size()
         shares = shares.clone()
         torch.distributed.all_reduce(shares)
         shares = shares / processes
-    least = shares.new_tensor((1.0, own.least_box, 1.0)) / processes
-    common = torch.maximum(shares[:3], least).unbind()
-    others = iter(shares[3:].view(-1, 2).amax(1).clamp(min=1 / processes).unbind() if further else ())
+    least = shares.new_tensor((own.least, own.least_box, own.least)) / processes
+    negative = shares[2].where(shares[0] > 0, shares[3])
+    common = torch.maximum(torch.stack((shares[0], shares[1], negative)), least).unbind()
+    others = iter(shares[4:].view(-1, 2).amax(1).clamp(min=1 / processes).unbind() if further else ())
     return *common, *(common[0] if cost.share is None else next(others) for cost in costs)
 
 

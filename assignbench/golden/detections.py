@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from assignbench.core import Assigner
+from assignbench.core import Assigner, Setting
 from assignbench.detector.postprocess import PostprocessRule, detect
 from assignbench.errors import DataError
 from assignbench.golden.checks import BOX, SCORE, Check, Quantity, worst
+from assignbench.golden.reference import Origin
 from assignbench.golden.vectors import Tensors, predictions_from, priors_of
+from assignbench.plugins import construct
 from assignbench.run.matrix.protocol import Protocol
 
 
 @torch.no_grad()
-def replay_detections(file: Tensors, cls: type[Assigner], protocol: Protocol, rule: PostprocessRule) -> Iterator[Check]:
+def replay_detections(
+    file: Tensors,
+    cls: type[Assigner],
+    options: Mapping[str, Any],
+    protocol: Protocol,
+    rule: PostprocessRule,
+    origin: Origin,
+) -> Iterator[Check]:
     """Detections of every image: how many differ, and how far the others are."""
-    head = protocol.head(cls.head)
+    classes = int(file.setting("num_classes"))
+    head = protocol.head(construct(cls, options, Setting(classes=classes)).head)
     priors = priors_of(file, head)
-    predictions = predictions_from(file.tensors, head, priors, int(file.setting("num_classes")), file)
+    predictions = predictions_from(file.tensors, head, priors, classes, file, origin)
     try:
         metas = json.loads(file.setting("metas"))
         sizes = torch.tensor([meta["img_shape"][:2] for meta in metas], device=predictions.boxes.device)

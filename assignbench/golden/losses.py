@@ -14,7 +14,7 @@ from assignbench.core.priors import STRIDES
 from assignbench.detector.head import flatten
 from assignbench.detector.objective import objective
 from assignbench.golden.checks import GRADIENT, LOSS, Check, Quantity, relative, worst
-from assignbench.golden.reference import terms_as
+from assignbench.golden.reference import Origin, golden_terms, terms_as
 from assignbench.golden.vectors import Tensors, images_of, predictions_from, priors_of, targets_of
 from assignbench.plugins import construct
 from assignbench.run.matrix.protocol import Protocol
@@ -32,23 +32,23 @@ class OwnLosses:
 
 
 def replay_losses(
-    file: Tensors, cls: type[Assigner], options: Mapping[str, Any], protocol: Protocol
+    file: Tensors, cls: type[Assigner], options: Mapping[str, Any], protocol: Protocol, origin: Origin
 ) -> tuple[list[Check], list[str]]:
     """Everything that a file of losses pins; and what is to be said of it."""
     images = images_of(file)
     targets = targets_of([file[f"boxes.{i}"] for i in range(images)], [file[f"labels.{i}"] for i in range(images)])
-    own = run(file, cls, options, protocol, targets)
+    own = run(file, cls, options, protocol, origin, targets)
     notes = []
     whole = all(f"grad.cls.{level}" in file for level in range(len(STRIDES)))  # or there is nothing to tell it by
-    if whole and any(not check.passed for check in compare(file, own)):
-        settled, count = undo_race(file, cls, options, protocol, targets, own)
-        if count and all(check.passed for check in compare(file, settled)):  # else it is no race that is wrong
+    if whole and any(not check.passed for check in compare(file, own, origin)):
+        settled, count = undo_race(file, cls, options, protocol, origin, targets, own)
+        if count and all(check.passed for check in compare(file, settled, origin)):  # else it is no race that is wrong
             notes.append(
                 f"{count} classes at locations claimed by several objects were decided by another object than the "
                 "last: the reference writes them unordered, in several threads"
             )
             own = settled
-    checks = list(compare(file, own))
+    checks = list(compare(file, own, origin))
     checks += discrete(file, own.assignment, targets)
     checks += worst("anchors", anchors(file, priors_of(file, head_of(file, cls, options, protocol)[1])), ANCHOR)
     return checks, notes
@@ -71,6 +71,7 @@ def run(
     cls: type[Assigner],
     options: Mapping[str, Any],
     protocol: Protocol,
+    origin: Origin,
     targets: Targets,
     discounts: Discounts | None = None,
 ) -> OwnLosses:
@@ -80,16 +81,17 @@ def run(
     raw = {
         name: tensor.clone().requires_grad_()
         for name, tensor in file.tensors.items()
-        if name.partition(".")[0] in ("cls", "reg", "extra")
+        if name.partition(".")[0] in ("cls", "reg", *origin.outputs)
     }
-    predictions = predictions_from(raw, head, priors, assigner.setting.classes, file)
-    view = PairViews(predictions, priors, targets, head.coding, protocol.loss)
-    assignment = assign(assigner, view)
+    predictions = predictions_from(raw, head, priors, assigner.setting.classes, file, origin)
+    progress = origin.progress.get(file.metadata.get("phase", ""), 1.0)
+    view = PairViews(predictions, priors, targets, head.coding, protocol.loss, progress)
+    assignment = assign(assigner, view, progress)
     if discounts is not None:
         assignment = replace(assignment, discounts=discounts)
     ours = objective(assignment, view, head.extras)
     names = [name.removeprefix("loss.") for name in file.tensors if name.startswith("loss.")]
-    losses = terms_as(names, ours, str(file.path))
+    losses = terms_as(names, ours, str(file.path), origin.terms)
     torch.stack(list(ours.values())).sum().backward()
     leaves = {**raw, **dict(assigner.named_parameters())}
     gradients = {
@@ -100,9 +102,11 @@ def run(
     return OwnLosses(assignment, losses, gradients)
 
 
-def compare(file: Tensors, own: OwnLosses) -> Iterator[Check]:
+def compare(file: Tensors, own: OwnLosses, origin: Origin) -> Iterator[Check]:
     """Losses and gradients."""
-    losses = [Quantity(name, relative(loss.reshape(1), file[f"loss.{name}"])) for name, loss in own.losses.items()]
+    golden = {name.removeprefix("loss."): one.sum() for name, one in file.tensors.items() if name.startswith("loss.")}
+    wanted = golden_terms(golden, origin.terms)
+    losses = [Quantity(name, relative(loss, wanted[name])) for name, loss in own.losses.items()]
     yield from worst("losses", losses, LOSS)
     gradients = [Quantity(name, relative(tensor, file[f"grad.{name}"])) for name, tensor in own.gradients.items()]
     yield from worst("gradients", gradients, GRADIENT)
@@ -120,6 +124,18 @@ def discrete(file: Tensors, assignment: Assignment, targets: Targets) -> Iterato
                 ours = found(assignment, targets, image, int(file.setting("num_classes")), file[name])
                 counts.append(Quantity(name, float((ours != file[name]).sum())))
     yield from worst("assigned", object_counts + label_counts, 0.0)
+    yield from worst("soft labels", soft_labels(file, assignment, targets), LOSS)
+
+
+def soft_labels(file: Tensors, assignment: Assignment, targets: Targets) -> Iterator[Quantity]:
+    """The score that every location learns for its object's class."""
+    pairs = assignment.pairs
+    for image in range(targets.images):
+        if f"soft.{image}" in file and pairs.quality is not None:
+            golden = file[f"soft.{image}"]
+            mine = targets.image[pairs.object] == image
+            ours = torch.zeros_like(golden).index_put((pairs.location[mine],), pairs.quality[mine].to(golden.dtype))
+            yield Quantity(f"soft.{image}", relative(ours, golden))
 
 
 def assigned_objects(assignment: Assignment, targets: Targets, image: int, _classes: int, like: Tensor) -> Tensor:
@@ -162,6 +178,7 @@ def undo_race(
     cls: type[Assigner],
     options: Mapping[str, Any],
     protocol: Protocol,
+    origin: Origin,
     targets: Targets,
     own: OwnLosses,
 ) -> tuple[OwnLosses, int]:
@@ -183,7 +200,7 @@ def undo_race(
     for last in range(len(targets)):
         order = [index for index in range(len(targets)) if index != last] + [last]
         moved = Targets(targets.boxes[order], targets.labels[order], targets.image[order], targets.images)
-        other = run(file, cls, options, protocol, moved)
+        other = run(file, cls, options, protocol, origin, moved)
         theirs = other.assignment.discounts.counted()
         if len(theirs) != len(factor):
             return own, 0
@@ -195,7 +212,7 @@ def undo_race(
     if not bool(changed.any()):
         return own, 0
     discounts = replace(mine, factor=factor)
-    return run(file, cls, options, protocol, targets, discounts), int(changed.sum())
+    return run(file, cls, options, protocol, origin, targets, discounts), int(changed.sum())
 
 
 def gathered(file: Tensors, gradients: Mapping[str, Tensor], entries: tuple[Tensor, Tensor, Tensor]) -> Tensor:

@@ -1,17 +1,18 @@
-"""mmdetection's vocabulary: what its loss terms are called, and the made-up values of its networks."""
+"""The references' vocabulary: what they call strategies, loss terms and outputs, and the made-up values of networks."""
 
 from __future__ import annotations
 
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from assignbench.errors import DataError
 
-# its name of a loss term → ours, which are added
+# its name of a loss term → ours, which are added; names of the same terms of ours are added, too
 TERMS: Mapping[str, tuple[str, ...]] = {
     "cls": ("class", "background"),
     "bbox": ("box",),
@@ -25,19 +26,82 @@ TERMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def terms_as(names: Sequence[str], ours: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Our loss terms under the reference's names.
+@dataclass(frozen=True)
+class Origin:
+    """A strategy as its reference calls it, in our words."""
+
+    assigner: str
+    preset: str | None = None  # None: the one that was asked for
+    terms: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: TERMS)
+    # its name of a raw output beside cls and reg → that of our extra output; "extra": of the only one where None
+    outputs: Mapping[str, str | None] = field(default_factory=lambda: {"extra": None})
+    progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
+    missing: Mapping[str, str] = field(default_factory=dict)  # kind of files that cannot be replayed → what is not here
+
+
+ORIGINS: Mapping[str, Origin] = {
+    "tood": Origin(
+        "tal",
+        progress={"initial": 0.0},
+        missing={
+            "network": "TOOD's task-aligned head",
+            "trajectory": "TOOD's task-aligned head",
+        },
+    ),
+    "gfl": Origin(
+        "atss",
+        "gfl",
+        terms={**TERMS, "dfl": ("box",)},
+        # the vectors' network made up values for `bbox_head.integral.project`, too, which is the constant 0 … 16
+        missing={"trajectory": "distributions over sides of made-up lengths"},
+    ),
+    "dsl": Origin("soft_label"),
+    "simota": Origin(
+        "simota",
+        # the pairs' own class and the other classes there; L1 joins the box loss late in training
+        terms={"cls": ("class", "background"), "bbox": ("box",), "l1": ("box",), "obj": ("objectness",)},
+        progress={"main": 0.0},
+    ),
+}
+
+
+def origin_of(strategy: str) -> Origin:
+    """What a strategy of a reference is here; by default it has the same name."""
+    return ORIGINS.get(strategy, Origin(strategy))
+
+
+def terms_as(
+    names: Sequence[str], ours: Mapping[str, Tensor], where: str, terms: Mapping[str, tuple[str, ...]] = TERMS
+) -> dict[str, Tensor]:
+    """Our loss terms under the reference's names; names of the same terms of ours stand together, as ``bbox+dfl``.
 
     Raises:
-        DataError: a name that is not in `TERMS`, or terms of ours that no name covers.
+        DataError: a name that is not in ``terms``, or terms of ours that no name covers.
     """
-    unknown = [name for name in names if name not in TERMS]
-    covered = {own for name in names if name in TERMS for own in TERMS[name]}
+    unknown = [name for name in names if name not in terms]
+    covered = {own for name in names if name in terms for own in terms[name]}
     if unknown or set(ours) - covered:
         odd = ", ".join(unknown or sorted(set(ours) - covered))
         raise DataError(f"{where}: loss terms {', '.join(names)} do not fit ours ({', '.join(ours)}): {odd}")
     return {
-        name: torch.stack([ours[own] for own in TERMS[name] if own in ours] or [_zero(ours)]).sum() for name in names
+        name: torch.stack([ours[one] for one in own if one in ours] or [_zero(ours)]).sum()
+        for own, name in joint_names(names, terms).items()
+    }
+
+
+def joint_names(names: Sequence[str], terms: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Terms of ours → the reference's names of them, joined by "+"."""
+    together: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        together.setdefault(terms.get(name, (name,)), []).append(name)
+    return {own: "+".join(group) for own, group in together.items()}
+
+
+def golden_terms(golden: Mapping[str, Tensor], terms: Mapping[str, tuple[str, ...]] = TERMS) -> dict[str, Tensor]:
+    """The reference's own losses under the names that `terms_as` gives."""
+    return {
+        name: torch.stack([golden[one] for one in name.split("+")]).sum()
+        for name in joint_names(list(golden), terms).values()
     }
 
 

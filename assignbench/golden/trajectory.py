@@ -14,7 +14,7 @@ from assignbench.core import Targets
 from assignbench.core.head import MAIN
 from assignbench.errors import DataError
 from assignbench.golden.checks import LOSS, OUTPUT, Check, Quantity, relative, worst
-from assignbench.golden.reference import terms_as
+from assignbench.golden.reference import Origin, golden_terms, terms_as
 from assignbench.golden.vectors import targets_of
 from assignbench.run.training.learner import Learner
 
@@ -29,7 +29,7 @@ FACTOR = 3.0  # times what rounding does to our own trajectory is no difference
 
 
 def replay_trajectory(
-    content: Mapping[str, Any], path: Path, image: Tensor, build: Callable[[], Learner]
+    content: Mapping[str, Any], path: Path, image: Tensor, build: Callable[[], Learner], origin: Origin
 ) -> tuple[list[Check], list[str]]:
     """Loss terms of every step, and how many numbers are trained; and what is to be said of it.
 
@@ -38,6 +38,7 @@ def replay_trajectory(
         path: its name, for messages.
         image: the network's input, normalised already: ``[image, 3, row, column]``.
         build: makes the network at its start.
+        origin: the strategy as the reference calls it.
     """
     device = image.device
     try:
@@ -45,18 +46,19 @@ def replay_trajectory(
         targets = targets_of(boxes, [torch.tensor(one, dtype=torch.int64, device=device) for one in content["labels"]])
         golden = [{name: torch.tensor(value) for name, value in step.items()} for step in content["steps"]]
         names = [list(step) for step in golden]
+        golden = [golden_terms(step, origin.terms) for step in golden]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is no trajectory: {type(error).__name__}: {error}") from error
 
     learner = build()
     checks = list(worst("trainable", trained(content, learner), 0.0))
-    own = steps(learner, image, targets, names, str(path))
+    own = steps(learner, image, targets, names, str(path), origin)
     first, *later = distances(own, golden)
     checks += worst("first step", first, LOSS)
     if all(quantity.error <= OUTPUT for step in later for quantity in step):
         return [*checks, *worst("later steps", [one for step in later for one in step], OUTPUT)], []
 
-    spread, starts = own_spread(build, image, targets, names, str(path), own, later)
+    spread, starts = own_spread(build, image, targets, names, str(path), origin, own, later)
     pairs = [pair for step in zip(later, spread, strict=True) for pair in zip(*step, strict=True)]
     odd = [(quantity, rounding) for quantity, rounding in pairs if not quantity.error <= OUTPUT]
     checks += worst("later steps", [quantity for quantity, _ in pairs if quantity.error <= OUTPUT], OUTPUT)
@@ -71,7 +73,7 @@ def replay_trajectory(
 
 
 def steps(
-    learner: Learner, image: Tensor, targets: Targets, names: Sequence[list[str]], where: str
+    learner: Learner, image: Tensor, targets: Targets, names: Sequence[list[str]], where: str, origin: Origin
 ) -> list[dict[str, Tensor]]:
     """Train for as many steps as there are lists of names; the losses of each, under the reference's names."""
     learner.train()
@@ -80,7 +82,7 @@ def steps(
     found = []
     for step in names:
         losses = learner.charge({MAIN: learner.detector.predict(image)}, targets).losses
-        found.append({name: loss.detach() for name, loss in terms_as(step, losses, where).items()})
+        found.append({name: loss.detach() for name, loss in terms_as(step, losses, where, origin.terms).items()})
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
@@ -101,6 +103,7 @@ def own_spread(
     targets: Targets,
     names: Sequence[list[str]],
     where: str,
+    origin: Origin,
     own: Sequence[Mapping[str, Tensor]],
     later: Sequence[Sequence[Quantity]],
 ) -> tuple[list[list[float]], int]:
@@ -111,7 +114,7 @@ def own_spread(
     spread = [[0.0] * len(step) for step in later]
     for seed in range(STARTS):
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)).to(image.device)
-        nearby = steps(build(), image * (1 + ROUNDING * noise), targets, names, where)
+        nearby = steps(build(), image * (1 + ROUNDING * noise), targets, names, where, origin)
         found = distances(nearby, own)[1:]
         spread = [
             [max(most, one.error) for most, one in zip(*step, strict=True)] for step in zip(spread, found, strict=True)

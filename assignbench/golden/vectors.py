@@ -17,6 +17,7 @@ from assignbench.core.priors import STRIDES, pyramid_priors
 from assignbench.detector.head import flatten
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import read_json
+from assignbench.golden.reference import Origin
 
 KINDS = ("losses", "network", "detections", "trajectory")
 
@@ -49,7 +50,8 @@ class Tensors:
 
     def levels(self, name: str) -> list[Tensor]:
         """``name.0``, ``name.1``, … of all levels, or nothing where the strategy has no such output."""
-        return [self[f"{name}.{level}"] for level in range(len(STRIDES))] if f"{name}.0" in self else []
+        count = sum(key.rpartition(".")[0] == name for key in self.tensors)
+        return [self[f"{name}.{level}"] for level in range(count)]
 
     def setting(self, name: str) -> str:
         """A value of the metadata."""
@@ -109,31 +111,43 @@ def images_of(raw: Tensors) -> int:
 
 
 def priors_of(raw: Tensors, head: Head) -> Priors:
-    """The pyramid's priors for the maps of a file.
-
-    Raises:
-        DataError: the strides are not those of P3 … P7.
-    """
-    if "strides" in raw.metadata and raw.metadata["strides"] != ",".join(map(str, STRIDES)):
-        raise DataError(f"{raw.path} is of strides {raw.metadata['strides']}; ours are {STRIDES}")
+    """The priors for the maps of a file, at the strides that it names: those of P3 … P7 if it names none."""
+    named = raw.metadata.get("strides", ",".join(map(str, STRIDES)))
+    strides = tuple(int(stride) for stride in named.split(","))
     maps = [(one.shape[-2], one.shape[-1]) for one in raw.levels("cls")]
-    if not maps:
-        raise DataError(f"{raw.path} holds no class logits cls.0, cls.1, …")
-    height, width = (size * STRIDES[0] for size in maps[0])
-    return pyramid_priors(head, height, width, raw["cls.0"].device, maps)
+    if len(maps) != len(strides):
+        raise DataError(f"{raw.path} holds class logits of {len(maps)} levels, and names strides of {len(strides)}")
+    height, width = (size * strides[0] for size in maps[0])
+    return pyramid_priors(head, height, width, raw["cls.0"].device, maps, strides)
 
 
-def predictions_from(raw: Mapping[str, Tensor], head: Head, priors: Priors, classes: int, file: Tensors) -> Predictions:
-    """Predictions from raw maps ``cls.L``, ``reg.L`` and ``extra.L``: ``[image, anchor · K, row, column]``."""
-    joined = {
-        name: torch.cat([flatten(raw[f"{name}.{level}"], width) for level in range(len(STRIDES))], dim=1)
-        for name, width in (("cls", classes), ("reg", 4), ("extra", 1))
-        if f"{name}.0" in raw
-    }
-    if ("extra" in joined) != bool(head.extras):
+def predictions_from(
+    raw: Mapping[str, Tensor], head: Head, priors: Priors, classes: int, file: Tensors, origin: Origin
+) -> Predictions:
+    """Predictions from raw maps ``cls.L``, ``reg.L`` and further outputs: ``[image, anchor · K, row, column]``."""
+    names = {output: name or (head.extras[0].name if head.extras else "") for output, name in origin.outputs.items()}
+    found = {name: output for output, name in names.items() if f"{output}.0" in raw}
+    if set(found) != {extra.name for extra in head.extras}:
         raise DataError(f"{file.path}: the extra output of the file and of the strategy's head do not go together")
-    extras = {extra.name: joined["extra"][..., 0] for extra in head.extras}
-    return predictions_of(RawOutputs(joined["cls"], joined["reg"], extras), head, priors)
+    extras = {extra.name: joined(raw, found[extra.name], extra.channels) for extra in head.extras}
+    return predictions_of(
+        RawOutputs(
+            joined(raw, "cls", classes),
+            joined(raw, "reg", head.coding.outputs),
+            {
+                extra.name: extras[extra.name] if extra.channels > 1 else extras[extra.name][..., 0]
+                for extra in head.extras
+            },
+        ),
+        head,
+        priors,
+    )
+
+
+def joined(raw: Mapping[str, Tensor], name: str, width: int) -> Tensor:
+    """All levels of an output: ``[image, location, width]``."""
+    levels = sum(key.rpartition(".")[0] == name for key in raw)
+    return torch.cat([flatten(raw[f"{name}.{level}"], width) for level in range(levels)], dim=1)
 
 
 def targets_of(boxes: list[Tensor], labels: list[Tensor]) -> Targets:

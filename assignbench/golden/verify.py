@@ -18,6 +18,7 @@ from assignbench.golden.checks import Check, Replay
 from assignbench.golden.detections import replay_detections
 from assignbench.golden.losses import replay_losses
 from assignbench.golden.network import build_network, replay_network
+from assignbench.golden.reference import origin_of
 from assignbench.golden.trajectory import replay_trajectory
 from assignbench.golden.vectors import Vectors, find, read_object, read_tensors
 from assignbench.run.matrix.plan import candidate
@@ -83,6 +84,10 @@ def verify(
     subject_of = cache(subject_of or installed)
     replays, reasons, counts = [], {}, {}
     for vectors in find(folder):
+        if what := origin_of(vectors.strategy).missing.get(vectors.kind):
+            name = f"{vectors.strategy} {vectors.kind}"
+            reasons[name], counts[name] = f"not built here: {what}", counts.get(name, 0) + 1
+            continue
         try:
             subject = subject_of(vectors.strategy, preset)
         except UsageError as error:
@@ -101,12 +106,13 @@ def verify(
 
 
 def installed(name: str, preset: str) -> Subject:
-    """An installed strategy, its preset and the papers' recipe under it.
+    """The installed strategy that a reference calls so, its preset and the papers' recipe under it.
 
     Raises:
         UsageError: there is no such strategy, or it has no such preset.
     """
-    one = candidate(name, "published", preset)
+    origin = origin_of(name)
+    one = candidate(origin.assigner, "published", origin.preset or preset)
     return Subject(one.cls, one.options, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE)))
 
 
@@ -114,10 +120,11 @@ def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.devic
     """One file."""
     cls, options, protocol, recipe = subject.cls, subject.options, subject.protocol, subject.recipe.recipe
     if vectors.kind == "losses":
-        return replay_losses(read_tensors(vectors.path, device), cls, options, protocol)
+        return replay_losses(read_tensors(vectors.path, device), cls, options, protocol, origin_of(vectors.strategy))
     if vectors.kind == "detections":
         file = read_tensors(vectors.path, device)
-        return list(replay_detections(file, cls, protocol, rule_of(recipe.evaluate))), []
+        rule, origin = rule_of(recipe.evaluate), origin_of(vectors.strategy)
+        return list(replay_detections(file, cls, options, protocol, rule, origin)), []
     network = folder / "network" / f"{vectors.strategy}.safetensors"
     file = read_tensors(network, device)
 
@@ -126,7 +133,7 @@ def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.devic
 
     if vectors.kind == "network":
         return list(replay_network(file, build())), []
-    return replay_trajectory(read_object(vectors.path), vectors.path, file["image"], build)
+    return replay_trajectory(read_object(vectors.path), vectors.path, file["image"], build, origin_of(vectors.strategy))
 
 
 def rows(report: Report) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,20 @@
-"""ATSS as it was published: ``mmdet`` (default; what the golden vectors prove), ``official``."""
+"""ATSS as it was published: ``mmdet`` (default; what the golden vectors prove), ``official``; and what was built on it.
+
+``gfl`` (arXiv 2006.04388) learns the overlap as class score, and a distribution over each side: golden vectors, too.
+"""
 
 from assignbench.core import Head
-from assignbench.core.parts import Centerness, Deltas, GIoU, PairLoss, Preset
+from assignbench.core.parts import (
+    Centerness,
+    Deltas,
+    Distribution,
+    DistributionFocal,
+    GIoU,
+    PairLoss,
+    Preset,
+    QualityFocal,
+    SumOf,
+)
 from assigners.presets.maskrcnn_benchmark import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE
 
 PRESETS = {
@@ -37,5 +50,26 @@ PRESETS = {
         },
         schedule=MASKRCNN_BENCHMARK_SCHEDULE,
         padding_is_background=True,
+    ),
+    "gfl": Preset(
+        source="mmdetection 3.3.0, gfl_r50_fpn_1x_coco",
+        head=Head(offset=0.0, coding=Distribution(rest=0.1), conv_bias=False, tower_std=0.01),
+        loss=PairLoss(
+            QualityFocal(),
+            SumOf(parts=(GIoU(weight=2.0), DistributionFocal(weight=0.25, rest=0.1))),
+            weight=1.0,
+            weigh_by="score",
+        ),
+        options={"reference": True, "normaliser": "image", "centerness": False},
+        recipe={
+            "model.pyramid": "p5_plain",
+            "model.pyramid_init": "xavier",
+            "model.norm_affine": True,
+            "train.norm_decay": True,
+            "evaluate.threshold_on": "output",
+            "evaluate.rank_by": "output",
+            "evaluate.nms": 0.6,
+        },
+        schedule={"train.warmup": 500},
     ),
 }

@@ -5,13 +5,13 @@ import torch
 
 from assignbench.config import load_recipe, settings
 from assignbench.contract.laws import check
-from assignbench.core import Assigner, Regions, Targets
+from assignbench.core import Assigner, Regions, Setting, Targets
 from assignbench.core.head import MAIN
 from assignbench.core.parts import Preset
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.pixels import PIXELS
 from assignbench.options import check_options
-from assignbench.plugins import known_strategies, load_class, resolve
+from assignbench.plugins import construct, known_strategies, load_class, resolve
 from assignbench.run.matrix.protocol import protocol_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.optimizer import build_optimizer
@@ -58,7 +58,7 @@ def test_the_preset_says_where_it_comes_from_and_fits_its_strategy(cls: type[Ass
     assert isinstance(preset, Preset)
     assert len(preset.source) > 10
     assert check_options(cls, preset.options) == dict(preset.options)
-    extras = {type(extra) for extra in cls.head.extras}
+    extras = {type(extra) for extra in construct(cls, preset.options, Setting(classes=3)).head.extras}
     assert {type(extra) for extra in preset.head.extras} == extras
     assert preset.head.priors_per_cell == cls.head.priors_per_cell
 

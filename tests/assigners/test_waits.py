@@ -37,7 +37,7 @@ from assignbench.core import (
     winners,
 )
 from assignbench.core import assigner as running
-from assignbench.core.fast import grid, overlap
+from assignbench.core.fast import dynamic, grid, overlap
 from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
@@ -47,6 +47,8 @@ from assigners.fcos import FCOS
 from assigners.freeanchor import FreeAnchor
 from assigners.plain import Plain
 from assigners.retinanet import RetinaNet
+from assigners.simota import SimOTA
+from assigners.soft_label import SoftLabel
 
 CLASSES = 3
 WAITING = {  # those whose result's size depends on values, or that hand a value to Python
@@ -131,7 +133,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
             patch.setattr(kind, "on_host", lambda self: self._host or self)
         for module in (overlap, matching):
             patch.setattr(module, "free_to_wait", lambda _: False)
-        for module in (grid, overlap, running):
+        for module in (dynamic, grid, overlap, running):
             patch.setattr(module, "beside", beside)
         for module in (types, tensors, assignment):
             patch.setattr(module, "to_device", lambda tensor, _: played.mark(tensor.clone()))
@@ -200,6 +202,12 @@ def test_autoassign_waits_once(monkeypatch: pytest.MonkeyPatch, options: dict[st
 
 def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(waits(FreeAnchor, monkeypatch)) == 1
+
+
+@pytest.mark.parametrize("strategy", [SimOTA, SoftLabel])
+def test_dynamic_k_waits_once(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
+    assert len(waits(strategy, monkeypatch)) == 1
+    assert len(waits(strategy, monkeypatch, strategy.presets["mmdet"])) == 1
 
 
 PUBLISHED = [(cls, name) for cls in (FCOS, ATSS, RetinaNet, FreeAnchor, AutoAssign) for name in cls.presets]

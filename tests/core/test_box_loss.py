@@ -1,6 +1,8 @@
 """The cost of a box: by hand, and against torchvision."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,8 +21,12 @@ from assignbench.core.parts import (
     Distribution,
     DistributionFocal,
     GIoU,
+    Late,
+    LogDistances,
+    LogIoU,
     PairLoss,
     SmoothL1,
+    SquareIoU,
     SumOf,
 )
 from assignbench.core.priors import pyramid_priors
@@ -59,6 +65,27 @@ def test_box_losses_by_hand() -> None:
     assert SumOf(2.0, parts=(GIoU(weight=3), DIoU()))(by_hand()).item() == pytest.approx(
         2 * (3 * (1 - (4 / 28 - 8 / 36)) + 5 * (1 - 4 / 28 + 8 / 72))
     )
+
+
+def test_the_logarithm_of_an_overlap_by_hand() -> None:
+    assert LogIoU(weight=3)(by_hand()).item() == pytest.approx(-3 * math.log(4 / 28))
+    apart = pairs(torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[8.0, 8, 9, 9]]))
+    assert LogIoU()(apart).item() == pytest.approx(-math.log(1e-6))
+
+
+def test_raw_outputs_below_the_least_one_count_as_it_and_are_not_moved() -> None:
+    """From (4, 4), stride 8: left 1/8 instead of −1, the others ½. The true box reaches 4 pixels to each side."""
+    raw = torch.tensor([[-1.0, 0.5, 0.5, 0.5]], requires_grad=True)
+    true = torch.tensor([[0.0, 0, 8, 8]])
+    coding = Distances()
+    priors = pyramid_priors(Head(size=1.0), 64, 64)
+    predicted = coding.decode(raw, priors.boxes[:1], priors.stride[:1])
+    cost = LogIoU(least_output=0.125)(pairs(predicted, true, raw, coding))
+    assert cost.item() == pytest.approx(-math.log(5 / 8))
+    (gradient,) = torch.autograd.grad(cost.sum(), raw)
+    assert gradient[0, 0] == 0
+    assert bool((gradient[0, 1:] != 0).any())
+    assert LogIoU()(pairs(predicted, true, raw, coding)).item() == pytest.approx(-math.log(4 / 8))
 
 
 @pytest.mark.parametrize("box", BOX_LOSSES.values(), ids=BOX_LOSSES)
@@ -147,3 +174,34 @@ def test_overlap_losses_teach_through_any_coding(box: BoxLoss, coding: Coding) -
     predicted = coding.decode(raw, prior, torch.tensor([8.0]))
     (gradient,) = torch.autograd.grad(box(pairs(predicted, true, raw, coding)).sum(), raw)
     assert bool(gradient.abs().sum() > 0)
+
+
+def test_log_distances_by_hand() -> None:
+    coding, prior, stride = LogDistances(unit=2.0), torch.tensor([[0.0, 0, 16, 16]]), torch.tensor([4.0])
+    box = coding.decode(torch.tensor([[0.0, 0, math.log(2), -math.inf]]), prior, stride)
+    torch.testing.assert_close(box, torch.tensor([[0.0, 0, 24, 8]]))  # 8 = 2 · 4 pixels at output 0
+    torch.testing.assert_close(coding.encode(box, prior, stride)[0, :3], torch.tensor([0.0, 0, math.log(2)]))
+    assert coding.decode(torch.full((1, 4), 1e9), prior, stride).isfinite().all()
+    assert coding.encode(torch.tensor([[9.0, 9, 10, 10]]), prior, stride).isfinite().all()
+
+
+def test_the_rest_of_a_distribution_says_where_wanted_sides_end() -> None:
+    prior, stride, box = torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([1.0]), torch.tensor([[-90.0, 0, 9, 9]])
+    assert Distribution().encode(box, prior, stride)[0, 0].item() == pytest.approx(15.99)
+    coding = SumOf(parts=(GIoU(), DistributionFocal(rest=0.1))).coding
+    assert coding == Distribution(rest=0.1)
+    assert coding.encode(box, prior, stride)[0, 0].item() == pytest.approx(15.9)
+
+
+def test_square_iou_by_hand() -> None:
+    """4 × 4 boxes that share 2 × 2: IoU 4/28."""
+    assert SquareIoU(weight=2.0)(by_hand()).item() == pytest.approx(2 * (1 - (4 / 28) ** 2))
+
+
+def test_a_late_loss_counts_from_its_start_on() -> None:
+    loss, early = Late(weight=2.0, part=SmoothL1(), start=0.5), by_hand()
+    late = replace(early, progress=0.5)
+    assert loss(early).tolist() == [0]
+    torch.testing.assert_close(loss(late), 2 * SmoothL1()(late))
+    both = SumOf(parts=(SquareIoU(), loss))
+    torch.testing.assert_close(both(late), SquareIoU()(late) + loss(late))

@@ -1,5 +1,7 @@
 """Boxes: small examples worked by hand, and laws on random ones."""
 
+import math
+
 import pytest
 import torch
 import torchvision.ops
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench.core import area, centerness, giou, iou, iou_matrix, sides
-from assignbench.core.parts import Deltas, Distances, Distribution
+from assignbench.core.parts import CenterSize, Deltas, Distances, Distribution, LogDistances
 
 
 def box(*numbers: float) -> torch.Tensor:
@@ -80,6 +82,15 @@ def test_distances_by_hand() -> None:
     assert decoded.tolist() == [92, 34, 104, 50]
 
 
+def test_distances_may_be_upright_and_in_other_units() -> None:
+    """Top 1, bottom 2, left ½, right −3, in units of four strides of 4 pixels, from (10, 20)."""
+    coding, stride = Distances(unit=4.0, upright=True), torch.tensor(4.0)
+    prior = box(8, 18, 12, 22)
+    decoded = coding.decode(box(1, 2, 0.5, -3), prior, stride)
+    assert decoded.tolist() == [10 - 8, 20 - 16, 10, 20 + 32]
+    assert coding.encode(decoded, prior, stride).tolist() == [1, 2, 0.5, 0]
+
+
 def test_deltas_by_hand() -> None:
     # shifts of a tenth of the prior's width, log-ratios of ln 2
     prior, stride = box(0, 0, 10, 20), torch.tensor(8.0)
@@ -114,7 +125,7 @@ def test_a_distribution_of_the_two_bins_around_a_distance_decodes_to_it() -> Non
     torch.testing.assert_close(decoded[inside], true[inside], atol=1e-3, rtol=1e-5)
 
 
-@pytest.mark.parametrize("coding", [Distances(), Deltas(), Deltas((1, 1, 1, 1))])
+@pytest.mark.parametrize("coding", [Distances(), Distances(4.0, upright=True), Deltas(), Deltas((1, 1, 1, 1))])
 def test_decoding_undoes_encoding(coding: Distances | Deltas) -> None:
     true = boxes(3, 40)
     middle = (true[:, :2] + true[:, 2:]) / 2
@@ -131,3 +142,19 @@ def test_log_ratio_is_clamped_on_both_sides() -> None:
     large = Deltas((1, 1, 1, 1)).decode(box(0, 0, 99, -99), prior, stride)
     assert (large[2] - large[0]).item() == pytest.approx(1000, rel=1e-5)
     assert (large[3] - large[1]).item() == pytest.approx(16 * 16 / 1000, rel=1e-5)
+
+
+def test_exponential_codings_by_hand_and_back() -> None:
+    """A prior at (12, 20) of stride 8, in the cell from (8, 16) on."""
+    prior, stride = box(8, 16, 16, 24), torch.tensor(8.0)
+    side = torch.tensor([1.0, 2, 0.5, 1]).log()
+    assert LogDistances().decode(side, prior, stride).tolist() == pytest.approx([4, 4, 16, 28])
+    center = torch.tensor([0.5, -1, math.log(2), 0])
+    assert CenterSize().decode(center, prior, stride).tolist() == pytest.approx([4, 4, 20, 12])
+    assert CenterSize(offset=0.0).decode(center, prior, stride).tolist() == pytest.approx([8, 8, 24, 16])
+    for coding in (LogDistances(), CenterSize(), CenterSize(offset=0.0)):
+        true = box(3, 5, 33, 31)
+        torch.testing.assert_close(coding.decode(coding.encode(true, prior, stride), prior, stride), true)
+        assert coding.encode(box(50, 50, 60, 60), prior, stride).isfinite().all()
+        huge = coding.decode(torch.full((4,), 500.0), prior, stride)
+        assert iou(huge, huge).isfinite()

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 import torch
@@ -29,6 +29,7 @@ from assignbench.core.parts import (
     CrossEntropy,
     Deltas,
     Focal,
+    ImplicitObjectness,
     Objectness,
     PairLoss,
     QualityFocal,
@@ -240,6 +241,20 @@ def test_the_floor_of_the_box_normaliser_can_be_lowered() -> None:
     assert terms["box"] == pytest.approx(0.25 * 5 / 1e-6)
 
 
+def test_the_floor_of_the_others_can_be_raised_and_the_background_be_divided_otherwise_without_a_positive() -> None:
+    nothing, one, two = (torch.tensor(value) for value in (0.0, 1.0, 2.0))
+    by_one = losses(record(normalisers=Normalisers(one, one, one)))
+    raised = losses(record(normalisers=Normalisers(one, one, one, least=4.0)))
+    assert raised["class"] == pytest.approx(by_one["class"] / 4)
+    assert raised["background"] == pytest.approx(by_one["background"] / 4)
+    assert raised["box"] == by_one["box"]
+    unpaired = losses(record(normalisers=Normalisers(nothing, nothing, nothing, unpaired=two)))
+    assert unpaired["background"] == pytest.approx(by_one["background"] / 2)
+    assert unpaired["class"] == by_one["class"]
+    paired = losses(record(normalisers=Normalisers(one, one, one, unpaired=two)))
+    assert paired == by_one
+
+
 @pytest.mark.parametrize("local", [False, True])
 def test_normalisers_are_averaged_over_processes_unless_they_are_local(
     monkeypatch: pytest.MonkeyPatch, local: bool
@@ -352,3 +367,31 @@ def test_pairs_of_no_weight_teach_no_extra() -> None:
     found = objective(nothing, view, (Objectness(),))["objectness"]
     (gradient,) = torch.autograd.grad(found, view.predictions.extras["objectness"])
     assert bool((gradient > 0).all())  # down everywhere: nobody is an object
+
+
+@pytest.mark.parametrize("by", ["score", "overlap"])
+def test_a_loss_may_weigh_the_box_parts_itself(by: Literal["score", "overlap"]) -> None:
+    """Location 0 has IoU 1, location 1 has 0; both have a highest probability of 1/2, their box losses are 0 and λ."""
+    loss = PairLoss(weigh_by=by, weight=1.0)
+    terms = losses(record(), loss=loss)
+    # the sum of weights is at most 1 here, so that the floor counts
+    assert terms["box"] == pytest.approx(5 / 2 if by == "score" else 5e-6)
+    heavy = record(pairs=replace(record().pairs, weight=torch.tensor([8.0, 4.0])))
+    assert losses(heavy, loss=loss)["box"] == pytest.approx(2 / 6 * 5 if by == "score" else 4 * 5e-6 / 8)
+    assert losses(heavy, loss=loss)["class"] == losses(heavy)["class"]
+
+
+def test_weights_by_score_carry_no_gradient() -> None:
+    view = replace(problem(), loss=PairLoss(weigh_by="score"))
+    (gradient,) = torch.autograd.grad(
+        objective(record(), view, ())["box"], [view.predictions.outputs], allow_unused=True
+    )
+    assert gradient is None or not gradient.any()
+
+
+def test_the_score_of_a_pair_is_that_of_the_likeliest_class() -> None:
+    problem = random_problem(Head(extras=(ImplicitObjectness(),)), seed=0, classes=3, counts=(2, 1))
+    view = problem.view()(torch.tensor([0, 2]), torch.tensor([3, 4]))
+    wanted = torch.stack([view.predictions.logits[0, 3].max(), view.predictions.logits[1, 4].max()]).sigmoid()
+    torch.testing.assert_close(view.score, wanted.detach())
+    assert not view.score.requires_grad

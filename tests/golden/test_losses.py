@@ -13,6 +13,7 @@ from torch import Tensor
 from assignbench.core import Assignment, Discounts
 from assignbench.errors import DataError
 from assignbench.golden.losses import replay_losses, run, undo_race
+from assignbench.golden.reference import origin_of
 from assignbench.golden.vectors import Tensors, read_tensors, targets_of
 from assignbench.golden.verify import Subject
 
@@ -22,6 +23,7 @@ OBJECTS = (
     *((1, 2, (30.0, 30, 90, 66)), (1, 2, (44.0, 26, 102, 70))),
 )
 Key = tuple[int, int, int]
+AUTOASSIGN = origin_of("autoassign")
 
 
 def entries(discounts: Discounts) -> dict[Key, float]:
@@ -47,7 +49,7 @@ def read(path: Path) -> Tensors:
 
 
 def replayed(path: Path, subject: Subject, **options: object) -> tuple[dict[str, bool], list[str]]:
-    checks, notes = replay_losses(read(path), subject.cls, {**subject.options, **options}, subject.protocol)
+    checks, notes = replay_losses(read(path), subject.cls, {**subject.options, **options}, subject.protocol, AUTOASSIGN)
     return {check.group: check.passed for check in checks}, notes
 
 
@@ -59,7 +61,7 @@ def ours(path: Path, subject: Subject, backwards: bool = False) -> dict[Key, flo
         return [file[f"{name}.{image}"].flip(0) if backwards else file[f"{name}.{image}"] for image in range(2)]
 
     targets = targets_of(turned("boxes"), turned("labels"))
-    return entries(run(file, subject.cls, subject.options, subject.protocol, targets).assignment.discounts)
+    return entries(run(file, subject.cls, subject.options, subject.protocol, AUTOASSIGN, targets).assignment.discounts)
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def test_only_contested_entries_change_and_only_to_what_an_object_says(
     path = write.losses("autoassign", "wild", objects=OBJECTS, change=everything)
     file = read(path)
     targets = targets_of([file["boxes.0"], file["boxes.1"]], [file["labels.0"], file["labels.1"]])
-    arguments = (file, autoassign.cls, autoassign.options, autoassign.protocol, targets)
+    arguments = (file, autoassign.cls, autoassign.options, autoassign.protocol, AUTOASSIGN, targets)
     own = run(*arguments)
     before, after = entries(own.assignment.discounts), entries(undo_race(*arguments, own)[0].assignment.discounts)
     moved = {key for key in before if before[key] != after[key]}
@@ -150,8 +152,8 @@ def test_mmdetections_own_race(shared: Path, autoassign: Subject) -> None:
     """Its crowded case was written by several threads; without settling it does not pass."""
     file = read(shared / "losses" / "autoassign" / "crowded.safetensors")
     targets = targets_of([file["boxes.0"], file["boxes.1"]], [file["labels.0"], file["labels.1"]])
-    own = run(file, autoassign.cls, autoassign.options, autoassign.protocol, targets)
-    settled, count = undo_race(file, autoassign.cls, autoassign.options, autoassign.protocol, targets, own)
+    own = run(file, autoassign.cls, autoassign.options, autoassign.protocol, AUTOASSIGN, targets)
+    settled, count = undo_race(file, autoassign.cls, autoassign.options, autoassign.protocol, AUTOASSIGN, targets, own)
     before, after = own.assignment.discounts.counted(), settled.assignment.discounts
     assert 0 < count == int((before.factor != after.factor).sum()) < 0.05 * len(before)
 
@@ -165,4 +167,4 @@ def test_terms_that_are_not_ours_are_refused(write, subject: Callable[..., Subje
         ({name: one for name, one in file.tensors.items() if name != "loss.bbox"}, "do not fit ours .*: box"),
     ):
         with pytest.raises(DataError, match=message):
-            replay_losses(replace(file, tensors=changed), atss.cls, atss.options, atss.protocol)
+            replay_losses(replace(file, tensors=changed), atss.cls, atss.options, atss.protocol, origin_of("atss"))

@@ -14,12 +14,13 @@ These bounds only choose where to look; who is in is decided by `iou` itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from assignbench.core.fast.class_outputs import join_logits
 from assignbench.core.fast.grid import cells_around
 from assignbench.core.fast.rows import best_of, object_chunks, smallest_columns
 from assignbench.core.geometry import EPS, area, centers, iou, iou_matrix, pick, take
@@ -118,6 +119,47 @@ def require_overlap(least: float) -> None:
     """Refuse a least overlap that all pairs reach, or none."""
     if not 0 < least <= 1:
         raise ValueError(f"least must be an IoU above 0 and at most 1, got {least}")
+
+
+@torch.no_grad()
+def best_predicted(
+    targets: Targets, predictions: Predictions, priors: Priors, k: int, score: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The k locations of each object whose predictions score best: objects, locations, score and IoU, ``[pair]`` each.
+
+    Ordered by object, then location; none in the padding. Equal scores: the lower location first, on every device.
+
+    Args:
+        targets: the objects.
+        predictions: of the batch.
+        priors: the locations.
+        k: at least 1; fewer where there are fewer locations.
+        score: of the probability of the object's class and the IoU of the predicted with its box, entry by entry.
+    """
+    nothing = targets.boxes[:0, 0]
+    found: list[tuple[Tensor, ...]] = [(targets.labels[:0], targets.labels[:0], nothing, nothing)]
+    for objects, image, overlap in overlaps(targets, predictions.boxes):
+        value = score(own_probability(predictions, image, targets.labels[objects]), overlap)
+        if priors.inside is not None:
+            value = value.masked_fill(~priors.inside[image], -torch.inf)
+        columns = smallest_columns(-value, k)
+        owners = objects[:, None].expand_as(columns)
+        found.append(
+            tuple(each.flatten() for each in (owners, columns, value.gather(1, columns), overlap.gather(1, columns)))
+        )
+    objects, *others = (torch.cat(parts) for parts in zip(*found, strict=True))
+    order = objects.argsort(stable=True)
+    locations, value, overlap = (each[order] for each in others)
+    kept = (value > -torch.inf).nonzero()[:, 0]  # not a number: no
+    return objects[order][kept], locations[kept], value[kept], overlap[kept]
+
+
+def own_probability(predictions: Predictions, image: int, labels: Tensor) -> Tensor:
+    """Probability of classes at all locations of an image: ``[object] → [object, location]``."""
+    logits = predictions.outputs[image].index_select(1, labels)
+    if predictions.joined is not None:
+        logits = join_logits(logits, predictions.extras[predictions.joined][image])
+    return logits.t().sigmoid()
 
 
 def overlaps(targets: Targets, boxes: Tensor) -> Iterator[tuple[Tensor, int, Tensor]]:

@@ -23,6 +23,12 @@ def object_chunks(object_count: int, location_count: int, device: torch.device |
         yield slice(start, min(start + step, object_count))
 
 
+def in_order(values: Tensor) -> Tensor:
+    """Integers of 32 bits in the order of floats, −0 as 0: float32 ``[...] → int64 [...]``."""
+    bits = (values + 0.0).view(torch.int32)  # −0 becomes 0
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
+
+
 def smallest_columns(cost: Tensor, k: int) -> Tensor:
     """Columns of the k smallest entries of each row, ascending, the lower of equal ones first: ``[object, k]``.
 
@@ -65,9 +71,7 @@ def best_of(group: Tensor, score: Tensor, k: int = 1) -> Tensor:
         k: at least 1; a group of fewer entries gives all.
     """
     if score.dtype == torch.float32:
-        bits = (score + 0.0).view(torch.int32)  # −0 becomes 0
-        rank = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()  # integers in the order of the floats
-        keys, order = ((group << 32) - rank).sort(stable=True)
+        keys, order = ((group << 32) - in_order(score)).sort(stable=True)
         keys = (keys + (1 << 31)) >> 32
     else:
         order = score.argsort(descending=True, stable=True)

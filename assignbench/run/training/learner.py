@@ -85,7 +85,7 @@ class Learner(nn.Module):
         device = predictions.outputs.device
         targets = targets if self.ignore_crowd else targets.without_ignored()
         with torch.autocast(device.type, enabled=False):
-            views = self.views(seen, targets)
+            views = self.views(seen, targets, progress)
             start = now(device) if timed else 0.0
             assignments = assign_branches(self.assigner, views, progress)
             seconds = now(device) - start if timed else None
@@ -99,11 +99,13 @@ class Learner(nn.Module):
                 raise RunError(f"{name} puts out an impossible assignment: {error}") from error
         return Step(losses, assignments, priors, seconds)
 
-    def views(self, seen: Mapping[str, tuple[Predictions, Priors]], targets: Targets) -> Mapping[str, PairViews]:
+    def views(
+        self, seen: Mapping[str, tuple[Predictions, Priors]], targets: Targets, progress: float = 0.0
+    ) -> Mapping[str, PairViews]:
         """The batch as the pairs of each branch see it; branches that share outputs share what is read off them."""
         heads = self.head.by_branch()
         return {
-            name: PairViews(predictions, priors, targets, heads[name].coding, self.loss)
+            name: PairViews(predictions, priors, targets, heads[name].coding, self.loss, progress)
             for name, (predictions, priors) in seen.items()
         }
 

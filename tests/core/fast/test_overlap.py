@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from assignbench.core import (
+    Extra,
     Head,
     Priors,
     Targets,
     best_overlap,
+    best_predicted,
     iou,
     iou_matrix,
     most_overlapping,
@@ -19,7 +21,7 @@ from assignbench.core import (
 )
 from assignbench.core.fast import rows
 from assignbench.core.fast.overlap import BLOCK, near_pairs, overlaps, pairs_from, sure_overlap
-from assignbench.core.parts import anchor_head
+from assignbench.core.parts import ImplicitObjectness, anchor_head
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Grid
 from assignbench.synthetic import random_problem
@@ -292,3 +294,37 @@ def test_a_predicted_box_that_is_no_number_shows() -> None:
     best = best_overlap(predictions, problem.targets)
     assert best[0, 7].isnan()
     assert not best[0, :7].isnan().any()
+
+
+@pytest.mark.parametrize("extras", [(), (ImplicitObjectness(),)])
+@pytest.mark.parametrize("k", [1, 7, 10_000])
+def test_the_best_predicted_are_those_of_the_whole_matrix(extras: tuple[Extra, ...], k: int) -> None:
+    problem = random_problem(Head(extras=extras), seed=3, classes=3, counts=(3, 0, 4), height=96, width=64)
+    order = torch.tensor([6, 0, 3, 1, 5, 2, 4])
+    targets = problem.targets
+    targets = Targets(targets.boxes[order], targets.labels[order], targets.image[order], 3)
+    priors = problem.priors.padded(torch.tensor([[96, 64], [96, 64], [64, 64]]))
+    predictions = problem.predictions
+    found = best_predicted(targets, predictions, priors, k, lambda p, u: (p * u).round(decimals=2))  # with ties
+    wanted = []
+    for n in range(7):
+        image, label = targets.image[n], targets.labels[n]
+        u = iou(predictions.boxes[image], targets.boxes[n])
+        value = (predictions.logits[image, :, label].sigmoid() * u).round(decimals=2)
+        rows = [j for j in range(len(priors)) if priors.inside is None or priors.inside[image, j]]
+        best = sorted(sorted(rows, key=lambda j: (-value[j].item(), j))[:k])
+        wanted += [(n, j, value[j].item(), u[j].item()) for j in best]
+    assert [each[:2] for each in wanted] == list(zip(found[0].tolist(), found[1].tolist(), strict=True))
+    for place in (2, 3):
+        torch.testing.assert_close(found[place], torch.tensor([each[place] for each in wanted]))
+    assert not found[2].requires_grad
+
+
+def test_the_best_predicted_of_no_object_and_of_scores_that_are_no_numbers() -> None:
+    problem = random_problem(Head(), seed=3, classes=3, counts=(0, 0))
+    assert [
+        len(each) for each in best_predicted(problem.targets, problem.predictions, problem.priors, 3, torch.mul)
+    ] == [0] * 4
+    problem = random_problem(Head(), seed=3, classes=3, counts=(1,))
+    found = best_predicted(problem.targets, problem.predictions, problem.priors, 3, lambda p, u: p * u / 0 * 0)
+    assert len(found[0]) == 0

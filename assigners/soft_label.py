@@ -1,0 +1,90 @@
+"""Dynamic soft labels: cost and class score follow how well each prediction overlaps the object (RTMDet).
+
+    candidates   locations strictly inside any box
+    c_nj         Σ_classes QFL(z_j, u_nj · one-hot y_n) − 3 ln(u_nj + 10⁻⁷) + 10^(d_nj − 3)
+    k_n          max(1, ⌊Σ of the 13 largest u_nj over all candidates⌋)
+    S_n          the k_n candidates of least c_nj
+    n(j)         a candidate in several S_n goes to the object of least c_nj among all of the image
+    q            u of the pair: the class score to learn, and weight of the box part; its sum divides all terms
+
+QFL(z, t) = |t − σ(z)|² · BCE(σ(z), t), z: class logits; u_nj: IoU of the box predicted at j and box n; d_nj: distance
+from location to centre in strides. Nothing carries gradient.
+Source: RTMDet, arXiv 2212.07784, Section 3.3, Equations 1–4; dynamic k as in SimOTA, arXiv 2107.08430. Choices where
+implementations differ or are silent: as mmdetection's, an object may take a candidate that lies in another box alone;
+``require_inside`` forbids that. Distances to the sides cannot reach an object from there. A location so far away that
+its cost overflows, some 40 strides, is never taken.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Head,
+    Normalisers,
+    PairView,
+    PairViews,
+    Priors,
+    Setting,
+    Targets,
+    dynamic_k,
+    hard_assignment,
+    inside_pairs,
+    pick,
+    require,
+    sides,
+)
+from assignbench.core.parts import QualityFocal
+from assigners.presets.soft_label import PRESETS
+
+QFL = QualityFocal()
+LEAST_OVERLAP = 1e-7
+NEAR = 3.0  # strides at which the distance costs 1
+
+
+class SoftLabel(Assigner):
+    """Dynamic k by a cost with soft labels.
+
+    Args:
+        candidates: largest overlaps whose sum is an object's k.
+        require_inside: whether an object takes only locations inside its own box.
+    """
+
+    head = Head()
+    source = "RTMDet, arXiv 2212.07784, Section 3.3"
+    presets = PRESETS
+
+    def __init__(self, setting: Setting, *, candidates: int = 13, require_inside: bool = False) -> None:
+        super().__init__(setting)
+        require(candidates >= 1, f"candidates must be at least 1, got {candidates}")
+        self.candidates, self.require_inside = candidates, require_inside
+
+    @torch.no_grad()
+    def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
+        """See the module's formulas."""
+        logits = view.detached().predictions.logits
+        nothing = QFL.background(logits).sum(-1).flatten()  # [image · location]: that no class is there
+
+        def cost(pair: PairView) -> Tensor:
+            soft = pick(nothing, pair.place) - QFL.background(pair.logit) + QFL.positive(pair.logit, pair.overlap)
+            distance = pair.offset.square().sum(-1).sqrt()
+            total = soft - 3 * (pair.overlap + LEAST_OVERLAP).log() + 10 ** (distance - NEAR)
+            if self.require_inside:
+                total = total.where(sides(pair.true, pair.point).amin(-1) > 0, torch.inf)
+            return total
+
+        candidates = inside_pairs(targets.on_host(), priors.on_host())
+        objects, locations = dynamic_k(view, *candidates, cost=cost, most=self.candidates)
+        overlap = view(objects, locations).overlap
+        total = overlap.sum()
+        return hard_assignment(
+            objects,
+            locations,
+            targets,
+            quality=overlap,
+            box_weight=overlap,
+            normalisers=Normalisers(positive=total, box=total, negative=total),
+        )

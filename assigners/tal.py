@@ -1,0 +1,127 @@
+"""TAL: the locations that class and box agree on most teach the object, and learn how much they agree.
+
+    t_nj    p_j(y_n)^α · IoU(predicted box j, b_n)^β        alignment; α = 1, β = 6
+    C_n     the k locations of largest t > 0 over all levels                                  k = 13
+    S_n     { j ∈ C_n : min(l, t, r, b) > 0.01 }            whoever lies outside the box is not replaced
+    n(j)    a location in several S_n goes to the highest IoU; equal IoU: the object listed first
+    t̂_nj    t_nj / (max_j t_nj + ε) · max_j IoU_nj          maxima over S_n without what others won; ε = 1e-7
+    L       Σ |t̂ − p|² BCE(p, t̂) / Σ t̂   +   Σ t̂ · 2 (1 − GIoU) / Σ t̂          t̂ = 0 in the background
+
+Nothing of t carries gradient. The first third of the training, before predictions say much, is taught by ATSS instead:
+k = 9 priors a level, those of IoU ≥ mean + deviation inside the box, 1 as score, box parts weighted by centerness.
+
+Source: TOOD, arXiv 2108.07755, Section 3.2 (t: Eq. 3; losses: Eqs. 4–6); that S_n is cut from C_n, ε and the first
+part are its released code's. t̂ is the record's `quality`, box weight and, summed, every normaliser: the quality focal
+loss makes L of it; under the controlled protocol's focal loss c⁺ = ¼, c⁻ = ¾ beside. Choices where implementations are
+silent: of equal t the lower location.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Head,
+    Normalisers,
+    Predictions,
+    Priors,
+    Setting,
+    Targets,
+    best_predicted,
+    centerness,
+    hard_assignment,
+    iou,
+    max_by,
+    nearest_pairs,
+    require,
+    sides,
+    sum_by,
+    winners,
+)
+from assigners.presets.tal import PRESETS
+
+MARGIN = 0.01  # pixels between a positive location and the box's sides
+EPSILON = 1e-7  # of max t
+NEAREST = 9  # ATSS's candidates a level
+FOCAL = 0.25  # α of the focal loss
+
+
+class TAL(Assigner):
+    """Task alignment learning.
+
+    Args:
+        alpha: α, how much the class probability counts.
+        beta: β, how much the overlap counts.
+        k: candidates of an object, over all levels.
+        atss_until: the share of the training that ATSS teaches; 0: none.
+        atss_focal: whether pairs count ¼ and background ¾ while ATSS teaches: this makes a quality focal loss the
+            focal loss.
+    """
+
+    head = Head()
+    source = "TOOD, arXiv 2108.07755, Section 3.2"
+    presets = PRESETS
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        alpha: float = 1.0,
+        beta: float = 6.0,
+        k: int = 13,
+        atss_until: float = 1 / 3,
+        atss_focal: bool = False,
+    ) -> None:
+        super().__init__(setting)
+        require(alpha >= 0, f"alpha must not be negative, got {alpha}")
+        require(beta > 0, f"beta must be positive, got {beta}")
+        require(k >= 1, f"k must be at least 1, got {k}")
+        require(0 <= atss_until <= 1, f"atss_until must lie in [0, 1], got {atss_until}")
+        self.alpha, self.beta, self.k = alpha, beta, k
+        self.atss_until, self.atss_focal = atss_until, atss_focal
+
+    @torch.no_grad()
+    def forward(self, predictions: Predictions, priors: Priors, targets: Targets, progress: float) -> Assignment:
+        """See the module's formulas."""
+        if progress < self.atss_until:
+            return self.by_atss(priors, targets)
+        return self.aligned(predictions, priors, targets)
+
+    def aligned(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
+        """The candidates of largest t, and t̂."""
+        objects, locations, alignment, overlap = best_predicted(
+            targets, predictions, priors, self.k, lambda p, u: p**self.alpha * u**self.beta
+        )
+        able = (alignment > 0) & (sides(targets.boxes[objects], priors.points[locations]).amin(-1) > MARGIN)
+        won = able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)
+        objects, locations, alignment, overlap = (each[won] for each in (objects, locations, alignment, overlap))
+
+        most, best = (max_by(each, objects, len(targets))[objects] for each in (alignment, overlap))
+        quality = alignment / (most + EPSILON) * best
+        mass = quality.sum()
+        share = Normalisers(positive=mass, box=mass, negative=mass)
+        return hard_assignment(objects, locations, targets, quality=quality, box_weight=quality, normalisers=share)
+
+    def by_atss(self, priors: Priors, targets: Targets) -> Assignment:
+        """ATSS, arXiv 1912.02424, Algorithm 1."""
+        objects, locations = nearest_pairs(targets, priors, NEAREST)
+        box = targets.boxes[objects]
+        overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
+        count = sum_by(torch.ones_like(overlap), objects, len(targets)).clamp(min=1)
+        mean = sum_by(overlap, objects, len(targets)) / count
+        variance = sum_by((overlap - mean[objects]).square(), objects, len(targets)) / (count - 1).clamp(min=1)
+        able = overlap >= (mean + variance.sqrt())[objects]
+        able &= sides(box, priors.points[locations]).amin(-1) > MARGIN
+        won = able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)
+        objects, locations = objects[won], locations[won]
+
+        central = centerness(targets.boxes[objects], priors.points[locations])
+        record = hard_assignment(objects, locations, targets, quality=torch.ones_like(central), box_weight=central)
+        if not self.atss_focal:
+            return record
+        background = central.new_full((targets.images, len(priors)), 1 - FOCAL)
+        return replace(record, pairs=replace(record.pairs, weight=FOCAL * record.pairs.weight), background=background)
