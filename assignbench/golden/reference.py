@@ -38,7 +38,10 @@ class Origin:
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
 
 
-ORIGINS: Mapping[str, Origin] = {}
+DETECTRON2 = {"cls": ("class", "background"), "box_reg": ("box",), "iou": ("iou",)}  # as its descendants call the terms
+ORIGINS: Mapping[str, Origin] = {
+    "poto": Origin("poto", preset="official", terms=DETECTRON2),
+}
 
 
 def origin_of(strategy: str) -> Origin:
