@@ -7,6 +7,7 @@ from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
 from assignbench.core.fast.one_to_one import and_orphans, best_matching
 from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
+from assignbench.core.fast.sinkhorn import transport
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
 from assignbench.core.matching import (
@@ -70,5 +71,6 @@ __all__ = [
     "softmax_by",
     "sum_by",
     "take",
+    "transport",
     "winners",
 ]

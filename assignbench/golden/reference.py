@@ -40,6 +40,7 @@ class Origin:
 
 DETECTRON2 = {"cls": ("class", "background"), "box_reg": ("box",), "iou": ("iou",)}  # as its descendants call the terms
 ORIGINS: Mapping[str, Origin] = {
+    "ota": Origin("ota", preset="official", terms=DETECTRON2),
     "poto": Origin("poto", preset="official", terms=DETECTRON2),
 }
 

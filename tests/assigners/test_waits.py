@@ -44,6 +44,7 @@ from assigners.atss import ATSS
 from assigners.autoassign import AutoAssign
 from assigners.fcos import FCOS
 from assigners.freeanchor import FreeAnchor
+from assigners.ota import OTA
 from assigners.plain import Plain
 from assigners.poto import POTO
 from assigners.retinanet import RetinaNet
@@ -201,7 +202,7 @@ def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(waits(FreeAnchor, monkeypatch)) == 1
 
 
-@pytest.mark.parametrize("strategy", [POTO])
+@pytest.mark.parametrize("strategy", [POTO, OTA])
 def test_what_is_matched_waits_once(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
     assert len(waits(strategy, monkeypatch)) == 1
 

@@ -1,4 +1,4 @@
-"""POTO against the losses of their authors' code."""
+"""POTO and OTA against the losses of their authors' code."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from assignbench.golden.verify import installed, replay
 CASES = ("all_empty", "crowded", "one_empty", "overlap", "typical")
 
 
-@pytest.mark.parametrize("strategy", ["poto"])
+@pytest.mark.parametrize("strategy", ["poto", "ota"])
 @pytest.mark.parametrize("case", CASES)
 def test_the_vectors_pass(shared: Path, strategy: str, case: str) -> None:
     (vectors,) = (one for one in find(shared) if (one.strategy, one.kind, one.case) == (strategy, "losses", case))
