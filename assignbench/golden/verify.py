@@ -85,6 +85,7 @@ def verify(
     replays, reasons, counts = [], {}, {}
     for vectors in find(folder):
         try:
+            require_decided(vectors)
             subject = subject_of(vectors.strategy, preset)
         except UsageError as error:
             reasons[vectors.strategy] = str(error).splitlines()[0]
@@ -99,6 +100,17 @@ def verify(
         replays.append(Replay(vectors.strategy, vectors.kind, vectors.case, tuple(checks), tuple(notes)))
     skipped = tuple(Skipped(name, counts[name], reason) for name, reason in reasons.items())
     return Report(preset, tuple(replays), skipped)
+
+
+def require_decided(vectors: Vectors) -> None:
+    """Refuse a file whose outcome the reference leaves to rounding.
+
+    Raises:
+        UsageError: why it cannot be replayed.
+    """
+    reason = origin_of(vectors.strategy).undecided.get(vectors.case) if vectors.kind == "losses" else None
+    if reason is not None:
+        raise UsageError(reason)
 
 
 def installed(name: str, preset: str) -> Subject:
