@@ -5,8 +5,10 @@ from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pair
 from assignbench.core.extras import Extra
 from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.one_to_one import and_orphans, best_matching
 from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
 from assignbench.core.fast.rows import best_of
+from assignbench.core.fast.sinkhorn import transport
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
 from assignbench.core.matching import (
@@ -39,8 +41,10 @@ __all__ = [
     "Regions",
     "Setting",
     "Targets",
+    "and_orphans",
     "area",
     "assign",
+    "best_matching",
     "best_of",
     "best_overlap",
     "centerness",
@@ -67,5 +71,6 @@ __all__ = [
     "softmax_by",
     "sum_by",
     "take",
+    "transport",
     "winners",
 ]

@@ -36,9 +36,23 @@ class Origin:
     # its name of a raw output beside cls and reg → that of our extra output; "extra": of the only one where None
     outputs: Mapping[str, str | None] = field(default_factory=lambda: {"extra": None})
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
+    missing: Mapping[str, str] = field(default_factory=dict)  # kind, or kind/case → why it cannot be replayed
+
+    def why_missing(self, kind: str, case: str) -> str | None:
+        """Why a file of vectors cannot be replayed; None: it can."""
+        return self.missing.get(f"{kind}/{case}") or self.missing.get(kind)
 
 
-ORIGINS: Mapping[str, Origin] = {}
+DETECTRON2 = {"cls": ("class", "background"), "box_reg": ("box",), "iou": ("iou",)}  # as its descendants call the terms
+ORIGINS: Mapping[str, Origin] = {
+    "ota": Origin(
+        "ota",
+        preset="official",
+        terms=DETECTRON2,
+        missing={"losses/tiny": "how float32 rounds beside 1e6 decides what objects without candidates take"},
+    ),
+    "poto": Origin("poto", preset="official", terms=DETECTRON2),
+}
 
 
 def origin_of(strategy: str) -> Origin:

@@ -84,6 +84,10 @@ def verify(
     subject_of = cache(subject_of or installed)
     replays, reasons, counts = [], {}, {}
     for vectors in find(folder):
+        if reason := origin_of(vectors.strategy).why_missing(vectors.kind, vectors.case):
+            name = f"{vectors.strategy} {vectors.kind}/{vectors.case}"
+            reasons[name], counts[name] = reason, 1
+            continue
         try:
             subject = subject_of(vectors.strategy, preset)
         except UsageError as error:

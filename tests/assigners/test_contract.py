@@ -33,6 +33,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "fcos": [{"radius": 0.0}, {"scale_ranges": False}, {"least_box": 1e-6}, {"centerness": False}],
     "retinanet": [{"forced": "off"}, {"normaliser": "image"}, {"normaliser": "local"}],
     "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
+    "poto": [{"auxiliary": True}, {"matching": "argmax"}, {"radius": 0.0}],
+    "ota": [{"k": 3}, {"radius": 0.0}],
+    "dual": [{"k": 3}, {"stop_gradient": False}],
 }
 CASES = [
     (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))
