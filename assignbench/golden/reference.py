@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,9 +37,20 @@ class Origin:
     # its name of a raw output beside cls and reg → that of our extra output; "extra": of the only one where None
     outputs: Mapping[str, str | None] = field(default_factory=lambda: {"extra": None})
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
+    options: Mapping[str, Any] = field(default_factory=dict)  # beside the preset's: how a reference with memory starts
+    left_out: Mapping[str, str] = field(default_factory=dict)  # case → why it cannot be replayed
 
 
-ORIGINS: Mapping[str, Origin] = {}
+ORIGINS: Mapping[str, Origin] = {
+    # the counts of both start at 0: those of the batch, in the first step
+    "ddod": Origin("ddod", options={"counts": "batch"}),
+    "dw": Origin(
+        "dw",
+        "official",
+        terms={"cls_pos": ("bag",), "loc": ("bag",), "cls_neg": ("background",)},
+        left_out={"refine_typical": "dw has no refinement of boxes"},
+    ),
+}
 
 
 def origin_of(strategy: str) -> Origin:

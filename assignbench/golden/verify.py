@@ -90,6 +90,10 @@ def verify(
             reasons[vectors.strategy] = str(error).splitlines()[0]
             counts[vectors.strategy] = counts.get(vectors.strategy, 0) + 1
             continue
+        if reason := origin_of(vectors.strategy).left_out.get(vectors.case):
+            name = f"{vectors.strategy} {vectors.kind}/{vectors.case}"
+            reasons[name], counts[name] = reason, 1
+            continue
         progress(f"{vectors.strategy} {vectors.kind}/{vectors.case}")
         try:
             checks, notes = replay(vectors, folder, subject, torch.device(device))
@@ -109,7 +113,9 @@ def installed(name: str, preset: str) -> Subject:
     """
     origin = origin_of(name)
     one = candidate(origin.assigner, "published", origin.preset or preset)
-    return Subject(one.cls, one.options, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE)))
+    return Subject(
+        one.cls, {**one.options, **origin.options}, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE))
+    )
 
 
 def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.device) -> tuple[list[Check], list[str]]:
