@@ -43,8 +43,8 @@ from assignbench.core import (
     best_of,
     hard_assignment,
     inside_pairs,
+    moments_by,
     require,
-    sum_by,
     winners,
 )
 from assigners.presets.poto import PRESETS
@@ -114,17 +114,11 @@ class POTO(Assigner):
         pair = view(objects, locations)
         quality = self.quality(pair)
         near = best_of(objects * self.setting.levels + pair.level, quality, CANDIDATES)
-        claims = near & (quality >= threshold(quality, near.to(quality.dtype), objects, len(targets))[objects])
+        objects, locations, quality = objects[near], locations[near], quality[near]
+        mean, deviation = moments_by(quality, objects, len(targets))
+        claims = quality >= (mean + deviation)[objects]
         positive = claims & winners(quality.where(claims, -1.0), objects, locations, targets, priors)
         objects, locations = objects[positive], locations[positive]
         count, none = positive.sum().to(quality.dtype), quality.new_zeros(len(objects))
         shares = Normalisers(count, count, count)
         return hard_assignment(objects, locations, targets, box_weight=none, normalisers=shares)
-
-
-def threshold(values: Tensor, counted: Tensor, objects: Tensor, object_count: int) -> Tensor:
-    """Mean + standard deviation (n − 1) of what is counted (1, else 0) of each object: ``[object]``."""
-    count = sum_by(counted, objects, object_count)
-    mean = sum_by(values * counted, objects, object_count) / count.clamp(min=1)
-    variance = sum_by((values - mean[objects]).square() * counted, objects, object_count) / (count - 1).clamp(min=1)
-    return mean + variance.sqrt()

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -78,13 +78,17 @@ class PredictedIoU(Extra):
     """The overlap the location's box will have with its object (IoU-aware heads, PAA, OTA)."""
 
     weight: float = 0.5
+    # where it is learned, and how much: as the class of a pair, or as its box, where the two have weights of their own
+    at: Literal["class", "box"] = "class"
     name: ClassVar[str] = "iou"
     scales_score: ClassVar[bool] = True
 
     def loss(self, assignment: Assignment, view: PairViews) -> Cost:
         """Weighted BCE to the overlap of the present prediction, which is not moved by it."""
-        pair = view(assignment.pairs.object, assignment.pairs.location)
-        return Cost(self.weight * bce(pair.extra_logit(self.name), pair.overlap, assignment.pairs.weight.detach()))
+        pairs, count = assignment.pairs, assignment.normalisers.box
+        pair, weight = view(pairs.object, pairs.location), pairs.weight if self.at == "class" else pairs.box_weight
+        total = self.weight * bce(pair.extra_logit(self.name), pair.overlap, weight.detach())
+        return Cost(total, share=None if self.at == "class" else (count, torch.zeros_like(count)))
 
 
 @dataclass(frozen=True)

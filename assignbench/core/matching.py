@@ -52,6 +52,14 @@ def min_by(values: Tensor, group: Tensor, groups: int, empty: float = 0.0) -> Te
     return values.new_full((groups,), empty).scatter_reduce(0, group, values, "amin", include_self=False)
 
 
+def moments_by(values: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (n − 1) of each group, 0 of one value: ``[pair], [pair] → [group], [group]``."""
+    count = sum_by(torch.ones_like(values), group, groups)
+    mean = sum_by(values, group, groups) / count.clamp(min=1)
+    variance = sum_by((values - mean[group]).square(), group, groups) / (count - 1).clamp(min=1)
+    return mean, variance.sqrt()
+
+
 def softmax_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
     """Softmax within each group, exp(v) / Σ exp(v); values of any size do not overflow: ``[pair], [pair] → [pair]``."""
     largest = max_by(values.detach(), group, groups)

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ class Origin:
     # its name of a raw output beside cls and reg → that of our extra output; "extra": of the only one where None
     outputs: Mapping[str, str | None] = field(default_factory=lambda: {"extra": None})
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
+    options: Mapping[str, Any] = field(default_factory=dict)  # beside the preset's: how a reference with memory starts
     missing: Mapping[str, str] = field(default_factory=dict)  # kind, or kind/case → why it cannot be replayed
 
     def why_missing(self, kind: str, case: str) -> str | None:
@@ -52,6 +54,14 @@ ORIGINS: Mapping[str, Origin] = {
         missing={"losses/tiny": "how float32 rounds beside 1e6 decides what objects without candidates take"},
     ),
     "poto": Origin("poto", preset="official", terms=DETECTRON2),
+    # it counts from the start of training; the counts of a first step are those of its batch
+    "ddod": Origin("ddod", options={"counts": "batch"}),
+    "dw": Origin(
+        "dw",
+        preset="official",
+        terms={"cls_pos": ("bag",), "loc": ("bag",), "cls_neg": ("background",)},
+        missing={"losses/refine_typical": "boxes are not refined here"},
+    ),
 }
 
 

@@ -113,7 +113,8 @@ def installed(name: str, preset: str) -> Subject:
     """
     origin = origin_of(name)
     one = candidate(origin.assigner, "published", origin.preset or preset)
-    return Subject(one.cls, one.options, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE)))
+    options = {**one.options, **origin.options}
+    return Subject(one.cls, options, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE)))
 
 
 def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.device) -> tuple[list[Check], list[str]]:

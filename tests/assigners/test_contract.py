@@ -35,6 +35,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
     "poto": [{"auxiliary": True}, {"matching": "argmax"}, {"radius": 0.0}],
     "ota": [{"k": 3}, {"radius": 0.0}],
+    "ddod": [{"counts": "none"}, {"normaliser": "image"}, {"class_alpha": 0.0, "box_alpha": 1.0}],
+    "dw": [{"center": "binary"}, {"center": "none"}, {"negative": "one"}],
     "dual": [{"k": 3}, {"stop_gradient": False}],
 }
 CASES = [
