@@ -35,8 +35,8 @@ class Head:
     tower_std: float | None = None  # deviation of the towers' initial weights; None: see `detector.head.tower`
     extras: tuple[Extra, ...] = ()
     # makes the network of the head in place of `detector.head.DenseHead`: (head, classes, channels, depth) → a module
-    # that answers to (pyramid, priors) with `RawOutputs`: generated weights, predicted priors
-    make: Callable[[Head, int, int, int], nn.Module] | None = None
+    # that answers to (pyramid, priors) with `RawOutputs`: generated weights, predicted priors; or one of the detector's
+    make: Callable[[Head, int, int, int], nn.Module] | Network | None = None
     detached: bool = False  # whether its gradient ends at the pyramid, which it then does not teach
     suppress: bool = True  # whether overlapping detections of a class are suppressed at test
     beside: tuple[Branch, ...] = ()  # further heads, which learn and do not speak at test
@@ -96,6 +96,19 @@ class Head:
         if twice := [extra.name for extra in added if extra.name in own]:
             raise ValueError(f"it has the extra output {twice[0]} already; leave out +{twice[0]}")
         return replace(self, extras=(*self.extras, *added))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that the detector has for heads, by name: see `detector.networks`."""
+
+    name: str
+    numbers: tuple[tuple[str, float], ...] = ()  # what it is built with, by name
+
+    @classmethod
+    def called(cls, name: str, **numbers: float) -> Network:
+        """The network of a name, with numbers that are not its defaults."""
+        return cls(name, tuple(sorted(numbers.items())))
 
 
 @dataclass(frozen=True)

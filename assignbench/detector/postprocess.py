@@ -113,6 +113,9 @@ def candidates_of(
     joins = None if predictions.joined is None else predictions.extras[predictions.joined]
     quality = [predictions.extras[extra.name] for extra in extras if extra.scales_score]
     _, rank = measured(outputs.amax(-1, keepdim=True), joins, quality, rule)
+    shut = [predictions.extras[extra.name].sigmoid() < extra.least for extra in extras if extra.least > 0]
+    for one in shut:
+        rank = rank.masked_fill(one[..., None], -1)
     lengths = torch.unique_consecutive(priors.level, return_counts=True)[1].tolist()
     chosen, start = [], 0
     for length in lengths:
@@ -125,6 +128,8 @@ def candidates_of(
 
     at = torch.arange(predictions.images, device=outputs.device)[:, None], location
     score, rank = measured(outputs[at], None if joins is None else joins[at], [each[at] for each in quality], rule)
+    for one in shut:
+        rank = rank.masked_fill(one[at][..., None], -1)
     classes, places, start = outputs.shape[2], [], 0
     for length, part in zip(lengths, chosen, strict=True):
         level = rank[:, start : start + part.shape[1]].flatten(1)

@@ -38,7 +38,13 @@ class Origin:
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
 
 
-ORIGINS: Mapping[str, Origin] = {}
+ORIGINS: Mapping[str, Origin] = {
+    "guided_anchoring": Origin(
+        "guided_anchoring",
+        terms={**TERMS, "shape": ("shape",), "loc": ("location",)},
+        outputs={"extra": "location", "shape": "shape"},
+    ),
+}
 
 
 def origin_of(strategy: str) -> Origin:

@@ -144,6 +144,17 @@ def predictions_from(
     )
 
 
+def priors_in_use(raw: Mapping[str, Tensor], head: Head, priors: Priors, origin: Origin) -> Priors:
+    """The priors that an extra output predicts, where one does; else the head's own."""
+    own = {name: output for output, name in origin.outputs.items()}
+    for extra in head.extras:
+        if extra.name in own and f"{own[extra.name]}.0" in raw:
+            values = joined(raw, own[extra.name], extra.channels).detach()
+            boxes = extra.predicted_priors(values if extra.channels > 1 else values[..., 0], priors)
+            priors = priors if boxes is None else priors.predicted(boxes)
+    return priors
+
+
 def joined(raw: Mapping[str, Tensor], name: str, width: int) -> Tensor:
     """All levels of an output: ``[image, location, width]``."""
     levels = sum(key.rpartition(".")[0] == name for key in raw)
