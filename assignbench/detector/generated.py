@@ -8,7 +8,8 @@ that of the head's own prior times 2^u, u uniform in ±spread. The draw is a fun
 it is read off the bits of the coarsest map. In evaluation the head's own priors are used.
 
 Source: arXiv 1807.00980, Section 3, Eq. 5, 6 and 8. The paper does not say from which distribution it draws, nor how
-W₁ and W₂ start: at first θ_b differs from θ* by less than θ* from 0.
+W₁ and W₂ start: here W₂ as θ*, N(0, 0.01), and W₁ so that |ReLU(W₁ b)| is about |b|, N(0, 1/√hidden): a step then
+changes θ_b by little more than θ*, however wide the generator is.
 Not here: weights that depend on the features, too.
 """
 
@@ -100,7 +101,9 @@ class GeneratedConv2d(nn.Module):
         self.shared = shared
         self.first = nn.Linear(2, hidden)
         self.second = nn.Linear(hidden, shared.weight.numel(), bias=False)
-        nn.init.normal_(self.second.weight, std=0.01 / hidden**0.5)
+        nn.init.normal_(self.first.weight, std=hidden**-0.5)
+        nn.init.zeros_(self.first.bias)
+        nn.init.normal_(self.second.weight, std=0.01)
 
     def kernel(self, code: Tensor) -> Tensor:
         """The kernels for priors, one after the other: ``[prior, 2] → [prior · output, channel, 3, 3]``."""
@@ -118,7 +121,7 @@ class GeneratedConv2d(nn.Module):
 def drawn_from(features: Tensor, shape: torch.Size) -> Tensor:
     """Numbers in [0, 1) that look random and are a function of the features' bits, on their device; splitmix64."""
     bits = features.float().flatten().view(torch.int32).long()
-    place = torch.arange(len(bits), device=bits.device)
+    place = torch.arange(1, len(bits) + 1, device=bits.device)
     key = (mixed(place) * bits).sum()  # integers: the order of summation does not matter
     numbers = torch.arange(1, shape.numel() + 1, device=bits.device)
     return ((mixed(key + numbers) & 0xFFFFFF).float() / 2**24).view(shape)
