@@ -6,7 +6,8 @@ from assignbench.core.parts import Deltas, Network, PairLoss, Preset, SmoothL1
 PRESETS = {
     "mmdet": Preset(
         source="mmdetection 3.3.0, ga-retinanet_r50_fpn_1x_coco, its inverted location branch included; not its "
-        "random subset above 128 positives an image, nor its location loss in the batch's padding",
+        "random subset above 128 positives an image, nor its location loss in the batch's padding, nor "
+        "detections that clipping leaves without area",
         head=Head(
             size=4.0,
             offset=0.0,

@@ -1,15 +1,28 @@
 """The golden vectors of Guided Anchoring: the reference's inverted location branch, and the right one."""
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from assignbench.core import Setting
+from assignbench.detector.postprocess import detect
+from assignbench.golden.detections import matches
 from assignbench.golden.losses import replay_losses
 from assignbench.golden.reference import origin_of
-from assignbench.golden.vectors import Tensors, find, read_tensors
+from assignbench.golden.vectors import (
+    Tensors,
+    find,
+    images_of,
+    predictions_from,
+    priors_in_use,
+    priors_of,
+    read_tensors,
+    targets_of,
+)
 from assignbench.golden.verify import installed, replay
+from assignbench.run.scoring.detect import rule_of
 
 NAME = "guided_anchoring"
 CASES = ("all_empty", "crowded", "one_empty", "overlap", "tiny", "typical")
@@ -37,9 +50,6 @@ def test_the_right_polarity(shared: Path, case: str) -> None:
 
 
 def test_location_targets_and_guided_anchors(shared: Path) -> None:
-    from assignbench.core import Setting
-    from assignbench.golden.vectors import images_of, priors_in_use, priors_of, targets_of
-
     subject = installed(NAME, "mmdet")
     head = subject.protocol.head(subject.cls(Setting(classes=6), **subject.options).head)
     location, shape = head.extras
@@ -50,7 +60,7 @@ def test_location_targets_and_guided_anchors(shared: Path) -> None:
         priors = priors_of(file, head)
         middle, weight = location.targets(targets, priors)  # type: ignore[attr-defined]
         owner = shape.owners(targets, priors)  # type: ignore[attr-defined]
-        guided = priors_in_use(file.tensors, head, priors, replace(origin_of(NAME))).boxes
+        guided = priors_in_use(file.tensors, head, priors, origin_of(NAME)).boxes
         for image in images:
             assert torch.equal(middle[image], file[f"loc_target.{image}"])
             assert torch.equal(weight[image], file[f"loc_weight.{image}"])
@@ -64,3 +74,22 @@ def test_the_network(shared: Path) -> None:
     (one,) = [one for one in find(shared) if (one.strategy, one.kind) == (NAME, "network")]
     checks, _ = replay(one, shared, installed(NAME, "mmdet"), torch.device("cpu"))
     assert [check for check in checks if not check.passed] == []
+
+
+def test_detections_but_for_those_without_area(shared: Path) -> None:
+    """The reference keeps boxes that clipping leaves without area; here others move up in their place."""
+    file = read_tensors(shared / "detections" / f"{NAME}.safetensors", torch.device("cpu"))
+    subject, origin = installed(NAME, "mmdet"), origin_of(NAME)
+    head = subject.protocol.head(subject.cls.head)
+    priors = priors_in_use(file.tensors, head, priors_of(file, head), origin)
+    predictions = predictions_from(file.tensors, head, priors, 6, file, origin)
+    metas = json.loads(file.setting("metas"))
+    sizes = torch.tensor([meta["img_shape"] for meta in metas])
+    found = detect(predictions, priors, sizes, head.extras, rule_of(subject.recipe.recipe.evaluate))
+    for image, (one, meta) in enumerate(zip(found, metas, strict=True)):
+        golden = [file[f"det_{name}.{image}"] for name in ("boxes", "scores", "labels")]
+        sized = (golden[0][:, 2:] > golden[0][:, :2]).all(1)
+        ours = one.boxes / torch.tensor(meta["scale_factor"]).repeat(2)
+        match = matches(ours, one.scores, one.labels, *(each[sized] for each in golden))
+        assert (match >= 0).all()
+        assert int((~sized).sum()) == (0, 5)[image]
