@@ -14,7 +14,8 @@ good; its weights need not sum to 1, since the exponents 5 and 3 differ on purpo
 AutoAssign's multiplies the probability inside it.
 Source: arXiv 2203.16730, Section 3, and the released code for the numbers in w⁺ and w⁻, G and the divisors.
 Choices: where objects of one class meet at a location, the smaller w⁻ counts; in the code the one written last does
-(``same_class="last"``). An object without a location teaches nothing.
+(``same_class="last"``). An object without a location teaches nothing. The refinement of boxes (Section 3.4) is a
+network of the preset ``official``: see `detector/refined.py`.
 """
 
 from __future__ import annotations

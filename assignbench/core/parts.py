@@ -14,7 +14,8 @@ from assignbench.core.extras import (
     PredictedIoU,
     joining,
 )
-from assignbench.core.head import anchor_head, point_head, predictions_of
+from assignbench.core.guides import GuideLocation, GuideShape
+from assignbench.core.head import Network, anchor_head, point_head, predictions_of
 from assignbench.core.pair_view import PairLoss
 from assignbench.core.preset import Preset
 from assignbench.core.types import RawOutputs
@@ -39,7 +40,10 @@ __all__ = [
     "ExplicitObjectness",
     "Focal",
     "GIoU",
+    "GuideLocation",
+    "GuideShape",
     "ImplicitObjectness",
+    "Network",
     "Objectness",
     "PairLoss",
     "PredictedIoU",

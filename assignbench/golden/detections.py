@@ -14,7 +14,7 @@ from assignbench.detector.postprocess import PostprocessRule, detect
 from assignbench.errors import DataError
 from assignbench.golden.checks import BOX, SCORE, Check, Quantity, worst
 from assignbench.golden.reference import Origin
-from assignbench.golden.vectors import Tensors, predictions_from, priors_of
+from assignbench.golden.vectors import Tensors, predictions_from, priors_in_use, priors_of
 from assignbench.run.matrix.protocol import Protocol
 
 
@@ -24,7 +24,7 @@ def replay_detections(
 ) -> Iterator[Check]:
     """Detections of every image: how many differ, and how far the others are."""
     head = protocol.head(cls.head)
-    priors = priors_of(file, head)
+    priors = priors_in_use(file.tensors, head, priors_of(file, head), origin)
     predictions = predictions_from(file.tensors, head, priors, int(file.setting("num_classes")), file, origin)
     try:
         metas = json.loads(file.setting("metas"))

@@ -15,7 +15,7 @@ from assignbench.detector.head import flatten
 from assignbench.detector.objective import objective
 from assignbench.golden.checks import GRADIENT, LOSS, Check, Quantity, relative, worst
 from assignbench.golden.reference import Origin, golden_terms, terms_as
-from assignbench.golden.vectors import Tensors, images_of, predictions_from, priors_of, targets_of
+from assignbench.golden.vectors import Tensors, images_of, predictions_from, priors_in_use, priors_of, targets_of
 from assignbench.plugins import construct
 from assignbench.run.matrix.protocol import Protocol
 
@@ -81,8 +81,9 @@ def run(
     raw = {
         name: tensor.clone().requires_grad_()
         for name, tensor in file.tensors.items()
-        if name.partition(".")[0] in ("cls", "reg", *origin.outputs)
+        if name.partition(".")[0] in ("cls", "reg", "offset", *origin.outputs)
     }
+    priors = priors_in_use(raw, head, priors, origin)
     predictions = predictions_from(raw, head, priors, assigner.setting.classes, file, origin)
     view = PairViews(predictions, priors, targets, head.coding, protocol.loss)
     assignment = assign(assigner, view, origin.progress.get(file.metadata.get("phase", ""), 1.0))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from assignbench.detector.refined import refined
 from assignbench.errors import DataError
 
 # its name of a loss term → ours, which are added; names of the same terms of ours are added, too
@@ -38,6 +39,8 @@ class Origin:
     outputs: Mapping[str, str | None] = field(default_factory=lambda: {"extra": None})
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
     options: Mapping[str, Any] = field(default_factory=dict)  # beside the preset's: how a reference with memory starts
+    # the maps "reg" and "offset" of a level → raw box outputs, where a file has offsets
+    refined: Callable[[Tensor, Tensor], Tensor] | None = None
     missing: Mapping[str, str] = field(default_factory=dict)  # kind, or kind/case → why it cannot be replayed
 
     def why_missing(self, kind: str, case: str) -> str | None:
@@ -60,7 +63,12 @@ ORIGINS: Mapping[str, Origin] = {
         "dw",
         preset="official",
         terms={"cls_pos": ("bag",), "loc": ("bag",), "cls_neg": ("background",)},
-        missing={"losses/refine_typical": "boxes are not refined here"},
+        refined=refined,
+    ),
+    "guided_anchoring": Origin(
+        "guided_anchoring",
+        terms={**TERMS, "shape": ("shape",), "loc": ("location",)},
+        outputs={"extra": "location", "shape": "shape"},
     ),
 }
 

@@ -132,7 +132,7 @@ def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.devic
         return build_network(network.with_suffix(".keys.json"), cls, options, recipe.model, protocol).to(device)
 
     if vectors.kind == "network":
-        return list(replay_network(file, build())), []
+        return list(replay_network(file, build(), origin_of(vectors.strategy))), []
     return replay_trajectory(read_object(vectors.path), vectors.path, file["image"], build, origin_of(vectors.strategy))
 
 

@@ -36,6 +36,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "poto": [{"auxiliary": True}, {"matching": "argmax"}, {"radius": 0.0}],
     "ota": [{"k": 3}, {"radius": 0.0}],
     "ddod": [{"counts": "none"}, {"normaliser": "image"}, {"class_alpha": 0.0, "box_alpha": 1.0}],
+    "guided_anchoring": [{"polarity": "inverted"}, {"conflicts": "last"}, {"normaliser": "image"}],
+    "metaanchor": [{"spread": 0.0}, {"hidden": 8}],
     "dw": [{"center": "binary"}, {"center": "none"}, {"negative": "one"}],
     "dual": [{"k": 3}, {"stop_gradient": False}],
 }
