@@ -318,6 +318,7 @@ class EvaluateSettings(_Group):
         False, description="whether a level keeps at most as many pairs as it has locations"
     )
     clip: bool = Field(True, description="whether boxes are cut to their picture before suppression")
+    keep_flat: bool = Field(False, description="whether boxes stay that clipping to their picture leaves without area")
     nms: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two boxes of a class is dropped")
     detections: int = Field(100, ge=1, description="detections kept per picture")
     voting: float | None = Field(

@@ -18,7 +18,6 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from assignbench.core import (
     Assigner,
@@ -33,6 +32,7 @@ from assignbench.core import (
     image_floor,
     iou,
     max_by,
+    moments_by,
     nearest_pairs,
     require,
     sides,
@@ -83,7 +83,8 @@ class ATSS(Assigner):
         overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
         inside = sides(box, priors.points[locations]).amin(-1) > MARGIN
 
-        positive = inside & (overlap >= threshold(overlap, objects, len(targets))[objects])
+        mean, deviation = moments_by(overlap, objects, len(targets))
+        positive = inside & (overlap >= (mean + deviation)[objects])
         if not self.reference:
             without = sum_by(positive.to(overlap.dtype), objects, len(targets)) == 0
             best = max_by(overlap.where(inside, -1.0), objects, len(targets))
@@ -102,11 +103,3 @@ class ATSS(Assigner):
             box_weight=central,
             normalisers=Normalisers(positive=count, box=central.sum(), negative=count),
         )
-
-
-def threshold(overlap: Tensor, objects: Tensor, object_count: int) -> Tensor:
-    """t_n = mean + standard deviation (n − 1) of the overlaps of each object's candidates: ``[object]``."""
-    count = sum_by(torch.ones_like(overlap), objects, object_count).clamp(min=1)
-    mean = sum_by(overlap, objects, object_count) / count
-    variance = sum_by((overlap - mean[objects]).square(), objects, object_count) / (count - 1).clamp(min=1)
-    return mean + variance.sqrt()

@@ -28,10 +28,9 @@ from assignbench.core import (
     Targets,
     hard_assignment,
     image_floor,
-    max_by,
+    match_overlaps,
     overlapping_pairs,
     require,
-    winners,
 )
 from assignbench.core.parts import anchor_head
 from assigners.presets.retinanet import PRESETS
@@ -73,29 +72,21 @@ class RetinaNet(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        force = self.forced != "off"
-        objects, locations, overlap = overlapping_pairs(targets, priors, self.background_iou, best=force)
-        # of each anchor that overlaps anything: its best overlap, and the object it learns (−1: none)
-        best = targets.boxes.new_zeros(targets.images, len(priors))
-        owner = torch.full_like(best, -1, dtype=torch.int64)
-        won = winners(overlap, objects, locations, targets, priors)
-        place = targets.image[objects[won]], locations[won]
-        best[place] = overlap[won]
-        owner[place] = objects[won].where(overlap[won] >= self.positive_iou, -1)
-
-        if force:
-            forcing = overlap == max_by(overlap, objects, len(targets))[objects]
-            objects, locations, overlap = objects[forcing], locations[forcing], overlap[forcing]
-            won = winners(overlap if self.forced == "best" else objects, objects, locations, targets, priors)
-            owner[targets.image[objects[won]], locations[won]] = objects[won]
-
+        owner = match_overlaps(
+            *overlapping_pairs(targets, priors, self.background_iou, best=self.forced != "off"),
+            targets,
+            priors,
+            positive=self.positive_iou,
+            background=self.background_iou,
+            forced=self.forced,
+        )
         positive = owner >= 0
         objects, locations = owner[positive], positive.nonzero()[:, 1]
-        count = positive.sum().to(best.dtype) if self.normaliser == "batch" else image_floor(objects, targets)
+        count = positive.sum().to(targets.boxes.dtype) if self.normaliser == "batch" else image_floor(objects, targets)
         return hard_assignment(
             objects,
             locations,
             targets,
-            ignored=~positive & (best >= self.background_iou),
+            ignored=owner == -2,
             normalisers=Normalisers(count, count, count, local=self.normaliser == "local"),
         )

@@ -142,13 +142,7 @@ def subject_of(
 
     if preset is None:
         return Subject(build, Head.controlled, LOSS)
-    own = preset.head
-    return Subject(
-        build,
-        lambda wanted: replace(own, extras=wanted.extras),
-        preset.loss,
-        told_padding=not preset.padding_is_background,
-    )
+    return Subject(build, preset.head_for, preset.loss, told_padding=not preset.padding_is_background)
 
 
 def declares_itself(subject: Subject) -> None:

@@ -7,6 +7,7 @@ from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import around_pairs, central_pairs, inside_pairs, nearest_pairs
 from assignbench.core.fast.mixture import two_gaussians
+from assignbench.core.fast.one_to_one import and_orphans, best_matching
 from assignbench.core.fast.overlap import (
     best_overlap,
     best_predicted,
@@ -15,14 +16,17 @@ from assignbench.core.fast.overlap import (
     predicted_overlaps,
 )
 from assignbench.core.fast.rows import best_of
+from assignbench.core.fast.sinkhorn import transport
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
 from assignbench.core.matching import (
     class_winners,
     hard_assignment,
     image_floor,
+    match_overlaps,
     max_by,
     min_by,
+    moments_by,
     smallest_k,
     softmax_by,
     sum_by,
@@ -47,9 +51,11 @@ __all__ = [
     "Regions",
     "Setting",
     "Targets",
+    "and_orphans",
     "area",
     "around_pairs",
     "assign",
+    "best_matching",
     "best_of",
     "best_overlap",
     "best_predicted",
@@ -64,8 +70,10 @@ __all__ = [
     "inside_pairs",
     "iou",
     "iou_matrix",
+    "match_overlaps",
     "max_by",
     "min_by",
+    "moments_by",
     "most_overlapping",
     "nearest_pairs",
     "overlapping_pairs",
@@ -78,6 +86,7 @@ __all__ = [
     "softmax_by",
     "sum_by",
     "take",
+    "transport",
     "two_gaussians",
     "winners",
 ]

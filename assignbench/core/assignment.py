@@ -132,7 +132,7 @@ class Assignment:
     pairs: Pairs
     discounts: Discounts
     normalisers: Normalisers
-    # share of the class background that a location is taught: [image, location] in [0, 1]; None: all ones
+    # how much of the class background a location is taught: [image, location], at least 0; None: all ones
     background: Tensor | None = None
     # locations that are taught neither background nor extra outputs: bool [image, location]; None: there are none
     ignored: Tensor | None = None
@@ -183,7 +183,7 @@ class Assignment:
 
         Raises:
             ValueError: an index out of range, an entry twice, a weight that is not finite or negative, a
-                quality, factor or background outside [0, 1], a diagnostic that is not one entry a pair or an object.
+                quality or factor outside [0, 1], a diagnostic that is not one entry a pair or an object.
         """
         pairs, discounts, images = self.pairs, self.discounts, targets.images
         _index("Pairs.object", pairs.object, len(targets))
@@ -203,7 +203,7 @@ class Assignment:
             _within("Discounts.weight", discounts.weight, float("inf"))
         if self.background is not None:
             require_shape("background", self.background, images, predictions.locations)
-            _within("background", self.background, 1.0)
+            _within("background", self.background, float("inf"))
         for name in ("positive", "box", "negative"):
             _within(f"Normalisers.{name}", getattr(self.normalisers, name), float("inf"))
         if self.ignored is not None:

@@ -1,4 +1,4 @@
-"""Outputs a strategy may ask for beside class and box: logits of every location, read off the box tower.
+"""Outputs a strategy may ask for beside class and box: logits of every location, read off one of the towers.
 
 An extra either has a target of its own (its `loss`), and then most often scales the final score, or it joins the
 class probability itself, in training and test (`ImplicitObjectness`), and needs none. A strategy asks for those that
@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from assignbench.core.fast.grid import inside_pairs
 from assignbench.core.geometry import centerness
 from assignbench.core.pair_view import PairViews
 from assignbench.core.tensors import require_numbers
+from assignbench.core.types import Priors
 
 LEAST_SHARE = 0.01  # of the locations taught: floor of the number in boxes
 
@@ -53,10 +54,25 @@ class Extra(ABC):
     channels: ClassVar[int] = 1  # logits of a location
     joins_class: ClassVar[bool] = False  # σ(extra) is a factor of every class probability of the location
     scales_score: ClassVar[bool] = False  # final score = √(class probability · σ(extra))
+    least: ClassVar[float] = 0.0  # a location whose σ(extra) is less is no candidate at test
+    tower: ClassVar[Literal["class", "box"]] = "box"  # whose features it is read off
+    bias: ClassVar[float] = 0.0  # initial value of its logits
 
     @abstractmethod
     def loss(self, assignment: Assignment, view: PairViews) -> Cost | None:
         """What it costs; None: nothing to learn, whatever the batch."""
+
+    def predicted_priors(self, raw: Tensor, priors: Priors) -> Tensor | None:
+        """The boxes that it puts in the place of the priors, without gradient; None: it leaves the priors alone.
+
+        Args:
+            raw: what it puts out, ``[image, location]`` or ``[image, location, channel]``.
+            priors: the head's own.
+
+        Returns:
+            ``[image, location, 4]``.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -78,13 +94,17 @@ class PredictedIoU(Extra):
     """The overlap the location's box will have with its object (IoU-aware heads, PAA, OTA)."""
 
     weight: float = 0.5
+    # where it is learned, and how much: as the class of a pair, or as its box, where the two have weights of their own
+    at: Literal["class", "box"] = "class"
     name: ClassVar[str] = "iou"
     scales_score: ClassVar[bool] = True
 
     def loss(self, assignment: Assignment, view: PairViews) -> Cost:
         """Weighted BCE to the overlap of the present prediction, which is not moved by it."""
-        pair = view(assignment.pairs.object, assignment.pairs.location)
-        return Cost(self.weight * bce(pair.extra_logit(self.name), pair.overlap, assignment.pairs.weight.detach()))
+        pairs, count = assignment.pairs, assignment.normalisers.box
+        pair, weight = view(pairs.object, pairs.location), pairs.weight if self.at == "class" else pairs.box_weight
+        total = self.weight * bce(pair.extra_logit(self.name), pair.overlap, weight.detach())
+        return Cost(total, share=None if self.at == "class" else (count, torch.zeros_like(count)))
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ class Head:
     tower_std: float | None = None  # deviation of the towers' initial weights; None: see `detector.head.tower`
     extras: tuple[Extra, ...] = ()
     # makes the network of the head in place of `detector.head.DenseHead`: (head, classes, channels, depth) → a module
-    # that answers to (pyramid, priors) with `RawOutputs`: generated weights, predicted priors
-    make: Callable[[Head, int, int, int], nn.Module] | None = None
+    # that answers to (pyramid, priors) with `RawOutputs`: generated weights, predicted priors; or one of the detector's
+    make: Callable[[Head, int, int, int], nn.Module] | Network | None = None
     detached: bool = False  # whether its gradient ends at the pyramid, which it then does not teach
     suppress: bool = True  # whether overlapping detections of a class are suppressed at test
     beside: tuple[Branch, ...] = ()  # further heads, which learn and do not speak at test
@@ -49,7 +49,7 @@ class Head:
             raise ValueError(f"size and ratios of priors must be positive, got {self.size} and {self.ratios}")
         if not 0 < self.class_prior < 1:
             raise ValueError(f"class_prior must lie between 0 and 1, got {self.class_prior}")
-        if self.make is not None and not callable(self.make):
+        if not (self.make is None or isinstance(self.make, Network) or callable(self.make)):
             raise TypeError(f"make must make a network, which {self.make!r} cannot do: it is not callable")
         if odd := [extra for extra in self.extras if not isinstance(extra, Extra)]:
             raise TypeError(f"extras must be objects of an Extra, as (Centerness(),), not {odd[0]!r}")
@@ -105,6 +105,19 @@ class Head:
         if twice := [extra.name for extra in added if extra.name in own]:
             raise ValueError(f"it has the extra output {twice[0]} already; leave out +{twice[0]}")
         return replace(self, extras=(*self.extras, *added))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that the detector has for heads, by name: see `detector.networks`."""
+
+    name: str
+    numbers: tuple[tuple[str, float], ...] = ()  # what it is built with, by name
+
+    @classmethod
+    def called(cls, name: str, **numbers: float) -> Network:
+        """The network of a name, with numbers that are not its defaults."""
+        return cls(name, tuple(sorted(numbers.items())))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ needed it is built for a few objects at a time, which bounds memory and changes 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -59,6 +61,14 @@ def _extreme(dtype: torch.dtype) -> tuple[float, float]:
     return torch.iinfo(dtype).min, torch.iinfo(dtype).max
 
 
+def moments_by(values: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (n − 1) of each group, 0 of one value: ``[pair], [pair] → [group], [group]``."""
+    count = sum_by(torch.ones_like(values), group, groups)
+    mean = sum_by(values, group, groups) / count.clamp(min=1)
+    variance = sum_by((values - mean[group]).square(), group, groups) / (count - 1).clamp(min=1)
+    return mean, variance.sqrt()
+
+
 def softmax_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
     """Softmax within each group, exp(v) / Σ exp(v); values of any size do not overflow: ``[pair], [pair] → [pair]``."""
     largest = max_by(values.detach(), group, groups)
@@ -104,6 +114,52 @@ def class_winners(
     won = torch.ones_like(key, dtype=torch.bool)
     won[rivals] = best_of(pick(key, rivals), pick(score, rivals))
     return won
+
+
+def match_overlaps(
+    objects: Tensor,
+    locations: Tensor,
+    overlap: Tensor,
+    targets: Targets,
+    priors: Priors,
+    *,
+    positive: float,
+    background: float,
+    forced: Literal["best", "last", "off"] = "best",
+    least_forced: float = 0.0,
+) -> Tensor:
+    """RetinaNet's matching by overlap: which object each location learns, −1 background, −2 neither.
+
+    From ``positive`` on a location learns the object of its highest overlap, of equal ones the one listed first; below
+    ``background`` it is background. Each object is then given all locations of its own largest overlap.
+
+    Args:
+        objects: of the pairs that overlap, each pair once: ``[pair]``. Pairs below ``background`` may be left out,
+            but for those of an object's largest overlap.
+        locations: ``[pair]``.
+        overlap: ``[pair]``.
+        targets: the objects.
+        priors: the locations.
+        positive: overlap.
+        background: overlap, at most ``positive``.
+        forced: who gets a location that several objects are given: the one of best overlap, or the one listed last.
+        least_forced: an object whose largest overlap is less is given nothing.
+
+    Returns:
+        int64 ``[image, location]``.
+    """
+    best = targets.boxes.new_zeros(targets.images, len(priors))
+    won = winners(overlap, objects, locations, targets, priors)
+    place = targets.image[objects[won]], locations[won]
+    best[place] = overlap[won]
+    owner = torch.full_like(best, -1, dtype=torch.int64).masked_fill(best >= background, -2)
+    owner[place] = objects[won].where(overlap[won] >= positive, owner[place])
+    if forced != "off":
+        forcing = (overlap == max_by(overlap, objects, len(targets))[objects]) & (overlap >= least_forced)
+        objects, locations, overlap = objects[forcing], locations[forcing], overlap[forcing]
+        won = winners(overlap if forced == "best" else objects, objects, locations, targets, priors)
+        owner[targets.image[objects[won]], locations[won]] = objects[won]
+    return owner
 
 
 def image_floor(objects: Tensor, targets: Targets) -> Tensor:

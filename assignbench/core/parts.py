@@ -26,7 +26,8 @@ from assignbench.core.extras import (
     PredictedIoU,
     joining,
 )
-from assignbench.core.head import anchor_head, point_head, predictions_of
+from assignbench.core.guides import GuideLocation, GuideShape
+from assignbench.core.head import Network, anchor_head, point_head, predictions_of
 from assignbench.core.pair_view import PairLoss
 from assignbench.core.preset import Preset
 from assignbench.core.types import RawOutputs
@@ -52,10 +53,13 @@ __all__ = [
     "ExplicitObjectness",
     "Focal",
     "GIoU",
+    "GuideLocation",
+    "GuideShape",
     "ImplicitObjectness",
     "Late",
     "LogDistances",
     "LogIoU",
+    "Network",
     "Objectness",
     "PairLoss",
     "PredictedIoU",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assignbench.core.head import Head
@@ -28,3 +28,7 @@ class Preset:
     schedule: Mapping[str, Any] = field(default_factory=dict)
     padding_is_background: bool = False  # locations in the batch's padding are taught background
     crowd_is_background: bool = True  # so are those in crowd regions: no reference leaves them out
+
+    def head_for(self, wanted: Head) -> Head:
+        """The published head with the extra outputs and branches that the strategy, with its options, asks for."""
+        return replace(self.head, extras=wanted.extras, beside=self.head.beside or wanted.beside)

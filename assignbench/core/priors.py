@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -67,3 +68,19 @@ def half_extents(head: Head, stride: int) -> Tensor:
             halves.append((side / ratio**0.5 / 2, side * ratio**0.5 / 2))
     extents = torch.tensor(halves)
     return extents.round() if head.whole_pixels else extents
+
+
+def anchors_beside(priors: Priors, head: Head) -> Priors:
+    """The priors that another head has in the same cells: its sizes, ratios and octaves."""
+    cells = priors.grid.anchors
+    center, stride = priors.points[::cells, None], priors.stride[::cells]
+    half = half_extents(head, 1).to(center) * stride[:, None, None]
+    count = head.priors_per_cell
+    return Priors(
+        boxes=torch.cat((center - half, center + half), dim=-1).reshape(-1, 4),
+        points=center.expand(-1, count, -1).reshape(-1, 2),
+        stride=stride.repeat_interleave(count),
+        level=priors.level[::cells].repeat_interleave(count),
+        grid=replace(priors.grid, start=priors.grid.start // cells * count, anchors=count),
+        extent=priors.extent,
+    )

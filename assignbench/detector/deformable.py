@@ -7,11 +7,14 @@ to take, a number from 0 to 1. It is initialised with zero: nothing moves, and h
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
 TAPS = 9  # of a 3×3 kernel
+MOVED_TOGETHER = 4  # groups of channels whose taps move together in `AdaptedConv2d`
 
 
 class DeformableConv2d(nn.Module):
@@ -80,6 +83,33 @@ class DeformableConv2d(nn.Module):
         return moved.to(x.dtype, memory_format=torch.preserve_format if rows_first else torch.channels_last)
 
 
+class AdaptedConv2d(nn.Module):
+    """A 3×3 convolution whose taps move with the shape of the prior, and ReLU."""
+
+    def __init__(self, shapes: int, channels: int, offset_std: float) -> None:
+        super().__init__()
+        groups = math.gcd(MOVED_TOGETHER, channels)
+        self.offset = nn.Conv2d(shapes, groups * 2 * TAPS, 1, bias=False)
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        nn.init.normal_(self.convolution.weight, std=0.01)
+        nn.init.normal_(self.offset.weight, std=offset_std)
+
+    def forward(self, features: Tensor, shape: Tensor) -> Tensor:
+        """Features and shape of a level → features adapted to the shape."""
+        kind = torch.promote_types(features.dtype, torch.float32)
+        offset = self.offset(shape).to(kind)
+        finite = offset.isfinite()  # on a CPU the operator would follow an offset of NaN out of its memory
+        known = finite.unflatten(1, (-1, TAPS, 2)).all(dim=3).flatten(1, 2)
+        moved = deform_conv2d(
+            features.to(kind),
+            offset.where(finite, 0),
+            self.convolution.weight.to(kind),
+            padding=1,
+            mask=torch.ones_like(offset[:, ::2]).where(known, torch.nan),
+        )
+        return moved.relu().to(features.dtype)
+
+
 def make_deformable(stage: nn.Module) -> None:
     """Replace the second convolution of every residual block of a stage: a bottleneck's 3×3, a basic block's last.
 
@@ -92,7 +122,7 @@ def make_deformable(stage: nn.Module) -> None:
 
 def unrepeatable(model: nn.Module, device: torch.device) -> tuple[str, ...]:
     """What a record has to say of a training on this device: nothing without deformable convolutions on a GPU."""
-    if device.type == "cpu" or not any(isinstance(one, DeformableConv2d) for one in model.modules()):
+    if device.type == "cpu" or not any(isinstance(one, DeformableConv2d | AdaptedConv2d) for one in model.modules()):
         return ()
     note = (
         "deformable convolutions add their gradients on a GPU in no fixed order: "

@@ -14,7 +14,7 @@ from assignbench.core.parts import RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.tensors import to_device
 from assignbench.detector.backbone import Backbone
-from assignbench.detector.head import head_network
+from assignbench.detector.networks import head_network
 from assignbench.detector.pixels import Pixels
 from assignbench.detector.pyramid import Pyramid
 

@@ -15,13 +15,6 @@ from assignbench.detector.deformable import DeformableConv2d
 GROUPS = 32  # of channels normalised together; fewer when a group would be left with one: P7 can be 1 × 1
 
 
-def head_network(head: Head, classes: int, channels: int, depth: int, *, deformable: bool) -> nn.Module:
-    """The network of a head: the strategy's own where it makes one, else `DenseHead`."""
-    if head.make is not None:
-        return head.make(head, classes, channels, depth)
-    return DenseHead(head, classes, channels, depth, deformable=deformable)
-
-
 class DenseHead(nn.Module):
     """Class tower → class logits; box tower → box outputs and extras; a learned scale per level on the boxes."""
 
@@ -33,23 +26,24 @@ class DenseHead(nn.Module):
         self.class_output = output(channels, cell * classes, -math.log((1 - head.class_prior) / head.class_prior))
         self.box_output = output(channels, cell * head.coding.outputs, head.box_bias)
         self.extra_outputs = nn.ModuleDict(
-            {extra.name: output(channels, cell * extra.channels) for extra in head.extras}
+            {extra.name: output(channels, cell * extra.channels, extra.bias) for extra in head.extras}
         )
         self.scale = nn.Parameter(torch.ones(len(STRIDES))) if head.level_scale else None
         self.classes, self.box_outputs = classes, head.coding.outputs
         self.channels = {extra.name: extra.channels for extra in head.extras}
+        self.read_off = {extra.name: extra.tower for extra in head.extras}
 
     def forward(self, pyramid: tuple[Tensor, ...]) -> RawOutputs:
         """P3 … P7 → raw outputs, float32."""
         logits, regression = [], []
         extras: dict[str, list[Tensor]] = {name: [] for name in self.extra_outputs}
         for level, features in enumerate(pyramid):
-            boxes = self.box_tower(features)
-            logits.append(flatten(self.class_output(self.class_tower(features)), self.classes))
-            raw = flatten(self.box_output(boxes), self.box_outputs)
+            seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
+            logits.append(flatten(self.class_output(seen["class"]), self.classes))
+            raw = flatten(self.box_output(seen["box"]), self.box_outputs)
             regression.append(raw if self.scale is None else raw * self.scale[level])
             for name, layer in self.extra_outputs.items():
-                extras[name].append(flatten(layer(boxes), self.channels[name]))
+                extras[name].append(flatten(layer(seen[self.read_off[name]]), self.channels[name]))
         return RawOutputs(
             torch.cat(logits, dim=1),
             torch.cat(regression, dim=1),

@@ -56,6 +56,7 @@ def either(*tables: Names) -> Names:
 
 
 _MMDET_TOWERS = ("bbox_head.{side}_convs.", ("cls", "reg"), "{i}.conv")
+_GUIDES = (("location", "loc"), ("shape", "shape"))
 MMDET = Dictionary(
     shared={
         "detector.backbone.stem.0": ("backbone.conv1",),
@@ -71,6 +72,12 @@ MMDET = Dictionary(
         "detector.head.extra_outputs.centerness": tuple(
             f"bbox_head.{name}_centerness" for name in ("conv", "fcos", "atss")
         ),
+        **{f"detector.head.extra_outputs.{one}": (f"bbox_head.conv_{short}",) for one, short in _GUIDES},
+        **{
+            f"detector.head.{one}_adaption.{ours}": (f"bbox_head.feature_adaption_{short}.conv_{theirs}",)
+            for one, short in (("class", "cls"), ("box", "reg"))
+            for ours, theirs in (("offset", "offset"), ("convolution", "adaption"))
+        },
         "detector.head.extra_outputs.implicit_objectness": ("bbox_head.conv_centerness",),
         "detector.head.extra_outputs.iou": ("bbox_head.atss_centerness",),  # PAA
         SCALE: ("bbox_head.scales.{level}.scale",),

@@ -44,6 +44,7 @@ class PostprocessRule:
     nms: float | None = 0.6  # IoU above which the weaker of two boxes of a class goes; None: none goes
     detections: int = 100  # kept per image
     voting: float | None = None  # σ of score voting, see `score_voting`; None: boxes stay as they are
+    keep_flat: bool = False  # also boxes that clipping leaves without area
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def ranked(
     image = torch.arange(predictions.images, device=scores.device)[:, None]
     boxes = predictions.boxes[image, location]
     boxes = clip(boxes, sizes) if rule.clip else boxes
-    sized = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    least, most = boxes[..., :2], boxes[..., 2:]
+    sized = (most >= least if rule.keep_flat else most > least).all(-1)
     scores, order = scores.where(sized, -1).sort(dim=1, descending=True, stable=True)
     return boxes[image, order], scores, labels[image, order]
 
@@ -125,6 +127,9 @@ def candidates_of(
     joins = None if predictions.joined is None else predictions.extras[predictions.joined]
     quality = [predictions.extras[extra.name] for extra in extras if extra.scales_score]
     _, rank = measured(outputs.amax(-1, keepdim=True), joins, quality, rule)
+    shut = [predictions.extras[extra.name].sigmoid() < extra.least for extra in extras if extra.least > 0]
+    for one in shut:
+        rank = rank.masked_fill(one[..., None], -1)
     lengths = torch.unique_consecutive(priors.level, return_counts=True)[1].tolist()
     chosen, start = [], 0
     for length in lengths:
@@ -140,6 +145,8 @@ def candidates_of(
     if rule.candidates_of == "best_class":
         best = outputs[at].argmax(-1, keepdim=True)
         rank = torch.full_like(rank, -1).scatter(-1, best, rank.gather(-1, best))
+    for one in shut:
+        rank = rank.masked_fill(one[at][..., None], -1)
     classes, places, start = outputs.shape[2], [], 0
     for length, part in zip(lengths, chosen, strict=True):
         level = rank[:, start : start + part.shape[1]].flatten(1)

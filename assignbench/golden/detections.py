@@ -15,7 +15,7 @@ from assignbench.detector.postprocess import PostprocessRule, detect
 from assignbench.errors import DataError
 from assignbench.golden.checks import BOX, SCORE, Check, Quantity, worst
 from assignbench.golden.reference import Origin
-from assignbench.golden.vectors import Tensors, predictions_from, priors_of
+from assignbench.golden.vectors import Tensors, predictions_from, priors_in_use, priors_of
 from assignbench.plugins import construct
 from assignbench.run.matrix.protocol import Protocol
 
@@ -32,7 +32,7 @@ def replay_detections(
     """Detections of every image: how many differ, and how far the others are."""
     classes = int(file.setting("num_classes"))
     head = protocol.head(construct(cls, options, Setting(classes=classes)).head)
-    priors = priors_of(file, head)
+    priors = priors_in_use(file.tensors, head, priors_of(file, head), origin)
     predictions = predictions_from(file.tensors, head, priors, classes, file, origin)
     try:
         metas = json.loads(file.setting("metas"))

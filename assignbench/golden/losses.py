@@ -15,7 +15,7 @@ from assignbench.detector.head import flatten
 from assignbench.detector.objective import objective
 from assignbench.golden.checks import GRADIENT, LOSS, Check, Quantity, relative, worst
 from assignbench.golden.reference import Origin, golden_terms, terms_as
-from assignbench.golden.vectors import Tensors, images_of, predictions_from, priors_of, targets_of
+from assignbench.golden.vectors import Tensors, images_of, predictions_from, priors_in_use, priors_of, targets_of
 from assignbench.plugins import construct
 from assignbench.run.matrix.protocol import Protocol
 
@@ -81,8 +81,9 @@ def run(
     raw = {
         name: tensor.clone().requires_grad_()
         for name, tensor in file.tensors.items()
-        if name.partition(".")[0] in ("cls", "reg", *origin.outputs)
+        if name.partition(".")[0] in ("cls", "reg", "offset", *origin.outputs)
     }
+    priors = priors_in_use(raw, head, priors, origin)
     predictions = predictions_from(raw, head, priors, assigner.setting.classes, file, origin)
     progress = origin.progress.get(file.metadata.get("phase", ""), 1.0)
     view = PairViews(predictions, priors, targets, head.coding, protocol.loss, progress)
@@ -118,6 +119,7 @@ def discrete(file: Tensors, assignment: Assignment, targets: Targets) -> Iterato
     for image in range(targets.images):
         for name, found, counts in (
             (f"assigned.{image}", assigned_objects, object_counts),
+            (f"assigned_box.{image}", assigned_boxes, object_counts),
             (f"assigned_label.{image}", assigned_labels, label_counts),
         ):
             if name in file:
@@ -139,12 +141,22 @@ def soft_labels(file: Tensors, assignment: Assignment, targets: Targets) -> Iter
 
 
 def assigned_objects(assignment: Assignment, targets: Targets, image: int, _classes: int, like: Tensor) -> Tensor:
-    """Index of the object within its image, −1 background, −2 ignored: ``[location]``."""
+    """Index of the object whose class is learned, within its image, −1 background, −2 ignored: ``[location]``."""
+    return paired_objects(assignment, targets, image, like, assignment.pairs.weight)
+
+
+def assigned_boxes(assignment: Assignment, targets: Targets, image: int, _classes: int, like: Tensor) -> Tensor:
+    """The same of the object whose box is learned."""
+    return paired_objects(assignment, targets, image, like, assignment.pairs.box_weight)
+
+
+def paired_objects(assignment: Assignment, targets: Targets, image: int, like: Tensor, weight: Tensor) -> Tensor:
+    """Index of the object within its image at the pairs that have a weight: ``[location]``."""
     found = torch.full_like(like, -1)
     if assignment.ignored is not None:
         found[assignment.ignored[image]] = -2
     first = int((targets.image < image).sum())
-    mine = targets.image[assignment.pairs.object] == image
+    mine = (targets.image[assignment.pairs.object] == image) & (weight > 0)
     found[assignment.pairs.location[mine]] = assignment.pairs.object[mine].to(like.dtype) - first
     return found
 

@@ -15,7 +15,7 @@ from assignbench.core.priors import STRIDES
 from assignbench.detector.importers import class_count, import_state
 from assignbench.errors import DataError
 from assignbench.golden.checks import OUTPUT, Check, Quantity, relative, worst
-from assignbench.golden.reference import made_state
+from assignbench.golden.reference import Origin, made_state
 from assignbench.golden.vectors import Tensors, read_object
 from assignbench.recipe import ModelSettings
 from assignbench.run.matrix.protocol import Protocol
@@ -51,11 +51,11 @@ def build_network(
 
 
 @torch.no_grad()
-def replay_network(file: Tensors, learner: Learner) -> Iterator[Check]:
+def replay_network(file: Tensors, learner: Learner, origin: Origin | None = None) -> Iterator[Check]:
     """Pyramid and head outputs in evaluation mode, for an input that is normalised already."""
     learner.eval()
     predictions, priors = learner.detector.predict(file["image"])
-    found = outputs(predictions, priors, learner)
+    found = outputs(predictions, priors, learner, origin)
     quantities = [
         Quantity(name, relative(found[name], golden)) for name, golden in file.tensors.items() if name in found
     ]
@@ -64,7 +64,9 @@ def replay_network(file: Tensors, learner: Learner) -> Iterator[Check]:
     yield from worst("outputs", quantities, OUTPUT)
 
 
-def outputs(predictions: Predictions, priors: Priors, learner: Learner) -> dict[str, Tensor]:
+def outputs(
+    predictions: Predictions, priors: Priors, learner: Learner, origin: Origin | None = None
+) -> dict[str, Tensor]:
     """The maps as the reference has them: ``fpn.L``, ``cls.L``, ``reg.L``, ``extra.L``.
 
     Distances to the sides are in pixels, after ReLU and stride, those of another unit after ReLU; deltas are raw.
@@ -76,8 +78,9 @@ def outputs(predictions: Predictions, priors: Priors, learner: Learner) -> dict[
         if head.coding.unit == 1:
             regression = regression * priors.stride[:, None]
     flat = {"cls": predictions.outputs, "reg": regression}
-    for extra in predictions.extras.values():  # one at most
-        flat["extra"] = extra[..., None]
+    theirs = {name: output for output, name in origin.outputs.items()} if origin else {}
+    for name, extra in predictions.extras.items():
+        flat[theirs.get(name, "extra")] = extra[..., None] if extra.ndim == 2 else extra
     found = {f"fpn.{level}": features for level, features in enumerate(predictions.pyramid)}
     for name, values in flat.items():
         start = 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from assignbench.detector.refined import refined
 from assignbench.errors import DataError
 
 # its name of a loss term → ours, which are added; names of the same terms of ours are added, too
@@ -36,24 +38,26 @@ class Origin:
     # its name of a raw output beside cls and reg → that of our extra output; "extra": of the only one where None
     outputs: Mapping[str, str | None] = field(default_factory=lambda: {"extra": None})
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
-    missing: Mapping[str, str] = field(default_factory=dict)  # kind of files that cannot be replayed → what is not here
+    options: Mapping[str, Any] = field(default_factory=dict)  # beside the preset's: how a reference with memory starts
+    # the maps "reg" and "offset" of a level → raw box outputs, where a file has offsets
+    refined: Callable[[Tensor, Tensor], Tensor] | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)  # kind, or kind/case → why it cannot be replayed
+
+    def why_missing(self, kind: str, case: str) -> str | None:
+        """Why a file of vectors cannot be replayed; None: it can."""
+        return self.missing.get(f"{kind}/{case}") or self.missing.get(kind)
 
 
+DETECTRON2 = {"cls": ("class", "background"), "box_reg": ("box",), "iou": ("iou",)}  # as its descendants call the terms
+NO_T_HEAD = "TOOD's task-aligned head is not built here"
 ORIGINS: Mapping[str, Origin] = {
-    "tood": Origin(
-        "tal",
-        progress={"initial": 0.0},
-        missing={
-            "network": "TOOD's task-aligned head",
-            "trajectory": "TOOD's task-aligned head",
-        },
-    ),
+    "tood": Origin("tal", progress={"initial": 0.0}, missing={"network": NO_T_HEAD, "trajectory": NO_T_HEAD}),
     "gfl": Origin(
         "atss",
         "gfl",
         terms={**TERMS, "dfl": ("box",)},
-        # the vectors' network made up values for `bbox_head.integral.project`, too, which is the constant 0 … 16
-        missing={"trajectory": "distributions over sides of made-up lengths"},
+        # made up was also `bbox_head.integral.project`, which is the constant 0 … 16
+        missing={"trajectory": "its distributions over box sides are of made-up lengths"},
     ),
     "dsl": Origin("soft_label"),
     "simota": Origin(
@@ -61,6 +65,26 @@ ORIGINS: Mapping[str, Origin] = {
         # the pairs' own class and the other classes there; L1 joins the box loss late in training
         terms={"cls": ("class", "background"), "bbox": ("box",), "l1": ("box",), "obj": ("objectness",)},
         progress={"main": 0.0},
+    ),
+    "ota": Origin(
+        "ota",
+        preset="official",
+        terms=DETECTRON2,
+        missing={"losses/tiny": "how float32 rounds beside 1e6 decides what objects without candidates take"},
+    ),
+    "poto": Origin("poto", preset="official", terms=DETECTRON2),
+    # it counts from the start of training; the counts of a first step are those of its batch
+    "ddod": Origin("ddod", options={"counts": "batch"}),
+    "dw": Origin(
+        "dw",
+        preset="official",
+        terms={"cls_pos": ("bag",), "loc": ("bag",), "cls_neg": ("background",)},
+        refined=refined,
+    ),
+    "guided_anchoring": Origin(
+        "guided_anchoring",
+        terms={**TERMS, "shape": ("shape",), "loc": ("location",)},
+        outputs={"extra": "location", "shape": "shape"},
     ),
 }
 

@@ -133,7 +133,7 @@ def predictions_from(
     return predictions_of(
         RawOutputs(
             joined(raw, "cls", classes),
-            joined(raw, "reg", head.coding.outputs),
+            joined(refined(raw, origin), "reg", head.coding.outputs),
             {
                 extra.name: extras[extra.name] if extra.channels > 1 else extras[extra.name][..., 0]
                 for extra in head.extras
@@ -142,6 +142,25 @@ def predictions_from(
         head,
         priors,
     )
+
+
+def refined(raw: Mapping[str, Tensor], origin: Origin) -> Mapping[str, Tensor]:
+    """The maps, those of boxes refined where a file has offsets for it."""
+    if origin.refined is None:
+        return raw
+    levels = [name.removeprefix("offset.") for name in raw if name.startswith("offset.")]
+    return {**raw, **{f"reg.{one}": origin.refined(raw[f"reg.{one}"], raw[f"offset.{one}"]) for one in levels}}
+
+
+def priors_in_use(raw: Mapping[str, Tensor], head: Head, priors: Priors, origin: Origin) -> Priors:
+    """The priors that an extra output predicts, where one does; else the head's own."""
+    own = {name: output for output, name in origin.outputs.items()}
+    for extra in head.extras:
+        if extra.name in own and f"{own[extra.name]}.0" in raw:
+            values = joined(raw, own[extra.name], extra.channels).detach()
+            boxes = extra.predicted_priors(values if extra.channels > 1 else values[..., 0], priors)
+            priors = priors if boxes is None else priors.predicted(boxes)
+    return priors
 
 
 def joined(raw: Mapping[str, Tensor], name: str, width: int) -> Tensor:

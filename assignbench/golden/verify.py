@@ -84,9 +84,9 @@ def verify(
     subject_of = cache(subject_of or installed)
     replays, reasons, counts = [], {}, {}
     for vectors in find(folder):
-        if what := origin_of(vectors.strategy).missing.get(vectors.kind):
-            name = f"{vectors.strategy} {vectors.kind}"
-            reasons[name], counts[name] = f"not built here: {what}", counts.get(name, 0) + 1
+        if reason := origin_of(vectors.strategy).why_missing(vectors.kind, vectors.case):
+            name = f"{vectors.strategy} {vectors.kind}/{vectors.case}"
+            reasons[name], counts[name] = reason, 1
             continue
         try:
             subject = subject_of(vectors.strategy, preset)
@@ -113,7 +113,8 @@ def installed(name: str, preset: str) -> Subject:
     """
     origin = origin_of(name)
     one = candidate(origin.assigner, "published", origin.preset or preset)
-    return Subject(one.cls, one.options, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE)))
+    options = {**one.options, **origin.options}
+    return Subject(one.cls, options, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE)))
 
 
 def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.device) -> tuple[list[Check], list[str]]:
@@ -132,7 +133,7 @@ def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.devic
         return build_network(network.with_suffix(".keys.json"), cls, options, recipe.model, protocol).to(device)
 
     if vectors.kind == "network":
-        return list(replay_network(file, build())), []
+        return list(replay_network(file, build(), origin_of(vectors.strategy))), []
     return replay_trajectory(read_object(vectors.path), vectors.path, file["image"], build, origin_of(vectors.strategy))
 
 

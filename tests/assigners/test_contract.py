@@ -35,6 +35,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
     "fsaf": [{"ring": 0.5}, {"core": 0.1}, {"same_class": "ignored"}, {"normaliser": "local"}],
     "paa": [{"k": 3}, {"unsplit": "none"}, {"least_box": 1e-6}, {"normaliser": "local"}],
+    "poto": [{"auxiliary": True}, {"matching": "argmax"}, {"radius": 0.0}],
+    "ota": [{"k": 3}, {"radius": 0.0}],
+    "ddod": [{"counts": "none"}, {"normaliser": "image"}, {"class_alpha": 0.0, "box_alpha": 1.0}],
+    "guided_anchoring": [{"polarity": "inverted"}, {"conflicts": "last"}, {"normaliser": "image"}],
+    "metaanchor": [{"spread": 0.0}, {"hidden": 8}],
+    "dw": [{"center": "binary"}, {"center": "none"}, {"negative": "one"}],
+    "dual": [{"k": 3}, {"stop_gradient": False}],
 }
 CASES = [
     (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))

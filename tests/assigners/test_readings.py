@@ -15,6 +15,8 @@ from assignbench.core.parts import PairLoss, QualityFocal
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
 from assigners.autoassign import AutoAssign
+from assigners.ddod import DDOD
+from assigners.dw import DW
 from assigners.freeanchor import FreeAnchor
 from assigners.fsaf import FSAF
 from assigners.paa import PAA
@@ -343,9 +345,85 @@ def slow_mixture(values: list[float]) -> tuple[list[bool], list[float]]:
     return [joint(x)[0] >= joint(x)[1] for x in values], [log_density(x) for x in values]
 
 
+def slow_dw(assigner: DW, problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
+    predictions, priors, targets = problem.predictions, problem.priors, problem.targets
+    probability = predictions.logits.sigmoid()
+    positive, negative = [torch.tensor(0.0, dtype=torch.float64)], torch.ones_like(probability)
+    for box, label, image in zip(targets.boxes, targets.labels, targets.image, strict=True):
+        places = [j for j, point in enumerate(priors.points) if sides(box, point).min() > 0]
+        costs, likely, central, poor = [], [], [], []
+        for j in places:
+            cost = -probability[image, j, label].log() + 5 * (1 - giou(predictions.boxes[image, j], box))
+            d = (priors.points[j] - (box[:2] + box[2:]) / 2) / priors.stride[j]
+            costs.append(cost)
+            likely.append(math.exp(-cost.item()))
+            central.append(math.exp(-d.square().sum().item() / (2 * assigner.sigma**2)))
+            poor.append((1 - iou(predictions.boxes[image, j].detach(), box).item() ** 2) / 0.75)
+        total = max(1e-12, sum(math.exp(3 * p) * p * g for p, g in zip(likely, central, strict=True)))
+        for j, cost, p, g, t in zip(places, costs, likely, central, poor, strict=True):
+            positive.append(math.exp(5 * p) * p * g / total * cost)
+            y = 1.0 if t > 1 else (t - min(poor) + 1e-12) / (min(1, max(poor)) - min(poor) + 1e-12)
+            negative[image, j, label] = min(negative[image, j, label].item(), y)
+    background = (negative * probability**2 * -torch.log1p(-probability)).sum()
+    return {
+        "bag": loss.weight * torch.stack(positive).sum() / max(1, len(targets)),
+        "background": loss.classes.negative_weight * background / max(1.0, (1 - negative).sum().item()),
+    }
+
+
+def slow_ddod(assigner: DDOD, problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
+    predictions, priors, targets = problem.predictions, problem.priors, problem.targets
+    probability, boxes = predictions.logits.sigmoid(), predictions.boxes
+    owners = []
+    for alpha in (assigner.class_alpha, assigner.box_alpha):
+        owner: dict[tuple[int, int], tuple[float, int]] = {}
+        for n, (box, label, image) in enumerate(zip(targets.boxes, targets.labels, targets.image, strict=True)):
+            far = (priors.points - (box[:2] + box[2:]) / 2).square().sum(-1).sqrt().tolist()
+            near: list[int] = []
+            for level in range(5):
+                own = [j for j in range(len(far)) if priors.level[j] == level]
+                near += sorted(own, key=lambda j: (far[j], j))[: assigner.k]
+            fit = {j: probability[image, j, label].item() ** (1 - alpha) * iou(boxes[image, j], box).item() ** alpha
+                   for j in near}  # fmt: skip
+            q = torch.tensor(list(fit.values()), dtype=torch.float64)
+            inside = [j for j in near if sides(box, priors.points[j]).min() > 0.01]
+            chosen = [j for j in inside if fit[j] >= (q.mean() + q.std()).item()]
+            chosen = chosen or [j for j in inside if fit[j] == max(fit[one] for one in inside)]
+            for j in chosen:
+                if fit[j] > owner.get((int(image), j), (-1.0, -1))[0]:
+                    owner[int(image), j] = fit[j], n
+        owners.append(owner)
+    counts = torch.zeros(targets.images, 5, dtype=torch.float64)
+    weights = []
+    for owner in owners:
+        for image, j in owner:
+            counts[image, priors.level[j]] += 1
+        low, high = counts.amin(1, keepdim=True), counts.amax(1, keepdim=True)
+        weights.append((2 - (counts - low) / (high - low + 1e-10))[:, priors.level])
+    background = weights[0][..., None] * probability**2 * -torch.log1p(-probability)
+    learned, box_sum, overlaps = [torch.zeros(3, dtype=torch.float64).sum()], [], []
+    for (image, j), (_, n) in owners[0].items():
+        p = probability[image, j, targets.labels[n]]
+        learned.append(weights[0][image, j] * (1 - p) ** 2 * -p.log())
+        background[image, j, targets.labels[n]] = 0
+    for (image, j), (_, n) in owners[1].items():
+        box_sum.append(weights[1][image, j] * 5 * (1 - giou(boxes[image, j], targets.boxes[n])))
+        u, z = iou(boxes[image, j], targets.boxes[n]).detach(), predictions.extras["iou"][image, j]
+        overlaps.append(weights[1][image, j] * -(u * z.sigmoid().log() + (1 - u) * (-z).sigmoid().log()))
+    of_class, of_box = (max(1, len(owner)) for owner in owners)
+    return {
+        "class": loss.classes.positive_weight * torch.stack(learned).sum() / of_class,
+        "box": loss.weight * torch.stack(box_sum).sum() / of_box,
+        "iou": torch.stack(overlaps).sum() / of_box,
+        "background": loss.classes.negative_weight * background.sum() / of_class,
+    }
+
+
 CASES: list[tuple[type[Assigner], Callable[..., dict[str, Tensor]]]] = [
     (AutoAssign, slow_autoassign),
     (FreeAnchor, slow_freeanchor),
+    (DW, slow_dw),
+    (DDOD, slow_ddod),
     (FSAF, slow_fsaf),
     (PAA, slow_paa),
     (SimOTA, slow_simota),

@@ -37,7 +37,7 @@ from assignbench.core import (
     winners,
 )
 from assignbench.core import assigner as running
-from assignbench.core.fast import dynamic, grid, overlap
+from assignbench.core.fast import dynamic, grid, one_to_one, overlap
 from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
@@ -45,7 +45,9 @@ from assigners.atss import ATSS
 from assigners.autoassign import AutoAssign
 from assigners.fcos import FCOS
 from assigners.freeanchor import FreeAnchor
+from assigners.ota import OTA
 from assigners.plain import Plain
+from assigners.poto import POTO
 from assigners.retinanet import RetinaNet
 from assigners.simota import SimOTA
 from assigners.soft_label import SoftLabel
@@ -133,7 +135,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
             patch.setattr(kind, "on_host", lambda self: self._host or self)
         for module in (overlap, matching):
             patch.setattr(module, "free_to_wait", lambda _: False)
-        for module in (dynamic, grid, overlap, running):
+        for module in (dynamic, grid, one_to_one, overlap, running):
             patch.setattr(module, "beside", beside)
         for module in (types, tensors, assignment):
             patch.setattr(module, "to_device", lambda tensor, _: played.mark(tensor.clone()))
@@ -208,6 +210,11 @@ def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dynamic_k_waits_once(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
     assert len(waits(strategy, monkeypatch)) == 1
     assert len(waits(strategy, monkeypatch, strategy.presets["mmdet"])) == 1
+
+
+@pytest.mark.parametrize("strategy", [POTO, OTA])
+def test_what_is_matched_waits_once(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
+    assert len(waits(strategy, monkeypatch)) == 1
 
 
 PUBLISHED = [(cls, name) for cls in (FCOS, ATSS, RetinaNet, FreeAnchor, AutoAssign) for name in cls.presets]

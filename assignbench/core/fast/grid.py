@@ -153,6 +153,29 @@ def around_pairs(targets: Targets, priors: Priors, *, scale: float = 1.0, reach:
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 
 
+def region_pairs(targets: Targets, priors: Priors, share: float, levels: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs whose cell lies in the object's box, shrunk about its centre, ends rounded to cells.
+
+    Halves are rounded to even cells, both ends belong to the box; what rounding leads out of the map is left out, as
+    is the padding. Ordered by object, then location: objects and locations, ``[pair]`` each.
+
+    Args:
+        targets: the objects.
+        priors: the locations.
+        share: of the box's width and height that is left.
+        levels: which levels to look at, bool ``[object, level]``.
+    """
+    host, layout = targets.on_host(), priors.on_host()
+    grid, inset = layout.grid, (1 - share) / 2
+    cells = (host.boxes.view(-1, 1, 2, 2) - grid.first[:, None]) / grid.step[:, None]
+    low, high = cells.unbind(2)  # [object, level, 2] each
+    first = ((1 - inset) * low + inset * high).round().long().clamp(min=0)
+    last = torch.minimum((inset * low + (1 - inset) * high).round().long(), own_cells(layout, host.image) - 1)
+    last = last.where(levels.cpu()[..., None], -1)
+    objects, locations = rectangle_pairs(Rectangles(first, last), grid)
+    return beside(objects, targets.boxes), beside(locations, targets.boxes)
+
+
 @torch.no_grad()
 def central_pairs(
     targets: Targets, priors: Priors, mu: Tensor, sigma: Tensor, *, gain: float = 0.0, least: float = WEIGHTLESS

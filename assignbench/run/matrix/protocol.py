@@ -41,7 +41,7 @@ class Protocol:
 
     def head(self, wanted: Head, loss: PairLoss | None = None) -> Head:
         """The head in use, given the one that the strategy, with its options, is defined on, and what pairs cost."""
-        head = wanted.controlled() if self.preset is None else replace(self.preset.head, extras=wanted.extras)
+        head = wanted.controlled() if self.preset is None else self.preset.head_for(wanted)
         coding = (loss or self.loss).box.coding
         return head if coding is None else head.coded(coding)
 

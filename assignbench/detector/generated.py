@@ -1,0 +1,136 @@
+"""The head of MetaAnchor: the weights of its last layers are generated from the priors that they speak for.
+
+    b = (ln h/H, ln w/W)                a prior by a standard one, H = W = 2.5 strides
+    θ_b = θ* + W₂ · ReLU(W₁ b)          the last layer's kernel for it; its bias is shared by all priors
+
+One generator for class and one for box. In training the priors of a cell are drawn anew for each batch: each side is
+that of the head's own prior times 2^u, u uniform in ±spread. The draw is a function of the batch and the weights alone:
+it is read off the bits of the coarsest map. In evaluation the head's own priors are used.
+
+Source: arXiv 1807.00980, Section 3, Eq. 5, 6 and 8. The paper does not say from which distribution it draws, nor how
+W₁ and W₂ start: here W₂ as θ*, N(0, 0.01), and W₁ so that |ReLU(W₁ b)| is about |b|, N(0, 1/√hidden): a step then
+changes θ_b by little more than θ*, however wide the generator is.
+Not here: weights that depend on the features, too.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from assignbench.core import Head, Priors
+from assignbench.core.parts import RawOutputs
+from assignbench.core.priors import STRIDES
+from assignbench.detector.head import flatten, joined_levels, output, tower
+
+STANDARD = 2.5  # strides: 20 pixels on the finest level
+MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # odd numbers of splitmix64
+
+
+class GeneratedHead(nn.Module):
+    """Two towers, and last layers that are generated for each prior of a cell.
+
+    Args:
+        head: the priors, those at test.
+        classes: number of classes.
+        channels: width of pyramid and towers.
+        depth: convolutions in each tower.
+        hidden: width of the generators.
+        spread: in octaves, how far sides are drawn from the head's own in training; 0: not at all.
+    """
+
+    def __init__(
+        self, head: Head, classes: int, channels: int, depth: int, *, hidden: float = 128, spread: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.class_tower = tower(head, channels, depth, deformable=False)
+        self.box_tower = tower(head, channels, depth, deformable=False)
+        prior = -math.log((1 - head.class_prior) / head.class_prior)
+        self.class_output = GeneratedConv2d(output(channels, classes, prior), int(hidden))
+        self.box_output = GeneratedConv2d(output(channels, head.coding.outputs, head.box_bias), int(hidden))
+        cell = head.priors_per_cell
+        self.extra_outputs = nn.ModuleDict(
+            {extra.name: output(channels, cell * extra.channels, extra.bias) for extra in head.extras}
+        )
+        self.scale = nn.Parameter(torch.ones(len(STRIDES))) if head.level_scale else None
+        self.head, self.classes, self.spread = head, classes, spread
+
+    def forward(self, pyramid: tuple[Tensor, ...], priors: Priors) -> RawOutputs:
+        """P3 … P7 → raw outputs, float32, and in training the priors that were drawn."""
+        cells, images = self.head.priors_per_cell, len(pyramid[0])
+        sides = (priors.boxes[:cells, 2:] - priors.boxes[:cells, :2]) / priors.stride[:cells, None]
+        drawn = self.training and self.spread > 0
+        if drawn:
+            sides = sides * 2 ** (self.spread * (2 * drawn_from(pyramid[-1], sides.shape) - 1))
+        code = (sides.flip(-1) / STANDARD).log()  # h, w
+
+        logits, regression = [], []
+        extras: dict[str, list[Tensor]] = {extra.name: [] for extra in self.head.extras}
+        class_kernel, box_kernel = self.class_output.kernel(code), self.box_output.kernel(code)
+        for level, features in enumerate(pyramid):
+            seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
+            logits.append(flatten(self.class_output(seen["class"], class_kernel), self.classes))
+            raw = flatten(self.box_output(seen["box"], box_kernel), self.head.coding.outputs)
+            regression.append(raw if self.scale is None else raw * self.scale[level])
+            for extra in self.head.extras:
+                maps = self.extra_outputs[extra.name](seen[extra.tower])
+                extras[extra.name].append(flatten(maps, extra.channels))
+        half = sides.repeat(len(priors) // cells, 1) * priors.stride[:, None] / 2
+        boxes = torch.cat((priors.points - half, priors.points + half), dim=-1)
+        return RawOutputs(
+            torch.cat(logits, dim=1),
+            torch.cat(regression, dim=1),
+            {name: joined_levels(maps) for name, maps in extras.items()},
+            boxes.expand(images, -1, -1) if drawn else None,
+        )
+
+
+class GeneratedConv2d(nn.Module):
+    """A 3×3 convolution whose kernel is θ* + W₂ · ReLU(W₁ b).
+
+    Args:
+        shared: θ* and the bias.
+        hidden: width of the generator.
+    """
+
+    def __init__(self, shared: nn.Conv2d, hidden: int) -> None:
+        super().__init__()
+        self.shared = shared
+        self.first = nn.Linear(2, hidden)
+        self.second = nn.Linear(hidden, shared.weight.numel(), bias=False)
+        nn.init.normal_(self.first.weight, std=hidden**-0.5)
+        nn.init.zeros_(self.first.bias)
+        nn.init.normal_(self.second.weight, std=0.01)
+
+    def kernel(self, code: Tensor) -> Tensor:
+        """The kernels for priors, one after the other: ``[prior, 2] → [prior · output, channel, 3, 3]``."""
+        change = self.second(self.first(code).relu()).unflatten(1, self.shared.weight.shape)
+        return (self.shared.weight + change).flatten(0, 1)
+
+    def forward(self, features: Tensor, kernel: Tensor) -> Tensor:
+        """Features of a level → ``[image, prior · output, row, column]``."""
+        assert self.shared.bias is not None  # noqa: S101 - for the type checker: bias is on by default
+        bias = self.shared.bias.repeat(len(kernel) // len(self.shared.bias))
+        return F.conv2d(features, kernel, bias, padding=1)
+
+
+@torch.no_grad()
+def drawn_from(features: Tensor, shape: torch.Size) -> Tensor:
+    """Numbers in [0, 1) that look random and are a function of the features' bits, on their device; splitmix64."""
+    bits = features.float().flatten().view(torch.int32).long()
+    place = torch.arange(1, len(bits) + 1, device=bits.device)
+    key = (mixed(place) * bits).sum()  # integers: the order of summation does not matter
+    numbers = torch.arange(1, shape.numel() + 1, device=bits.device)
+    return ((mixed(key + numbers) & 0xFFFFFF).float() / 2**24).view(shape)
+
+
+def mixed(numbers: Tensor) -> Tensor:
+    """The finaliser of splitmix64 of int64 numbers, modulo 2⁶⁴."""
+    step, *factors = (number - (1 << 64) if number >> 63 else number for number in MIX)
+    z = numbers * step
+    for shift, factor in zip((30, 27), factors, strict=True):
+        z = (z ^ ((z >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    return z ^ ((z >> 31) & ((1 << 33) - 1))

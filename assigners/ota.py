@@ -1,0 +1,118 @@
+"""OTA: locations go to objects and background as goods to buyers, by the transport plan of least cost.
+
+    C_n    locations in the box and in the square of half side ρ·s around its centre     ρ = 2.5, s the stride
+    c_nj   L_class(p_j, y_n) + α · (−ln IoU(b̂_j, b_n))    for j ∈ C_n                       α = 1.5
+    c_0j   L_class(p_j, ∅)                                 background
+    s_n    ⌊sum of the q highest IoU in C_n⌋, at least 1;  s_0 = J − Σ s_n                    q = 20, dynamic k
+    π      argmin Σ c π + γ Σ π log π, row sums s, column sums 1, by T iterations of Sinkhorn    γ = 0.1, T = 50
+    n(j)   argmax_n π_nj / max_i π_ni,  background among the n
+
+L_class is the detector's class loss, of all classes; what an object's cost and the background's have in common (all but
+its own class) changes no plan. IoU of the predicted box is learned beside and scales the score.
+Source: arXiv 2103.14259, Sections 3.1–3.3, Algorithm 1. Choices: equal shares go to the object listed first, before
+background; ρ is that of the authors' code (the paper: the 5² nearest of each level). An object without candidates is
+not taught. In the authors' code it costs 10⁶ everywhere and has s_n = 1: which locations it then takes, be they far
+outside its box, is decided by how float32 rounds beside 10⁶. That is not copied, nor does it take from others here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Head,
+    PairView,
+    PairViews,
+    Priors,
+    Setting,
+    Targets,
+    best_of,
+    hard_assignment,
+    inside_pairs,
+    require,
+    require_effect,
+    sum_by,
+    transport,
+    winners,
+)
+from assignbench.core.parts import PredictedIoU
+from assigners.presets.ota import PRESETS
+
+MARGIN = 0.01  # pixels between a candidate and the box's sides
+LEAST_IOU = 2.0**-23  # in the logarithm
+
+
+class OTA(Assigner):
+    """Optimal transport assignment.
+
+    Args:
+        radius: ρ, half side of the central square in strides; 0: the whole box.
+        alpha: α, how much the box costs beside the class.
+        best: q, overlaps that are summed to how many locations an object has to give.
+        k: locations that every object has to give; 0: by its overlaps.
+        gamma: γ, how much the plan is smoothed.
+        iterations: T, of Sinkhorn.
+    """
+
+    head = Head(extras=(PredictedIoU(),))
+    source = "OTA, arXiv 2103.14259, Sections 3.1–3.3"
+    presets = PRESETS
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        radius: float = 2.5,
+        alpha: float = 1.5,
+        best: int = 20,
+        k: int = 0,
+        gamma: float = 0.1,
+        iterations: int = 50,
+    ) -> None:
+        super().__init__(setting)
+        require(radius >= 0, f"radius must not be negative, got {radius}")
+        require(alpha >= 0, f"alpha must not be negative, got {alpha}")
+        require(best >= 1, f"best must be at least 1, got {best}")
+        require(k >= 0, f"k must not be negative, got {k}")
+        require(gamma > 0, f"gamma must be positive, got {gamma}")
+        require(iterations >= 1, f"iterations must be at least 1, got {iterations}")
+        require_effect(k == 0 or best == 20, f"best={best}", f"k={k} does not ask for overlaps")
+        self.radius, self.alpha, self.best, self.k = radius, alpha, best, k
+        self.gamma, self.iterations = gamma, iterations
+
+    @torch.no_grad()
+    def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
+        """See the module's formulas."""
+        objects, locations = inside_pairs(targets, priors, MARGIN, self.radius or None)
+        pair = view(objects, locations)
+        share, background = transport(
+            self.cost(pair),
+            self.supply(pair),
+            objects,
+            locations,
+            targets,
+            priors,
+            epsilon=self.gamma,
+            iterations=self.iterations,
+        )
+        positive = (share >= background) & winners(share, objects, locations, targets, priors)
+        chosen = positive.nonzero()[:, 0]
+        return hard_assignment(objects[chosen], locations[chosen], targets)
+
+    def cost(self, pair: PairView) -> Tensor:
+        """c_nj − c_0j, in which all classes but the object's own cancel: ``[pair]``."""
+        loss = pair.loss.classes
+        taught = loss.positive_weight * loss.positive(pair.logit, torch.ones_like(pair.logit))
+        background = loss.negative_weight * loss.background(pair.logit)
+        return taught - background - self.alpha * pair.overlap.clamp(min=LEAST_IOU).log()
+
+    def supply(self, pair: PairView) -> Tensor:
+        """s_n, 0 without candidates: ``[object]``."""
+        objects, count = pair.objects, len(pair.targets)
+        counted = best_of(objects, pair.overlap, self.best).to(pair.overlap.dtype)
+        dynamic = sum_by(pair.overlap * counted, objects, count).floor().clamp(min=1)
+        supply = torch.full_like(dynamic, float(self.k)) if self.k else dynamic
+        return supply * (sum_by(counted, objects, count) > 0)

@@ -1,0 +1,124 @@
+"""POTO: every object is taught at one location, in the matching that is best for all objects together.
+
+    Ω_n    locations in the box and in the square of half side ρ·s around its centre       ρ = 1.5, s the level's stride
+    Q_nj   p_j(y_n)^(1 − α) · IoU(b̂_j, b_n)^α   for j ∈ Ω_n                                α = 0.8
+    π̂      argmax_π Σ_n Q_nπ(n)                 over all π that give no two objects of an image one location
+
+No detection is suppressed at test: one location an object is taught, so one speaks. With ``auxiliary`` the classes are
+taught a second time, by many locations an object, on the same outputs:
+
+    C_nl   the 9 locations in the box of largest Q on level l
+    S_n    { j ∈ ∪_l C_nl : Q_nj ≥ t_n }        t_n: mean + standard deviation (n − 1) of Q over ∪_l C_nl
+    n(j)   a location in several S_n goes to the largest Q
+
+Source: arXiv 2012.03544, Sections 3.2 (Eq. 3 and 4) and 3.4. Choices where paper and code differ or are silent: an
+object that all its locations are taken from counts −1, as in the authors' code; it is then not taught, nor is one
+with an empty Ω_n. ``orphans=first`` teaches both at the first locations that are left, which is where the authors'
+solver ends. The 9 best are sought in the box; the authors' code leaves the box out of it until they are found. Their
+3D max filtering is a network, and is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Branch,
+    Head,
+    Normalisers,
+    PairView,
+    PairViews,
+    Priors,
+    Setting,
+    Targets,
+    and_orphans,
+    best_matching,
+    best_of,
+    hard_assignment,
+    inside_pairs,
+    moments_by,
+    require,
+    winners,
+)
+from assigners.presets.poto import PRESETS
+
+CANDIDATES = 9  # of the auxiliary branch, on each level
+
+
+class POTO(Assigner):
+    """Prediction-aware one-to-one label assignment.
+
+    Args:
+        alpha: α, how much the overlap counts beside the class probability.
+        radius: ρ, half side of the central square in strides; 0: the whole box.
+        matching: the best sum over all objects, or every object's own best location, which the better one keeps.
+        orphans: what becomes of an object that gets no location: nothing, or the first location that is left.
+        auxiliary: whether classes are taught by many locations an object as well.
+    """
+
+    head = Head(suppress=False)
+    source = "POTO, arXiv 2012.03544, Sections 3.2 and 3.4"
+    presets = PRESETS
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        alpha: float = 0.8,
+        radius: float = 1.5,
+        matching: Literal["hungarian", "argmax"] = "hungarian",
+        orphans: Literal["untaught", "first"] = "untaught",
+        auxiliary: bool = False,
+    ) -> None:
+        super().__init__(setting)
+        require(0 <= alpha <= 1, f"alpha must lie in [0, 1], got {alpha}")
+        require(radius >= 0, f"radius must not be negative, got {radius}")
+        self.alpha, self.radius, self.matching = alpha, radius, matching
+        self.orphans, self.auxiliary = orphans, auxiliary
+        if auxiliary:
+            self.head = replace(self.head, beside=(Branch("auxiliary"),))
+
+    @torch.no_grad()
+    def forward(self, priors: Priors, targets: Targets, branches: Mapping[str, PairViews]) -> Mapping[str, Assignment]:
+        """See the module's formulas."""
+        objects, locations = inside_pairs(targets, priors, radius=self.radius or None)
+        quality = self.quality(branches["main"](objects, locations))
+        if self.matching == "hungarian":
+            chosen = best_matching(quality, objects, locations, targets, priors)
+        else:
+            best = best_of(objects, quality)
+            best &= winners(quality.where(best, -1.0), objects, locations, targets, priors)
+            chosen = best.nonzero()[:, 0]
+        objects, locations = objects[chosen], locations[chosen]
+        if self.orphans == "first":
+            objects, locations = and_orphans(objects, locations, targets, priors)
+        records = {"main": hard_assignment(objects, locations, targets)}
+        if self.auxiliary:
+            records["auxiliary"] = self.many(priors, targets, branches["auxiliary"])
+        return records
+
+    def quality(self, pair: PairView) -> Tensor:
+        """Q: ``[pair]``."""
+        return pair.logit.sigmoid() ** (1 - self.alpha) * pair.overlap**self.alpha
+
+    def many(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
+        """The auxiliary branch: classes alone are taught."""
+        objects, locations = inside_pairs(targets, priors)
+        pair = view(objects, locations)
+        quality = self.quality(pair)
+        near = best_of(objects * self.setting.levels + pair.level, quality, CANDIDATES)
+        objects, locations, quality = objects[near], locations[near], quality[near]
+        mean, deviation = moments_by(quality, objects, len(targets))
+        claims = quality >= (mean + deviation)[objects]
+        positive = claims & winners(quality.where(claims, -1.0), objects, locations, targets, priors)
+        objects, locations = objects[positive], locations[positive]
+        count, none = positive.sum().to(quality.dtype), quality.new_zeros(len(objects))
+        shares = Normalisers(count, count, count)
+        return hard_assignment(objects, locations, targets, box_weight=none, normalisers=shares)
