@@ -1,12 +1,13 @@
 """The vocabulary: all that the rule of a strategy is written in. What a detector is made of lies in `parts`."""
 
-from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect
+from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect, taught_locations
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
 from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs, square_pairs
 from assignbench.core.fast.overlap import (
+    best_objects,
     best_overlap,
     best_predicted,
     most_overlapping,
@@ -48,6 +49,7 @@ __all__ = [
     "Targets",
     "area",
     "assign",
+    "best_objects",
     "best_of",
     "best_overlap",
     "best_predicted",
@@ -77,5 +79,6 @@ __all__ = [
     "square_pairs",
     "sum_by",
     "take",
+    "taught_locations",
     "winners",
 ]

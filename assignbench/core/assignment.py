@@ -128,7 +128,7 @@ class Assignment:
     pairs: Pairs
     discounts: Discounts
     normalisers: Normalisers
-    # share of the class background that a location is taught: [image, location] in [0, 1]; None: all ones
+    # how much of the class background a location is taught: [image, location], at least 0; None: all ones
     background: Tensor | None = None
     # locations that are taught neither background nor extra outputs: bool [image, location]; None: there are none
     ignored: Tensor | None = None
@@ -199,7 +199,7 @@ class Assignment:
             _within("Discounts.weight", discounts.weight, float("inf"))
         if self.background is not None:
             require_shape("background", self.background, images, predictions.locations)
-            _within("background", self.background, 1.0)
+            _within("background", self.background, float("inf"))
         for name in ("positive", "box", "negative"):
             _within(f"Normalisers.{name}", getattr(self.normalisers, name), float("inf"))
         if self.ignored is not None:

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,9 +37,13 @@ class Origin:
     # its name of a raw output beside cls and reg → that of our extra output; "extra": of the only one where None
     outputs: Mapping[str, str | None] = field(default_factory=lambda: {"extra": None})
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
+    options: Mapping[str, Any] = field(default_factory=dict)  # beside the preset's: how a reference with memory starts
     missing: Mapping[str, str] = field(default_factory=dict)  # kind of files that cannot be replayed → what is not here
+    # case of its losses → why it cannot be replayed: the reference leaves its outcome to rounding
+    undecided: Mapping[str, str] = field(default_factory=dict)
 
 
+DETECTRON2 = {"cls": ("class", "background"), "box_reg": ("box",), "iou": ("iou",)}  # as its descendants call the terms
 ORIGINS: Mapping[str, Origin] = {
     "tood": Origin(
         "tal",
@@ -56,6 +61,14 @@ ORIGINS: Mapping[str, Origin] = {
         missing={"trajectory": "distributions over sides of made-up lengths"},
     ),
     "dsl": Origin("soft_label"),
+    "noisyanchor": Origin(
+        "noisyanchor",
+        preset="official",
+        terms=DETECTRON2,
+        # the running average of the normaliser starts at 100
+        options={"kept": "batch", "normaliser": "start"},
+        undecided={"tiny": "an unstable sort decides which anchors of equal overlap take the last places"},
+    ),
     "simota": Origin(
         "simota",
         # the pairs' own class and the other classes there; L1 joins the box loss late in training

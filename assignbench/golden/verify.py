@@ -89,6 +89,7 @@ def verify(
             reasons[name], counts[name] = f"not built here: {what}", counts.get(name, 0) + 1
             continue
         try:
+            require_decided(vectors)
             subject = subject_of(vectors.strategy, preset)
         except UsageError as error:
             reasons[vectors.strategy] = str(error).splitlines()[0]
@@ -105,6 +106,17 @@ def verify(
     return Report(preset, tuple(replays), skipped)
 
 
+def require_decided(vectors: Vectors) -> None:
+    """Refuse a file whose outcome the reference leaves to rounding.
+
+    Raises:
+        UsageError: why it cannot be replayed.
+    """
+    reason = origin_of(vectors.strategy).undecided.get(vectors.case) if vectors.kind == "losses" else None
+    if reason is not None:
+        raise UsageError(reason)
+
+
 def installed(name: str, preset: str) -> Subject:
     """The installed strategy that a reference calls so, its preset and the papers' recipe under it.
 
@@ -113,7 +125,9 @@ def installed(name: str, preset: str) -> Subject:
     """
     origin = origin_of(name)
     one = candidate(origin.assigner, "published", origin.preset or preset)
-    return Subject(one.cls, one.options, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE)))
+    return Subject(
+        one.cls, {**one.options, **origin.options}, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE))
+    )
 
 
 def replay(vectors: Vectors, folder: Path, subject: Subject, device: torch.device) -> tuple[list[Check], list[str]]:

@@ -48,7 +48,7 @@ PAIRS, DISCOUNTS = record().pairs, record().discounts
         ({"discounts": replace(DISCOUNTS, factor=torch.tensor([1.5]))}, r"Discounts\.factor"),
         ({"discounts": replace(DISCOUNTS, weight=torch.tensor([-1.0]))}, r"Discounts\.weight"),
         ({"background": torch.ones(1, 2)}, "background must have shape"),
-        ({"background": torch.full((1, 3), 2.0)}, "background must be finite"),
+        ({"background": torch.full((1, 3), -2.0)}, "background must be finite"),
         ({"normalisers": Normalisers(*[torch.tensor(float("nan"))] * 3)}, r"Normalisers\.positive"),
         ({"diagnostics": {"x": torch.zeros(2)}}, "diagnostic 'x' must have one entry a pair or an object"),
         ({"ignored": torch.zeros(1, 2, dtype=torch.bool)}, "ignored must have shape"),

@@ -12,7 +12,7 @@ from torch import Tensor
 from assignbench.core import Head, PairView, PairViews, giou, iou
 from assignbench.core.box_loss import BoxLoss
 from assignbench.core.pair_view import KEPT
-from assignbench.core.parts import Deltas, GIoU, ImplicitObjectness, PairLoss
+from assignbench.core.parts import Deltas, Focal, GIoU, ImplicitObjectness, PairLoss
 from assignbench.synthetic import random_problem
 
 OBJECTS, LOCATIONS = torch.tensor([0, 0, 2, 1]), torch.tensor([5, 70, 5, 120])
@@ -161,3 +161,11 @@ def test_another_loss_is_another_view() -> None:
     view = views()
     heavy = replace(view, loss=PairLoss(box=GIoU(weight=50.0)))
     torch.testing.assert_close(heavy(OBJECTS, LOCATIONS).box_part, 10 * view(OBJECTS, LOCATIONS).box_part)
+
+
+@pytest.mark.parametrize("extras", [(), (ImplicitObjectness(),)])
+def test_background_is_what_locations_without_an_object_cost(extras: tuple[ImplicitObjectness, ...]) -> None:
+    loss = PairLoss(Focal(0.5, 0.3, gamma=1.5))
+    view = views(loss, Head(extras=extras))
+    wanted = 0.3 * loss.classes.background(view.predictions.logits).sum(-1)
+    torch.testing.assert_close(view.background(), wanted.detach())
