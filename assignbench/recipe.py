@@ -305,8 +305,11 @@ class EvaluateSettings(_Group):
         description="what the threshold is held against: the class output alone, the class probability (implicit "
         "objectness included), or the final score",
     )
-    candidates: int = Field(
-        1000, ge=1, description="best pairs of location and class kept of each level before suppression"
+    candidates: int = Field(1000, ge=1, description="best candidates kept of each level before suppression")
+    candidates_of: Literal["pair", "location", "best_class"] = Field(
+        "pair",
+        description="what evaluate.candidates counts: pairs of location and class; locations, of which all classes are "
+        "kept that exceed the threshold; or locations, of which only the class of the highest output is",
     )
     rank_by: Literal["output", "class", "score"] = Field(
         "score", description="what the best pairs are ranked by; see threshold_on"
@@ -314,10 +317,15 @@ class EvaluateSettings(_Group):
     candidates_per_location: bool = Field(
         False, description="whether a level keeps at most as many pairs as it has locations"
     )
-    best_class: bool = Field(False, description="whether a location gives only its class of the highest output")
     clip: bool = Field(True, description="whether boxes are cut to their picture before suppression")
     nms: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two boxes of a class is dropped")
     detections: int = Field(100, ge=1, description="detections kept per picture")
+    voting: float | None = Field(
+        None,
+        gt=0,
+        description="σ of score voting: the box of a detection becomes the mean of the candidates of its class around "
+        "it, weighted by score and exp(−(1 − IoU)² / σ); PAA: 0.025; null: it stays",
+    )
     evaluator: Literal["pycocotools", "fast"] = Field(
         "pycocotools",
         description="what scores detections; fast: faster-coco-eval (assignbench[fast]), whose numbers must equal "

@@ -31,13 +31,13 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    around_pairs,
     dynamic_k,
     hard_assignment,
     inside_pairs,
     pick,
     require,
     sides,
-    square_pairs,
 )
 from assignbench.core.parts import Objectness
 from assigners.presets.simota import PRESETS
@@ -77,7 +77,7 @@ class SimOTA(Assigner):
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
         host, layout = targets.on_host(), priors.on_host()
-        inside, central = inside_pairs(host, layout), square_pairs(host, layout, self.radius)
+        inside, central = inside_pairs(host, layout), around_pairs(host, layout, scale=0.0, reach=self.radius)
         nothing = nothing_there(view)
 
         def cost(pair: PairView) -> Tensor:

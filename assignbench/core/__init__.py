@@ -5,7 +5,8 @@ from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pair
 from assignbench.core.extras import Extra
 from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs, square_pairs
+from assignbench.core.fast.grid import around_pairs, central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.mixture import two_gaussians
 from assignbench.core.fast.overlap import (
     best_objects,
     best_overlap,
@@ -48,6 +49,7 @@ __all__ = [
     "Setting",
     "Targets",
     "area",
+    "around_pairs",
     "assign",
     "best_objects",
     "best_of",
@@ -76,9 +78,9 @@ __all__ = [
     "sides",
     "smallest_k",
     "softmax_by",
-    "square_pairs",
     "sum_by",
     "take",
     "taught_locations",
+    "two_gaussians",
     "winners",
 ]

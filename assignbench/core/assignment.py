@@ -106,16 +106,20 @@ class Normalisers:
     negative: Tensor  # []
     least_box: float = 1.0  # floor of the box normaliser
     local: bool = False  # not averaged over processes: what a batch means then depends on their number
+    least: float = 1.0  # floor of the other two
+    unpaired: Tensor | None = None  # [] what stands for `negative` in a batch without any positive; None: nothing else
 
     def __post_init__(self) -> None:
         for name in ("positive", "box", "negative"):
             require_numbers(f"Normalisers.{name}", getattr(self, name))
             require_fixed(f"Normalisers.{name}", getattr(self, name))
+        require_fixed("Normalisers.unpaired", self.unpaired)
 
     def to(self, device: torch.device | str) -> Normalisers:
         """The same shares on another device."""
         shares = (to_device(share, device) for share in (self.positive, self.box, self.negative))
-        return Normalisers(*shares, least_box=self.least_box, local=self.local)
+        unpaired = moved_to(self.unpaired, device)
+        return Normalisers(*shares, least_box=self.least_box, local=self.local, least=self.least, unpaired=unpaired)
 
 
 @dataclass(frozen=True)

@@ -35,17 +35,22 @@ class Coding(ABC):
 
 @dataclass(frozen=True)
 class Distances(Coding):
-    """Left, top, right, bottom from the location in strides: side = ReLU(output) · stride (FCOS)."""
+    """Left, top, right, bottom from the location in strides: side = ReLU(output) · unit · stride (FCOS: unit 1)."""
+
+    unit: float = 1.0  # strides
+    upright: bool = False  # whether the outputs come as top, bottom, left, right (FSAF)
 
     def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.decode`; outputs below zero give a side of zero."""
-        distance = regression.clamp(min=0) * stride[..., None]
+        ordered = regression[..., (2, 0, 3, 1)] if self.upright else regression
+        distance = ordered.clamp(min=0) * (self.unit * stride)[..., None]
         center = centers(priors)
         return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
 
     def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.encode`."""
-        return sides(boxes, centers(priors)) / stride[..., None]
+        distance = sides(boxes, centers(priors)) / (self.unit * stride)[..., None]
+        return distance[..., (1, 3, 0, 2)] if self.upright else distance
 
 
 @dataclass(frozen=True)

@@ -162,11 +162,7 @@ class PairView:
     def score(self) -> Tensor:
         """Highest class probability of the location, of any class, without gradient."""
         with torch.no_grad():
-            predictions = self.predictions
-            logits = take(predictions.outputs, self.place).amax(-1, keepdim=True)
-            if predictions.joined is not None:
-                logits = join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), self.place))
-            return logits[:, 0].sigmoid()
+            return self._all_logits().amax(-1).sigmoid()
 
     @_seen
     def logit(self) -> Tensor:
@@ -192,6 +188,27 @@ class PairView:
     def likelihood(self) -> Tensor:
         """P = exp(−ℓ_bag) = p · exp(−λ · L_box)."""
         return (-self.cost).exp()
+
+    @_seen
+    def class_cost(self) -> Tensor:
+        """What all classes of the location cost if it learns this object alone, without gradient.
+
+        c⁺ ℓ_class(p, q) of the own class and c⁻ p^γ · −log(1 − p) of every other one.
+        """
+        with torch.no_grad():
+            classes = self.loss.classes
+            quality = self.overlap if classes.learns_overlap else torch.ones_like(self.overlap)
+            own = classes.positive_weight * classes.positive(self.logit, quality)
+            each = classes.negative_weight * classes.background(self._all_logits())
+            return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
+
+    def _all_logits(self) -> Tensor:
+        """Logits of all classes of the location: ``[pair, class]``."""
+        predictions = self.predictions
+        logits = take(predictions.outputs, self.place)
+        if predictions.joined is None:
+            return logits
+        return join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), self.place))
 
     def extra_logit(self, name: str) -> Tensor:
         """Logits of an extra output: ``[pair]``, or ``[pair, channel]`` of several channels."""

@@ -72,6 +72,7 @@ MMDET = Dictionary(
             f"bbox_head.{name}_centerness" for name in ("conv", "fcos", "atss")
         ),
         "detector.head.extra_outputs.implicit_objectness": ("bbox_head.conv_centerness",),
+        "detector.head.extra_outputs.iou": ("bbox_head.atss_centerness",),  # PAA
         SCALE: ("bbox_head.scales.{level}.scale",),
         "assigner.mu": ("bbox_head.center_prior.mean",),
         "assigner.sigma": ("bbox_head.center_prior.sigma",),

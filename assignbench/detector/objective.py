@@ -109,16 +109,18 @@ def normalisers(assignment: Assignment, costs: Sequence[Cost] = ()) -> tuple[Ten
     """
     own = assignment.normalisers
     further = [part for cost in costs if cost.share is not None for part in cost.share]
-    shares = torch.stack((own.positive, own.box, own.negative, *further)).detach()
+    unpaired = own.negative if own.unpaired is None else own.unpaired
+    shares = torch.stack((own.positive, own.box, own.negative, unpaired, *further)).detach()
     processes = 1
     if not own.local and torch.distributed.is_available() and torch.distributed.is_initialized():
         processes = torch.distributed.get_world_size()
         shares = shares.clone()
         torch.distributed.all_reduce(shares)
         shares = shares / processes
-    least = shares.new_tensor((1.0, own.least_box, 1.0)) / processes
-    common = torch.maximum(shares[:3], least).unbind()
-    others = iter(shares[3:].view(-1, 2).amax(1).clamp(min=1 / processes).unbind() if further else ())
+    least = shares.new_tensor((own.least, own.least_box, own.least)) / processes
+    negative = shares[2].where(shares[0] > 0, shares[3])
+    common = torch.maximum(torch.stack((shares[0], shares[1], negative)), least).unbind()
+    others = iter(shares[4:].view(-1, 2).amax(1).clamp(min=1 / processes).unbind() if further else ())
     return *common, *(common[0] if cost.share is None else next(others) for cost in costs)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from assignbench.core import Extra, Predictions, Priors
 from assignbench.core.fast.class_outputs import ROWS, join_logits
 from assignbench.core.tensors import to_device
+from assignbench.detector.score_voting import voted
 from assignbench.detector.suppress import best_apart
 
 # the class output alone; the class probability, implicit objectness included; the final score
@@ -34,13 +35,15 @@ class PostprocessRule:
     score: Literal["root", "product"] = "root"  # √(p · quality) or p · quality
     score_threshold: float = 0.05  # strict: it must be exceeded
     threshold_on: Measure = "class"
-    candidates: int = 1000  # pairs of location and class kept per level and image before suppression
+    candidates: int = 1000  # kept per level and image before suppression
+    # what that counts: pairs of location and class, locations with all their classes, or with their best one alone
+    candidates_of: Literal["pair", "location", "best_class"] = "pair"
     rank_by: Measure = "score"
     candidates_per_location: bool = False  # of a level, at most as many as it has locations
-    best_class: bool = False  # of a location, the class of the highest output only
     clip: bool = True  # boxes to their image, before suppression
     nms: float | None = 0.6  # IoU above which the weaker of two boxes of a class goes; None: none goes
     detections: int = 100  # kept per image
+    voting: float | None = None  # σ of score voting, see `score_voting`; None: boxes stay as they are
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ def detect(
         stays = found & (torch.arange(found.shape[1], device=found.device) < rule.detections)
     else:
         stays = best_apart(boxes, labels, found, rule.nms, rule.detections)
+    if rule.voting is not None:
+        means = [
+            voted(boxes[image, own], scores[image, own], labels[image, own], stays[image, own], rule.voting)
+            for image, own in enumerate(found)
+        ]
+        boxes = boxes.index_put(found.nonzero(as_tuple=True), torch.cat(means))
     return by_image(boxes, scores, labels, stays)
 
 
@@ -128,13 +137,14 @@ def candidates_of(
 
     at = torch.arange(predictions.images, device=outputs.device)[:, None], location
     score, rank = measured(outputs[at], None if joins is None else joins[at], [each[at] for each in quality], rule)
-    if rule.best_class:
+    if rule.candidates_of == "best_class":
         best = outputs[at].argmax(-1, keepdim=True)
         rank = torch.full_like(rank, -1).scatter(-1, best, rank.gather(-1, best))
     classes, places, start = outputs.shape[2], [], 0
     for length, part in zip(lengths, chosen, strict=True):
         level = rank[:, start : start + part.shape[1]].flatten(1)
-        most = min(rule.candidates, length if rule.candidates_per_location else level.shape[1])
+        most = level.shape[1] if rule.candidates_of == "location" else min(rule.candidates, level.shape[1])
+        most = min(most, length) if rule.candidates_per_location else most
         places.append(start * classes + highest(level, most))
         start += part.shape[1]
     place = torch.cat(places, dim=1)

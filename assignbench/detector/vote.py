@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from assignbench.core import iou
 from assignbench.detector.postprocess import ImageDetections
+from assignbench.detector.score_voting import voted
 from assignbench.detector.suppress import best_apart
 
 
@@ -34,6 +35,7 @@ class MergeRule:
     iou: float  # nms: above it the weaker of two boxes of a class goes; vote: from it on they vote together
     soft: float | None  # vote: least score of what stays of a box that voted for another; None: nothing stays
     detections: int  # kept per image
+    voting: float | None = None  # nms: σ of score voting, see `score_voting`; None: boxes stay as they are
 
 
 def merge(found: Sequence[ImageDetections], rule: MergeRule) -> ImageDetections:
@@ -49,6 +51,8 @@ def merge(found: Sequence[ImageDetections], rule: MergeRule) -> ImageDetections:
     if rule.rule == "vote":
         return vote(every, rule)
     stays = _apart(every, rule.iou, rule.detections)
+    if rule.voting is not None:
+        every = replace(every, boxes=voted(boxes[order], scores, labels[order], stays, rule.voting))
     return ImageDetections(*(column[stays] for column in _columns(every)))
 
 

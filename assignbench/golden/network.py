@@ -67,12 +67,14 @@ def replay_network(file: Tensors, learner: Learner) -> Iterator[Check]:
 def outputs(predictions: Predictions, priors: Priors, learner: Learner) -> dict[str, Tensor]:
     """The maps as the reference has them: ``fpn.L``, ``cls.L``, ``reg.L``, ``extra.L``.
 
-    Distances to the sides are in pixels, after ReLU and stride; deltas are raw.
+    Distances to the sides are in pixels, after ReLU and stride, those of another unit after ReLU; deltas are raw.
     """
     head = learner.head
     regression = predictions.regression
     if isinstance(head.coding, Distances):
-        regression = regression.clamp(min=0) * priors.stride[:, None]
+        regression = regression.clamp(min=0)
+        if head.coding.unit == 1:
+            regression = regression * priors.stride[:, None]
     flat = {"cls": predictions.outputs, "reg": regression}
     for extra in predictions.extras.values():  # one at most
         flat["extra"] = extra[..., None]

@@ -30,7 +30,7 @@ PRESETS = {
             "evaluate.threshold_on": "score",
             "evaluate.score_threshold": 0.01,
             "evaluate.rank_by": "score",
-            "evaluate.best_class": True,
+            "evaluate.candidates_of": "best_class",
             "evaluate.candidates": 100_000,  # the reference has no limit
             "evaluate.detections": 100_000,
             "evaluate.clip": False,

@@ -33,6 +33,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "fcos": [{"radius": 0.0}, {"scale_ranges": False}, {"least_box": 1e-6}, {"centerness": False}],
     "retinanet": [{"forced": "off"}, {"normaliser": "image"}, {"normaliser": "local"}],
     "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
+    "fsaf": [{"ring": 0.5}, {"core": 0.1}, {"same_class": "ignored"}, {"normaliser": "local"}],
+    "paa": [{"k": 3}, {"unsplit": "none"}, {"least_box": 1e-6}, {"normaliser": "local"}],
 }
 CASES = [
     (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))

@@ -17,6 +17,8 @@ from assignbench.synthetic import Problem, random_problem
 from assigners.autoassign import AutoAssign
 from assigners.freeanchor import FreeAnchor
 from assigners.noisyanchor import NoisyAnchor
+from assigners.fsaf import FSAF
+from assigners.paa import PAA
 from assigners.simota import SimOTA
 from assigners.soft_label import SoftLabel
 from assigners.tal import TAL
@@ -192,9 +194,161 @@ def slow_soft_label(assigner: SoftLabel, problem: Problem, loss: PairLoss) -> di
     return slow_focal(problem, taken, loss, weighted=True)
 
 
+def slow_hard(
+    problem: Problem, loss: PairLoss, owner: dict[tuple[int, int], int], ignored: set[tuple[int, int, int]]
+) -> dict[str, Tensor]:
+    """Losses of a hard assignment, before any part is divided, and 1 − GIoU of every pair."""
+    probability, targets = problem.predictions.logits.sigmoid(), problem.targets
+    every = torch.ones_like(probability)
+    positive, boxes = [], {}
+    for (image, j), n in owner.items():
+        label = int(targets.labels[n])
+        p = probability[image, j, label]
+        positive.append(loss.classes.positive_weight * (1 - p) ** 2 * -p.log())
+        every[image, j, label] = 0
+        boxes[image, j] = loss.weight * 5 * (1 - giou(problem.predictions.boxes[image, j], targets.boxes[n]))
+    for image, j, label in ignored:
+        every[image, j, label] = 0
+    background = (every * probability**2 * -torch.log1p(-probability)).sum() * loss.classes.negative_weight
+    zero = probability.new_zeros(1)
+    return {"class": torch.stack([*positive, zero[0]]).sum(), "background": background, "boxes": boxes}  # type: ignore[dict-item]
+
+
+def charge(problem: Problem, loss: PairLoss, n: int, j: int, ignored: set[tuple[int, int, int]]) -> float:
+    """Focal loss of all classes of a location that learns object n, and its box part."""
+    image, label = int(problem.targets.image[n]), int(problem.targets.labels[n])
+    total = loss.weight * 5 * (1 - giou(problem.predictions.boxes[image, j], problem.targets.boxes[n])).item()
+    for other, p in enumerate(problem.predictions.logits[image, j].sigmoid().tolist()):
+        if other == label:
+            total += loss.classes.positive_weight * (1 - p) ** 2 * -math.log(p)
+        elif (image, j, other) not in ignored:
+            total += loss.classes.negative_weight * p**2 * -math.log1p(-p)
+    return total
+
+
+def slow_fsaf(assigner: FSAF, problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
+    priors, targets = problem.priors, problem.targets
+    cores: dict[tuple[int, int], list[int]] = {}
+    ignored = set()
+    for n, box in enumerate(targets.boxes.tolist()):
+        image, label = int(targets.image[n]), int(targets.labels[n])
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        for j, (px, py) in enumerate(priors.points.tolist()):
+            half, share = priors.stride[j].item() / 2, {}
+            for scale in (assigner.core, assigner.ring):
+                reach_x, reach_y = (box[2] - box[0]) / 2 * scale, (box[3] - box[1]) / 2 * scale
+                width = min(px + half, x + reach_x) - max(px - half, x - reach_x)
+                height = min(py + half, y + reach_y) - max(py - half, y - reach_y)
+                share[scale] = max(0, width) * max(0, height) / (2 * half) ** 2
+            if share[assigner.core] > 0.01 and box[0] < px < box[2] and box[1] < py < box[3]:
+                cores.setdefault((image, j), []).append(n)
+            elif share[assigner.ring] > 0.01:
+                ignored.add((image, j, label))
+    size = [(box[2] - box[0]) * (box[3] - box[1]) for box in targets.boxes.tolist()]
+    won = {place: min(objects, key=lambda n: (size[n], n)) for place, objects in cores.items()}
+    for (image, j), objects in cores.items():
+        ignored |= {(image, j, int(targets.labels[n])) for n in objects if n != won[image, j]}
+    owner = {}
+    for n in range(len(targets)):
+        cells: dict[int, list[int]] = {}
+        for (_, j), winner in won.items():
+            if winner == n:
+                cells.setdefault(int(priors.level[j]), []).append(j)
+        mean = {
+            level: sum(charge(problem, loss, n, j, ignored) for j in own) / len(own) for level, own in cells.items()
+        }
+        best = min(mean, key=lambda level: (mean[level], level), default=None)
+        image, label = int(targets.image[n]), int(targets.labels[n])
+        for level, own in cells.items():
+            for j in own:
+                if level == best:
+                    owner[image, j] = n
+                else:
+                    ignored.add((image, j, label))
+    found = slow_hard(problem, loss, owner, ignored)
+    count = max(1, len(owner))
+    boxes: dict[tuple[int, int], Tensor] = found.pop("boxes")  # type: ignore[assignment]
+    return {name: value / count for name, value in found.items()} | {
+        "box": torch.stack(list(boxes.values())).sum() / count
+    }
+
+
+def slow_paa(assigner: PAA, problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
+    priors, targets = problem.priors, problem.targets
+    overlaps = [[iou(prior, box).item() for prior in priors.boxes] for box in targets.boxes]
+    owner: dict[tuple[int, int], int] = {}
+    for image in range(targets.images):
+        mine = [n for n in range(len(targets)) if targets.image[n] == image]
+        for j in range(len(priors)):
+            forcing = [n for n in mine if overlaps[n][j] == max(overlaps[n]) > 0]
+            near = forcing or [n for n in mine if overlaps[n][j] >= assigner.least_iou]
+            if near:
+                owner[image, j] = max(near, key=lambda n: (overlaps[n][j], -n))
+    positive = {}
+    for n in range(len(targets)):
+        pooled = []
+        for level in range(5):
+            own = [j for (_, j), winner in owner.items() if winner == n and priors.level[j] == level]
+            pooled += sorted((charge(problem, loss, n, j, set()), j) for j in own)[: assigner.k]
+        pooled.sort()
+        low, density = slow_mixture([e for e, _ in pooled])
+        if len(pooled) < 2 or not any(low):
+            chosen = pooled
+        else:
+            top = max((i for i in range(len(pooled)) if low[i]), key=lambda i: (density[i], -i))
+            chosen = [one for i, one in enumerate(pooled) if low[i] and i <= top]
+        positive |= {(int(targets.image[n]), j): n for _, j in chosen}
+    found = slow_hard(problem, loss, positive, set())
+    boxes: dict[tuple[int, int], Tensor] = found.pop("boxes")  # type: ignore[assignment]
+    quality = {place: iou(problem.predictions.boxes[place].detach(), targets.boxes[n]) for place, n in positive.items()}
+    logits = problem.predictions.extras["iou"]
+    entropy = [
+        -(q * torch.nn.functional.logsigmoid(logits[place]) + (1 - q) * torch.nn.functional.logsigmoid(-logits[place]))
+        for place, q in quality.items()
+    ]
+    count = max(1, len(positive))
+    return {name: value / count for name, value in found.items()} | {
+        "box": torch.stack([quality[place] * boxes[place] for place in positive]).sum()
+        / max(1.0, torch.stack(list(quality.values())).sum().item()),
+        "iou": 0.5 * torch.stack(entropy).sum() / count,
+    }
+
+
+def slow_mixture(values: list[float]) -> tuple[list[bool], list[float]]:
+    """Two normal distributions by EM, value by value; see `core.fast.mixture`."""
+    little = 10 * torch.finfo(torch.float64).eps
+    share, mean, variance = [0.5, 0.5], [min(values), max(values)], [1.0, 1.0]
+
+    def joint(x: float) -> list[float]:
+        return [
+            math.log(w) - 0.5 * math.log(2 * math.pi * v) - (x - m) ** 2 / (2 * v)
+            for w, m, v in zip(share, mean, variance, strict=True)
+        ]
+
+    def log_density(x: float) -> float:
+        high = max(joint(x))
+        return high + math.log(sum(math.exp(each - high) for each in joint(x)))
+
+    before = -math.inf
+    for _ in range(100):
+        bound = sum(log_density(x) for x in values) / len(values)
+        belongs = [[math.exp(each - log_density(x)) for each in joint(x)] for x in values]
+        mass = [sum(row[c] for row in belongs) + little for c in (0, 1)]
+        mean = [sum(row[c] * x for row, x in zip(belongs, values, strict=True)) / mass[c] for c in (0, 1)]
+        square = [sum(row[c] * x * x for row, x in zip(belongs, values, strict=True)) / mass[c] for c in (0, 1)]
+        variance = [square[c] - mean[c] ** 2 + 1e-6 for c in (0, 1)]
+        share = [mass[c] / sum(mass) for c in (0, 1)]
+        if abs(bound - before) < 1e-3:
+            break
+        before = bound
+    return [joint(x)[0] >= joint(x)[1] for x in values], [log_density(x) for x in values]
+
+
 CASES: list[tuple[type[Assigner], Callable[..., dict[str, Tensor]]]] = [
     (AutoAssign, slow_autoassign),
     (FreeAnchor, slow_freeanchor),
+    (FSAF, slow_fsaf),
+    (PAA, slow_paa),
     (SimOTA, slow_simota),
     (SoftLabel, slow_soft_label),
 ]

@@ -23,6 +23,7 @@ from assignbench.core.parts import (
     GIoU,
     Late,
     LogDistances,
+    LogIoU,
     PairLoss,
     SmoothL1,
     SquareIoU,
@@ -64,6 +65,27 @@ def test_box_losses_by_hand() -> None:
     assert SumOf(2.0, parts=(GIoU(weight=3), DIoU()))(by_hand()).item() == pytest.approx(
         2 * (3 * (1 - (4 / 28 - 8 / 36)) + 5 * (1 - 4 / 28 + 8 / 72))
     )
+
+
+def test_the_logarithm_of_an_overlap_by_hand() -> None:
+    assert LogIoU(weight=3)(by_hand()).item() == pytest.approx(-3 * math.log(4 / 28))
+    apart = pairs(torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[8.0, 8, 9, 9]]))
+    assert LogIoU()(apart).item() == pytest.approx(-math.log(1e-6))
+
+
+def test_raw_outputs_below_the_least_one_count_as_it_and_are_not_moved() -> None:
+    """From (4, 4), stride 8: left 1/8 instead of −1, the others ½. The true box reaches 4 pixels to each side."""
+    raw = torch.tensor([[-1.0, 0.5, 0.5, 0.5]], requires_grad=True)
+    true = torch.tensor([[0.0, 0, 8, 8]])
+    coding = Distances()
+    priors = pyramid_priors(Head(size=1.0), 64, 64)
+    predicted = coding.decode(raw, priors.boxes[:1], priors.stride[:1])
+    cost = LogIoU(least_output=0.125)(pairs(predicted, true, raw, coding))
+    assert cost.item() == pytest.approx(-math.log(5 / 8))
+    (gradient,) = torch.autograd.grad(cost.sum(), raw)
+    assert gradient[0, 0] == 0
+    assert bool((gradient[0, 1:] != 0).any())
+    assert LogIoU()(pairs(predicted, true, raw, coding)).item() == pytest.approx(-math.log(4 / 8))
 
 
 @pytest.mark.parametrize("box", BOX_LOSSES.values(), ids=BOX_LOSSES)

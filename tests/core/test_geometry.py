@@ -82,6 +82,15 @@ def test_distances_by_hand() -> None:
     assert decoded.tolist() == [92, 34, 104, 50]
 
 
+def test_distances_may_be_upright_and_in_other_units() -> None:
+    """Top 1, bottom 2, left ½, right −3, in units of four strides of 4 pixels, from (10, 20)."""
+    coding, stride = Distances(unit=4.0, upright=True), torch.tensor(4.0)
+    prior = box(8, 18, 12, 22)
+    decoded = coding.decode(box(1, 2, 0.5, -3), prior, stride)
+    assert decoded.tolist() == [10 - 8, 20 - 16, 10, 20 + 32]
+    assert coding.encode(decoded, prior, stride).tolist() == [1, 2, 0.5, 0]
+
+
 def test_deltas_by_hand() -> None:
     # shifts of a tenth of the prior's width, log-ratios of ln 2
     prior, stride = box(0, 0, 10, 20), torch.tensor(8.0)
@@ -116,7 +125,7 @@ def test_a_distribution_of_the_two_bins_around_a_distance_decodes_to_it() -> Non
     torch.testing.assert_close(decoded[inside], true[inside], atol=1e-3, rtol=1e-5)
 
 
-@pytest.mark.parametrize("coding", [Distances(), Deltas(), Deltas((1, 1, 1, 1))])
+@pytest.mark.parametrize("coding", [Distances(), Distances(4.0, upright=True), Deltas(), Deltas((1, 1, 1, 1))])
 def test_decoding_undoes_encoding(coding: Distances | Deltas) -> None:
     true = boxes(3, 40)
     middle = (true[:, :2] + true[:, 2:]) / 2

@@ -9,16 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core import Head, PairView, PairViews, giou, iou
+from assignbench.core import Extra, Head, PairView, PairViews, giou, iou
 from assignbench.core.box_loss import BoxLoss
 from assignbench.core.pair_view import KEPT
-from assignbench.core.parts import Deltas, Focal, GIoU, ImplicitObjectness, PairLoss
+from assignbench.core.parts import (
+    ClassLoss,
+    CrossEntropy,
+    Deltas,
+    Focal,
+    GIoU,
+    ImplicitObjectness,
+    PairLoss,
+    QualityFocal,
+    Varifocal,
+)
 from assignbench.synthetic import random_problem
 
 OBJECTS, LOCATIONS = torch.tensor([0, 0, 2, 1]), torch.tensor([5, 70, 5, 120])
 SEEN = (
     *("image", "label", "place", "stride", "level", "point", "offset", "true", "prior", "predicted", "regression"),
-    *("wanted", "overlap", "logit", "class_part", "box_part", "cost", "likelihood"),
+    *("wanted", "overlap", "score", "logit", "class_part", "box_part", "cost", "likelihood", "class_cost"),
 )
 
 
@@ -108,11 +118,18 @@ def test_what_is_shown_as_it_is_written() -> None:
             "regression": predictions.regression[image, place],
             "wanted": Deltas().encode(box, priors.boxes[place], stride),
             "overlap": iou(said, box),
+            "score": predictions.logits[image, place].amax().sigmoid(),
             "logit": logit,
             "class_part": -F.logsigmoid(logit),
             "box_part": 2 * (1 - giou(said, box)),
             "cost": -F.logsigmoid(logit) + 2 * (1 - giou(said, box)),
             "likelihood": logit.sigmoid() * (-2 * (1 - giou(said, box))).exp(),
+            "class_cost": 0.25 * (1 - logit.sigmoid()) ** 2 * -F.logsigmoid(logit)
+            + sum(
+                0.75 * other.sigmoid() ** 2 * F.softplus(other)
+                for column, other in enumerate(predictions.logits[image, place])
+                if column != label
+            ),
         }
         assert tuple(wanted) == SEEN
         for name, value in wanted.items():
@@ -128,6 +145,22 @@ def test_the_logit_is_that_of_the_joined_probability() -> None:
     assert torch.equal(
         pair.extra_logit("implicit_objectness"), view.predictions.extras["implicit_objectness"][pair.image, LOCATIONS]
     )
+
+
+@pytest.mark.parametrize("classes", [Focal(), QualityFocal(), Varifocal(), CrossEntropy()])
+@pytest.mark.parametrize("extras", [(), (ImplicitObjectness(),)])
+def test_the_class_cost_is_that_of_all_classes_of_the_location(classes: ClassLoss, extras: tuple[Extra, ...]) -> None:
+    view = views(PairLoss(classes), Head(extras=extras))
+    pair = view(OBJECTS, LOCATIONS)
+    assert not pair.class_cost.requires_grad
+    for n, j, cost in zip(OBJECTS, LOCATIONS, pair.class_cost, strict=True):
+        image, label = view.targets.image[n], view.targets.labels[n]
+        logits = view.predictions.logits[image, j].detach()
+        overlap = iou(view.predictions.boxes[image, j].detach(), view.targets.boxes[n])
+        quality = overlap if classes.learns_overlap else torch.tensor(1.0)
+        own = classes.positive_weight * classes.positive(logits[label], quality)
+        others = classes.background(torch.cat((logits[:label], logits[label + 1 :]))).sum()
+        assert cost.item() == pytest.approx((own + classes.negative_weight * others).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", SEEN)

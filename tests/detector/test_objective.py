@@ -241,6 +241,20 @@ def test_the_floor_of_the_box_normaliser_can_be_lowered() -> None:
     assert terms["box"] == pytest.approx(0.25 * 5 / 1e-6)
 
 
+def test_the_floor_of_the_others_can_be_raised_and_the_background_be_divided_otherwise_without_a_positive() -> None:
+    nothing, one, two = (torch.tensor(value) for value in (0.0, 1.0, 2.0))
+    by_one = losses(record(normalisers=Normalisers(one, one, one)))
+    raised = losses(record(normalisers=Normalisers(one, one, one, least=4.0)))
+    assert raised["class"] == pytest.approx(by_one["class"] / 4)
+    assert raised["background"] == pytest.approx(by_one["background"] / 4)
+    assert raised["box"] == by_one["box"]
+    unpaired = losses(record(normalisers=Normalisers(nothing, nothing, nothing, unpaired=two)))
+    assert unpaired["background"] == pytest.approx(by_one["background"] / 2)
+    assert unpaired["class"] == by_one["class"]
+    paired = losses(record(normalisers=Normalisers(one, one, one, unpaired=two)))
+    assert paired == by_one
+
+
 @pytest.mark.parametrize("local", [False, True])
 def test_normalisers_are_averaged_over_processes_unless_they_are_local(
     monkeypatch: pytest.MonkeyPatch, local: bool

@@ -284,9 +284,29 @@ def test_without_suppression_none_goes_but_for_the_number_kept() -> None:
 
 def test_a_location_may_give_its_best_class_alone_and_boxes_need_not_be_cut() -> None:
     logits = torch.stack((logit(0.9, 0.8, 0.7), logit(0.2, 0.85, 0.7)), dim=1)[None]
-    rule = PostprocessRule(best_class=True, clip=False, nms=1.0)
+    rule = PostprocessRule(candidates_of="best_class", clip=False, nms=1.0)
     (found,) = run(logits, BOXES, rule)
     # of equal outputs at location 2 the lower class
     assert found.labels.tolist() == [0, 1, 0]
     torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.85, 0.7]))
     assert found.boxes[2].tolist() == [30, 30, 99, 99]
+
+
+def test_candidates_may_be_counted_as_locations() -> None:
+    logits = torch.stack((logit(0.9, 0.8, 0.3, 0.2), logit(0.7, 0.1, 0.6, 0.2)), dim=1)[None]
+    (pairs,) = run(logits, APART, PostprocessRule(candidates=2, nms=1.0))
+    assert [round(score, 2) for score in pairs.scores.tolist()] == [0.9, 0.8]
+    (found,) = run(logits, APART, PostprocessRule(candidates=2, candidates_of="location", nms=1.0))
+    assert [round(score, 2) for score in found.scores.tolist()] == [0.9, 0.8, 0.7, 0.1]
+
+
+def test_detections_may_be_voted_for_by_what_was_suppressed() -> None:
+    logits = torch.stack((logit(0.9, 0.8, 0.7), logit(0.02, 0.02, 0.02)), dim=1)[None].repeat(2, 1, 1)
+    boxes = BOXES.repeat(2, 1, 1)
+    logits[1, 1] = logit(0.02, 0.02)
+    first, second = run(logits, boxes, PostprocessRule(voting=0.025))
+    plain, _ = run(logits, boxes, PostprocessRule())
+    assert torch.equal(first.scores, plain.scores)
+    assert 0 < first.boxes[0, 0].item() < 1  # towards the second box
+    assert torch.equal(first.boxes[1], plain.boxes[1])
+    assert torch.equal(second.boxes, boxes[1][[0, 2]].clamp(max=torch.tensor([60.0, 50, 60, 50])))

@@ -134,19 +134,21 @@ def inside_pairs(
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 
 
-def square_pairs(targets: Targets, priors: Priors, radius: float) -> tuple[Tensor, Tensor]:
-    """All pairs whose location lies in the square around the box's centre, be it in the box or not.
+def around_pairs(targets: Targets, priors: Priors, *, scale: float = 1.0, reach: float = 0.0) -> tuple[Tensor, Tensor]:
+    """All pairs whose location lies in the object's box as it is after it was shrunk, then widened.
 
     Ordered by object, then location: objects and locations, ``[pair]`` each. Locations in the padding are left out.
 
     Args:
         targets: the objects.
         priors: the locations.
-        radius: half side of the square in strides of the location's level.
+        scale: by which the box is shrunk about its centre; 0 leaves the centre alone.
+        reach: by which each side is moved outwards then, in strides of the location's level.
     """
     host, layout = targets.on_host(), priors.on_host()
-    middle, reach = centers(host.boxes)[:, None], radius * layout.stride[layout.grid.start, None]
-    cells = covered_cells(torch.cat((middle - reach, middle + reach), dim=-1), layout, 0.0, host.image)
+    middle = centers(host.boxes)[:, None]
+    half = (host.boxes[:, None, 2:] - middle) * scale + reach * layout.stride[layout.grid.start, None]
+    cells = covered_cells(torch.cat((middle - half, middle + half), dim=-1), layout, 0.0, host.image)
     objects, locations = rectangle_pairs(cells, layout.grid)
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 

@@ -171,6 +171,7 @@ def load_views(name_or_path: str, data: DataSettings, settings: EvaluateSettings
         iou=settings.nms if written.merge.iou is None else written.merge.iou,
         soft=written.merge.soft,
         detections=settings.detections,
+        voting=settings.voting if written.merge.rule == "nms" else None,
     )
     return ViewSet(path.stem, tuple(sorted(views, key=_rank)), merge)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from assignbench.core import Head, PairView, dynamic_k, inside_pairs, iou, square_pairs
+from assignbench.core import Head, PairView, dynamic_k, inside_pairs, iou
 from assignbench.core.fast import rows
 from assignbench.synthetic import Problem, random_problem
 
@@ -106,15 +106,3 @@ def test_what_is_looked_at_is_without_gradient_and_bounded(monkeypatch: pytest.M
     assert len(sizes) > 2
     assert max(sizes) <= 300
     assert view(objects, locations).logit.requires_grad
-
-
-def test_squares_are_counted_off_as_compared() -> None:
-    one = problem(4)
-    targets, priors = one.targets, one.priors.padded(torch.tensor([[64, 96], [64, 64], [32, 96]]))
-    middle = (targets.boxes[:, :2] + targets.boxes[:, 2:]) / 2
-    for radius in (0.3, 1.5, 2.5):
-        away = (priors.points - middle[:, None]).abs().amax(-1)
-        assert priors.inside is not None
-        wanted = ((away < radius * priors.stride) & priors.inside[targets.image]).nonzero(as_tuple=True)
-        for ours, theirs in zip(square_pairs(targets, priors, radius), wanted, strict=True):
-            assert ours.tolist() == theirs.tolist()

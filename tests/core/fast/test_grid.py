@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from assignbench.core import Head, Priors, Targets, centers, central_pairs, inside_pairs, nearest_pairs, sides
+from assignbench.core import (
+    Head,
+    Priors,
+    Targets,
+    around_pairs,
+    centers,
+    central_pairs,
+    inside_pairs,
+    nearest_pairs,
+    sides,
+)
 from assignbench.core.parts import anchor_head
 from assignbench.core.priors import STRIDES, pyramid_priors
 
@@ -91,6 +101,24 @@ def test_inside_pairs(
     some = objects(torch.tensor(data.draw(st.lists(boxes(MARKS[key]), max_size=5))), images=2)
     priors = in_padding(PRIORS[key], key[1]) if pad else PRIORS[key]
     assert listed(inside_pairs(some, priors, margin, radius)) == listed(naive_inside(some, priors, margin, radius))
+
+
+@pytest.mark.parametrize(("scale", "reach"), [(1.0, 0.5), (0.2, 0.5), (0.0, 0.3), (0.0, 2.5)])
+@pytest.mark.parametrize("pad", [False, True], ids=["", "padded"])
+@pytest.mark.parametrize("name", HEADS)
+def test_around_pairs(name: str, pad: bool, scale: float, reach: float) -> None:
+    priors = pyramid_priors(HEADS[name], 64, 96)
+    priors = in_padding(priors, (64, 96)) if pad else priors
+    generator = torch.Generator().manual_seed(7)
+    corner, size = torch.rand(60, 2, generator=generator) * 70, torch.rand(60, 2, generator=generator).pow(3) * 60 + 0.1
+    targets = objects(torch.cat((corner, corner + size), dim=1), images=2)
+    middle, half = centers(targets.boxes)[:, None], (targets.boxes[:, None, 2:] - targets.boxes[:, None, :2]) / 2
+    apart = (priors.points - middle).abs() - half * scale - reach * priors.stride[:, None]  # [object, location, axis]
+    assert apart.abs().min() > 1e-5  # no pair hangs on rounding
+    found = (apart < 0).all(-1)
+    if priors.inside is not None:
+        found &= priors.inside[targets.image]
+    assert listed(around_pairs(targets, priors, scale=scale, reach=reach)) == listed(found.nonzero(as_tuple=True))
 
 
 def test_a_location_on_the_border_of_the_radius_is_outside() -> None:

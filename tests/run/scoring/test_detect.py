@@ -13,13 +13,16 @@ def test_the_rule_is_what_a_recipe_can_say() -> None:
         score_threshold=0.1,
         threshold_on="output",
         candidates=7,
+        candidates_of="location",
         rank_by="class",
         candidates_per_location=True,
+        clip=False,
         nms=0.5,
         detections=3,
+        voting=0.1,
     )
     rule = rule_of(settings)
-    assert rule == PostprocessRule("product", 0.1, "output", 7, "class", True, 0.5, 3)
+    assert rule == PostprocessRule("product", 0.1, "output", 7, "location", "class", True, False, 0.5, 3, 0.1)
     # both have the same defaults
     assert rule_of(EvaluateSettings()) == PostprocessRule()
     others = {"batch", "evaluator"}
