@@ -153,9 +153,12 @@ def predictions_of(raw: RawOutputs, head: Head, priors: Priors, pyramid: tuple[T
         ValueError: the outputs are not those of this head for these priors.
     """
     fitting(raw, head, priors)
+    boxes = head.coding.decode(raw.regression, priors.boxes, priors.stride)
+    for extra in head.extras:
+        boxes = extra.moved(boxes, raw.extras[extra.name], priors.points)
     return Predictions(
         outputs=raw.logits,
-        boxes=head.coding.decode(raw.regression, priors.boxes, priors.stride),
+        boxes=boxes,
         regression=raw.regression,
         extras=raw.extras,
         joined=joining(head.extras),

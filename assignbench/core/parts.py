@@ -24,6 +24,7 @@ from assignbench.core.extras import (
     ImplicitObjectness,
     Objectness,
     PredictedIoU,
+    Refinement,
     joining,
 )
 from assignbench.core.head import anchor_head, point_head, predictions_of
@@ -62,6 +63,7 @@ __all__ = [
     "Preset",
     "QualityFocal",
     "RawOutputs",
+    "Refinement",
     "SmoothL1",
     "SquareIoU",
     "SumOf",

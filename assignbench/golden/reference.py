@@ -60,6 +60,13 @@ ORIGINS: Mapping[str, Origin] = {
         # the vectors' network made up values for `bbox_head.integral.project`, too, which is the constant 0 … 16
         missing={"trajectory": "distributions over sides of made-up lengths"},
     ),
+    # cls and bbox_rf are of the second boxes, bbox is of the first
+    "vfnet": Origin(
+        "atss",
+        "vfnet",
+        terms={"cls": ("class", "background"), "bbox": ("refinement",), "bbox_rf": ("box",)},
+        outputs={"refine": "refinement"},
+    ),
     "dsl": Origin("soft_label"),
     "noisyanchor": Origin(
         "noisyanchor",

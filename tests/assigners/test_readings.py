@@ -14,10 +14,11 @@ from assignbench.core import Assigner, Setting, assign, giou, iou, sides
 from assignbench.core.parts import PairLoss, QualityFocal
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
+from assigners.atss import ATSS
 from assigners.autoassign import AutoAssign
 from assigners.freeanchor import FreeAnchor
-from assigners.noisyanchor import NoisyAnchor
 from assigners.fsaf import FSAF
+from assigners.noisyanchor import NoisyAnchor
 from assigners.paa import PAA
 from assigners.simota import SimOTA
 from assigners.soft_label import SoftLabel
@@ -568,6 +569,58 @@ def test_values_and_gradients_of_noisyanchor(seed: int) -> None:
     with torch.no_grad():
         problem.raw.regression.mul_(0.3)
     fast, reading = ours(assigner, problem, loss), slow_noisyanchor(problem, loss)
+    assert fast.keys() == reading.keys()
+    for name, value in reading.items():
+        assert fast[name].item() == pytest.approx(value.item(), rel=1e-9, abs=1e-12), name
+    gradients = torch.autograd.grad(torch.stack(list(fast.values())).sum(), problem.leaves())
+    slow_gradients = torch.autograd.grad(torch.stack(list(reading.values())).sum(), problem.leaves())
+    for one, other in zip(gradients, slow_gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)
+
+
+def slow_vfnet(problem: Problem, pairs: list[tuple[int, int]]) -> dict[str, Tensor]:
+    """The losses of VFNet at pairs (object, location)."""
+    priors, targets = problem.priors, problem.targets
+    probability = problem.raw.logits.sigmoid()
+    score = torch.zeros_like(probability)
+    firsts, seconds, weights = [], [], []
+    for n, j in pairs:
+        image, point, box = targets.image[n], priors.points[j], targets.boxes[n]
+        side = problem.raw.regression[image, j].exp() * 8 * priors.stride[j]
+        first = torch.cat((point - side[:2], point + side[2:]))
+        side = side.detach() * problem.raw.extras["refinement"][image, j].exp()
+        second = torch.cat((point - side[:2], point + side[2:]))
+        u1, u2 = (max(iou(one.detach(), box).item(), 1e-6) for one in (first, second))
+        firsts.append(1.5 * u1 * (1 - giou(first, box)))
+        seconds.append(2.0 * u2 * (1 - giou(second, box)))
+        weights.append((u1, u2))
+        score[image, j, targets.labels[n]] = iou(second.detach(), box)
+    own = -score * (score * probability.log() + (1 - score) * torch.log1p(-probability))
+    background = -0.75 * probability**2 * torch.log1p(-probability)
+    taught = torch.zeros_like(probability, dtype=torch.bool)
+    for n, j in pairs:
+        taught[targets.image[n], j, targets.labels[n]] = True
+    return {
+        "class": own[taught].sum() / len(pairs),
+        "background": background[~taught].sum() / len(pairs),
+        "refinement": torch.stack(firsts).sum() / max(1.0, sum(u1 for u1, _ in weights)),
+        "box": torch.stack(seconds).sum() / max(1.0, sum(u2 for _, u2 in weights)),
+    }
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_values_and_gradients_of_vfnet(seed: int) -> None:
+    preset = ATSS.presets["vfnet"]
+    assigner = ATSS(Setting(classes=CLASSES), **preset.options)
+    sizes = {"height": 64, "width": 96, "dtype": torch.float64}
+    problem = random_problem(preset.head, seed=seed, classes=CLASSES, counts=(4, 0, 3), **sizes)  # type: ignore[arg-type]
+    with torch.no_grad():
+        problem.raw.regression.mul_(0.3).sub_(1)
+        problem.raw.extras["refinement"].mul_(0.3)
+    view = problem.view(preset.loss)
+    record = assign(assigner, view)
+    fast = objective(record, view, preset.head.extras)
+    reading = slow_vfnet(problem, list(zip(record.pairs.object.tolist(), record.pairs.location.tolist(), strict=True)))
     assert fast.keys() == reading.keys()
     for name, value in reading.items():
         assert fast[name].item() == pytest.approx(value.item(), rel=1e-9, abs=1e-12), name
