@@ -166,7 +166,7 @@ def best_predicted(
         score: of the probability of the object's class and the IoU of the predicted with its box, entry by entry.
     """
     nothing = targets.boxes[:0, 0]
-    found = [(targets.labels[:0], targets.labels[:0], nothing, nothing)]
+    found: list[tuple[Tensor, ...]] = [(targets.labels[:0], targets.labels[:0], nothing, nothing)]
     for objects, image, overlap in overlaps(targets, predictions.boxes):
         value = score(own_probability(predictions, image, targets.labels[objects]), overlap)
         if priors.inside is not None:
