@@ -5,7 +5,7 @@ from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pair
 from assignbench.core.extras import Extra
 from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import around_pairs, central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.grid import and_nearest, around_pairs, central_pairs, inside_pairs, nearest_pairs
 from assignbench.core.fast.mixture import two_gaussians
 from assignbench.core.fast.overlap import (
     best_objects,
@@ -48,6 +48,7 @@ __all__ = [
     "Regions",
     "Setting",
     "Targets",
+    "and_nearest",
     "area",
     "around_pairs",
     "assign",

@@ -77,6 +77,7 @@ class Extra(ABC):
 class Centerness(Extra):
     """How central the location lies in the object it learns (FCOS, arXiv 1904.01355, Section 3.2)."""
 
+    outside: float = 0.0  # centerness of a location that lies outside its object's box
     name: ClassVar[str] = "centerness"
     scales_score: ClassVar[bool] = True
 
@@ -84,6 +85,8 @@ class Centerness(Extra):
         """BCE to the geometric centerness. It cannot reach 0: the target is soft, its entropy stays."""
         pair = view(assignment.pairs.object, assignment.pairs.location)
         wanted = centerness(pair.true, pair.point)
+        if self.outside:
+            wanted = wanted.where(wanted > 0, self.outside)
         return Cost(bce(pair.extra_logit(self.name), wanted, assignment.pairs.weight.detach()))
 
 

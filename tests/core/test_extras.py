@@ -190,3 +190,14 @@ def test_the_first_box_learns_alone_and_as_much_as_it_overlaps() -> None:
     assert first is None
     assert factors[0, 0, 2] < 0
     assert iou(pair.predicted, pair.true).item() == pytest.approx(0.75)
+
+
+def test_the_centerness_of_a_location_outside_its_object_can_be_chosen() -> None:
+    view = batch("centerness")
+    inside, outside = (Centerness(outside=0.7).loss(record(location), view).total.item() for location in (0, 3))
+    assert inside == Centerness().loss(record(0), view).total.item()
+    view.predictions.extras["centerness"].data.fill_(1.0)
+    for wanted in (0.0, 0.7):
+        cost = Centerness(outside=wanted).loss(record(3), view).total.item()
+        assert cost == pytest.approx(math.log1p(math.e) - wanted)
+    assert outside == pytest.approx(LN2)
