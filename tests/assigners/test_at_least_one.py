@@ -129,3 +129,15 @@ def test_fcos_without_its_parts_is_still_plain() -> None:
 def test_a_smaller_object_wins_a_location_that_two_take() -> None:
     record, _ = decided("plain", [[5.0, 5, 8, 9], [6.0, 6, 7, 7], [6.0, 6, 7, 7]], at_least_one=True)
     assert record.pairs.object.tolist() == [1]
+
+
+def test_of_two_objects_of_a_class_that_take_one_location_the_last_sets_its_background() -> None:
+    """They do not meet: the one lies left of the location, the other right of it."""
+    assigner = built("autoassign", at_least_one=True, same_class="last")
+    batch = problem(assigner, [[1.0, 3, 3, 5], [5.0, 3, 7, 5]])
+    batch = batch.with_targets(replace(batch.targets, labels=torch.tensor([1, 1])))
+    record = assign(assigner, batch.view())
+    record.check(batch.predictions, batch.targets)
+    assert record.pairs.location[0] == record.pairs.location[1]
+    assert record.discounts.weight is not None
+    assert record.discounts.weight.tolist() == [0, 1]

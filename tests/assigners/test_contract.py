@@ -29,7 +29,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"detach_weights": True},
         {"center_loss": 0.0},
         {"at_least_one": True},
-        {"at_least_one": True, "center": "none", "same_class": "last"},
+        {"at_least_one": True, "center": "none"},
     ],
     "atss": [{"reference": True}, {"k": 3}, {"normaliser": "image"}, {"refine": True}],
     "plain": [{"at_least_one": True}],
