@@ -15,6 +15,7 @@ taken. ``reference`` undoes the first and the last: equal distances as `torch.to
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import compress
 from typing import Literal
 
 import torch
@@ -39,7 +40,7 @@ from assignbench.core import (
     sum_by,
     winners,
 )
-from assignbench.core.parts import Centerness
+from assignbench.core.parts import Centerness, Refinement
 from assigners.presets.atss import PRESETS
 
 MARGIN = 0.01  # pixels between a positive prior's centre and the box's sides
@@ -54,6 +55,7 @@ class ATSS(Assigner):
         normaliser: what the class part and centerness are divided by: the positives of the batch, or those of
             each image, at least one an image.
         centerness: whether centerness is learned, scales the score and weights the box part.
+        refine: whether each box is predicted twice, the second time by factors of the sides of the first.
     """
 
     head = Head(extras=(Centerness(),))
@@ -68,12 +70,13 @@ class ATSS(Assigner):
         reference: bool = False,
         normaliser: Literal["batch", "image"] = "batch",
         centerness: bool = True,
+        refine: bool = False,
     ) -> None:
         super().__init__(setting)
         require(k >= 1, f"k must be at least 1, got {k}")
         self.k, self.reference, self.normaliser, self.central = k, reference, normaliser, centerness
-        if not centerness:
-            self.head = replace(self.head, extras=())
+        extras = (Centerness(), Refinement())
+        self.head = replace(self.head, extras=tuple(compress(extras, (centerness, refine))))
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:

@@ -25,7 +25,8 @@ for what the paper leaves open: L_centre, α, both divisors, f̂ for each object
 Choices: Where objects of one class meet at a location, the smaller w⁻ counts. In the code the one written last does,
 so that the order of annotations matters (``same_class="last"``). An object without a location costs the constant
 α·100/N (with geometric bags nothing), teaches nothing, and is counted in the statistics. An image without any pair
-adds 0 to L_centre. σ is used as max(|σ|, 0.001), and Σ C G has no floor (code: no floor, and 1e-12).
+adds 0 to L_centre. ``at_least_one`` gives an object without a location the one of the finest level that is nearest to
+its centre. σ is used as max(|σ|, 0.001), and Σ C G has no floor (code: no floor, and 1e-12).
 Ablations, where the paper leaves one open: P(cls)-only and P(loc)-only change the argument of C alone, the bag keeps
 P⁺ (else one would teach no boxes, the other no classes). Explicit objectness is no factor of P and has a loss of its
 own (`ExplicitObjectness`). The baseline without w⁺ and w⁻ is ``center=none,confidence=off,negative=one``, with either
@@ -55,6 +56,7 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    and_nearest,
     best_overlap,
     central_pairs,
     class_winners,
@@ -99,6 +101,7 @@ class AutoAssign(Assigner):
         negative_normaliser: what L⁻ is divided by: Σ G, the number of pairs, or the number of objects.
         center_loss: weight of L_centre; 0 switches it off. There is none where μ and σ are not learned.
         detach_weights: stop the gradient through w⁺ (μ, σ then learn from L_centre alone).
+        at_least_one: whether an object without a candidate takes the nearest location.
         bag: weighted mean of P⁺ over S_n in L⁺: arithmetic (one good location is enough) or geometric (each has to be).
     """
 
@@ -122,6 +125,7 @@ class AutoAssign(Assigner):
         negative_normaliser: Literal["center", "pairs", "objects"] = "center",
         center_loss: float = 0.75,
         detach_weights: bool = False,
+        at_least_one: bool = False,
         bag: Literal["arithmetic", "geometric"] = "arithmetic",
     ) -> None:
         super().__init__(setting)
@@ -145,6 +149,7 @@ class AutoAssign(Assigner):
         self.tau = tau if confidence != "off" else math.inf  # so that C = 1
         self.negative, self.same_class, self.negative_normaliser = negative, same_class, negative_normaliser
         self.center_loss, self.detach_weights = center_loss if learns else 0.0, detach_weights
+        self.at_least_one = at_least_one
         self.bag: Literal["any", "all"] = "any" if bag == "arithmetic" else "all"
         self.head = replace(self.head, extras=OBJECTNESS[objectness])
 
@@ -155,10 +160,11 @@ class AutoAssign(Assigner):
 
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        inside = view(*inside_pairs(targets, priors))
+        inside = view(*self.candidates(inside_pairs(targets, priors), priors, targets))
         pair = inside
         if self.center != "none":  # the pairs of S_n whose G · C, with C ≤ e^(1/τ), is not lost in rounding
-            pair = view(*central_pairs(targets, priors, *self.prior_of(targets.labels), gain=1 / self.tau))
+            central = central_pairs(targets, priors, *self.prior_of(targets.labels), gain=1 / self.tau)
+            pair = view(*self.candidates(central, priors, targets))
         log_center, log_confidence = self.log_center(pair), self.log_confidence(pair)
         center = log_center.exp()
         weight = softmax_by(log_center + log_confidence, pair.objects, len(targets))
@@ -174,6 +180,10 @@ class AutoAssign(Assigner):
             losses=self.center_losses(center, pair),
             diagnostics={"center": center.detach(), "confidence": log_confidence.detach().exp()},
         )
+
+    def candidates(self, found: tuple[Tensor, Tensor], priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """Those found, and the nearest location of objects without any, where the option says so."""
+        return and_nearest(*found, targets, priors) if self.at_least_one else found
 
     def prior_of(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """μ and σ of classes, in strides: ``[any] → [any, 2], [any, 2]``."""
@@ -213,7 +223,8 @@ class AutoAssign(Assigner):
         factor = 1 - scaled
         if self.same_class == "strongest":  # of several factors for one entry the smallest counts
             return Discounts.of_pairs(objects, locations, targets, factor)
-        wins = class_winners(objects, objects, locations, targets, pair.priors, self.setting.classes, inside=True)
+        inside = not self.at_least_one
+        wins = class_winners(objects, objects, locations, targets, pair.priors, self.setting.classes, inside=inside)
         return Discounts.of_pairs(objects, locations, targets, factor, weight=wins.to(factor.dtype))
 
     def center_losses(self, center: Tensor, pair: PairView) -> dict[str, Tensor]:

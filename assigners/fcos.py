@@ -8,9 +8,11 @@
 
 Ranges in pixels for P3 … P7: up to 64, 64–128, 128–256, 256–512, from 512: multiples of 8 strides.
 Source: arXiv 1904.01355, Sections 3.1–3.2; centre sampling, GIoU and centerness on the box tower are the
-improvements of its released version (38.7 AP, ResNet-50, 1×). Choices where implementations differ: range ends
-inclusive; box part weighted by centerness and divided by its sum, at least 1 (``least_box``; mmdetection: 1e-6);
-areas compared without a finite sentinel. Each part is an option; without all of them this is `plain`, bit for bit.
+improvements of its released version (38.7 AP, ResNet-50, 1×). ``at_least_one`` gives a box without any candidate the
+location that is nearest to its centre, on the level whose range holds half its longer side; if that lies outside the
+box, its centerness counts as 1. Choices where implementations differ: range ends inclusive; box part weighted by
+centerness and divided by its sum, at least 1 (``least_box``; mmdetection: 1e-6); areas compared without a finite
+sentinel. Each part is an option; without all of them this is `plain`, bit for bit.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from assignbench.core import (
     Assigner,
@@ -27,6 +30,7 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    and_nearest,
     area,
     centerness,
     hard_assignment,
@@ -49,6 +53,7 @@ class FCOS(Assigner):
         base_range: upper end of the finest level's range, in strides; each level doubles it in pixels.
         least_box: floor of the sum of centerness that the box part is divided by.
         centerness: whether centerness is learned, scales the score and weights the box part.
+        at_least_one: whether an object without a candidate takes the nearest location.
     """
 
     head = Head(extras=(Centerness(),))
@@ -64,6 +69,7 @@ class FCOS(Assigner):
         base_range: float = 8.0,
         least_box: float = 1.0,
         centerness: bool = True,
+        at_least_one: bool = False,
     ) -> None:
         super().__init__(setting)
         require(radius >= 0, f"radius must not be negative, got {radius}")
@@ -73,9 +79,9 @@ class FCOS(Assigner):
             scale_ranges or base_range == 8, f"base_range={base_range:g}", "scale_ranges=false has no ranges"
         )
         self.radius, self.scale_ranges, self.base_range = radius, scale_ranges, base_range
-        self.least_box, self.central = least_box, centerness
-        if not centerness:
-            self.head = replace(self.head, extras=())
+        self.least_box, self.central, self.at_least_one = least_box, centerness, at_least_one
+        extra = Centerness(outside=1.0 if at_least_one else 0.0)
+        self.head = replace(self.head, extras=(extra,) if centerness else ())
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
@@ -87,12 +93,17 @@ class FCOS(Assigner):
             fits = (reach >= high / 2) | (level == 0)
             fits &= (reach <= high) | (level == self.setting.levels - 1)
             objects, locations = objects[fits], locations[fits]
+        if self.at_least_one:
+            level = self.level(priors, targets) if self.scale_ranges else None
+            objects, locations = and_nearest(objects, locations, targets, priors, level)
 
         won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
         objects, locations = objects[won], locations[won]
         if not self.central:
             return hard_assignment(objects, locations, targets)
         central = centerness(targets.boxes[objects], priors.points[locations])
+        if self.at_least_one:
+            central = central.where(central > 0, 1.0)
         count = won.sum().to(central.dtype)
         return hard_assignment(
             objects,
@@ -101,3 +112,9 @@ class FCOS(Assigner):
             box_weight=central,
             normalisers=Normalisers(positive=count, box=central.sum(), negative=count, least_box=self.least_box),
         )
+
+    def level(self, priors: Priors, targets: Targets) -> Tensor:
+        """The level whose range holds half of an object's longer side: ``[object]``."""
+        reach = (targets.boxes[:, 2:] - targets.boxes[:, :2]).amax(-1) / 2
+        high = self.base_range * priors.stride[priors.grid.start]
+        return (reach[:, None] > high[:-1]).sum(1)

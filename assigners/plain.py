@@ -4,6 +4,7 @@
     n(j) = argmin { area(b_n) : j ∈ S_n }           a location in several boxes learns the smallest
 
 l, t, r, b: distances in pixels from location j to the sides of box n. Equal areas: the object listed first.
+``at_least_one`` gives a box without any location the one of the finest level that is nearest to its centre.
 Source: the baseline of AutoAssign's appendix (arXiv 2007.03496, Table 7, first row); the tie rule is FCOS's.
 """
 
@@ -11,18 +12,40 @@ from __future__ import annotations
 
 import torch
 
-from assignbench.core import Assigner, Assignment, Head, Priors, Targets, area, hard_assignment, inside_pairs, winners
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Head,
+    Priors,
+    Setting,
+    Targets,
+    and_nearest,
+    area,
+    hard_assignment,
+    inside_pairs,
+    winners,
+)
 
 
 class Plain(Assigner):
-    """Every location in the box teaches it; no scale ranges, no centre sampling, no centerness."""
+    """Every location in the box teaches it; no scale ranges, no centre sampling, no centerness.
+
+    Args:
+        at_least_one: whether an object without a candidate takes the nearest location.
+    """
 
     head = Head()
     source = "AutoAssign, arXiv 2007.03496, appendix, Table 7, row 1"
+
+    def __init__(self, setting: Setting, *, at_least_one: bool = False) -> None:
+        super().__init__(setting)
+        self.at_least_one = at_least_one
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
         objects, locations = inside_pairs(targets, priors)
+        if self.at_least_one:
+            objects, locations = and_nearest(objects, locations, targets, priors)
         won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
         return hard_assignment(objects[won], locations[won], targets)

@@ -1,14 +1,15 @@
 """The vocabulary: all that the rule of a strategy is written in. What a detector is made of lies in `parts`."""
 
-from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect
+from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect, taught_locations
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
 from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import around_pairs, central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.grid import and_nearest, around_pairs, central_pairs, inside_pairs, nearest_pairs
 from assignbench.core.fast.mixture import two_gaussians
 from assignbench.core.fast.one_to_one import and_orphans, best_matching
 from assignbench.core.fast.overlap import (
+    best_objects,
     best_overlap,
     best_predicted,
     most_overlapping,
@@ -51,11 +52,13 @@ __all__ = [
     "Regions",
     "Setting",
     "Targets",
+    "and_nearest",
     "and_orphans",
     "area",
     "around_pairs",
     "assign",
     "best_matching",
+    "best_objects",
     "best_of",
     "best_overlap",
     "best_predicted",
@@ -86,6 +89,7 @@ __all__ = [
     "softmax_by",
     "sum_by",
     "take",
+    "taught_locations",
     "transport",
     "two_gaussians",
     "winners",

@@ -213,6 +213,17 @@ def completed(assignment: Assignment, view: PairViews, crowded: Tensor | None) -
     return replace(assignment, ignored=untaught if assignment.ignored is None else assignment.ignored | untaught)
 
 
+def taught_locations(priors: Priors, targets: Targets) -> Tensor:
+    """Which locations lie neither in the padding nor in a crowd region: bool ``[image, location]``.
+
+    They are taught background, and so are those in crowds that are part of a pair.
+    """
+    taught = torch.ones(targets.images, len(priors), dtype=torch.bool, device=targets.boxes.device)
+    taught = taught if priors.inside is None else priors.inside
+    crowded = crowded_locations(priors, targets)
+    return taught if crowded is None else taught & ~crowded
+
+
 def crowded_locations(priors: Priors, targets: Targets) -> Tensor | None:
     """Which locations lie in crowd regions: bool ``[image, location]``; None: there is no region."""
     if len(targets.ignore.boxes) == 0:

@@ -21,12 +21,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from assignbench.core.assignment import Assignment
+from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import inside_pairs
-from assignbench.core.geometry import centerness
+from assignbench.core.geometry import centerness, iou, sides
 from assignbench.core.pair_view import PairViews
 from assignbench.core.tensors import require_numbers
 from assignbench.core.types import Priors
 
+MAX_LOG_FACTOR = 10.0  # of a side
+LEAST_OVERLAP = 1e-6  # a first box that misses its object is still taught
 LEAST_SHARE = 0.01  # of the locations taught: floor of the number in boxes
 
 
@@ -74,11 +77,23 @@ class Extra(ABC):
         """
         return None
 
+    def moved(self, boxes: Tensor, values: Tensor, points: Tensor) -> Tensor:
+        """The predicted boxes as this output moves them; most do not.
+
+        Args:
+            boxes: ``[image, location, 4]``.
+            values: of this output: ``[image, location]``, or ``[image, location, channel]``.
+            points: x, y of the locations: ``[location, 2]``.
+        """
+        del values, points
+        return boxes
+
 
 @dataclass(frozen=True)
 class Centerness(Extra):
     """How central the location lies in the object it learns (FCOS, arXiv 1904.01355, Section 3.2)."""
 
+    outside: float = 0.0  # centerness of a location that lies outside its object's box
     name: ClassVar[str] = "centerness"
     scales_score: ClassVar[bool] = True
 
@@ -86,6 +101,8 @@ class Centerness(Extra):
         """BCE to the geometric centerness. It cannot reach 0: the target is soft, its entropy stays."""
         pair = view(assignment.pairs.object, assignment.pairs.location)
         wanted = centerness(pair.true, pair.point)
+        if self.outside:
+            wanted = wanted.where(wanted > 0, self.outside)
         return Cost(bce(pair.extra_logit(self.name), wanted, assignment.pairs.weight.detach()))
 
 
@@ -153,6 +170,33 @@ class AuxiliaryObjectness(Extra):
     def loss(self, assignment: Assignment, view: PairViews) -> Cost:
         """See `in_box_cost`."""
         return in_box_cost(self.name, assignment, view)
+
+
+@dataclass(frozen=True)
+class Refinement(Extra):
+    """A second look at each box: factors of the distances from the location to its sides (VFNet, arXiv 2008.13367).
+
+    side = e^output · side of the first box. The box loss teaches the factors alone, and all that reads predictions
+    sees the second box; the first box is taught here, at the pairs, each as much as it overlaps its object.
+    """
+
+    weight: float = 1.5
+    name: ClassVar[str] = "refinement"
+    channels: ClassVar[int] = 4
+
+    def moved(self, boxes: Tensor, values: Tensor, points: Tensor) -> Tensor:
+        """See `Extra.moved`."""
+        side = sides(boxes.detach(), points) * values.clamp(max=MAX_LOG_FACTOR).exp()
+        return torch.cat((points - side[..., :2], points + side[..., 2:]), dim=-1)
+
+    def loss(self, assignment: Assignment, view: PairViews) -> Cost:
+        """Weight · (1 − GIoU) of the first box, over the sum of what weighs it."""
+        pair = view(assignment.pairs.object, assignment.pairs.location)
+        first = view.coding.decode(pair.regression, pair.prior, pair.stride)
+        overlap = iou(first.detach(), pair.true).clamp(min=LEAST_OVERLAP)
+        share = assignment.pairs.weight.detach() * overlap
+        total = self.weight * (share * (1 - giou(first, pair.true))).sum()
+        return Cost(total, share=(share.sum(), torch.zeros_like(share.sum())))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class Head:
     size: float = 8.0  # side of a prior in strides: 8 · stride covers 64 … 1024 pixels on P3 … P7
     ratios: tuple[float, ...] = (1.0,)  # height over width
     octaves: tuple[float, ...] = (0.0,)  # the side is size · stride · 2^octave; ratios × octaves priors a cell
+    outer: Literal["ratio", "octave"] = "ratio"  # which of the two changes more slowly in the order of a cell's priors
     offset: float = 0.5  # where in its cell a location sits: 0 the corner, 0.5 the middle
     whole_pixels: bool = False  # sides cut to whole pixels and half extents rounded, as torchvision's anchors
     spacing: Literal["stride", "image"] = "stride"  # image: image size // map size, as torchvision places them
@@ -165,9 +166,12 @@ def predictions_of(raw: RawOutputs, head: Head, priors: Priors, pyramid: tuple[T
         ValueError: the outputs are not those of this head for these priors.
     """
     fitting(raw, head, priors)
+    boxes = head.coding.decode(raw.regression, priors.boxes, priors.stride)
+    for extra in head.extras:
+        boxes = extra.moved(boxes, raw.extras[extra.name], priors.points)
     return Predictions(
         outputs=raw.logits,
-        boxes=head.coding.decode(raw.regression, priors.boxes, priors.stride),
+        boxes=boxes,
         regression=raw.regression,
         extras=raw.extras,
         joined=joining(head.extras),

@@ -21,7 +21,7 @@ from torch import Tensor
 from assignbench.core.box_loss import BoxLoss, GIoU
 from assignbench.core.class_loss import ClassLoss, Focal
 from assignbench.core.coding import Coding
-from assignbench.core.fast.class_outputs import join_logits
+from assignbench.core.fast.class_outputs import by_location, join_logits
 from assignbench.core.geometry import centers, iou, pick, take
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -245,6 +245,15 @@ class PairViews:
         """As a call, for a list of pairs that nobody will ask for again."""
         own = self.predictions, self.priors, self.targets, self.coding, self.loss, self.progress
         return PairView(objects, locations, *own)
+
+    def background(self) -> Tensor:
+        """What each location costs if it learns no object, without gradient: ``[image, location]``.
+
+        c⁻ · p^γ · −log(1 − p), summed over the classes.
+        """
+        predictions, classes = self.predictions, self.loss.classes
+        extra = None if predictions.joined is None else predictions.extras[predictions.joined]
+        return classes.negative_weight * by_location(classes.background, predictions.outputs, extra)
 
     def detached(self) -> PairViews:
         """The same batch without gradient, for a strategy that looks at far more pairs than it chooses."""

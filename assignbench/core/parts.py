@@ -24,6 +24,7 @@ from assignbench.core.extras import (
     ImplicitObjectness,
     Objectness,
     PredictedIoU,
+    Refinement,
     joining,
 )
 from assignbench.core.guides import GuideLocation, GuideShape
@@ -66,6 +67,7 @@ __all__ = [
     "Preset",
     "QualityFocal",
     "RawOutputs",
+    "Refinement",
     "SmoothL1",
     "SquareIoU",
     "SumOf",

@@ -31,10 +31,11 @@ def pyramid_priors(
     maps: Sequence[tuple[int, int]] | None = None,
     strides: Sequence[int] = STRIDES,
 ) -> Priors:
-    """Priors in pixels of the padded image, in the order level, row, column, anchor (ratio, then octave).
+    """Priors in pixels of the padded image, in the order level, row, column, anchor.
 
-    Spacing is the nominal stride, never image size over map size, unless ``head.spacing`` asks for that. ``maps``:
-    rows and columns of the levels, where they are not those of `map_sizes`. ``strides``: of the levels, in pixels.
+    Anchors come by ratio, then octave, unless ``head.outer`` says otherwise. Spacing is the nominal stride, never image
+    size over map size, unless ``head.spacing`` asks for that. ``maps``: rows and columns of the levels, where they are
+    not those of `map_sizes`. ``strides``: of the levels, in pixels.
     """
     maps = maps or map_sizes(height, width)
     boxes, points, spacings, levels, steps = [], [], [], [], []
@@ -59,13 +60,15 @@ def pyramid_priors(
 
 
 def half_extents(head: Head, stride: int) -> Tensor:
-    """Half width and height of a cell's priors in pixels: ``[anchor, 2]``, ratio outer, octave inner."""
+    """Half width and height of a cell's priors in pixels: ``[anchor, 2]``, in the order that the head says."""
+    shapes = [(ratio, octave) for ratio in head.ratios for octave in head.octaves]
+    if head.outer == "octave":
+        shapes = [(ratio, octave) for octave in head.octaves for ratio in head.ratios]
     halves = []
-    for ratio in head.ratios:
-        for octave in head.octaves:
-            side = head.size * stride * 2**octave
-            side = int(side) if head.whole_pixels else side
-            halves.append((side / ratio**0.5 / 2, side * ratio**0.5 / 2))
+    for ratio, octave in shapes:
+        side = head.size * stride * 2**octave
+        side = int(side) if head.whole_pixels else side
+        halves.append((side / ratio**0.5 / 2, side * ratio**0.5 / 2))
     extents = torch.tensor(halves)
     return extents.round() if head.whole_pixels else extents
 

@@ -133,10 +133,12 @@ def soft_labels(file: Tensors, assignment: Assignment, targets: Targets) -> Iter
     """The score that every location learns for its object's class."""
     pairs = assignment.pairs
     for image in range(targets.images):
-        if f"soft.{image}" in file and pairs.quality is not None:
+        # a strategy that learns a soft label as two weighted terms shows it
+        soft = assignment.diagnostics.get("soft", pairs.quality)
+        if f"soft.{image}" in file and soft is not None:
             golden = file[f"soft.{image}"]
             mine = targets.image[pairs.object] == image
-            ours = torch.zeros_like(golden).index_put((pairs.location[mine],), pairs.quality[mine].to(golden.dtype))
+            ours = torch.zeros_like(golden).index_put((pairs.location[mine],), soft[mine].to(golden.dtype))
             yield Quantity(f"soft.{image}", relative(ours, golden))
 
 

@@ -59,7 +59,22 @@ ORIGINS: Mapping[str, Origin] = {
         # made up was also `bbox_head.integral.project`, which is the constant 0 … 16
         missing={"trajectory": "its distributions over box sides are of made-up lengths"},
     ),
+    # cls and bbox_rf are of the second boxes, bbox is of the first
+    "vfnet": Origin(
+        "atss",
+        "vfnet",
+        terms={"cls": ("class", "background"), "bbox": ("refinement",), "bbox_rf": ("box",)},
+        outputs={"refine": "refinement"},
+    ),
     "dsl": Origin("soft_label"),
+    "noisyanchor": Origin(
+        "noisyanchor",
+        preset="official",
+        terms=DETECTRON2,
+        # the running average of the normaliser starts at 100
+        options={"kept": "batch", "normaliser": "start"},
+        missing={"losses/tiny": "an unstable sort decides which anchors of equal overlap take the last places"},
+    ),
     "simota": Origin(
         "simota",
         # the pairs' own class and the other classes there; L1 joins the box loss late in training

@@ -1,6 +1,7 @@
 """ATSS as it was published: ``mmdet`` (default; what the golden vectors prove), ``official``; and what was built on it.
 
 ``gfl`` (arXiv 2006.04388) learns the overlap as class score, and a distribution over each side: golden vectors, too.
+``vfnet`` (arXiv 2008.13367) learns the overlap of a second box as class score: golden losses.
 """
 
 from assignbench.core import Head
@@ -10,10 +11,13 @@ from assignbench.core.parts import (
     Distribution,
     DistributionFocal,
     GIoU,
+    LogDistances,
     PairLoss,
     Preset,
     QualityFocal,
+    Refinement,
     SumOf,
+    Varifocal,
 )
 from assigners.presets.maskrcnn_benchmark import MASKRCNN_BENCHMARK, MASKRCNN_BENCHMARK_SCHEDULE
 
@@ -71,5 +75,25 @@ PRESETS = {
             "evaluate.nms": 0.6,
         },
         schedule={"train.warmup": 500},
+    ),
+    "vfnet": Preset(
+        source="mmdetection 3.3.0, vfnet_r50_fpn_1x_coco; its losses and its second boxes, not the layers behind its "
+        "towers: star-shaped convolutions, which look where the first box's sides are, and scales of the second boxes",
+        head=Head(offset=0.0, coding=LogDistances(unit=8.0), conv_bias=False, tower_std=0.01, extras=(Refinement(),)),
+        loss=PairLoss(Varifocal(), GIoU(weight=2.0), weight=1.0, weigh_by="overlap"),
+        options={"reference": True, "centerness": False, "refine": True},
+        recipe={
+            "model.pyramid": "p5_relu",
+            "model.pyramid_init": "xavier",
+            "model.norm_affine": True,
+            "model.towers": 3,
+            "train.bias_lr": 2.0,
+            "train.bias_decay": False,
+            "train.norm_decay": True,
+            "evaluate.threshold_on": "output",
+            "evaluate.rank_by": "output",
+            "evaluate.nms": 0.6,
+        },
+        schedule={"train.warmup": 500, "train.warmup_start": 0.1},
     ),
 }

@@ -14,11 +14,13 @@ from assignbench.core import Assigner, Setting, assign, giou, iou, sides
 from assignbench.core.parts import PairLoss, QualityFocal
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
+from assigners.atss import ATSS
 from assigners.autoassign import AutoAssign
 from assigners.ddod import DDOD
 from assigners.dw import DW
 from assigners.freeanchor import FreeAnchor
 from assigners.fsaf import FSAF
+from assigners.noisyanchor import NoisyAnchor
 from assigners.paa import PAA
 from assigners.simota import SimOTA
 from assigners.soft_label import SoftLabel
@@ -574,6 +576,129 @@ def test_values_and_gradients_of_tal(loss: PairLoss, seed: int) -> None:
     view = problem.view(loss)
     fast = objective(assign(TAL(Setting(classes=CLASSES)), view, progress=0.5), view, ())
     reading = slow_tal(problem, loss)
+    assert fast.keys() == reading.keys()
+    for name, value in reading.items():
+        assert fast[name].item() == pytest.approx(value.item(), rel=1e-9, abs=1e-12), name
+    gradients = torch.autograd.grad(torch.stack(list(fast.values())).sum(), problem.leaves())
+    slow_gradients = torch.autograd.grad(torch.stack(list(reading.values())).sum(), problem.leaves())
+    for one, other in zip(gradients, slow_gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)
+
+
+def slow_noisyanchor(problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
+    predictions, priors, targets, classes = problem.predictions, problem.priors, problem.targets, loss.classes
+    probability = predictions.logits.sigmoid()
+    nothing = torch.tensor(0.0, dtype=torch.float64)
+    positive, background, box_sum, count = nothing, nothing, nothing, 0
+    for image in range(targets.images):
+        own = [n for n in range(len(targets)) if targets.image[n] == image]
+        overlaps = {n: [iou(prior, targets.boxes[n]).item() for prior in priors.boxes] for n in own}
+        chosen = [j for n in own for j in sorted(range(len(priors)), key=lambda j: (-overlaps[n][j], j))[:30]]
+        owner = {j: max(own, key=lambda n: (overlaps[n][j], -n)) for j in chosen}
+        p = {j: probability[image, j, targets.labels[n]].item() for j, n in owner.items()}
+        u = {j: iou(predictions.boxes[image, j], targets.boxes[n]).item() for j, n in owner.items()}
+
+        def mean(values: dict[int, float], chosen: list[int] = chosen) -> float:
+            return sum(values[j] for j in chosen) / len(chosen)
+
+        fu, fp = ({j: 1 / (1 - x) for j, x in each.items()} for each in (u, p))
+        s = {j: 0.75 * u[j] / mean(u) + 0.25 * p[j] / mean(p) for j in owner}
+        label = {
+            j: mean(u) + (s[j] - min(s.values())) * (1 - mean(u)) / (max(s.values()) - min(s.values())) for j in owner
+        }
+        r = {j: 0.75 * fu[j] / mean(fu) + 0.25 * fp[j] / mean(fp) for j in owner}
+        costs = []  # of each location: of the own class as positive, of all as background, of the box
+        for j in range(len(priors)):
+            taught, negative = nothing, -(probability[image, j] ** 2) * torch.log1p(-probability[image, j])
+            box = nothing
+            if j in owner:
+                y, share = targets.labels[owner[j]], label[j]
+                taught = -share * (1 - probability[image, j, y]) ** 2 * probability[image, j, y].log()
+                negative = torch.stack([negative[k] * (1 - share if k == y else 1) for k in range(CLASSES)])
+                box = 5 * (1 - giou(predictions.boxes[image, j], targets.boxes[owner[j]]))
+            costs.append(
+                (classes.positive_weight * taught, classes.negative_weight * negative.sum(), loss.weight * box)
+            )
+        factor = [r.get(j, 1.0) for j in range(len(priors))]
+        kept = []
+        for parts in ((0, 1), (2,)):
+            plain = [sum(cost[part].item() for part in parts) for cost in costs]
+            moved = sum(f * value for f, value in zip(factor, plain, strict=True))
+            kept.append(sum(plain) / moved if moved else 1.0)
+        for f, cost in zip(factor, costs, strict=True):
+            positive, background = positive + kept[0] * f * cost[0], background + kept[0] * f * cost[1]
+            box_sum = box_sum + kept[1] * f * cost[2]
+        count += len(owner)
+    return {"class": positive / count, "background": background / count, "box": box_sum / count}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_values_and_gradients_of_noisyanchor(seed: int) -> None:
+    loss, assigner = PairLoss(), NoisyAnchor(Setting(classes=CLASSES))
+    problem = random_problem(
+        assigner.head.controlled(),
+        seed=seed,
+        classes=CLASSES,
+        counts=(4, 0, 3),
+        height=64,
+        width=96,
+        dtype=torch.float64,
+    )
+    with torch.no_grad():
+        problem.raw.regression.mul_(0.3)
+    fast, reading = ours(assigner, problem, loss), slow_noisyanchor(problem, loss)
+    assert fast.keys() == reading.keys()
+    for name, value in reading.items():
+        assert fast[name].item() == pytest.approx(value.item(), rel=1e-9, abs=1e-12), name
+    gradients = torch.autograd.grad(torch.stack(list(fast.values())).sum(), problem.leaves())
+    slow_gradients = torch.autograd.grad(torch.stack(list(reading.values())).sum(), problem.leaves())
+    for one, other in zip(gradients, slow_gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)
+
+
+def slow_vfnet(problem: Problem, pairs: list[tuple[int, int]]) -> dict[str, Tensor]:
+    """The losses of VFNet at pairs (object, location)."""
+    priors, targets = problem.priors, problem.targets
+    probability = problem.raw.logits.sigmoid()
+    score = torch.zeros_like(probability)
+    firsts, seconds, weights = [], [], []
+    for n, j in pairs:
+        image, point, box = targets.image[n], priors.points[j], targets.boxes[n]
+        side = problem.raw.regression[image, j].exp() * 8 * priors.stride[j]
+        first = torch.cat((point - side[:2], point + side[2:]))
+        side = side.detach() * problem.raw.extras["refinement"][image, j].exp()
+        second = torch.cat((point - side[:2], point + side[2:]))
+        u1, u2 = (max(iou(one.detach(), box).item(), 1e-6) for one in (first, second))
+        firsts.append(1.5 * u1 * (1 - giou(first, box)))
+        seconds.append(2.0 * u2 * (1 - giou(second, box)))
+        weights.append((u1, u2))
+        score[image, j, targets.labels[n]] = iou(second.detach(), box)
+    own = -score * (score * probability.log() + (1 - score) * torch.log1p(-probability))
+    background = -0.75 * probability**2 * torch.log1p(-probability)
+    taught = torch.zeros_like(probability, dtype=torch.bool)
+    for n, j in pairs:
+        taught[targets.image[n], j, targets.labels[n]] = True
+    return {
+        "class": own[taught].sum() / len(pairs),
+        "background": background[~taught].sum() / len(pairs),
+        "refinement": torch.stack(firsts).sum() / max(1.0, sum(u1 for u1, _ in weights)),
+        "box": torch.stack(seconds).sum() / max(1.0, sum(u2 for _, u2 in weights)),
+    }
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_values_and_gradients_of_vfnet(seed: int) -> None:
+    preset = ATSS.presets["vfnet"]
+    assigner = ATSS(Setting(classes=CLASSES), **preset.options)
+    sizes = {"height": 64, "width": 96, "dtype": torch.float64}
+    problem = random_problem(preset.head, seed=seed, classes=CLASSES, counts=(4, 0, 3), **sizes)  # type: ignore[arg-type]
+    with torch.no_grad():
+        problem.raw.regression.mul_(0.3).sub_(1)
+        problem.raw.extras["refinement"].mul_(0.3)
+    view = problem.view(preset.loss)
+    record = assign(assigner, view)
+    fast = objective(record, view, preset.head.extras)
+    reading = slow_vfnet(problem, list(zip(record.pairs.object.tolist(), record.pairs.location.tolist(), strict=True)))
     assert fast.keys() == reading.keys()
     for name, value in reading.items():
         assert fast[name].item() == pytest.approx(value.item(), rel=1e-9, abs=1e-12), name

@@ -33,7 +33,7 @@ def test_assigners_with_options_survives_broken_ones(call, known):
     assert out.count("broken: ") == 2
     lines = out.splitlines()
     assert lines[lines.index("    k: int = 9") + 1] == " " * 8 + "candidates per level and object, per prior of a cell."
-    assert "  published as: mmdet, official, gfl" in lines
+    assert "  published as: mmdet, official, gfl, vfnet" in lines
     assert max(map(len, lines)) <= 100
 
 

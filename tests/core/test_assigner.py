@@ -17,6 +17,7 @@ from assignbench.core import (
     Targets,
     hard_assignment,
     sides,
+    taught_locations,
 )
 from assignbench.core import assigner as module
 from assignbench.core.assigner import assign_branches
@@ -78,3 +79,14 @@ def test_crowds_are_looked_up_once_for_branches_with_the_same_outputs(monkeypatc
     problem = crowded_problem()
     assign_branches(Branching(Setting(classes=3)), problem.branches())
     assert [len(priors) for priors in asked] == [len(problem.priors), len(problem.beside["dense"].priors)]
+
+
+def test_what_is_taught_lies_neither_in_the_padding_nor_in_a_crowd() -> None:
+    problem = crowded_problem()
+    priors = problem.priors.padded(torch.tensor([[96, 64], [64, 96]]))
+    taught = taught_locations(priors, problem.targets)
+    assert priors.inside is not None
+    assert torch.equal(taught[0], priors.inside[0] & ~within(priors))
+    assert torch.equal(taught[1], priors.inside[1])
+    bare = problem.targets.without_ignored()
+    assert bool(taught_locations(problem.priors, bare).all())

@@ -18,6 +18,8 @@ from assignbench.core import (
     Predictions,
     Priors,
     Targets,
+    giou,
+    iou,
 )
 from assignbench.core.parts import (
     EXTRAS,
@@ -28,6 +30,9 @@ from assignbench.core.parts import (
     ImplicitObjectness,
     Objectness,
     PredictedIoU,
+    RawOutputs,
+    Refinement,
+    predictions_of,
 )
 from assignbench.core.types import Grid
 
@@ -147,3 +152,52 @@ def test_a_head_gains_outputs_once() -> None:
     assert [extra.name for extra in head.extras] == ["centerness", "iou", "implicit_objectness"]
     with pytest.raises(ValueError, match=r"it has the extra output iou already; leave out \+iou"):
         head.plus([PredictedIoU(weight=2.0)])
+
+
+def refined(first: list[float], output: list[float]) -> PairViews:
+    """The batch of one, with raw deltas and factors that are the same everywhere."""
+    view = batch("refinement")
+    head = Head(extras=(Refinement(),))
+    raw = RawOutputs(
+        torch.zeros(2, 4, 2),
+        torch.tensor(first).expand(2, 4, 4).clone().requires_grad_(),
+        {"refinement": torch.tensor(output).expand(2, 4, 4).clone().requires_grad_()},
+    )
+    return PairViews(predictions_of(raw, head, view.priors), view.priors, view.targets, head.coding)
+
+
+def test_a_refinement_multiplies_the_sides_of_the_first_box() -> None:
+    """A prior of 8 × 8 pixels around (4, 4); the first box as it is, its right side then twice as far."""
+    view = refined([0.0] * 4, [0.0, 0, LN2, 0])
+    assert view.predictions.boxes[0, 0].tolist() == pytest.approx([0, 0, 12, 8])
+    assert refined([0.0] * 4, [100.0] * 4).predictions.boxes.isfinite().all()
+
+
+def test_the_first_box_learns_alone_and_as_much_as_it_overlaps() -> None:
+    """Its IoU with the object of 16 × 8 pixels is ½ and so is its GIoU: 1.5 · ½ · ½, over ½."""
+    view = refined([0.0] * 4, [0.0, 0, LN2, 0])
+    cost = Refinement().loss(record(0, weight=0.5), view)
+    assert cost.total.item() == pytest.approx(1.5 * 0.5 * 0.5 * 0.5)
+    assert cost.share is not None
+    assert [one.item() for one in cost.share] == pytest.approx([0.25, 0])
+    raw = view.predictions.regression, view.predictions.extras["refinement"]
+    first, factors = torch.autograd.grad(cost.total, raw, allow_unused=True, retain_graph=True)
+    assert first.abs().sum() > 0
+    assert factors is None
+    pair = view(torch.tensor([0]), torch.tensor([0]))
+    assert pair.overlap.item() == pytest.approx(0.75)
+    first, factors = torch.autograd.grad((1 - giou(pair.predicted, pair.true)).sum(), raw, allow_unused=True)
+    assert first is None
+    assert factors[0, 0, 2] < 0
+    assert iou(pair.predicted, pair.true).item() == pytest.approx(0.75)
+
+
+def test_the_centerness_of_a_location_outside_its_object_can_be_chosen() -> None:
+    view = batch("centerness")
+    inside, outside = (Centerness(outside=0.7).loss(record(location), view).total.item() for location in (0, 3))
+    assert inside == Centerness().loss(record(0), view).total.item()
+    view.predictions.extras["centerness"].data.fill_(1.0)
+    for wanted in (0.0, 0.7):
+        cost = Centerness(outside=wanted).loss(record(3), view).total.item()
+        assert cost == pytest.approx(math.log1p(math.e) - wanted)
+    assert outside == pytest.approx(LN2)

@@ -115,6 +115,11 @@ def test_whole_pixels_and_spacing_by_the_image_are_torchvisions_retinanet(height
     assert torch.equal(priors.boxes, torchvision_anchors(_default_anchorgen(), height, width))
 
 
+def test_a_cells_priors_come_by_ratio_or_by_octave() -> None:
+    by_ratio, by_octave = (pyramid_priors(anchor_head(outer=outer), 64, 96).boxes for outer in ("ratio", "octave"))
+    assert torch.equal(by_octave, by_ratio.view(-1, 3, 3, 4).transpose(1, 2).reshape(-1, 4))
+
+
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_spacing_by_the_image_is_torchvisions_fcos(height: int, width: int) -> None:
     priors = pyramid_priors(point_head(offset=0.0, spacing="image"), height, width)

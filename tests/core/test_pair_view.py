@@ -194,3 +194,11 @@ def test_another_loss_is_another_view() -> None:
     view = views()
     heavy = replace(view, loss=PairLoss(box=GIoU(weight=50.0)))
     torch.testing.assert_close(heavy(OBJECTS, LOCATIONS).box_part, 10 * view(OBJECTS, LOCATIONS).box_part)
+
+
+@pytest.mark.parametrize("extras", [(), (ImplicitObjectness(),)])
+def test_background_is_what_locations_without_an_object_cost(extras: tuple[ImplicitObjectness, ...]) -> None:
+    loss = PairLoss(Focal(0.5, 0.3, gamma=1.5))
+    view = views(loss, Head(extras=extras))
+    wanted = 0.3 * loss.classes.background(view.predictions.logits).sum(-1)
+    torch.testing.assert_close(view.background(), wanted.detach())

@@ -17,6 +17,7 @@ With A = e^−z, B = e^−o and S = A + B + AB: p = 1 / (1 + S), −log(1 − p)
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,26 @@ def join_logits(logits: Tensor, extra: Tensor) -> Tensor:
     1 / p = (1 + e^−c)(1 + e^−o), so −logit(p) = log(1/p − 1) = log( e^−o + e^−c (1 + e^−o) ).
     """
     return -torch.logaddexp(F.softplus(-extra)[..., None] - logits, -extra[..., None])
+
+
+@torch.no_grad()
+def by_location(cost: Callable[[Tensor], Tensor], outputs: Tensor, extra: Tensor | None = None) -> Tensor:
+    """Σ over classes of a cost of each logit, without gradient: ``[image, location, class] → [image, location]``.
+
+    Args:
+        cost: of logits, entry by entry.
+        outputs: z.
+        extra: o, ``[image, location]``; None: nothing joins.
+    """
+    classes = outputs.shape[-1]
+    rows, joining = outputs.reshape(-1, classes), None if extra is None else extra.reshape(-1)
+    step = max(1, (PIECE if outputs.device.type == "cpu" else DEVICE_PIECE) // classes)
+    found = rows.new_zeros(len(rows))
+    for start in range(0, len(rows), step):
+        piece = slice(start, start + step)
+        logits = rows[piece] if joining is None else join_logits(rows[piece], joining[piece])
+        torch.sum(cost(logits), dim=-1, out=found[piece])
+    return found.view(outputs.shape[:-1])
 
 
 class _Account:

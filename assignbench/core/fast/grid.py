@@ -176,6 +176,36 @@ def region_pairs(targets: Targets, priors: Priors, share: float, levels: Tensor)
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 
 
+def and_nearest(
+    objects: Tensor, locations: Tensor, targets: Targets, priors: Priors, level: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Pairs, and for each object without any the location of one level that is nearest to its centre.
+
+    Ordered by object, then location: ``[pair]`` each. Equal distances: the lower column and row. No location lies in
+    the padding. A GPU is waited for once: for the objects.
+
+    Args:
+        objects: ordered: ``[pair]``.
+        locations: ``[pair]``.
+        targets: the objects.
+        priors: the locations.
+        level: where each object looks, int64 ``[object]``; a finer one where the image has no location on that level.
+            None: the finest.
+    """
+    host, layout = targets.on_host(), priors.on_host()
+    grid = layout.grid
+    without = torch.ones(len(host), dtype=torch.bool).index_fill(0, objects.cpu(), False).nonzero()[:, 0]
+    size = own_cells(layout, host.image).expand(len(host), -1, -1)[without]  # [object, level, 2]
+    coarsest = ((size > 0).all(-1).sum(1) - 1).clamp(min=0)
+    own = torch.zeros_like(without) if level is None else torch.minimum(level.cpu()[without], coarsest)
+    cell = (centers(host.boxes[without]) - grid.first[own]) / grid.step[own]
+    cell = torch.minimum((cell - 0.5).ceil().clamp(0, LARGEST).long(), size[torch.arange(len(own)), own] - 1)
+    nearest = grid.start[own] + (cell[:, 1] * grid.columns[own] + cell[:, 0]) * grid.anchors
+    joined = torch.cat((objects, beside(without, objects)))
+    order = joined.argsort(stable=True)
+    return joined[order], torch.cat((locations, beside(nearest, locations)))[order]
+
+
 @torch.no_grad()
 def central_pairs(
     targets: Targets, priors: Priors, mu: Tensor, sigma: Tensor, *, gain: float = 0.0, least: float = WEIGHTLESS

@@ -115,6 +115,35 @@ def predicted_overlaps(
     return near_pairs(targets, predictions.boxes, enough, priors.inside)
 
 
+@torch.no_grad()
+def best_objects(targets: Targets, priors: Priors, image: Tensor, locations: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each location the object of its image that the prior overlaps most, and their IoU: ``[place]`` each.
+
+    Equal IoU: the object listed first.
+
+    Args:
+        targets: the objects.
+        priors: the locations.
+        image: of each location, one that has objects: ``[place]``.
+        locations: ``[place]``.
+    """
+    device, order = image.device, targets.image.argsort(stable=True)
+    counts = torch.bincount(targets.image, minlength=targets.images)
+    first = counts.cumsum(0) - counts
+    boxes = priors.boxes_at(image, locations)
+    found = [(targets.labels[:0], targets.boxes[:0, 0])]
+    for some in object_chunks(len(locations), int(counts.max()), device):
+        count, start = counts[image[some]], first[image[some]]
+        row = torch.repeat_interleave(count)
+        rank = torch.arange(len(row), device=device) - (count.cumsum(0) - count)[row]
+        objects = order[start[row] + rank]
+        overlap = iou(boxes[some][row], targets.boxes[objects])
+        best = best_of(row, overlap)
+        found.append((objects[best], overlap[best]))
+    objects, overlap = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return objects, overlap
+
+
 def require_overlap(least: float) -> None:
     """Refuse a least overlap that all pairs reach, or none."""
     if not 0 < least <= 1:

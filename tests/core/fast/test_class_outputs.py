@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
 from assignbench.core.fast import class_outputs
-from assignbench.core.fast.class_outputs import ClassOutputs, join_logits
+from assignbench.core.fast.class_outputs import ClassOutputs, by_location, join_logits
 
 FACTORS = (0.0, 1e-3, 0.5, 0.97, 1.0)
 NONE = torch.zeros(0, dtype=torch.int64)
@@ -415,3 +415,15 @@ def test_second_derivatives_are_refused(kind: str) -> None:
     (gradient,) = torch.autograd.grad(value * asked.outputs.sum(), asked.outputs, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1 << 16])
+@pytest.mark.parametrize("joins", [False, True])
+def test_costs_are_summed_over_classes_a_piece_at_a_time(piece: int, joins: bool, monkeypatch) -> None:
+    monkeypatch.setattr(class_outputs, "PIECE", piece)
+    outputs, extra = torch.randn(2, 5, 3, requires_grad=True), torch.randn(2, 5) if joins else None
+    found = by_location(torch.sigmoid, outputs, extra)
+    p = outputs.sigmoid() if extra is None else outputs.sigmoid() * extra.sigmoid()[..., None]
+    torch.testing.assert_close(found, p.sum(-1).detach())
+    assert not found.requires_grad
+    assert by_location(torch.sigmoid, outputs[:, :0]).shape == (2, 0)

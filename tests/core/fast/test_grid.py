@@ -10,6 +10,7 @@ from assignbench.core import (
     Head,
     Priors,
     Targets,
+    and_nearest,
     around_pairs,
     centers,
     central_pairs,
@@ -280,3 +281,36 @@ def test_nearest_pairs_as_topk_finds_them(name: str, pad: bool) -> None:
         return sorted((row, int(priors.level[place]), float(away[row, place])) for row, place in pairs)
 
     assert distances(listed(have)) == distances(want)  # other locations at most, at equal distance
+
+
+@pytest.mark.parametrize("name", ["middle", "corner", "image", "anchors"])
+@pytest.mark.parametrize("extent", [None, [[64, 96], [32, 40]]])
+def test_objects_without_a_pair_get_the_nearest_location_of_a_level(name: str, extent: list[list[int]] | None) -> None:
+    priors = pyramid_priors(HEADS[name], 96, 128)
+    priors = priors if extent is None else priors.padded(torch.tensor(extent))
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(60, 2, generator=generator) * 110 - 10
+    side = torch.rand(60, 2, generator=generator) * 12
+    targets = objects(torch.cat((corner, corner + side), dim=1), 2)
+    pairs = inside_pairs(targets, priors)
+    assert 0 < len(pairs[0].unique()) < 60
+    for level in (None, torch.arange(60) % 2):
+        found = and_nearest(*pairs, targets, priors, level)
+        expected = set(listed(pairs))
+        for n in set(range(60)) - set(pairs[0].tolist()):
+            there = priors.level == (0 if level is None else level[n])
+            if priors.inside is not None:
+                there &= priors.inside[targets.image[n]]
+            off = (priors.points - centers(targets.boxes)[n]).square().sum(-1)
+            expected.add((n, int(off.masked_fill(~there, torch.inf).argmin())))
+        assert listed(found) == sorted(expected)
+
+
+def test_an_object_looks_on_a_finer_level_where_its_own_has_no_location() -> None:
+    priors = pyramid_priors(Head(), 256, 256).padded(torch.tensor([[32, 32]]))
+    targets = objects(torch.tensor([[9.0, 9, 11, 11]]))
+    none = torch.zeros(0, dtype=torch.int64)
+    _, locations = and_nearest(none, none, targets, priors, torch.tensor([4]))
+    assert priors.points[locations].tolist() == [[16, 16]]
+    assert priors.level[locations].tolist() == [2]
+    assert [len(one) for one in and_nearest(none, none, objects(torch.zeros(0, 4)), priors)] == [0, 0]

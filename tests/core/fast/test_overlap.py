@@ -1,5 +1,7 @@
 """Pairs found by looking into bins and blocks, against the whole matrix of overlaps: the same bits."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from assignbench.core import (
     Head,
     Priors,
     Targets,
+    best_objects,
     best_overlap,
     best_predicted,
     iou,
@@ -328,3 +331,19 @@ def test_the_best_predicted_of_no_object_and_of_scores_that_are_no_numbers() -> 
     problem = random_problem(Head(), seed=3, classes=3, counts=(1,))
     found = best_predicted(problem.targets, problem.predictions, problem.priors, 3, lambda p, u: p * u / 0 * 0)
     assert len(found[0]) == 0
+
+
+@pytest.mark.parametrize("chunk", [1, 50, 1 << 17])
+def test_the_best_object_of_a_location_is_that_of_the_whole_matrix(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "CHUNK", chunk)
+    generator = torch.Generator().manual_seed(0)
+    boxes = random_boxes(generator, 30, 2, 8)
+    targets = replace(objects(boxes, 3), image=torch.randint(0, 3, (30,), generator=generator))
+    priors = pyramid_priors(anchor_head(), 256, 320)
+    image, locations = torch.randint(0, 3, (200,), generator=generator), torch.arange(0, 800, 4)
+    found, overlap = best_objects(targets, priors, image, locations)
+    matrix = iou_matrix(targets.boxes, priors.boxes[locations]).masked_fill(targets.image[:, None] != image, -1)
+    assert torch.equal(overlap, matrix.amax(0))
+    assert torch.equal(found, (matrix == matrix.amax(0)).to(torch.uint8).argmax(0))  # the first of equal ones
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert [len(one) for one in best_objects(targets, priors, nothing, nothing)] == [0, 0]

@@ -36,7 +36,13 @@ def test_given_options_go_before_the_presets() -> None:
     assert protocol.options({"normaliser": "batch", "k": 3}) == {"reference": True, "normaliser": "batch", "k": 3}
     one = candidate("atss[normaliser=batch]", "published")
     assert one.options == {"reference": True, "normaliser": "batch"}
-    assert one.all_options == {"k": 9, "reference": True, "normaliser": "batch", "centerness": True}
+    assert one.all_options == {
+        "k": 9,
+        "reference": True,
+        "normaliser": "batch",
+        "centerness": True,
+        "refine": False,
+    }
 
 
 def test_an_option_that_drops_an_extra_drops_it_from_the_presets_head() -> None:
