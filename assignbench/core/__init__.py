@@ -4,7 +4,8 @@ from assignbench.core.assigner import Assigner, Setting, assign, require, requir
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.grid import cell_pairs, central_pairs, inside_pairs, nearest_pairs, shrunk_pairs
+from assignbench.core.fast.nearest_boxes import nearest_boxes
 from assignbench.core.fast.overlap import best_overlap, most_overlapping, overlapping_pairs, predicted_overlaps
 from assignbench.core.fast.rows import best_of
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
@@ -43,6 +44,7 @@ __all__ = [
     "assign",
     "best_of",
     "best_overlap",
+    "cell_pairs",
     "centerness",
     "centers",
     "central_pairs",
@@ -56,12 +58,14 @@ __all__ = [
     "max_by",
     "min_by",
     "most_overlapping",
+    "nearest_boxes",
     "nearest_pairs",
     "overlapping_pairs",
     "pick",
     "predicted_overlaps",
     "require",
     "require_effect",
+    "shrunk_pairs",
     "sides",
     "smallest_k",
     "softmax_by",

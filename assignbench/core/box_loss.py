@@ -3,6 +3,7 @@
 giou     1 − IoU + (C − U) / C                          C: area around both, U: of their union     arXiv 1902.09630
 diou     1 − IoU + ρ² / c²                              ρ: between centres, c: diagonal around both arXiv 1911.08287
 ciou     diou + α v,  v = 4/π² (atan w/h − atan ŵ/ĥ)²   α = v / (1 − IoU + v), without gradient
+log_iou  −ln IoU, at most −ln 10⁻⁶                                                                  arXiv 1608.01471
 l1       Σ |raw output − wanted| over the four coded numbers, smooth below β
 distribution_focal   mean over the sides of the cross-entropy to the two whole numbers around the wanted distance,
 each by its nearness; for heads whose coding is `Distribution`                arXiv 2006.04388
@@ -52,6 +53,19 @@ class CodedPairs(Protocol):
     def wanted(self) -> Any:
         """What they should say: ``[pair, 4]``."""
         ...
+
+    @property
+    def prior(self) -> Any:
+        """``[pair, 4]``."""
+        ...
+
+    @property
+    def stride(self) -> Any:
+        """``[pair]``."""
+        ...
+
+
+LEAST_IOU = 1e-6  # under a logarithm
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,20 @@ class CIoU(BoxLoss):
         shape = 4 / math.pi**2 * (angle[0] - angle[1]).square()
         alpha = (shape / (1 - overlap + shape).clamp(min=EPS)).detach()
         return self.weight * (1 - overlap + center_distance(pair.predicted, pair.true) + alpha * shape)
+
+
+@dataclass(frozen=True)
+class LogIoU(BoxLoss):
+    """λ · −ln max(IoU, 10⁻⁶)."""
+
+    least_output: float | None = None  # raw outputs below it count as it, and are not moved; None: there is none
+
+    def __call__(self, pair: CodedPairs) -> Tensor:
+        """See `BoxLoss`."""
+        predicted = pair.predicted
+        if self.least_output is not None:
+            predicted = pair.coding.decode(pair.regression.clamp(min=self.least_output), pair.prior, pair.stride)
+        return self.weight * -iou(predicted, pair.true).clamp(min=LEAST_IOU).log()
 
 
 @dataclass(frozen=True)

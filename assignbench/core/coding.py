@@ -12,6 +12,7 @@ from torch import Tensor
 from assignbench.core.geometry import centers, sides
 
 MAX_LOG_RATIO = math.log(1000 / 16)  # a delta may change width or height by this factor at most, both ways
+MAX_LOG_DISTANCE = 10.0  # of a side, in strides
 
 
 class Coding(ABC):
@@ -33,17 +34,44 @@ class Coding(ABC):
 
 @dataclass(frozen=True)
 class Distances(Coding):
-    """Left, top, right, bottom from the location in strides: side = ReLU(output) · stride (FCOS)."""
+    """Left, top, right, bottom from the location in strides: side = ReLU(output) · unit · stride (FCOS: unit 1)."""
+
+    unit: float = 1.0  # strides
+    upright: bool = False  # whether the outputs come as top, bottom, left, right (FSAF)
 
     def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.decode`; outputs below zero give a side of zero."""
-        distance = regression.clamp(min=0) * stride[..., None]
+        ordered = regression[..., (2, 0, 3, 1)] if self.upright else regression
+        distance = ordered.clamp(min=0) * (self.unit * stride)[..., None]
         center = centers(priors)
         return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
 
     def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.encode`."""
-        return sides(boxes, centers(priors)) / stride[..., None]
+        distance = sides(boxes, centers(priors)) / (self.unit * stride)[..., None]
+        return distance[..., (1, 3, 0, 2)] if self.upright else distance
+
+
+@dataclass(frozen=True)
+class LogDistances(Coding):
+    """Logarithms of left, top, right, bottom: side = exp(output) · scale · stride (FCOS at first, TOOD, VFNet).
+
+    An output counts as 10 at most, a side of twenty thousand strides.
+    """
+
+    scale: float = 1.0
+    most: float = 1e6  # what is wanted of a side, by scale · stride, is cut to 1 / most … most
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`."""
+        distance = regression.clamp(max=MAX_LOG_DISTANCE).exp() * (self.scale * stride)[..., None]
+        center = centers(priors)
+        return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`; a side on the wrong side of the location counts as one of next to nothing."""
+        distance = sides(boxes, centers(priors)) / (self.scale * stride)[..., None]
+        return distance.clamp(1 / self.most, self.most).log()
 
 
 @dataclass(frozen=True)
@@ -51,16 +79,20 @@ class Deltas(Coding):
     """Shift and log-ratio relative to the prior box, each divided by its scale (Fast R-CNN's coding).
 
     dx = (x − x_prior) / w_prior / scale_x; dw = ln(w / w_prior) / scale_w. The shift of the centre is not
-    clamped; the log-ratio is, on both sides, at ln(1000/16).
+    clamped, unless ``max_shift`` says so; the log-ratio is, on both sides, at ln(1000/16).
     """
 
     scale: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    max_shift: float | None = None  # pixels that a prediction's centre may be off its prior's, in x and in y; None: any
 
     def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.decode`; the stride is not used."""
         size = priors[..., 2:] - priors[..., :2]
         delta = regression * regression.new_tensor(self.scale)
-        center = centers(priors) + delta[..., :2] * size
+        shift = delta[..., :2] * size
+        if self.max_shift is not None:
+            shift = shift.clamp(-self.max_shift, self.max_shift)
+        center = centers(priors) + shift
         half = size * delta[..., 2:].clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() / 2
         return torch.cat((center - half, center + half), dim=-1)
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from assignbench.core.box_loss import BoxLoss, GIoU
 from assignbench.core.class_loss import ClassLoss, Focal
 from assignbench.core.coding import Coding
+from assignbench.core.fast.class_outputs import join_logits
 from assignbench.core.geometry import centers, iou, pick, take
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -177,6 +178,22 @@ class PairView:
     def likelihood(self) -> Tensor:
         """P = exp(−ℓ_bag) = p · exp(−λ · L_box)."""
         return (-self.cost).exp()
+
+    @_seen
+    def class_cost(self) -> Tensor:
+        """What all classes of the location cost if it learns this object alone, without gradient.
+
+        c⁺ ℓ_class(p, q) of the own class and c⁻ p^γ · −log(1 − p) of every other one.
+        """
+        with torch.no_grad():
+            classes, predictions = self.loss.classes, self.predictions
+            logits = predictions.outputs.flatten(0, 1).index_select(0, self.place)  # [pair, class]
+            if predictions.joined is not None:
+                logits = join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), self.place))
+            quality = self.overlap if classes.learns_overlap else torch.ones_like(self.overlap)
+            own = classes.positive_weight * classes.positive(self.logit, quality)
+            each = classes.negative_weight * classes.background(logits)
+            return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
 
     def extra_logit(self, name: str) -> Tensor:
         """Logits of an extra output: ``[pair]``, or ``[pair, channel]`` of several channels."""

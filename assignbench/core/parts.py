@@ -1,8 +1,8 @@
 """What a detector is made of: heads, extra outputs, codings, losses, presets."""
 
-from assignbench.core.box_loss import BOX_LOSSES, BoxLoss, CIoU, DIoU, DistributionFocal, GIoU, SmoothL1, SumOf
+from assignbench.core.box_loss import BOX_LOSSES, BoxLoss, CIoU, DIoU, DistributionFocal, GIoU, LogIoU, SmoothL1, SumOf
 from assignbench.core.class_loss import CLASS_LOSSES, ClassLoss, CrossEntropy, Focal, QualityFocal, Varifocal
-from assignbench.core.coding import Coding, Deltas, Distances, Distribution
+from assignbench.core.coding import Coding, Deltas, Distances, Distribution, LogDistances
 from assignbench.core.extras import (
     EXTRAS,
     AuxiliaryObjectness,
@@ -40,6 +40,8 @@ __all__ = [
     "Focal",
     "GIoU",
     "ImplicitObjectness",
+    "LogDistances",
+    "LogIoU",
     "Objectness",
     "PairLoss",
     "PredictedIoU",

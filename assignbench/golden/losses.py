@@ -117,6 +117,7 @@ def discrete(file: Tensors, assignment: Assignment, targets: Targets) -> Iterato
     for image in range(targets.images):
         for name, found, counts in (
             (f"assigned.{image}", assigned_objects, object_counts),
+            (f"assigned_box.{image}", assigned_boxes, object_counts),
             (f"assigned_label.{image}", assigned_labels, label_counts),
         ):
             if name in file:
@@ -138,12 +139,22 @@ def soft_labels(file: Tensors, assignment: Assignment, targets: Targets) -> Iter
 
 
 def assigned_objects(assignment: Assignment, targets: Targets, image: int, _classes: int, like: Tensor) -> Tensor:
-    """Index of the object within its image, −1 background, −2 ignored: ``[location]``."""
+    """Index of the object whose class is learned, within its image, −1 background, −2 ignored: ``[location]``."""
+    return paired_objects(assignment, targets, image, like, assignment.pairs.weight)
+
+
+def assigned_boxes(assignment: Assignment, targets: Targets, image: int, _classes: int, like: Tensor) -> Tensor:
+    """The same of the object whose box is learned."""
+    return paired_objects(assignment, targets, image, like, assignment.pairs.box_weight)
+
+
+def paired_objects(assignment: Assignment, targets: Targets, image: int, like: Tensor, weight: Tensor) -> Tensor:
+    """Index of the object within its image at the pairs that have a weight: ``[location]``."""
     found = torch.full_like(like, -1)
     if assignment.ignored is not None:
         found[assignment.ignored[image]] = -2
     first = int((targets.image < image).sum())
-    mine = targets.image[assignment.pairs.object] == image
+    mine = (targets.image[assignment.pairs.object] == image) & (weight > 0)
     found[assignment.pairs.location[mine]] = assignment.pairs.object[mine].to(like.dtype) - first
     return found
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from assignbench.core import Assigner, Predictions, Priors
 from assignbench.core.parts import Distances
-from assignbench.core.priors import STRIDES
 from assignbench.detector.importers import class_count, import_state
 from assignbench.errors import DataError
 from assignbench.golden.checks import OUTPUT, Check, Quantity, relative, worst
@@ -67,22 +66,24 @@ def replay_network(file: Tensors, learner: Learner) -> Iterator[Check]:
 def outputs(predictions: Predictions, priors: Priors, learner: Learner) -> dict[str, Tensor]:
     """The maps as the reference has them: ``fpn.L``, ``cls.L``, ``reg.L``, ``extra.L``.
 
-    Distances to the sides are in pixels, after ReLU and stride; deltas are raw.
+    Distances to the sides are in pixels, after ReLU and stride, those of another unit after ReLU; deltas are raw.
     """
     head = learner.head
     regression = predictions.regression
     if isinstance(head.coding, Distances):
-        regression = regression.clamp(min=0) * priors.stride[:, None]
+        regression = regression.clamp(min=0)
+        if head.coding.unit == 1:
+            regression = regression * priors.stride[:, None]
     flat = {"cls": predictions.outputs, "reg": regression}
     for extra in predictions.extras.values():  # one at most
         flat["extra"] = extra[..., None]
     found = {f"fpn.{level}": features for level, features in enumerate(predictions.pyramid)}
     for name, values in flat.items():
         start = 0
-        for level in range(len(STRIDES)):
+        for place, level in enumerate(head.levels):
             images, _, rows, columns = predictions.pyramid[level].shape
             length = rows * columns * head.priors_per_cell
             maps = values[:, start : start + length].reshape(images, rows, columns, -1)
-            found[f"{name}.{level}"] = maps.permute(0, 3, 1, 2)
+            found[f"{name}.{place}"] = maps.permute(0, 3, 1, 2)
             start += length
     return found

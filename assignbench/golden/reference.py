@@ -38,7 +38,9 @@ class Origin:
     progress: Mapping[str, float] = field(default_factory=dict)  # phase of training → how far it is; 1 where not listed
 
 
-ORIGINS: Mapping[str, Origin] = {}
+ORIGINS: Mapping[str, Origin] = {
+    "yolof": Origin("uniform"),
+}
 
 
 def origin_of(strategy: str) -> Origin:

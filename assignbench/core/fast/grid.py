@@ -134,6 +134,46 @@ def inside_pairs(
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 
 
+def cell_pairs(targets: Targets, priors: Priors, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """All pairs whose cell, the square of one stride around the location, overlaps the object's box, however little.
+
+    Ordered by object, then location: objects and locations, ``[pair]`` each. Locations in the padding are left out.
+
+    Args:
+        targets: the objects.
+        priors: the locations.
+        scale: by which the box is shrunk about its centre first.
+    """
+    host, layout = targets.on_host(), priors.on_host()
+    middle = centers(host.boxes)[:, None]
+    reach = (host.boxes[:, None, 2:] - middle) * scale + layout.stride[layout.grid.start, None] / 2
+    cells = covered_cells(torch.cat((middle - reach, middle + reach), dim=-1), layout, 0.0, host.image)
+    objects, locations = rectangle_pairs(cells, layout.grid)
+    return beside(objects, targets.boxes), beside(locations, targets.boxes)
+
+
+def shrunk_pairs(targets: Targets, priors: Priors, scale: float) -> tuple[Tensor, Tensor]:
+    """All pairs whose location lies in the object's box, shrunk about its centre, or on its border.
+
+    Each end is moved into the map: a shrunk box between the image's side and the outermost locations has the nearest
+    of these. Ordered by object, then location: ``[pair]`` each. Locations in the padding are left out.
+
+    Args:
+        targets: the objects.
+        priors: the locations.
+        scale: by which the box is shrunk.
+    """
+    host, layout = targets.on_host(), priors.on_host()
+    grid, size = layout.grid, own_cells(layout, host.image)
+    middle = centers(host.boxes)[:, None]
+    reach = (host.boxes[:, None, 2:] - host.boxes[:, None, :2]) / 2 * scale
+    first = ((middle - reach - grid.first) / grid.step).ceil().long().clamp(min=0)
+    last = ((middle + reach - grid.first) / grid.step).floor().long().clamp(min=0)
+    cells = Rectangles(torch.minimum(first, (size - 1).clamp(min=0)), torch.minimum(last, size - 1))
+    objects, locations = rectangle_pairs(cells, grid)
+    return beside(objects, targets.boxes), beside(locations, targets.boxes)
+
+
 @torch.no_grad()
 def central_pairs(
     targets: Targets, priors: Priors, mu: Tensor, sigma: Tensor, *, gain: float = 0.0, least: float = WEIGHTLESS
