@@ -6,7 +6,7 @@
 
 Two neighbouring levels fit most objects. The outermost ranges are open: the finest level has all that is smaller, the
 coarsest all that is larger. An object whose fovea holds no location of a level learns nothing there.
-Source: arXiv 1904.03797, Section 3.2 (scale assignment, η) and 3.3 (object fovea, σ). Choices: a fovea between the
+Source: arXiv 1904.03797, Section 3 ("Scale Assignment", "Object Fovea"). Choices: a fovea between the
 image's side and the outermost locations has the nearest of these, as in mmdetection. There the object
 listed last has what several of equal area claim (``ties="last"``), and the class part is divided by positives + images
 (``normaliser="local"``). The paper's box target, ln of the sides by the level's scale, is the coding of the preset.
@@ -48,7 +48,7 @@ class FoveaBox(Assigner):
     """
 
     head = Head()
-    source = "FoveaBox, arXiv 1904.03797, Sections 3.2–3.3"
+    source = "FoveaBox, arXiv 1904.03797, Section 3"
     presets = PRESETS
 
     def __init__(

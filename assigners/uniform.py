@@ -11,7 +11,7 @@
              IoU > t_neg with any object                                             t_neg = 0.7
 
 Anchors: squares of 32 to 512 pixels, one a level here; five a cell of one level of stride 32 in the preset.
-Source: arXiv 2103.09460, Section 4.2 ("Uniform Matching"). Choices: the paper speaks of anchors; the authors' code and
+Source: arXiv 2103.09460, Section 4 ("Uniform Matching"). Choices: the paper speaks of anchors; the authors' code and
 mmdetection match predicted boxes besides. There an anchor of several objects goes to the pair that was written last, by
 rank, then predictions before anchors, then the order of annotations, and is ignored if that pair's IoU is below t_pos
 (``conflicts="last"``). Equal distances, which are the rule where w ≠ h and anchors differ in size alone: the lower
@@ -61,7 +61,7 @@ class Uniform(Assigner):
     """
 
     head = Head(size=4.0)
-    source = "YOLOF, arXiv 2103.09460, Section 4.2"
+    source = "YOLOF, arXiv 2103.09460, Section 4"
     presets = PRESETS
 
     def __init__(

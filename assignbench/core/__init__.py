@@ -3,6 +3,7 @@
 from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
+from assignbench.core.fast.box_features import box_features
 from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import cell_pairs, central_pairs, inside_pairs, nearest_pairs, shrunk_pairs
 from assignbench.core.fast.nearest_boxes import nearest_boxes
@@ -44,6 +45,7 @@ __all__ = [
     "assign",
     "best_of",
     "best_overlap",
+    "box_features",
     "cell_pairs",
     "centerness",
     "centers",
