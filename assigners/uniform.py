@@ -91,28 +91,29 @@ class Uniform(Assigner):
         matched = overlap >= self.positive_iou
 
         if self.conflicts == "best":
-            won = matched & winners(overlap, objects, locations, targets, priors)
+            score = overlap
         else:
             anchors = torch.arange(len(rank), device=rank.device) >= len(taken[0][0])
-            written = (2 * rank + anchors) * len(targets) + objects
-            won = matched & winners(written.double(), objects, locations, targets, priors)
-        count = won.sum().to(overlap.dtype) if self.normaliser == "batch" else image_floor(objects[won], targets)
+            score = ((2 * rank + anchors) * len(targets) + objects).double()
+        won = (matched & winners(score, objects, locations, targets, priors)).nonzero()[:, 0]
+        learned = objects[won], locations[won]
+        one = torch.ones_like(overlap)
+        count = one[won].sum() if self.normaliser == "batch" else image_floor(learned[0], targets)
 
-        near = predicted_overlaps(targets, predictions, priors, self.negative_iou)
-        close = near[2] > self.negative_iou
-        ignored = torch.zeros(targets.images, len(priors), dtype=torch.bool, device=image.device)
-        ignored[targets.image[near[0][close]], near[1][close]] = True
-        ignored[image, locations] = True
-        ignored[image[won], locations[won]] = False
+        near, close, iou_of_near = predicted_overlaps(targets, predictions, priors, self.negative_iou)
+        place = image * len(priors) + locations
+        ignored = torch.zeros(targets.images * len(priors), device=place.device).scatter_reduce_(
+            0, targets.image[near] * len(priors) + close, (iou_of_near > self.negative_iou).float(), "amax"
+        )
+        ignored = ignored.index_fill_(0, place, 1.0).index_fill_(0, place[won], 0.0).bool()
 
         # every pair once: its box weighs how often it was matched
-        pair, place = (objects * len(priors) + locations)[matched].unique(return_inverse=True)
-        weight, box_weight = (
-            sum_by(each[matched].to(overlap.dtype), place, len(pair)) for each in (won, torch.ones_like(won))
-        )
+        kept = matched.nonzero()[:, 0]
+        pair, entry = (objects * len(priors) + locations)[kept].unique(return_inverse=True)
+        weight = sum_by(torch.zeros_like(overlap).index_fill_(0, won, 1.0)[kept], entry, len(pair))
         return Assignment(
-            pairs=Pairs(pair // len(priors), pair % len(priors), weight, box_weight),
-            discounts=Discounts.of_pairs(objects[won], locations[won], targets, torch.zeros_like(overlap[won])),
+            pairs=Pairs(pair // len(priors), pair % len(priors), weight, sum_by(one[kept], entry, len(pair))),
+            discounts=Discounts.of_pairs(*learned, targets, torch.zeros_like(one[won])),
             normalisers=Normalisers(count, count, count),
-            ignored=ignored,
+            ignored=ignored.view(targets.images, len(priors)),
         )

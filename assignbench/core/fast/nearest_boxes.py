@@ -43,8 +43,8 @@ def nearest_boxes(targets: Targets, boxes: Tensor, priors: Priors, k: int) -> tu
         columns = columns.gather(1, order)
         objects = torch.arange(len(image), device=columns.device)[:, None].expand_as(columns) + (chunk.start or 0)
         rank = torch.arange(columns.shape[1], device=columns.device).expand_as(columns)
-        kept = length.isfinite()
-        found.append((objects[kept], columns[kept], rank[kept]))
+        kept = length.flatten().isfinite().nonzero()[:, 0]
+        found.append(tuple(each.flatten().index_select(0, kept) for each in (objects, columns, rank)))
     objects, locations, rank = (torch.cat(parts) for parts in zip(*found, strict=True))
     return objects, locations, rank
 
