@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assignbench.core import Head, PairViews, Predictions, Priors, Targets
+from assignbench.core import Head, PairViews, Predictions, Priors, Setting, Targets
 from assignbench.core.head import MAIN
 from assignbench.core.parts import PairLoss, RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
+
+CHANNELS = Setting(classes=1).channels  # of the maps of a pyramid
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,19 @@ class Problem:
     @property
     def predictions(self) -> Predictions:
         """The raw outputs, decoded as the detector does."""
-        return predictions_of(self.raw, self.head, self.priors)
+        return predictions_of(self.raw, self.head, self.priors, self.pyramid)
+
+    @property
+    def pyramid(self) -> tuple[Tensor, ...]:
+        """Maps of a pyramid, without gradient: fixed mixtures of each cell's class outputs."""
+        grid, logits = self.priors.grid, self.raw.logits.detach()
+        generator = torch.Generator().manual_seed(0)
+        mixture = torch.randn(grid.anchors * logits.shape[-1], CHANNELS, generator=generator, dtype=torch.float64)
+        maps = []
+        for start, rows, columns in zip(grid.start.tolist(), grid.rows.tolist(), grid.columns.tolist(), strict=True):
+            cells = logits[:, start : start + rows * columns * grid.anchors].unflatten(1, (rows, columns, grid.anchors))
+            maps.append((cells.flatten(3) @ mixture.to(cells)).permute(0, 3, 1, 2))
+        return tuple(maps)
 
     def view(self, loss: PairLoss | None = None, progress: float = 0.0) -> PairViews:
         """The batch as pairs see it."""

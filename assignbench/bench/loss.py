@@ -65,7 +65,11 @@ class Problem:
         priors = cached_priors(head, self.case.height, self.case.width, raw.logits.device)
         if self.learner.detector.mask_padding:
             priors = priors.padded(self.sizes)
-        return predictions_of(raw, head, priors), priors
+        grid = priors.on_host().grid
+        maps = zip(grid.rows.tolist(), grid.columns.tolist(), strict=True)
+        cell = raw.logits.new_ones(len(self.sizes), self.learner.assigner.setting.channels, 1, 1)
+        pyramid = tuple(cell.expand(-1, -1, rows, columns) for rows, columns in maps)  # which takes no memory
+        return predictions_of(raw, head, priors, pyramid), priors
 
     def floor(self) -> None:
         """The least that any strategy has to do: call everything background."""

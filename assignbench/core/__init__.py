@@ -3,10 +3,19 @@
 from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect, taught_locations
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
+from assignbench.core.fast.box_features import box_features
 from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
-from assignbench.core.fast.grid import and_nearest, around_pairs, central_pairs, inside_pairs, nearest_pairs
+from assignbench.core.fast.grid import (
+    and_nearest,
+    around_pairs,
+    central_pairs,
+    inside_pairs,
+    nearest_pairs,
+    shrunk_pairs,
+)
 from assignbench.core.fast.mixture import two_gaussians
+from assignbench.core.fast.nearest_boxes import nearest_boxes
 from assignbench.core.fast.one_to_one import and_orphans, best_matching
 from assignbench.core.fast.overlap import (
     best_objects,
@@ -62,6 +71,7 @@ __all__ = [
     "best_of",
     "best_overlap",
     "best_predicted",
+    "box_features",
     "centerness",
     "centers",
     "central_pairs",
@@ -78,12 +88,14 @@ __all__ = [
     "min_by",
     "moments_by",
     "most_overlapping",
+    "nearest_boxes",
     "nearest_pairs",
     "overlapping_pairs",
     "pick",
     "predicted_overlaps",
     "require",
     "require_effect",
+    "shrunk_pairs",
     "sides",
     "smallest_k",
     "softmax_by",

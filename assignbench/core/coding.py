@@ -58,6 +58,7 @@ class LogDistances(Coding):
     """Logarithms of left, top, right, bottom: side = e^output · unit · stride (FCOS at first, TOOD, VFNet, RTMDet)."""
 
     unit: float = 1.0  # strides
+    most: float = 1e8  # what is wanted of a side is cut to 1 / most … most units
 
     def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.decode`."""
@@ -66,9 +67,9 @@ class LogDistances(Coding):
         return torch.cat((center - distance[..., :2], center + distance[..., 2:]), dim=-1)
 
     def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
-        """See `Coding.encode`; a location outside the box cannot be said: it is asked for 10⁻⁸ units."""
+        """See `Coding.encode`; a location outside the box cannot be said: it is asked for 1 / most units."""
         distance = sides(boxes, centers(priors)) / (self.unit * stride)[..., None]
-        return distance.clamp(min=LEAST_STRIDES).log()
+        return distance.clamp(1 / self.most, self.most).log()
 
 
 @dataclass(frozen=True)
@@ -98,16 +99,20 @@ class Deltas(Coding):
     """Shift and log-ratio relative to the prior box, each divided by its scale (Fast R-CNN's coding).
 
     dx = (x − x_prior) / w_prior / scale_x; dw = ln(w / w_prior) / scale_w. The shift of the centre is not
-    clamped; the log-ratio is, on both sides, at ln(1000/16).
+    clamped, unless ``max_shift`` says so; the log-ratio is, on both sides, at ln(1000/16).
     """
 
     scale: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    max_shift: float | None = None  # pixels that a prediction's centre may be off its prior's, in x and in y; None: any
 
     def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
         """See `Coding.decode`; the stride is not used."""
         size = priors[..., 2:] - priors[..., :2]
         delta = regression * regression.new_tensor(self.scale)
-        center = centers(priors) + delta[..., :2] * size
+        shift = delta[..., :2] * size
+        if self.max_shift is not None:
+            shift = shift.clamp(-self.max_shift, self.max_shift)
+        center = centers(priors) + shift
         half = size * delta[..., 2:].clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() / 2
         return torch.cat((center - half, center + half), dim=-1)
 

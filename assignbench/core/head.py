@@ -13,6 +13,7 @@ from assignbench.core.extras import Extra, joining
 from assignbench.core.tensors import require_numbers
 from assignbench.core.types import Predictions, Priors, RawOutputs
 
+LEVELS = (0, 1, 2, 3, 4)  # P3 … P7
 MAIN = "main"  # name of the branch that speaks at test
 RESERVED = ("class", "box", "bag", "background", "total", "iteration", "lr")  # names of losses, and of a log's columns
 
@@ -25,6 +26,7 @@ class Head:
     ratios: tuple[float, ...] = (1.0,)  # height over width
     octaves: tuple[float, ...] = (0.0,)  # the side is size · stride · 2^octave; ratios × octaves priors a cell
     outer: Literal["ratio", "octave"] = "ratio"  # which of the two changes more slowly in the order of a cell's priors
+    levels: tuple[int, ...] = LEVELS  # of the pyramid that it speaks on: 0 is P3, 4 is P7
     offset: float = 0.5  # where in its cell a location sits: 0 the corner, 0.5 the middle
     whole_pixels: bool = False  # sides cut to whole pixels and half extents rounded, as torchvision's anchors
     spacing: Literal["stride", "image"] = "stride"  # image: image size // map size, as torchvision places them
@@ -48,6 +50,8 @@ class Head:
             raise ValueError("a head needs at least one prior a cell: ratios and octaves must not be empty")
         if self.size <= 0 or min(self.ratios) <= 0:
             raise ValueError(f"size and ratios of priors must be positive, got {self.size} and {self.ratios}")
+        if not self.levels or list(self.levels) != sorted(set(self.levels) & set(LEVELS)):
+            raise ValueError(f"levels of a head must be some of 0 (P3) to 4 (P7), in this order, got {self.levels}")
         if not 0 < self.class_prior < 1:
             raise ValueError(f"class_prior must lie between 0 and 1, got {self.class_prior}")
         if not (self.make is None or isinstance(self.make, Network) or callable(self.make)):

@@ -35,12 +35,13 @@ def pyramid_priors(
 
     Anchors come by ratio, then octave, unless ``head.outer`` says otherwise. Spacing is the nominal stride, never image
     size over map size, unless ``head.spacing`` asks for that. ``maps``: rows and columns of the levels, where they are
-    not those of `map_sizes`. ``strides``: of the levels, in pixels.
+    not those of `map_sizes`. ``strides``: of the levels, in pixels. Levels that the head does not speak on have no
+    cells.
     """
-    maps = maps or map_sizes(height, width)
+    maps = [size if level in head.levels else (0, 0) for level, size in enumerate(maps or map_sizes(height, width))]
     boxes, points, spacings, levels, steps = [], [], [], [], []
     for level, (stride, (rows, columns)) in enumerate(zip(strides, maps, strict=True)):
-        step = (stride, stride) if head.spacing == "stride" else (width // columns, height // rows)
+        step = (width // columns, height // rows) if head.spacing == "image" and rows else (stride, stride)
         half = half_extents(head, stride)
         x = (torch.arange(columns) + head.offset) * step[0]
         y = (torch.arange(rows) + head.offset) * step[1]

@@ -55,6 +55,7 @@ class Detector(nn.Module):
         self.spec, self.pixels, self.mask_padding = head, pixels, mask_padding
         self.backbone = backbone
         self.pyramid = pyramid
+        self.pyramid.learn_only({level for one in head.by_branch().values() for level in one.levels})
         self.head = head_network(head, classes, channels, depth, deformable=deformable)
         self.branches = nn.ModuleDict(
             {
@@ -133,7 +134,7 @@ class Detector(nn.Module):
 
 def put_out(network: nn.Module, head: Head, pyramid: tuple[Tensor, ...], priors: Priors | None) -> RawOutputs:
     """A head's raw outputs; a network of the strategy's own is told the priors, too."""
-    features = tuple(level.detach() for level in pyramid) if head.detached else pyramid
+    features = tuple(pyramid[level].detach() if head.detached else pyramid[level] for level in head.levels)
     return network(features) if head.make is None else network(features, priors)
 
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from assignbench.core import Head
 from assignbench.core.parts import RawOutputs
-from assignbench.core.priors import STRIDES
 from assignbench.detector.deformable import DeformableConv2d
 
 GROUPS = 32  # of channels normalised together; fewer when a group would be left with one: P7 can be 1 × 1
@@ -28,13 +27,13 @@ class DenseHead(nn.Module):
         self.extra_outputs = nn.ModuleDict(
             {extra.name: output(channels, cell * extra.channels, extra.bias) for extra in head.extras}
         )
-        self.scale = nn.Parameter(torch.ones(len(STRIDES))) if head.level_scale else None
+        self.scale = nn.Parameter(torch.ones(len(head.levels))) if head.level_scale else None
         self.classes, self.box_outputs = classes, head.coding.outputs
         self.channels = {extra.name: extra.channels for extra in head.extras}
         self.read_off = {extra.name: extra.tower for extra in head.extras}
 
     def forward(self, pyramid: tuple[Tensor, ...]) -> RawOutputs:
-        """P3 … P7 → raw outputs, float32."""
+        """The levels that the head speaks on → raw outputs, float32."""
         logits, regression = [], []
         extras: dict[str, list[Tensor]] = {name: [] for name in self.extra_outputs}
         for level, features in enumerate(pyramid):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,6 +33,19 @@ class Pyramid(nn.Module):
                 else:
                     nn.init.kaiming_uniform_(module.weight, a=1)
                 nn.init.zeros_(module.bias)
+
+    def learn_only(self, levels: Iterable[int]) -> None:
+        """Freeze all that none of these levels, 0 for P3 to 4 for P7, is made of: it would never see a gradient."""
+        read = set(levels)
+        coarse = bool(read & {3, 4})
+        top = len(self.lateral) - 1
+        through = coarse and not self.from_c5  # whether P5 feeds P6
+        finest = min(read | {top}) if through or min(read) <= top else top + 1
+        for level, (lateral, smooth) in enumerate(zip(self.lateral, self.smooth, strict=True)):
+            lateral.requires_grad_(level >= finest)
+            smooth.requires_grad_(level in read or (level == top and through))
+        self.p6.requires_grad_(coarse)
+        self.p7.requires_grad_(4 in read)
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """C3, C4, C5 → P3, P4, P5, P6, P7."""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from assignbench.core import Assigner, Predictions, Priors
 from assignbench.core.parts import Distances
-from assignbench.core.priors import STRIDES
 from assignbench.detector.importers import class_count, import_state
 from assignbench.errors import DataError
 from assignbench.golden.checks import OUTPUT, Check, Quantity, relative, worst
@@ -84,10 +83,10 @@ def outputs(
     found = {f"fpn.{level}": features for level, features in enumerate(predictions.pyramid)}
     for name, values in flat.items():
         start = 0
-        for level in range(len(STRIDES)):
+        for place, level in enumerate(head.levels):
             images, _, rows, columns = predictions.pyramid[level].shape
             length = rows * columns * head.priors_per_cell
             maps = values[:, start : start + length].reshape(images, rows, columns, -1)
-            found[f"{name}.{level}"] = maps.permute(0, 3, 1, 2)
+            found[f"{name}.{place}"] = maps.permute(0, 3, 1, 2)
             start += length
     return found

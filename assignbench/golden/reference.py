@@ -101,6 +101,7 @@ ORIGINS: Mapping[str, Origin] = {
         terms={**TERMS, "shape": ("shape",), "loc": ("location",)},
         outputs={"extra": "location", "shape": "shape"},
     ),
+    "yolof": Origin("uniform"),
 }
 
 

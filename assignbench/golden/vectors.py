@@ -118,6 +118,10 @@ def priors_of(raw: Tensors, head: Head) -> Priors:
     if len(maps) != len(strides):
         raise DataError(f"{raw.path} holds class logits of {len(maps)} levels, and names strides of {len(strides)}")
     height, width = (size * strides[0] for size in maps[0])
+    if len(head.levels) < len(STRIDES):  # the file's levels are those that the head speaks on
+        own = dict(zip(head.levels, zip(maps, strides, strict=True), strict=True))
+        placed = [own.get(level, ((0, 0), stride)) for level, stride in enumerate(STRIDES)]
+        maps, strides = [size for size, _ in placed], tuple(stride for _, stride in placed)
     return pyramid_priors(head, height, width, raw["cls.0"].device, maps, strides)
 
 

@@ -52,6 +52,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "metaanchor": [{"spread": 0.0}, {"hidden": 8}],
     "dw": [{"center": "binary"}, {"center": "none"}, {"negative": "one"}],
     "dual": [{"k": 3}, {"stop_gradient": False}],
+    "uniform": [{"k": 1}, {"positive_iou": 0.5, "negative_iou": 0.2}, {"normaliser": "image"}],
+    "fovea": [{"fovea": 1.0}, {"overlap": 1.5, "base": 8.0}, {"ties": "last"}, {"normaliser": "local"}],
+    "sapd": [{"core": 0.6}, {"eta": 0.0}, {"levels": 1}, {"soft_from": 0.0}, {"soft_from": 1.0}],
 }
 CASES = [
     (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))

@@ -153,6 +153,28 @@ def around_pairs(targets: Targets, priors: Priors, *, scale: float = 1.0, reach:
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 
 
+def shrunk_pairs(targets: Targets, priors: Priors, scale: float) -> tuple[Tensor, Tensor]:
+    """All pairs whose location lies in the object's box, shrunk about its centre, or on its border.
+
+    Each end is moved into the map: a shrunk box between the image's side and the outermost locations has the nearest
+    of these. Ordered by object, then location: ``[pair]`` each. Locations in the padding are left out.
+
+    Args:
+        targets: the objects.
+        priors: the locations.
+        scale: by which the box is shrunk.
+    """
+    host, layout = targets.on_host(), priors.on_host()
+    grid, size = layout.grid, own_cells(layout, host.image)
+    middle = centers(host.boxes)[:, None]
+    reach = (host.boxes[:, None, 2:] - host.boxes[:, None, :2]) / 2 * scale
+    first = ((middle - reach - grid.first) / grid.step).ceil().long().clamp(min=0)
+    last = ((middle + reach - grid.first) / grid.step).floor().long().clamp(min=0)
+    cells = Rectangles(torch.minimum(first, (size - 1).clamp(min=0)), torch.minimum(last, size - 1))
+    objects, locations = rectangle_pairs(cells, grid)
+    return beside(objects, targets.boxes), beside(locations, targets.boxes)
+
+
 def region_pairs(targets: Targets, priors: Priors, share: float, levels: Tensor) -> tuple[Tensor, Tensor]:
     """Pairs whose cell lies in the object's box, shrunk about its centre, ends rounded to cells.
 

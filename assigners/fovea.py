@@ -1,0 +1,90 @@
+"""FoveaBox: the fovea of an object, the middle of its box, teaches it on every level that its size fits.
+
+    fits     r_l / η ≤ √(w·h) ≤ r_l · η          r_l = 4 strides: 32 … 512 pixels; both ends inclusive     η = 2
+    fovea    locations in the box shrunk to σ of its width and height, borders included                    σ = 0.4
+    n(j)     the smallest box with j in its fovea, on a level that fits; equal areas: the object listed first
+
+Two neighbouring levels fit most objects. The outermost ranges are open: the finest level has all that is smaller, the
+coarsest all that is larger. An object whose fovea holds no location of a level learns nothing there.
+Source: arXiv 1904.03797, Section 3 ("Scale Assignment", "Object Fovea"). Choices: a fovea between the
+image's side and the outermost locations has the nearest of these, as in mmdetection. There the object
+listed last has what several of equal area claim (``ties="last"``), and the class part is divided by positives + images
+(``normaliser="local"``). The paper's box target, ln of the sides by the level's scale, is the coding of the preset.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from assignbench.core import (
+    Assigner,
+    Assignment,
+    Head,
+    Normalisers,
+    Priors,
+    Setting,
+    Targets,
+    area,
+    hard_assignment,
+    require,
+    shrunk_pairs,
+    winners,
+)
+from assigners.presets.fovea import PRESETS
+
+
+class FoveaBox(Assigner):
+    """The middle of the box, on levels that fit.
+
+    Args:
+        fovea: σ, side of the part of a box that teaches, in sides of the box.
+        overlap: η, how far beyond its own scale a level reaches, as a factor both ways; √2: no object is on two levels.
+        base: r_l, a level's own scale, in strides.
+        ties: which of several objects of equal area has a location: the one that is listed first, or last.
+        normaliser: what the losses are divided by: the positives of the batch; or those of each process on its own,
+            of the class part with its images added (local).
+    """
+
+    head = Head()
+    source = "FoveaBox, arXiv 1904.03797, Section 3"
+    presets = PRESETS
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        fovea: float = 0.4,
+        overlap: float = 2.0,
+        base: float = 4.0,
+        ties: Literal["first", "last"] = "first",
+        normaliser: Literal["batch", "local"] = "batch",
+    ) -> None:
+        super().__init__(setting)
+        require(0 < fovea <= 1, f"fovea must lie in (0, 1], got {fovea:g}")
+        require(overlap**2 >= 2 - 1e-6, f"overlap must be at least √2, or some sizes fit no level, got {overlap:g}")
+        require(base > 0, f"base must be positive, got {base:g}")
+        self.fovea, self.overlap, self.base = fovea, overlap, base
+        self.ties, self.normaliser = ties, normaliser
+
+    @torch.no_grad()
+    def forward(self, priors: Priors, targets: Targets) -> Assignment:
+        """See the module's formulas."""
+        objects, locations = shrunk_pairs(targets, priors, self.fovea)
+        size, scale = area(targets.boxes).sqrt()[objects], self.base * priors.stride[locations]
+        level = priors.level[locations]
+        fits = (size >= scale / self.overlap) | (level == 0)
+        fits &= (size <= scale * self.overlap) | (level == self.setting.levels - 1)
+        objects, locations = objects[fits], locations[fits]
+
+        if self.ties == "last":  # pairs are ordered by object
+            objects, locations = objects.flip(0), locations.flip(0)
+        won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
+        objects, locations = objects[won], locations[won]
+        count = won.sum().to(targets.boxes.dtype)
+        local = self.normaliser == "local"
+        classes = count + targets.images if local else count
+        return hard_assignment(
+            objects, locations, targets, normalisers=Normalisers(classes, count, classes, local=local)
+        )
