@@ -86,7 +86,7 @@ def candidate(text: str, protocol: str = "controlled", preset: str | None = None
     extras_named(strategy.extras)
     cls = load_class(strategy)
     given = check_options(cls, strategy.options)
-    return Candidate(strategy, cls, given, source_digest(cls), protocol_of(cls, protocol, preset))
+    return Candidate(strategy, cls, given, source_digest(strategy), protocol_of(cls, protocol, preset))
 
 
 def plan(
@@ -176,7 +176,7 @@ def deciding_files(package: Path) -> list[Path]:
     imports, directly or through others, but for `ONLY_SAID`. All else acts through what the name holds anyway: readers
     through the fingerprints of the data, recipes and options through their values.
     """
-    reached = with_imports(package / "run" / "matrix" / "execute.py", package)
+    reached = with_imports(package / "run" / "matrix" / "execute.py")
     files = {file.relative_to(package).as_posix(): file for file in (*reached, *package.rglob("*.py"))}
     return [
         file
