@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from assignbench.errors import UsageError
+from assignbench.errors import AssignbenchWarning, UsageError
 from assignbench.importing import import_file, import_named, in_words, place
 from assignbench.options import format_strategy, parse_strategy
 from assignbench.sources import sources_digest, with_imports
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 GROUP = "assignbench.assigners"
 OURS = "assignbench"  # the distribution whose names nobody can take
-
-
-class NameTaken(UserWarning):
-    """A stranger's distribution claims the name of a built-in strategy."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,15 @@ class KnownStrategy:
     def origin(self) -> str:
         """Who provides it: ``"assignbench 0.1.0"``."""
         return f"{self.distribution} {self.version}"
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is built in."""
+        return self.distribution == OURS
+
+    def load(self) -> type[Assigner]:
+        """Import the class, also where others claim its name; see `load_class`."""
+        return load_class(Strategy(self.name, self.name, {}, (), self.target, self.origin, self.version))
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,7 @@ def known_strategies() -> tuple[KnownStrategy, ...]:
     """Every entry point of the group, sorted by name; two distributions may claim one name."""
     # a distribution that lies twice on the path (editable and installed) is reported once
     found = {
-        KnownStrategy(
-            point.name, point.value.partition("[")[0].replace(" ", ""), point.dist.name, point.dist.version
-        )
+        KnownStrategy(point.name, point.value.partition("[")[0].replace(" ", ""), point.dist.name, point.dist.version)
         for point in metadata.entry_points(group=GROUP)
         if point.dist is not None
     }
@@ -95,7 +98,7 @@ def resolve(text: str) -> Strategy:
             text cannot be read.
 
     Warns:
-        NameTaken: another distribution claims the name of a built-in strategy.
+        AssignbenchWarning: another distribution claims the name of a built-in strategy.
     """
     wanted = parse_strategy(text)
     name = wanted.name
@@ -242,11 +245,13 @@ def _is_strategy(value: object, base: type, module: ModuleType) -> bool:
 def _by_name(name: str) -> KnownStrategy:
     every = known_strategies()
     claims = [known for known in every if known.name == name]
-    if ours := [known for known in claims if known.distribution == OURS]:
+    if ours := [known for known in claims if known.ours]:
         for known in claims:
-            if known not in ours:
-                said = f"{known.origin} ({known.target}) claims the name {name!r}, which is {OURS}'s own; write"
-                warnings.warn(NameTaken(f"{said} {known.target} to use it"), stacklevel=3)
+            if not known.ours:
+                said = (
+                    f"{known.origin} claims the name {name!r}, which is {OURS}'s own; for theirs write {known.target}"
+                )
+                warnings.warn(said, AssignbenchWarning, stacklevel=3)
         claims = ours
     if len(claims) > 1:
         who = " and ".join(f"{known.origin} ({known.target})" for known in claims)

@@ -131,7 +131,11 @@ def test_an_installed_package_goes_before_a_folder_without_the_module(lay: Calla
         ("import helper", "import json\n\njson.loads('{{')\n", "({helper}:3)"),
         ("import helper", "\ndef f(:\n", "SyntaxError: invalid syntax ({helper}:2)"),
         ("import helper", "import sys\nsys.exit(3)\n", "SystemExit: 3 ({helper}:2)"),
-        ("\nfrom helper import y", "x = 1\n", "ImportError: cannot import name 'y' from 'helper' ({helper}) ({mine}:2)"),
+        (
+            "\nfrom helper import y",
+            "x = 1\n",
+            "ImportError: cannot import name 'y' from 'helper' ({helper}) ({mine}:2)",
+        ),
         ("\nfrom .helpr import y", "", "ModuleNotFoundError: No module named 'helpr' ({mine}:2)"),
     ],
 )

@@ -10,10 +10,9 @@ import pytest
 
 from assignbench.core import Assigner, Extra, Setting
 from assignbench.core.parts import Centerness, PredictedIoU
-from assignbench.errors import UsageError
+from assignbench.errors import AssignbenchWarning, UsageError
 from assignbench.plugins import (
     GROUP,
-    NameTaken,
     construct,
     extras_named,
     known_strategies,
@@ -324,7 +323,8 @@ def test_a_file_that_is_never_run_but_cannot_be_read_is_named(plugin):
 
 def test_a_built_in_name_goes_before_a_stranger_s(install):
     install("bold", "2.0", atss="bold:Mine")
-    with pytest.warns(NameTaken, match=r"bold 2\.0 \(bold:Mine\) claims the name 'atss', which is assignbench's own"):
+    said = r"bold 2\.0 claims the name 'atss', which is assignbench's own; for theirs write bold:Mine"
+    with pytest.warns(AssignbenchWarning, match=said):
         found = resolve("atss[k=5]")
     assert (found.target, found.origin.split()[0]) == ("assigners.atss:ATSS", "assignbench")
 

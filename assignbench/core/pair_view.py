@@ -37,6 +37,13 @@ class PairLoss:
     # whether the cost of a bag ends at 100, and its gradient fades from 28 on, as in the references' cross-entropy
     floored: bool = False
 
+    def __post_init__(self) -> None:
+        for part, kind in ((self.classes, ClassLoss), (self.box, BoxLoss)):
+            if not isinstance(part, kind):
+                raise TypeError(
+                    f"a PairLoss is made of objects, as PairLoss(Focal(), GIoU()); {part!r} is no {kind.__name__}"
+                )
+
     def weighing_boxes(self, weight: float) -> PairLoss:
         """The same with another λ."""
         return replace(self, box=replace(self.box, weight=weight))
