@@ -32,3 +32,7 @@ class SystemProblem(AssignbenchError):  # noqa: N818 - SystemError is Python's o
     """The machine lacks something: weights, a device, disk space, a compatible library."""
 
     exit_code = 4
+
+
+class AssignbenchWarning(UserWarning):
+    """Something that a user should know, and that stops nothing."""

@@ -1,13 +1,14 @@
 """Strategies from outside: ``name``, ``module:Class`` or ``file.py:Class`` → a class, with its origin.
 
 Names come from the entry-point group ``assignbench.assigners`` of every installed distribution; the built-in
-strategies have no other way in. Whatever a plug-in does wrong becomes a sentence about the plug-in. Extra outputs
-that any of them may be given (``name+extra``) are the core's own.
+strategies have no other way in, but their names are theirs. Whatever a plug-in does wrong becomes a sentence about the
+plug-in, for who asks for it. Extra outputs that any of them may be given (``name+extra``) are the core's own.
 """
 
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -15,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from assignbench.errors import UsageError
-from assignbench.importing import import_file, import_named, place
+from assignbench.errors import AssignbenchWarning, UsageError
+from assignbench.importing import import_file, import_named, in_words, place
 from assignbench.options import format_strategy, parse_strategy
 from assignbench.sources import sources_digest, with_imports
 from assignbench.suggest import did_you_mean
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from assignbench.core.extras import Extra
 
 GROUP = "assignbench.assigners"
+OURS = "assignbench"  # the distribution whose names nobody can take
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,15 @@ class KnownStrategy:
     def origin(self) -> str:
         """Who provides it: ``"assignbench 0.1.0"``."""
         return f"{self.distribution} {self.version}"
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is built in."""
+        return self.distribution == OURS
+
+    def load(self) -> type[Assigner]:
+        """Import the class, also where others claim its name; see `load_class`."""
+        return load_class(Strategy(self.name, self.name, {}, (), self.target, self.origin, self.version))
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ def known_strategies() -> tuple[KnownStrategy, ...]:
     """Every entry point of the group, sorted by name; two distributions may claim one name."""
     # a distribution that lies twice on the path (editable and installed) is reported once
     found = {
-        KnownStrategy(point.name, point.value.replace(" ", ""), point.dist.name, point.dist.version)
+        KnownStrategy(point.name, point.value.partition("[")[0].replace(" ", ""), point.dist.name, point.dist.version)
         for point in metadata.entry_points(group=GROUP)
         if point.dist is not None
     }
@@ -85,6 +96,9 @@ def resolve(text: str) -> Strategy:
     Raises:
         UsageError: nobody or more than one distribution provides the name, there is no such file, or the
             text cannot be read.
+
+    Warns:
+        AssignbenchWarning: another distribution claims the name of a built-in strategy.
     """
     wanted = parse_strategy(text)
     name = wanted.name
@@ -137,9 +151,11 @@ def load_class(strategy: Strategy) -> type[Assigner]:
     from assignbench.core.assigner import Assigner, asks_for
 
     where, _, class_name = strategy.target.rpartition(":")
-    who = f"{strategy.name} (from {strategy.origin})"
-    module = import_file(Path(where), who) if _is_file(strategy.target) else import_named(where, who)
-    found = getattr(module, class_name, None)
+    module = _module_of(strategy)
+    try:
+        found = getattr(module, class_name, None)
+    except Exception as error:  # a stranger's module may make its names as they are asked for
+        raise UsageError(f"{strategy.name}: no class {class_name!r} in {where}: {in_words(error)}") from error
     if not isinstance(found, type):
         own = [name for name, value in vars(module).items() if _is_strategy(value, Assigner, module)]
         raise UsageError(
@@ -172,7 +188,7 @@ def construct(
         assigner = cls(setting, **options)
     except ValueError as error:
         raise UsageError(f"{cls.__name__}: {error}") from error
-    except Exception as error:  # a stranger's constructor may do anything
+    except (Exception, SystemExit) as error:  # a stranger's constructor may do anything
         raise UsageError(
             f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {error} ({place(error)})"
         ) from error
@@ -189,18 +205,33 @@ def construct(
     return assigner
 
 
-def source_digest(cls: type) -> str:
-    """sha256 of what the class's file means, with all that it imports of its own package (`sources_digest`).
+def source_digest(strategy: Strategy) -> str:
+    """sha256 of what a strategy's files mean (`sources_digest`).
+
+    They are the file that it was asked for in, those of its class and of the strategies that this derives from, and all
+    that they import of their own package or folder (`with_imports`).
 
     Raises:
-        UsageError: the class has no source file.
+        UsageError: it cannot be loaded, has no source file, or one of the files cannot be read.
     """
+    from assignbench.core.assigner import Assigner
+
+    bases = [base for base in strategy.load().__mro__ if issubclass(base, Assigner) and base is not Assigner]
     try:
-        file = Path(inspect.getsourcefile(cls) or "")
-        depth = cls.__module__.count(".") + (file.name == "__init__.py")  # 0: a file without a package
-        return sources_digest(sorted(with_imports(file, file.parents[depth - 1])) if depth else [file])
+        starts = {Path(inspect.getsourcefile(one) or "").resolve() for one in (_module_of(strategy), *bases)}
+        return sources_digest(sorted(set().union(*map(with_imports, starts))))
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"{strategy.name}: {in_words(error)}") from error
     except (OSError, TypeError) as error:
-        raise UsageError(f"{cls.__name__} has no source file to identify it by; put it into one") from error
+        raise UsageError(f"{strategy.name} has no source file to identify it by; put it into one") from error
+
+
+def _module_of(strategy: Strategy) -> ModuleType:
+    where = strategy.target.rpartition(":")[0]
+    who = f"{strategy.name} (from {strategy.origin})"
+    if not where:
+        raise UsageError(f"{who}: no class is named by {strategy.target!r}; an entry point is module:Class")
+    return import_file(Path(where), who) if _is_file(strategy.target) else import_named(where, who)
 
 
 def _is_file(name: str) -> bool:
@@ -214,6 +245,14 @@ def _is_strategy(value: object, base: type, module: ModuleType) -> bool:
 def _by_name(name: str) -> KnownStrategy:
     every = known_strategies()
     claims = [known for known in every if known.name == name]
+    if ours := [known for known in claims if known.ours]:
+        for known in claims:
+            if not known.ours:
+                said = (
+                    f"{known.origin} claims the name {name!r}, which is {OURS}'s own; for theirs write {known.target}"
+                )
+                warnings.warn(said, AssignbenchWarning, stacklevel=3)
+        claims = ours
     if len(claims) > 1:
         who = " and ".join(f"{known.origin} ({known.target})" for known in claims)
         raise UsageError(f"strategy {name!r} is claimed by {who}\nuninstall one, or write the module:Class you mean")

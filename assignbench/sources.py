@@ -1,34 +1,76 @@
-"""Python files as text: which of them a file imports, and a digest of what they mean."""
+"""Python files as text: which files of their own they import, and a digest of what they mean."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import site
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+HOST = __name__.partition(".")[0]
+LIBRARIES = {
+    Path(folder).resolve()
+    for folder in (*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("stdlib"))
+}
 
-def with_imports(start: Path, package: Path) -> set[Path]:
-    """A file of a package and all files of it that it imports, directly or through others.
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that a file lies in, or that its outermost package lies in: modules of the folder are its own."""
+
+    folder: Path
+    only: str | None = None  # the one package whose modules are; None: all but assignbench itself
+
+    def run_by(self, names: Sequence[str]) -> Iterator[Path]:
+        """Files of the folder that importing ``names`` runs: those of the packages on the way, and its own."""
+        if names[0] == HOST if self.only is None else names[0] != self.only:
+            return
+        for count in range(1, len(names) + 1):
+            place = self.folder.joinpath(*names[:count])
+            files = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+            yield from [file for file in files if file.is_file()][:1]
+
+    def own(self, name: str, entries: Iterable[str] = ()) -> bool:
+        """Whether ``import name``, or ``from name import entries``, runs a file of the folder."""
+        names = name.split(".")
+        return any(any(self.run_by(each)) for each in (names, *([*names, entry] for entry in entries)))
+
+
+def home_of(file: Path) -> Home:
+    """Where a file's own modules lie. Of what is installed, or assignbench itself, that is its package alone."""
+    top = file
+    for package in file.parents:
+        if not (package.name.isidentifier() and (package / "__init__.py").is_file()):
+            break
+        top = package
+    alone = top.parent in LIBRARIES or top.name == HOST
+    return Home(top.parent, top.stem if alone else None)
+
+
+def with_imports(start: Path) -> set[Path]:
+    """A file and all files of its own (`home_of`) that it imports, directly or through others.
 
     Imports inside functions count, and so does every ``__init__.py`` that an import runs. A module that is imported by
     a name that is put together while the program runs is not found.
 
     Args:
-        start: the file.
-        package: the outermost folder of its package: ``…/assignbench``.
+        start: the file, absolute.
 
     Raises:
-        OSError, SyntaxError: a file cannot be read.
+        OSError, SyntaxError, ValueError: a file cannot be read.
     """
+    home = home_of(start)
     found: set[Path] = set()
-    waiting = {start}
+    waiting = {start, *home.run_by(start.relative_to(home.folder).parent.parts or (start.stem,))}
     while waiting:
         file = waiting.pop()
         found.add(file)
-        waiting.update(set(_imports(file, package)) - found)
+        waiting.update(set(_imports(file, home)) - found)
     return found
 
 
@@ -36,33 +78,31 @@ def sources_digest(files: Iterable[Path]) -> str:
     """sha256 of what Python files mean: comments, layout and docstrings do not count, every number does.
 
     Raises:
-        OSError, SyntaxError: a file cannot be read.
+        OSError, SyntaxError, ValueError: a file cannot be read.
     """
-    meanings = [_meaning(ast.parse(file.read_bytes())) for file in files]
+    meanings = [_meaning(_parsed(file)) for file in files]
     return hashlib.sha256(json.dumps(meanings).encode()).hexdigest()
 
 
-def _imports(file: Path, package: Path) -> Iterator[Path]:
-    """Files of the package that a file's own import statements run."""
-    for node in ast.walk(ast.parse(file.read_bytes())):
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes(), str(file))
+
+
+def _imports(file: Path, home: Home) -> Iterator[Path]:
+    """Files of the home that a file's own import statements run."""
+    for node in ast.walk(_parsed(file)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _run_by(alias.name.split("."), package)
+                yield from home.run_by(alias.name.split("."))
         elif isinstance(node, ast.ImportFrom):
             where = [] if node.module is None else node.module.split(".")
             if node.level:
-                where = [*file.parents[node.level - 1].relative_to(package.parent).parts, *where]
+                folder = file.parents[min(node.level, len(file.parents)) - 1]
+                if not folder.is_relative_to(home.folder):
+                    continue  # beyond the outermost package: it cannot be imported
+                where = [*folder.relative_to(home.folder).parts, *where]
             for alias in node.names:  # each may be a module or a name in one
-                yield from _run_by([*where, alias.name], package)
-
-
-def _run_by(names: list[str], package: Path) -> Iterator[Path]:
-    """Files of the package that importing ``names`` runs: those of the packages on the way, and its own."""
-    if names[0] != package.name:
-        return
-    for count in range(1, len(names) + 1):
-        place = package.joinpath(*names[1:count])
-        yield from (file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file())
+                yield from home.run_by([*where, alias.name])
 
 
 def _meaning(node: Any) -> Any:

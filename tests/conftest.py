@@ -77,6 +77,7 @@ def build_record(
     metrics: Mapping[str, float | None] | None = None,
     options: Mapping[str, Any] | None = None,
     source: str = "a",
+    origin: str = "assignbench",
     fingerprint: str = "f" * 64,
     environment: Mapping[str, Any] | None = None,
 ) -> RunRecord:
@@ -94,7 +95,7 @@ def build_record(
             label=label,
             name=label.partition("[")[0],
             options=options or {},
-            origin="assignbench",
+            origin=origin,
             version="0.1.0",
             source_sha256=source,
         ),

@@ -18,6 +18,7 @@ _BASE = tuple(
     for name in (
         "errors",
         "suggest",
+        "naming",
         "paths",
         "strict_yaml",
         "problems",

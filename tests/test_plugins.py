@@ -1,15 +1,25 @@
+import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar
 
 import pytest
 
 from assignbench.core import Assigner, Extra, Setting
 from assignbench.core.parts import Centerness, PredictedIoU
-from assignbench.errors import UsageError
-from assignbench.plugins import GROUP, construct, extras_named, known_strategies, load_class, resolve, source_digest
+from assignbench.errors import AssignbenchWarning, UsageError
+from assignbench.plugins import (
+    GROUP,
+    construct,
+    extras_named,
+    known_strategies,
+    load_class,
+    resolve,
+    source_digest,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -266,7 +276,7 @@ class Joins(Extra):
 
 def digest_of(file: Path, content: str) -> str:
     file.write_text(content)
-    return source_digest(load_class(resolve(f"{file}:Mine")))
+    return source_digest(resolve(f"{file}:Mine"))
 
 
 @pytest.mark.parametrize(
@@ -296,5 +306,51 @@ def test_source_digest_tells_one_from_true_and_one_point_zero(plugin):
     assert len(digests) == 4
 
 
-def test_a_class_without_a_file_has_no_digest():
-    assert "has no source file" in refused(lambda: source_digest(type("Ghost", (), {"__module__": "nowhere"})))
+def test_a_class_without_a_file_has_no_digest(plugin, monkeypatch):
+    module = ModuleType("ghosts")
+    ghost = resolve(f"{plugin}:Mine").load()
+    module.Ghost = type("Ghost", (ghost,), {"__module__": "nowhere"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ghosts", module)
+    assert "has no source file" in refused(lambda: source_digest(resolve("ghosts:Ghost")))
+
+
+def test_a_file_that_is_never_run_but_cannot_be_read_is_named(plugin):
+    plugin.with_name("late.py").write_text("x = (\n")
+    plugin.write_text(STRATEGY + "\n\ndef function():\n    import late\n")
+    message = refused(lambda: source_digest(resolve(f"{plugin}:Mine")))
+    assert f"SyntaxError: '(' was never closed ({plugin.with_name('late.py')}:1)" in message
+
+
+def test_a_built_in_name_goes_before_a_stranger_s(install):
+    install("bold", "2.0", atss="bold:Mine")
+    said = r"bold 2\.0 claims the name 'atss', which is assignbench's own; for theirs write bold:Mine"
+    with pytest.warns(AssignbenchWarning, match=said):
+        found = resolve("atss[k=5]")
+    assert (found.target, found.origin.split()[0]) == ("assigners.atss:ATSS", "assignbench")
+
+
+@pytest.mark.parametrize(
+    ("target", "content", "reason"),
+    [
+        ("broken_point:Mine", "import not_there\n", "ModuleNotFoundError: No module named 'not_there'"),
+        ("broken_point:Mine", "import sys\nsys.exit(3)\n", "SystemExit: 3"),
+        ("broken_point:mine", "def mine(): ...\n", "no class 'mine' in broken_point"),
+        ("broken_point:Mine", "def __getattr__(name):\n    raise RuntimeError('no')\n", "RuntimeError: no"),
+        ("broken_point", "", "no class"),
+        ("broken_point:Mine [extra]", "", "no class 'Mine' in broken_point"),
+        ("not a module:Mine", "", "there is no module"),
+    ],
+)
+def test_a_broken_entry_point_is_told_to_who_asks_for_it(install, monkeypatch, target, content, reason):
+    (install("careless", broken_point_name=target) / "broken_point.py").write_text(content)
+    monkeypatch.delitem(sys.modules, "broken_point", raising=False)
+    assert resolve("atss").load().__name__ == "ATSS"
+    message = refused(lambda: resolve("broken_point_name").load())
+    assert "broken_point_name" in message
+    assert reason in message
+
+
+def test_a_constructor_that_ends_the_process_is_refused(plugin):
+    plugin.write_text(STRATEGY.replace("raise ValueError", "raise SystemExit"))
+    cls = load_class(resolve(f"{plugin}:Mine"))
+    assert "SystemExit: k must be at least 1 (" in refused(lambda: construct(cls, {"k": 0}, Setting(classes=3)))

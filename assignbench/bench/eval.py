@@ -84,8 +84,8 @@ def bench_eval(
     for one in candidates:
         for case in cases:
             for stage in get_args(Stage):
-                progress(f"{one.strategy.label}, {stage}: {case}")
-                with memory_advice(f"{one.strategy.label}: {case}"), one_thread():
+                progress(f"{one.label}, {stage}: {case}")
+                with memory_advice(f"{one.label}: {case}"), one_thread():
                     rows.append(postprocessing_row(one, recipe, case, stage, device, repeat))
     if scored:
         for case in cases:
@@ -115,7 +115,7 @@ def postprocessing_row(
     )
     return EvalRow(
         part="post-processing",
-        strategy=one.strategy.label,
+        strategy=one.label,
         outputs=stage,
         objects=case.objects,
         image=case.image,

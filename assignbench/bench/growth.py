@@ -72,7 +72,7 @@ def bench_growth(
     """
     report = GrowthReport([], [], [])
     for one in candidates:
-        label = one.strategy.label
+        label = one.label
         for axis, cases in axes.items():
             done: list[tuple[Case, GrowthRow]] = []
             for case in cases:
@@ -123,7 +123,7 @@ def growth_row(
         runs = (problem.floor, empty.charge, problem.charge)
         floor, without, spent = least_seconds([Task(run, problem.forget) for run in runs], repeat, clock_of(device))
     return GrowthRow(
-        strategy=one.strategy.label,
+        strategy=one.label,
         axis=axis,
         priors=learner.head.priors_per_cell,
         objects=case.objects,

@@ -120,8 +120,8 @@ def bench_loss(
     rows = []
     for one in candidates:
         for case in cases:
-            progress(f"{one.strategy.label}: {case}")
-            with memory_advice(f"{one.strategy.label}: {case}"), one_thread():
+            progress(f"{one.label}: {case}")
+            with memory_advice(f"{one.label}: {case}"), one_thread():
                 rows.append(loss_row(one, case, device, repeat))
     return rows
 
@@ -129,7 +129,7 @@ def bench_loss(
 def loss_row(one: Candidate, case: Case, device: torch.device, repeat: int) -> LossRow:
     """One strategy on one case; memory first, in a process whose end harms nobody."""
     if device.type == "cpu":
-        what = f"{one.strategy.label}: {case}"
+        what = f"{one.label}: {case}"
         protocol = one.protocol
         peak = in_fresh_process(what, peak_extra, one.strategy.text, protocol.name, protocol.preset_name, case)
     else:
@@ -139,7 +139,7 @@ def loss_row(one: Candidate, case: Case, device: torch.device, repeat: int) -> L
         [Task(problem.floor, problem.forget), Task(problem.charge, problem.forget)], repeat, clock_of(device)
     )
     return LossRow(
-        strategy=one.strategy.label,
+        strategy=one.label,
         objects=case.objects,
         image=case.image,
         batch=case.batch,

@@ -150,8 +150,8 @@ def bench_step(
     accelerator = build_accelerator(device, recipe.recipe.train.precision)
     for one in candidates:
         for case in cases:
-            progress(f"{one.strategy.label}: {case}")
-            with memory_advice(f"{one.strategy.label}: {case}"), one_thread():
+            progress(f"{one.label}: {case}")
+            with memory_advice(f"{one.label}: {case}"), one_thread():
                 step = step_of(one, recipe, case, accelerator)
                 row = step_row(one, step, case, repeat, rivals)
                 waits = host_syncs(step.train) if accelerator.device.type == "cuda" else None
@@ -173,7 +173,7 @@ def step_row(one: Candidate, step: BenchStep, case: Case, repeat: int, rivals: b
     times = STEPS if accelerator.device.type == "cuda" else 1
     floor, spent, *rival = least_seconds(tasks, repeat, clock_of(accelerator.device), times=times)
     return StepRow(
-        strategy=one.strategy.label,
+        strategy=one.label,
         objects=case.objects,
         image=case.image,
         batch=case.batch,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from assignbench.errors import UsageError
-from assignbench.plugins import known_strategies, resolve
+from assignbench.plugins import known_strategies
 from assignbench.recipe import ModelSettings
-from assignbench.run.matrix.plan import Candidate, candidate
+from assignbench.run.matrix.plan import Candidate, candidate, candidates
 
 # A network that is never run: only the head's specification and the strategy are used.
 UNUSED = ModelSettings.model_validate({"backbone": "resnet18", "weights": "none", "towers": 0})
@@ -19,14 +20,12 @@ def chosen(texts: Sequence[str] | None, protocol: str, preset: str | None) -> li
     Raises:
         UsageError: an unknown strategy, option or preset, or nothing is left.
     """
-    if texts is None:
-        names = dict.fromkeys(known.name for known in known_strategies())
-        texts = [name for name in names if protocol == "controlled" or _has(name, preset)]
-    if not texts:
+    if texts is not None:
+        return candidates(texts, protocol, preset)
+    found = []
+    for name in dict.fromkeys(known.name for known in known_strategies()):
+        with suppress(UsageError):  # a broken plug-in stops nobody else, nor one that has no such form
+            found.append(candidate(name, protocol, preset))
+    if not found:
         raise UsageError(f"no installed strategy has {preset or 'a published preset'}; name some with --assigner")
-    return [candidate(text, protocol, preset) for text in texts]
-
-
-def _has(name: str, preset: str | None) -> bool:
-    presets = resolve(name).load().presets
-    return preset in presets if preset else bool(presets)
+    return found

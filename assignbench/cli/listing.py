@@ -1,11 +1,15 @@
 """``assignbench list``: what can be named on the command line, and what was run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.errors import UsageError
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from assignbench.core import Assigner
+    from assignbench.plugins import KnownStrategy, Strategy
 
 app = typer.Typer(
     help="List strategies, data sets, recipes or finished runs.",
@@ -29,19 +33,19 @@ def assigners(
 
     if strategy is not None:
         found = resolve(strategy)
-        show("\n".join((f"{found.name}   {found.origin}", *_about(found.target), "\n")))
+        show("\n".join((f"{found.name}   {found.origin}", *_about(found), "\n")))
         return
     known = known_strategies()
-    names = [one.name for one in known]
-    rows = [
-        [one.name + (" (claimed twice)" if names.count(one.name) > 1 else ""), one.target, one.origin] for one in known
-    ]
-    if options:
-        for name, target, origin in rows:
-            show("\n".join((f"{name}   {target}, {origin}", *_about(target), "\n")))
-        show("\n".join((*_extras(), "\n")))
-    else:
+    rows = [[f"{one.name}{_claim(one, known)}", one.target, one.origin] for one in known]
+    if not options:
         show(table(["name", "class", "provided by"], rows))
+    for one, row in zip(known, rows, strict=True):
+        if options:
+            show("\n".join(("{}   {}, {}".format(*row), *_about(one), "\n")))
+        elif not one.ours:  # importing ours takes seconds, and tests do it
+            show("".join(f"{line.strip()}\n" for line in _about(one, options=False)))
+    if options:
+        show("\n".join((*_extras(), "\n")))
     show("Not listed, but as good: module:Class, and file.py:Class.\n")
 
 
@@ -92,9 +96,10 @@ def runs(
 ) -> None:
     """The finished runs of a folder."""
     from assignbench.cli.output import show, table
-    from assignbench.run.results.record import read_records
+    from assignbench.run.results.record import named_apart, read_records
 
-    records = sorted(read_records(folder), key=lambda run: (run.dataset.name, run.recipe, run.assigner.label, run.seed))
+    records = named_apart(read_records(folder))
+    records.sort(key=lambda run: (run.dataset.name, run.recipe, run.assigner.label, run.seed))
     rows = [
         [
             run.dataset.name,
@@ -113,20 +118,32 @@ def runs(
     show(table(columns, rows, numbers=["seed", "AP", "AP50", "minutes"]))
 
 
-def _about(target: str) -> list[str]:
-    """Source, presets and options of a strategy, in lines."""
-    from assignbench.options import option_schema
-    from assignbench.plugins import resolve
+def _claim(one: "KnownStrategy", known: "Sequence[KnownStrategy]") -> str:
+    """What to say of a name that several distributions claim."""
+    others = [other for other in known if other.name == one.name and other != one]
+    if one.ours or not others:
+        return ""
+    return " (the name is ours)" if any(other.ours for other in others) else " (claimed twice)"
 
-    try:  # by class, for a name that is claimed twice
-        cls = resolve(target).load()
-        schema = option_schema(cls)
-    except UsageError as error:  # a broken plug-in must not hide the others
-        return _wrapped(f"broken: {error}", 2)
+
+def _about(one: "KnownStrategy | Strategy", *, options: bool = True) -> list[str]:
+    """Source, presets and options of a strategy, in lines, if they are wanted; in one line why it is broken."""
+    from assignbench.importing import in_words
+
+    try:
+        cls = one.load()
+        return _options_of(cls) if options else []
+    except Exception as error:  # a stranger's class may be anything; it must not hide the others
+        return [f"  broken: {'; '.join(in_words(error).splitlines())}"]
+
+
+def _options_of(cls: "type[Assigner]") -> list[str]:
+    from assignbench.options import option_schema
+
     lines = _wrapped(cls.source, 2) if cls.source else []
     if cls.presets:
         lines += _wrapped(f"published as: {', '.join(cls.presets)}", 2)
-    for option in schema:
+    for option in option_schema(cls):
         lines += [*_wrapped(str(option), 4), *_wrapped(option.meaning, 8)]
     return lines
 

@@ -4,16 +4,17 @@ import contextlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import assignbench
 from assignbench.cli import bench, check, compare, data, figure, listing, reproduce, run, runs, verify, weights
 from assignbench.cli.launching import settle_machine
-from assignbench.errors import AssignbenchError, UsageError
+from assignbench.errors import AssignbenchError, AssignbenchWarning, UsageError
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
 
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rest = [word for word in options if word != "--debug"] + given[len(options) :]
     try:
         settle_machine()
-        with _silent_unless_main():
+        with _silent_unless_main(), _plain_warnings():
             return _run(rest)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -108,6 +109,23 @@ def _silent_unless_main() -> Iterator[None]:
         return
     with Path(os.devnull).open("w", encoding="utf-8") as nothing, contextlib.redirect_stdout(nothing):
         yield
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings of our own as one line on stderr, by the main process only; all others as Python has them."""
+    python_s = warnings.formatwarning
+
+    def worded(message: Warning | str, category: type[Warning], *place: Any) -> str:
+        if not issubclass(category, AssignbenchWarning):
+            return python_s(message, category, *place)
+        return f"warning: {message}\n" if _rank() == 0 else ""
+
+    warnings.formatwarning = worded
+    try:
+        yield
+    finally:
+        warnings.formatwarning = python_s
 
 
 def _explain(error: Exception, message: str, debug: bool) -> None:

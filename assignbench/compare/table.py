@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from assignbench.compare.checks import check_comparable, environment_notes
 from assignbench.errors import UsageError
-from assignbench.run.results.record import RunRecord
+from assignbench.run.results.record import RunRecord, named_apart
 from assignbench.suggest import did_you_mean
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -69,6 +69,7 @@ def compare(records: Sequence[RunRecord], *, baseline: str | None = None, metric
     """
     if not records:
         raise UsageError("there is no finished run to compare; start one with: assignbench run")
+    records = named_apart(records)
     for metric in metrics:
         known = sorted(set.intersection(*(set(record.metrics) for record in records)))
         if metric not in known:

@@ -41,6 +41,13 @@ class PairLoss:
     # highest class probability of the location (GFL), or the overlap of its box (VFNet); neither carries gradient
     weigh_by: Literal["score", "overlap"] | None = None
 
+    def __post_init__(self) -> None:
+        for part, kind in ((self.classes, ClassLoss), (self.box, BoxLoss)):
+            if not isinstance(part, kind):
+                raise TypeError(
+                    f"a PairLoss is made of objects, as PairLoss(Focal(), GIoU()); {part!r} is no {kind.__name__}"
+                )
+
     def weighing_boxes(self, weight: float) -> PairLoss:
         """The same with another λ."""
         return replace(self, box=replace(self.box, weight=weight))

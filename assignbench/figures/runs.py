@@ -12,7 +12,7 @@ from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_dataset
 from assignbench.errors import UsageError
 from assignbench.recipe import Recipe
-from assignbench.run.results.record import FILE, RunRecord, read_record, read_records
+from assignbench.run.results.record import FILE, RunRecord, named_apart, read_record, read_records
 from assignbench.run.scoring.reopen import open_run, unchanged
 from assignbench.run.training.device import device_of
 from assignbench.run.training.learner import Learner
@@ -55,7 +55,7 @@ def expanded(folders: Sequence[Path]) -> tuple[list[Path], tuple[str, ...]]:
         if (folder / FILE).is_file() or not any(folder.glob(f"*/{FILE}")):
             found.append(folder)
             continue
-        records = sorted(read_records(folder), key=lambda record: record.seed)
+        records = sorted(named_apart(read_records(folder)), key=lambda record: record.seed)
         first = {(record.dataset.name, record.recipe, record.row): record for record in reversed(records)}
         chosen = sorted(first.values(), key=lambda record: record.run_id)
         paths = {read_record(file).run_id: file.parent for file in folder.glob(f"*/{FILE}")}
@@ -85,7 +85,7 @@ def check_runs(folders: Sequence[Path]) -> list[RunRecord]:
                 f"a figure needs runs on one data set: {records[0].run_id} was evaluated on {records[0].dataset.name}, "
                 f"{record.run_id} on {record.dataset.name}, or on another state of it"
             )
-    return records
+    return named_apart(records)
 
 
 def open_runs(folders: Sequence[Path], device: str = "auto") -> list[ShownRun]:

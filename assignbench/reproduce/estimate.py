@@ -28,7 +28,6 @@ from assignbench.config import flatten
 from assignbench.core import Setting
 from assignbench.data.transforms import resized
 from assignbench.importing import in_words
-from assignbench.plugins import construct
 from assignbench.run.matrix.matrix import DONE, state
 from assignbench.run.matrix.plan import Run
 from assignbench.run.scoring.detect import detect_images
@@ -68,7 +67,7 @@ def show_estimate(runs: Sequence[Run], folder: Path, accelerator: Accelerator, c
     hours, disk, failed, scratch = 0.0, 0.0, False, 0.0
     for some in waiting.values():
         first = some[0]
-        label = f"{first.recipe.recipe.model.backbone}, {first.candidate.strategy.label}"
+        label = f"{first.recipe.recipe.model.backbone}, {first.candidate.label}"
         console.print(Text(f"measuring {label}, recipe {first.recipe.name}"))
         try:
             one = measured(first, accelerator)
@@ -110,7 +109,8 @@ def network_of(run: Run) -> Hashable:
     """What decides the cost of a step but for the strategy: model, head, sizes, batch."""
     one, settings = run.candidate, flatten(run.recipe.recipe)
     classes = len(run.splits.train.classes)
-    head = one.protocol.head(construct(one.cls, one.options, Setting(classes=classes)).head)
+    setting = Setting(classes=classes, channels=run.recipe.recipe.model.channels)
+    head = one.protocol.surround(one.cls, one.options, setting, one.extras, run.recipe.recipe.loss).head
     keys = ("data.short_side", "data.long_side", "train.batch", "train.accumulation", "train.precision")
     deciding = [str(value) for key, value in sorted(settings.items()) if key.startswith("model.") or key in keys]
     return (*deciding, head.priors_per_cell, classes)

@@ -8,6 +8,7 @@ from assignbench.bench.strategies import chosen
 from assignbench.core import Head, area
 from assignbench.core.priors import pyramid_priors
 from assignbench.errors import UsageError
+from assignbench.plugins import KnownStrategy
 
 CASE = Case(objects=500, height=800, width=1216, batch=2, classes=80)
 
@@ -62,3 +63,16 @@ def test_all_strategies_or_those_with_the_preset():
     assert {one.strategy.name for one in chosen(None, "published", "torchvision")} == {"retinanet", "fcos"}
     with pytest.raises(UsageError, match="no installed strategy has nowhere"):
         chosen(None, "published", "nowhere")
+
+
+def test_a_broken_plug_in_does_not_stop_the_others(monkeypatch):
+    entries = (
+        KnownStrategy("atss", "assigners.atss:ATSS", "assignbench", "0.1.0"),
+        KnownStrategy("broken", "nowhere:Nobody", "careless", "1.0"),
+        KnownStrategy("odd", "json:dumps", "careless", "1.0"),
+    )
+    for module in ("assignbench.plugins", "assignbench.bench.strategies"):
+        monkeypatch.setattr(f"{module}.known_strategies", lambda: entries)
+    assert [one.strategy.name for one in chosen(None, "controlled", None)] == ["atss"]
+    with pytest.raises(UsageError, match="there is no module 'nowhere'"):
+        chosen(["broken"], "controlled", None)

@@ -1,3 +1,6 @@
+import sys
+import warnings
+
 import pytest
 
 from assignbench.config import settings
@@ -35,6 +38,50 @@ def test_assigners_with_options_survives_broken_ones(call, known):
     assert lines[lines.index("    k: int = 9") + 1] == " " * 8 + "candidates per level and object, per prior of a cell."
     assert "  published as: mmdet, official, gfl, vfnet" in lines
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("options", [[], ["--options"]])
+def test_what_is_wrong_with_a_stranger_s_strategy_is_one_line(call, monkeypatch, tmp_path, options):
+    (tmp_path / "careless_points.py").write_text("import sys\nsys.exit(3)\n")
+    (tmp_path / "odd_points.py").write_text(
+        "from assigners.plain import Plain\n\n\nclass Odd(Plain):\n    presets = 3\n    source = 4\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entries = (
+        KnownStrategy("atss", "assigners.atss:ATSS", "assignbench", "0.1.0"),
+        KnownStrategy("atss", "nowhere.six:Six", "bold", "1.0"),
+        KnownStrategy("careless", "careless_points:Six", "one", "1.0"),
+        KnownStrategy("no_class", "json:dumps", "one", "1.0"),
+        KnownStrategy("odd", "odd_points:Odd", "two", "2.0"),
+    )
+    monkeypatch.setattr("assignbench.plugins.known_strategies", lambda: entries)
+    code, out, _ = call("list", "assigners", *options)
+    assert code == 0
+    said = [line.strip() for line in out.splitlines() if "broken: " in line]
+    assert said[:3] == [
+        "broken: atss (from bold 1.0): there is no module 'nowhere'; install it, or write path/file.py:Class",
+        f"broken: careless (from one 1.0) cannot be imported; SystemExit: 3 ({tmp_path / 'careless_points.py'}:2)",
+        "broken: no_class (from json): no class 'dumps' in json; strategies in it: none".replace(" (from json)", ""),
+    ]
+    assert len(said) == 3 + len(options)  # the options of the last one cannot be shown
+    assert "atss (the name is ours)" in out
+    assert out.count("the name is ours") == 1
+    assert "k: int = 9" in out or not options
+
+
+def test_a_warning_is_one_plain_line(call, monkeypatch, capsys):
+    entries = (
+        KnownStrategy("atss", "assigners.atss:ATSS", "assignbench", "0.1.0"),
+        KnownStrategy("atss", "bold:Six", "bold", "1.0"),
+    )
+    monkeypatch.setattr("assignbench.plugins.known_strategies", lambda: entries)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *about: sys.stderr.write(warnings.formatwarning(*about[:4]))
+        code, out, err = call("list", "assigners", "atss")
+    assert code == 0
+    assert "k: int = 9" in out
+    assert err == "warning: bold 1.0 claims the name 'atss', which is assignbench's own; for theirs write bold:Six\n"
 
 
 def test_the_options_of_one_strategy(call, tmp_path):

@@ -172,3 +172,17 @@ def test_a_shift_moves_means_and_differences_but_not_the_spread(make_record, val
     base, other = ap_of(table, "fcos"), ap_of(table, "atss")
     assert other.difference == pytest.approx(100 * shift, abs=1e-9)
     assert other.std == pytest.approx(base.std, abs=1e-9)
+
+
+def test_two_files_of_one_name_have_a_row_each(make_record):
+    records = [
+        make_record("mine.py:S[k=3]", seed, ap, origin=f"/p/{folder}/mine.py", source=folder, run_id=f"{folder}-{seed}")
+        for folder, ap in (("v1", 0.4), ("v2", 0.5))
+        for seed in range(2)
+    ]
+    table = compare(records, baseline="v1/mine.py:S[k=3]")
+    assert [row.strategy for row in table.blocks[0].rows] == ["v1/mine.py:S[k=3]", "v2/mine.py:S[k=3]"]
+    assert ap_of(table, "v2/mine.py:S[k=3]").difference == pytest.approx(10)
+    edited = make_record("mine.py:S[k=3]", 2, origin="/p/v1/mine.py", source="edited", run_id="later")
+    with pytest.raises(UsageError, match=r"v1/mine.py:S\[k=3\] on shapes stands for different code"):
+        compare([*records, edited])

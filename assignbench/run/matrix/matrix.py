@@ -24,7 +24,7 @@ from assignbench.files import make_folder
 from assignbench.importing import in_words
 from assignbench.machine import waiting
 from assignbench.run.matrix.execute import execute
-from assignbench.run.matrix.plan import Candidate, Run, candidate, plan
+from assignbench.run.matrix.plan import Candidate, Run, candidates, plan
 from assignbench.run.matrix.sharing import claimed, trained_by
 from assignbench.run.results.json_lines import append
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
@@ -68,11 +68,11 @@ def run_matrix(matrix: Matrix, console: Console) -> MatrixOutcome:
     Raises:
         AssignbenchError: something is wrong with the request itself: nothing was trained.
     """
-    candidates = [candidate(text, matrix.protocol, matrix.preset) for text in matrix.strategies]
+    strategies = candidates(matrix.strategies, matrix.protocol, matrix.preset)
     root = data_root(matrix.data_root)
     data = [open_dataset(spec, root) for spec in matrix.datasets]
     recipe = settle_precision(matrix.recipe, matrix.device)
-    runs = plan(candidates, data, recipe, matrix.seeds)
+    runs = plan(strategies, data, recipe, matrix.seeds)
     check_evaluator(recipe.recipe.evaluate.evaluator)
     settings = recipe.recipe.train
     accelerator = build_accelerator(matrix.device, settings.precision)
@@ -90,7 +90,7 @@ def run_matrix(matrix: Matrix, console: Console) -> MatrixOutcome:
         f"{torch.get_num_threads()} threads a process ({waiting(os.environ)}), "
         f"{workers_of(recipe.recipe.data, accelerator.device)} loader processes beside it",
     )
-    for one in candidates:
+    for one in strategies:
         show_preset(one, recipe, console)
     if matrix.dry_run:
         console.print(runs_table(runs, matrix.output))
@@ -228,7 +228,7 @@ def show_preset(one: Candidate, recipe: ResolvedRecipe, console: Console) -> Non
     changes = [f"{key} = {after[key]}" for key in after if after[key] != before[key]]
     changes += [f"{key} = {after[key]} in place of its own" for key in after if key.startswith("loss.") and after[key]]
     console.print(
-        f"{one.strategy.label}: preset {one.protocol.preset_name} ({one.protocol.preset.source}); "
+        f"{one.label}: preset {one.protocol.preset_name} ({one.protocol.preset.source}); "
         f"{', '.join(changes) or 'the recipe as it is'}",
         soft_wrap=True,
     )

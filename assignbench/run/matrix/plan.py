@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from assignbench.data.pictures import files_digest
 from assignbench.detector.pretrained import weights_file
 from assignbench.errors import DataError, UsageError
 from assignbench.files import sha256_of
+from assignbench.naming import Known, names_apart
 from assignbench.options import check_options, option_schema
-from assignbench.plugins import Strategy, construct, extras_named, load_class, resolve, source_digest
+from assignbench.plugins import Strategy, extras_named, load_class, resolve, source_digest
 from assignbench.run.matrix.protocol import Protocol, protocol_of
 from assignbench.sources import sources_digest, with_imports
 
@@ -42,6 +44,12 @@ class Candidate:
     given: Mapping[str, Any]  # options as given, in the types of the constructor
     source_sha256: str
     protocol: Protocol
+    label: str  # what this command calls it: the strategy's, which tells it apart from the others
+
+    @property
+    def known(self) -> Known:
+        """What names among others go by."""
+        return Known(self.strategy.name, self.strategy.origin, self.source_sha256)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -72,7 +80,7 @@ class Run:
     @property
     def title(self) -> str:
         """Short, for the screen."""
-        return f"{self.candidate.strategy.label} on {self.splits.train.name}, seed {self.seed}"
+        return f"{self.candidate.label} on {self.splits.train.name}, seed {self.seed}"
 
 
 def candidate(text: str, protocol: str = "controlled", preset: str | None = None) -> Candidate:
@@ -86,7 +94,15 @@ def candidate(text: str, protocol: str = "controlled", preset: str | None = None
     extras_named(strategy.extras)
     cls = load_class(strategy)
     given = check_options(cls, strategy.options)
-    return Candidate(strategy, cls, given, source_digest(cls), protocol_of(cls, protocol, preset))
+    wanted = protocol_of(cls, protocol, preset)
+    return Candidate(strategy, cls, given, source_digest(strategy), wanted, strategy.label)
+
+
+def candidates(texts: Iterable[str], protocol: str = "controlled", preset: str | None = None) -> list[Candidate]:
+    """Several of them, with labels that tell them apart; raises as `candidate` does."""
+    found = [candidate(text, protocol, preset) for text in texts]
+    names = names_apart(one.known for one in found)
+    return [replace(one, label=names[one.known] + one.label.removeprefix(one.strategy.name)) for one in found]
 
 
 def plan(
@@ -98,12 +114,13 @@ def plan(
         UsageError: two strategies, data sets or seeds are the same, or a strategy refuses its options or extras.
         DataError: a training split without objects.
     """
-    for what, names in (
-        ("strategy", [one.strategy.label for one in candidates]),
-        ("data set", [splits.spec for splits in data]),
-        ("seed", [str(seed) for seed in seeds]),
-    ):
-        if repeated := {name for name in names if names.count(name) > 1}:
+    for one, other in combinations(candidates, 2):
+        mine, theirs = one.strategy, other.strategy
+        if (mine.label, one.source_sha256) == (theirs.label, other.source_sha256):
+            copies = "" if mine == theirs else f"; {mine.origin} and {theirs.origin} hold the same code"
+            raise UsageError(f"the same strategy is asked for twice: {mine.label}{copies}")
+    for what, asked in (("data set", [splits.spec for splits in data]), ("seed", [str(seed) for seed in seeds])):
+        if repeated := {name for name in asked if asked.count(name) > 1}:
             raise UsageError(f"the same {what} is asked for twice: {', '.join(sorted(repeated))}")
     names = [splits.train.name for splits in data]
     if repeated := {name for name in names if names.count(name) > 1}:
@@ -111,15 +128,16 @@ def plan(
     for splits in data:
         if splits.train.crowd.all():
             raise DataError(f"{splits.train.name}: the training split holds no object that could be learned")
-    recipes = {one.strategy.label: one.protocol.recipe(recipe) for one in candidates}
-    for splits in data:  # an option that the constructor refuses is said now, not after hours
-        for one in candidates:
-            construct(one.cls, one.options, Setting(classes=len(splits.train.classes)), one.extras)
+    recipes = [one.protocol.recipe(recipe) for one in candidates]
+    for splits in data:  # what a constructor refuses, or a loss does not allow, is said now, not after hours
+        for one, own in zip(candidates, recipes, strict=True):
+            setting = Setting(classes=len(splits.train.classes), channels=own.recipe.model.channels)
+            one.protocol.surround(one.cls, one.options, setting, one.extras, own.recipe.loss)
     return [
-        Run(one, splits, own := recipes[one.strategy.label], seed, run_id(one, splits, own, seed))
+        Run(one, splits, own, seed, run_id(one, splits, own, seed))
         for splits in data
         for seed in seeds
-        for one in candidates
+        for one, own in zip(candidates, recipes, strict=True)
     ]
 
 
@@ -176,7 +194,7 @@ def deciding_files(package: Path) -> list[Path]:
     imports, directly or through others, but for `ONLY_SAID`. All else acts through what the name holds anyway: readers
     through the fingerprints of the data, recipes and options through their values.
     """
-    reached = with_imports(package / "run" / "matrix" / "execute.py", package)
+    reached = with_imports(package / "run" / "matrix" / "execute.py")
     files = {file.relative_to(package).as_posix(): file for file in (*reached, *package.rglob("*.py"))}
     return [
         file

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from assignbench.config import ResolvedRecipe, with_preset
-from assignbench.core import Assigner, Head
+from assignbench.core import Assigner, Extra, Head, Setting
 from assignbench.core.parts import BOX_LOSSES, CLASS_LOSSES, Focal, GIoU, PairLoss, Preset
 from assignbench.errors import UsageError
+from assignbench.importing import in_words
+from assignbench.plugins import construct
 from assignbench.recipe import LossSettings
 from assignbench.suggest import did_you_mean
 
 PAPERS_RECIPE = "1x"  # network and evaluation of published detectors, as far as a preset does not say otherwise
 CONTROLLED_LOSS = PairLoss(Focal(), GIoU(weight=5.0), weight=0.25)
+
+
+class Surrounded(NamedTuple):
+    """A strategy, and what surrounds it."""
+
+    assigner: Assigner
+    head: Head  # in use
+    loss: PairLoss
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,27 @@ class Protocol:
         coding = (loss or self.loss).box.coding
         return head if coding is None else head.coded(coding)
 
+    def surround(
+        self,
+        cls: type[Assigner],
+        options: Mapping[str, Any],
+        setting: Setting,
+        extras: Sequence[Extra],
+        wanted: LossSettings,
+    ) -> Surrounded:
+        """Build a strategy, with the head and the loss that it is trained with.
+
+        Raises:
+            UsageError: as `construct`; or the preset's head or loss does not allow what is asked for.
+        """
+        assigner = construct(cls, options, setting, extras)
+        try:
+            loss = self.charging(wanted)
+            return Surrounded(assigner, self.head(assigner.head, loss), loss)
+        except Exception as error:  # a stranger's preset and its parts may be anything
+            preset = f", preset {self.preset_name}" if self.preset else ""
+            raise UsageError(f"{cls.__name__}{preset}: {in_words(error)}") from error
+
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The preset's options, then those that were given."""
         return {**(self.preset.options if self.preset else {}), **given}
@@ -73,6 +104,8 @@ def protocol_of(cls: type[Assigner], name: str, preset: str | None = None) -> Pr
         known = ("controlled", "published")
         raise UsageError(f"no protocol is called {name!r}{did_you_mean(name, known)}\nknown: {', '.join(known)}")
     presets = cls.presets
+    if not isinstance(presets, Mapping) or not all(isinstance(one, Preset) for one in presets.values()):
+        raise UsageError(f"{cls.__name__}.presets must map names to presets: presets = {{'mine': Preset(…)}}")
     if not presets:
         raise UsageError(f"{cls.__name__} declares no published preset; it runs under --protocol controlled only")
     preset = next(iter(presets)) if preset is None else preset

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, BaseModel, Field, JsonValue, model_validator
 from assignbench.document import fitted
 from assignbench.errors import RunError, UsageError
 from assignbench.files import read_json, write_json_atomic
+from assignbench.naming import Known, names_apart
 from assignbench.run.results.environment import STRICT, Environment, environment
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Seconds",
     "SplitFacts",
     "environment",
+    "named_apart",
     "read_record",
     "read_record_of",
     "read_records",
@@ -55,7 +57,7 @@ class AssignerFacts(BaseModel):
     extras: tuple[Name, ...] = ()  # extra outputs that were added to the strategy's own
     origin: str  # distribution ("assignbench") or file that the class came from
     version: str | None  # of the distribution; None for a file
-    source_sha256: str  # digest of the class's file and what it imports of its package
+    source_sha256: str  # digest of the strategy's files, see `plugins.source_digest`
 
 
 class SplitFacts(BaseModel):
@@ -169,6 +171,22 @@ class RunRecord(BaseModel):
         if (self.preset is None) != (self.protocol == "controlled"):
             raise ValueError("a preset belongs to the published protocol, and to it only")
         return self
+
+
+def named_apart(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The records, with labels that tell strategies from files of one name apart (`names_apart`)."""
+
+    def known(record: RunRecord) -> Known:
+        return Known(record.assigner.name, record.assigner.origin, record.assigner.source_sha256)
+
+    names = names_apart(map(known, records))
+
+    def named(record: RunRecord) -> RunRecord:
+        name, own = names[known(record)], record.assigner
+        label = name + own.label.removeprefix(own.name)
+        return record.model_copy(update={"assigner": own.model_copy(update={"name": name, "label": label})})
+
+    return [named(record) for record in records]
 
 
 def write_record(folder: Path, record: RunRecord) -> Path:

@@ -63,7 +63,7 @@ def open_run(folder: Path) -> Finished:
     strategy = resolve(str(record.config["assigner.text"].value))
     cls = load_class(strategy)
     notes = ()
-    if source_digest(cls) != record.assigner.source_sha256:
+    if source_digest(strategy) != record.assigner.source_sha256:
         notes = (f"the source of {strategy.label} has changed since this run was trained",)
     # the weights come from the run, so nothing pretrained is needed; frozen layers are frozen all the same
     protocol = protocol_of(cls, record.protocol, record.preset)

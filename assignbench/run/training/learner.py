@@ -21,7 +21,6 @@ from assignbench.detector.objective import objective
 from assignbench.detector.pixels import PIXELS
 from assignbench.detector.pyramid import Pyramid
 from assignbench.errors import RunError
-from assignbench.plugins import construct
 from assignbench.recipe import LossSettings, ModelSettings
 from assignbench.run.matrix.plan import Candidate
 from assignbench.run.matrix.protocol import CONTROLLED, Protocol
@@ -155,13 +154,12 @@ def build_learner(
         pretrained: whether to load the backbone's weights.
 
     Raises:
-        UsageError: the strategy's constructor refuses its options, or its head an extra output.
+        UsageError: as `Protocol.surround`.
         SystemProblem: pretrained weights are missing.
     """
-    charged = protocol.charging(loss or LossSettings())
     torch.manual_seed(seed + 1)  # strategies with random parameters of their own do not shift the detector's
     setting = Setting(classes=classes, channels=model.channels)
-    assigner = construct(strategy, options, setting, extras)
+    assigner, head, charged = protocol.surround(strategy, options, setting, extras, loss or LossSettings())
     torch.manual_seed(seed)
     backbone = Backbone(
         model.backbone,
@@ -175,7 +173,7 @@ def build_learner(
     detector = Detector(
         backbone,
         Pyramid(backbone.channels, model.channels, model.pyramid, model.pyramid_init),
-        protocol.head(assigner.head, charged),
+        head,
         PIXELS[model.pixels],
         classes=classes,
         channels=model.channels,

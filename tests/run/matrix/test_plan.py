@@ -9,7 +9,7 @@ import pytest
 from assignbench.config import load_recipe
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.errors import SystemProblem, UsageError
-from assignbench.run.matrix.plan import Run, candidate, plan, weights_digest
+from assignbench.run.matrix.plan import Run, candidate, candidates, plan, weights_digest
 
 
 @pytest.fixture
@@ -142,3 +142,85 @@ def test_other_initial_weights_under_the_same_name_are_another_run(splits: Split
     first = name()
     (tmp_path / "w.pth").write_bytes(b"two")
     assert name() != first
+
+
+MINE = """from assignbench.core import Assigner, Head
+from assignbench.core.parts import {parts}
+
+class S(Assigner):
+    head = Head()
+    presets = {{"mine": Preset(source="mine", head=Head(), loss={loss})}}
+
+    def __init__(self, setting, *, k: int = 9) -> None:
+        super().__init__(setting)
+
+    def forward(self, priors, targets):
+        raise NotImplementedError
+{more}
+"""
+
+
+def plugin(file: Path, more: str = "", loss: str = "PairLoss()", parts: str = "PairLoss, Preset") -> str:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(MINE.format(loss=loss, parts=parts, more=more))
+    return f"{file}:S"
+
+
+def test_two_files_of_one_name_stand_side_by_side(splits: Splits, tmp_path: Path) -> None:
+    texts = [plugin(tmp_path / "v1" / "mine.py"), plugin(tmp_path / "v2" / "mine.py", "K = 1")]
+    texts += [f"{texts[0]}[k=3]", "atss"]
+    runs = plan(candidates(texts), [splits], load_recipe("tiny"), [0])
+    labels = ["v1/mine.py:S", "v2/mine.py:S", "v1/mine.py:S[k=3]", "atss"]
+    assert [run.title for run in runs] == [f"{label} on tiny, seed 0" for label in labels]
+    assert len({run.run_id for run in runs}) == 4
+    assert [run.run_id for run in runs] == [planned(splits, text).run_id for text in texts]  # whoever else is there
+
+
+def test_two_files_with_the_same_code_are_the_same_strategy(splits: Splits, tmp_path: Path) -> None:
+    texts = [plugin(tmp_path / name / "mine.py", "# a comment" * (name == "v1")) for name in ("v1", "v2")]
+    with pytest.raises(UsageError, match=r"twice: mine.py:S; .*/v1/mine.py and .*/v2/mine.py hold the same code"):
+        plan(candidates(texts), [splits], load_recipe("tiny"), [0])
+    with pytest.raises(UsageError, match=r"the same strategy is asked for twice: mine.py:S$"):
+        plan(candidates(texts[:1] * 2), [splits], load_recipe("tiny"), [0])
+
+
+def test_an_edited_helper_is_another_run_and_an_edit_beside_it_is_not(splits: Splits, tmp_path: Path) -> None:
+    text = plugin(tmp_path / "mine.py", "from helper import K")
+    names = []
+    for helper, unrelated in (("K = 1", "A = 1"), ("K = 1", "A = 2"), ("K = 2", "A = 2")):
+        (tmp_path / "helper.py").write_text(helper)
+        (tmp_path / "unrelated.py").write_text(unrelated)
+        names.append(planned(splits, text).run_id)
+    assert names[0] == names[1] != names[2]
+
+
+OWN_LOSS = """
+from dataclasses import dataclass, field
+from assignbench.core.parts import BoxLoss
+
+@dataclass(frozen=True)
+class Own(BoxLoss):
+    weight: float = field(default=1.0, init=False)
+
+    @property
+    def coding(self):
+        raise ValueError("no coding fits")
+
+    def __call__(self, pair):
+        raise NotImplementedError
+
+S.presets = {"mine": Preset(source="mine", head=Head(), loss=PairLoss(box=Own()))}
+"""
+
+
+def test_planning_builds_a_strategy_with_the_loss_of_its_preset(splits: Splits, tmp_path: Path) -> None:
+    text = plugin(tmp_path / "mine.py", OWN_LOSS)
+    assert planned(splits, text).candidate.label == "mine.py:S"
+    with pytest.raises(UsageError, match=r"S, preset mine: ValueError: no coding fits \(.*mine.py:\d+\)"):
+        planned(splits, text, "published")
+    with pytest.raises(UsageError, match=r"S, preset mine: .*weight"):
+        planned(splits, text, "published", overrides=("loss.box_weight=2",))
+    with pytest.raises(UsageError, match="a PairLoss is made of objects"):
+        candidate(plugin(tmp_path / "mine.py", loss="PairLoss(Focal)", parts="Focal, PairLoss, Preset"), "published")
+    with pytest.raises(UsageError, match=r"S.presets must map names to presets"):
+        candidate(plugin(tmp_path / "mine.py", 'S.presets = {"mine": 1}'), "published")
