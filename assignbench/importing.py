@@ -3,8 +3,10 @@
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -71,11 +73,17 @@ def _explained(who: str, error: BaseException, file: str | None = None) -> Usage
     return UsageError(f"{who} cannot be imported\n{type(error).__name__}: {reason} ({place(error, file)})")
 
 
-def in_words(error: Exception) -> str:
+def in_words(error: BaseException) -> str:
     """What to say of an error: ours explain themselves, a stranger's is named with its place."""
     if isinstance(error, AssignbenchError):
         return str(error)
     return f"{type(error).__name__}: {error} ({place(error)})"
+
+
+def written_at(function: Callable[..., object]) -> tuple[str, int]:
+    """The file and the line in which a function begins, whatever decorates it."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return (code.co_filename, code.co_firstlineno) if code else ("", 0)
 
 
 def place(error: BaseException, file: str | None = None) -> str:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from assignbench.errors import UsageError
-from assignbench.importing import import_file, import_named, place
+from assignbench.importing import import_file, import_named, place, written_at
 from assignbench.options import format_strategy, parse_strategy
 from assignbench.sources import sources_digest, with_imports
 from assignbench.suggest import did_you_mean
@@ -172,10 +172,9 @@ def construct(
         assigner = cls(setting, **options)
     except ValueError as error:
         raise UsageError(f"{cls.__name__}: {error}") from error
-    except Exception as error:  # a stranger's constructor may do anything
-        raise UsageError(
-            f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {error} ({place(error)})"
-        ) from error
+    except (Exception, SystemExit) as error:  # a stranger's constructor may do anything
+        where = place(error, written_at(cls.__init__)[0])
+        raise UsageError(f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {error} ({where})") from error
     if "_parameters" not in vars(assigner) or not hasattr(assigner, "setting"):
         raise UsageError(f"{cls.__name__} must call super().__init__(setting) at the start of its constructor")
     head = getattr(assigner, "head", None)

@@ -13,7 +13,8 @@ import typer
 import assignbench
 from assignbench.cli import bench, check, compare, data, figure, listing, reproduce, run, runs, verify, weights
 from assignbench.cli.launching import settle_machine
-from assignbench.errors import AssignbenchError, UsageError
+from assignbench.errors import AssignbenchError, RunError, UsageError
+from assignbench.importing import place
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
 
@@ -89,10 +90,20 @@ def _run(arguments: list[str]) -> int:
     code = 0
     try:
         app(args=arguments, prog_name="assignbench")
-    except SystemExit as end:  # how typer always ends
+    except SystemExit as end:
+        if not _by_typer(end):  # a code of ours would say what is not so
+            raise RunError(
+                f"SystemExit: {end} ({place(end)}): a plug-in must raise an error, not end the program"
+            ) from end
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     sys.stdout.flush()  # here, where a closed pipe can still be answered
     return code
+
+
+def _by_typer(end: SystemExit) -> bool:
+    """Whether this is how typer always ends, and not a plug-in's doing."""
+    frames = [frame for frame, _ in traceback.walk_tb(end.__traceback__)]
+    return frames[-1].f_globals.get("__name__", "").partition(".")[0] in ("typer", "click")
 
 
 def _rank() -> int:
