@@ -94,6 +94,8 @@ def resolve(text: str) -> Strategy:
         return Strategy(label, name, wanted.options, wanted.extras, target, origin, version)
 
     if name.endswith(".py"):
+        if not Path(name).expanduser().is_file():
+            raise UsageError(f"{name}: there is no such file")
         raise UsageError(f"{name}: which class of the file? Write {name}:Class")
     if ":" not in name:
         known = _by_name(name)
@@ -108,6 +110,25 @@ def resolve(text: str) -> Strategy:
     if not path.is_file():
         raise UsageError(f"{name}: there is no file {path}")
     return found(f"{path.name}:{class_name}", f"{path}:{class_name}", str(path))
+
+
+def resolve_all(text: str) -> tuple[Strategy, ...]:
+    """As `resolve`; a file without a class stands for every strategy in it, and is imported to find them.
+
+    Raises:
+        UsageError: as `resolve`, or there is none in the file.
+    """
+    from assignbench.core.assigner import Assigner
+
+    wanted = parse_strategy(text)
+    file = Path(wanted.name).expanduser().resolve()
+    if not wanted.name.endswith(".py") or not file.is_file():
+        return (resolve(text),)
+    module = import_file(file, wanted.name)
+    own = [name for name, value in vars(module).items() if _is_strategy(value, Assigner, module)]
+    if not own:
+        raise UsageError(f"{wanted.name}: no strategy in it; derive a class from assignbench.core.Assigner")
+    return tuple(resolve(format_strategy(f"{wanted.name}:{name}", wanted.options, wanted.extras)) for name in own)
 
 
 def extras_named(names: Iterable[str]) -> tuple[Extra, ...]:

@@ -91,19 +91,19 @@ def _run(arguments: list[str]) -> int:
     try:
         app(args=arguments, prog_name="assignbench")
     except SystemExit as end:
-        if not _by_typer(end):  # a code of ours would say what is not so
+        if not _by_command_line(end):  # a code of ours would say what is not so
             raise RunError(
-                f"SystemExit: {end} ({place(end)}): a plug-in must raise an error, not end the program"
+                f"SystemExit: {end.code} ({place(end)}): a plug-in must raise an error, not end the program"
             ) from end
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     sys.stdout.flush()  # here, where a closed pipe can still be answered
     return code
 
 
-def _by_typer(end: SystemExit) -> bool:
-    """Whether this is how typer always ends, and not a plug-in's doing."""
+def _by_command_line(end: SystemExit) -> bool:
+    """Whether this is how typer always ends, or rich where nobody reads on; not a plug-in's doing."""
     frames = [frame for frame, _ in traceback.walk_tb(end.__traceback__)]
-    return frames[-1].f_globals.get("__name__", "").partition(".")[0] in ("typer", "click")
+    return frames[-1].f_globals.get("__name__", "").partition(".")[0] in ("typer", "click", "rich")
 
 
 def _rank() -> int:

@@ -36,6 +36,7 @@ from assignbench.synthetic import Problem, in_larger_canvas, random_problem
 
 SETTING = Setting(classes=3, channels=32)
 LOSS = PairLoss()
+UNSEEN = "no optimizer sees it; torch looks into ParameterList, ModuleList and ModuleDict, not into lists"
 
 
 @dataclass(frozen=True)
@@ -225,10 +226,8 @@ def declares_itself(subject: Subject) -> None:
             option.hint is not Any, f"option {option.name} says no type: write {option.name}: int = …, or another one"
         )
     require(bool(assigner.source) or bool(type(assigner).__doc__), "neither source nor docstring says what it is")
-    unseen = [f"self.{name}" for name in unseen_parameters(assigner)]
-    require(
-        not unseen, f"{', '.join(unseen)}: no optimizer sees it; torch looks into ParameterList and ModuleList only"
-    )
+    unseen = ", ".join(f"self.{name}" for name in unseen_parameters(assigner))
+    require(not unseen, f"{unseen}: {UNSEEN}")
 
 
 def well_formed(subject: Subject) -> None:
@@ -397,8 +396,8 @@ def network_learns(subject: Subject) -> None:
     assigner, problem = subject.case((3, 0, 2))
     torch.manual_seed(0)
     networks = networks_of(problem.head, SETTING)
-    unseen = [name for network in networks.values() for name in unseen_parameters(network)]
-    require(not unseen, f"{', '.join(unseen)} of the head's network: no optimizer sees it")
+    unseen = ", ".join(unseen_parameters(networks))
+    require(not unseen, f"{unseen} of the head's network: {UNSEEN}")
     modules = {"the head's network": networks, "the strategy": assigner}
     finite_gradients(subject.losses(assigner, put_out_by(networks, problem)), {}, modules)
 

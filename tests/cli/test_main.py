@@ -99,6 +99,18 @@ def test_a_bug_is_called_a_bug(call, stand_in):
     assert "Traceback" in call("run", "--debug")[2]
 
 
+@pytest.mark.parametrize("code", [3, "bye", None])
+def test_a_plug_in_that_ends_the_program_chooses_no_exit_code(call, stand_in, code):
+    def run_matrix(*_):
+        sys.exit(code)
+
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
+    exit_code, _, err = call("run")
+    assert exit_code == 1
+    assert err.startswith(f"error: SystemExit: {code} ({__file__}:")
+    assert "a plug-in must raise an error, not end the program" in err
+
+
 def test_interrupt_is_130(call, stand_in):
     def run_matrix(*_):
         raise KeyboardInterrupt
