@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import assignbench
-from assignbench.cli import bench, check, compare, data, figure, listing, reproduce, run, runs, verify, weights
+from assignbench.cli import bench, check, compare, data, figure, listing, new, reproduce, run, runs, verify, weights
 from assignbench.cli.launching import settle_machine
 from assignbench.errors import AssignbenchError, RunError, UsageError
 from assignbench.importing import place
@@ -33,6 +33,7 @@ app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
+app.command("new", epilog=new.EXAMPLES)(new.new)
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("import", epilog=weights.EXAMPLES)(weights.import_)
 app.add_typer(listing.app, name="list")
