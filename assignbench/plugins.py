@@ -125,7 +125,8 @@ def resolve_all(text: str) -> tuple[Strategy, ...]:
     if not wanted.name.endswith(".py") or not file.is_file():
         return (resolve(text),)
     module = import_file(file, wanted.name)
-    own = [name for name, value in vars(module).items() if _is_strategy(value, Assigner, module)]
+    found = {name: value for name, value in vars(module).items() if _is_strategy(value, Assigner, module)}
+    own = [name for name, value in found.items() if not inspect.isabstract(value)]
     if not own:
         raise UsageError(f"{wanted.name}: no strategy in it; derive a class from assignbench.core.Assigner")
     return tuple(resolve(format_strategy(f"{wanted.name}:{name}", wanted.options, wanted.extras)) for name in own)

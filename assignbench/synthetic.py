@@ -76,8 +76,12 @@ class Problem:
     def twice(self) -> Problem:
         """The same images once more in the batch, after the first ones."""
         once, priors = self.targets, self.priors
-        objects = (torch.cat((part, part)) for part in (once.boxes, once.labels))
-        targets = Targets(*objects, torch.cat((once.image, once.image + once.images)), 2 * once.images)
+        targets = Targets(
+            boxes=torch.cat((once.boxes, once.boxes)),
+            labels=torch.cat((once.labels, once.labels)),
+            image=torch.cat((once.image, once.image + once.images)),
+            images=2 * once.images,
+        )
         if priors.boxes.ndim == 3:
             priors = priors.predicted(torch.cat((priors.boxes, priors.boxes)))
         if priors.extent is not None:

@@ -9,7 +9,16 @@ import pytest
 from assignbench.core import Assigner, Extra, Setting
 from assignbench.core.parts import Centerness, PredictedIoU
 from assignbench.errors import UsageError
-from assignbench.plugins import GROUP, construct, extras_named, known_strategies, load_class, resolve, source_digest
+from assignbench.plugins import (
+    GROUP,
+    construct,
+    extras_named,
+    known_strategies,
+    load_class,
+    resolve,
+    resolve_all,
+    source_digest,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -298,3 +307,15 @@ def test_source_digest_tells_one_from_true_and_one_point_zero(plugin):
 
 def test_a_class_without_a_file_has_no_digest():
     assert "has no source file" in refused(lambda: source_digest(type("Ghost", (), {"__module__": "nowhere"})))
+
+
+def test_a_file_without_a_class_is_every_strategy_in_it(plugin: Path) -> None:
+    found = resolve_all(f"{plugin}[k=3]+iou")
+    assert [one.label for one in found] == ["mine.py:Mine[k=3]+iou", "mine.py:Curious[k=3]+iou"]  # Half is abstract
+    assert [one.label for one in resolve_all(f"{plugin}:Mine")] == ["mine.py:Mine"]
+    assert [one.label for one in resolve_all("atss")] == ["atss"]
+    plugin.write_text("x = 1\n")
+    with pytest.raises(UsageError, match="no strategy in it"):
+        resolve_all(str(plugin))
+    with pytest.raises(UsageError, match="there is no such file"):
+        resolve_all("nowhere.py")

@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with [bold]assignbench run[/bold]: AutoAssign on generated pictures, in minutes.\n\n"
+    "A strategy of your own starts with [bold]assignbench new[/bold] NAME.\n\n"
     "Exit codes: 0 fine, 1 run failed, 2 usage, 3 data, 4 machine, 5 numbers differ, 130 interrupted.",
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)

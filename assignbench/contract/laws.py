@@ -64,8 +64,16 @@ class Subject:
         """A strategy and a random batch for its head."""
         assigner = self.build()
         head = self.head(assigner.head)
-        sizes = {"classes": SETTING.classes, "channels": SETTING.channels, "height": height, "width": width}
-        return assigner, random_problem(head, seed=seed, counts=counts, **sizes)
+        problem = random_problem(
+            head,
+            seed=seed,
+            classes=SETTING.classes,
+            channels=SETTING.channels,
+            counts=counts,
+            height=height,
+            width=width,
+        )
+        return assigner, problem
 
     def decide(self, assigner: Assigner, problem: Problem) -> Mapping[str, Assignment]:
         """The records of a problem, by branch."""

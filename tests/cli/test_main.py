@@ -45,7 +45,7 @@ def test_the_probe_sees_what_is_imported():
 def test_help_and_version(call):
     code, out, _ = call("--help")
     assert code == 0
-    for command in ("run", "compare", "eval", "predict", "check", "list"):
+    for command in ("run", "compare", "eval", "predict", "new", "check", "list"):
         assert f" {command} " in out
     assert call("--version") == (0, f"assignbench {assignbench.__version__}\n", "")
     assert call()[0] == 2
