@@ -3,10 +3,11 @@
 import builtins
 import hashlib
 import importlib
+import inspect
 import re
 import sys
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
@@ -138,11 +139,17 @@ def _explained(who: str, error: BaseException, files: Collection[Path] = ()) -> 
     return UsageError(f"{who} cannot be imported\n{type(error).__name__}: {reason} ({place(error, files)})")
 
 
-def in_words(error: Exception) -> str:
+def in_words(error: BaseException) -> str:
     """What to say of an error: ours explain themselves, a stranger's is named with its place."""
     if isinstance(error, AssignbenchError):
         return str(error)
     return f"{type(error).__name__}: {error} ({place(error)})"
+
+
+def written_at(function: Callable[..., object]) -> tuple[str, int]:
+    """The file and the line in which a function begins, whatever decorates it."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return (code.co_filename, code.co_firstlineno) if code else ("", 0)
 
 
 def place(error: BaseException, files: Collection[Path] = ()) -> str:

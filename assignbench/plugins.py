@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from assignbench.errors import AssignbenchWarning, UsageError
-from assignbench.importing import import_file, import_named, in_words, place
+from assignbench.importing import import_file, import_named, in_words, place, written_at
 from assignbench.options import format_strategy, parse_strategy
 from assignbench.sources import sources_digest, with_imports
 from assignbench.suggest import did_you_mean
@@ -108,6 +108,8 @@ def resolve(text: str) -> Strategy:
         return Strategy(label, name, wanted.options, wanted.extras, target, origin, version)
 
     if name.endswith(".py"):
+        if not Path(name).expanduser().is_file():
+            raise UsageError(f"{name}: there is no such file")
         raise UsageError(f"{name}: which class of the file? Write {name}:Class")
     if ":" not in name:
         known = _by_name(name)
@@ -122,6 +124,26 @@ def resolve(text: str) -> Strategy:
     if not path.is_file():
         raise UsageError(f"{name}: there is no file {path}")
     return found(f"{path.name}:{class_name}", f"{path}:{class_name}", str(path))
+
+
+def resolve_all(text: str) -> tuple[Strategy, ...]:
+    """As `resolve`; a file without a class stands for every strategy in it, and is imported to find them.
+
+    Raises:
+        UsageError: as `resolve`, or there is none in the file.
+    """
+    from assignbench.core.assigner import Assigner
+
+    wanted = parse_strategy(text)
+    file = Path(wanted.name).expanduser().resolve()
+    if not wanted.name.endswith(".py") or not file.is_file():
+        return (resolve(text),)
+    module = import_file(file, wanted.name)
+    found = {name: value for name, value in vars(module).items() if _is_strategy(value, Assigner, module)}
+    own = [name for name, value in found.items() if not inspect.isabstract(value)]
+    if not own:
+        raise UsageError(f"{wanted.name}: no strategy in it; derive a class from assignbench.core.Assigner")
+    return tuple(resolve(format_strategy(f"{wanted.name}:{name}", wanted.options, wanted.extras)) for name in own)
 
 
 def extras_named(names: Iterable[str]) -> tuple[Extra, ...]:
@@ -189,9 +211,8 @@ def construct(
     except ValueError as error:
         raise UsageError(f"{cls.__name__}: {error}") from error
     except (Exception, SystemExit) as error:  # a stranger's constructor may do anything
-        raise UsageError(
-            f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {error} ({place(error)})"
-        ) from error
+        where = place(error, [Path(written_at(cls.__init__)[0])])
+        raise UsageError(f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {error} ({where})") from error
     if "_parameters" not in vars(assigner) or not hasattr(assigner, "setting"):
         raise UsageError(f"{cls.__name__} must call super().__init__(setting) at the start of its constructor")
     head = getattr(assigner, "head", None)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from assignbench.core import Head, PairViews, Predictions, Priors, Setting, Targets
 from assignbench.core.head import MAIN
 from assignbench.core.parts import PairLoss, RawOutputs, predictions_of
-from assignbench.core.priors import pyramid_priors
+from assignbench.core.priors import map_sizes, pyramid_priors
 
 CHANNELS = Setting(classes=1).channels  # of the maps of a pyramid
 
@@ -26,23 +27,12 @@ class Problem:
     priors: Priors
     targets: Targets
     beside: Mapping[str, Problem] = field(default_factory=dict)  # the same batch seen by further branches of the head
+    pyramid: tuple[Tensor, ...] = ()  # the maps that all branches read: [image, channel, row, column], finest first
 
     @property
     def predictions(self) -> Predictions:
         """The raw outputs, decoded as the detector does."""
         return predictions_of(self.raw, self.head, self.priors, self.pyramid)
-
-    @property
-    def pyramid(self) -> tuple[Tensor, ...]:
-        """Maps of a pyramid, without gradient: fixed mixtures of each cell's class outputs."""
-        grid, logits = self.priors.grid, self.raw.logits.detach()
-        generator = torch.Generator().manual_seed(0)
-        mixture = torch.randn(grid.anchors * logits.shape[-1], CHANNELS, generator=generator, dtype=torch.float64)
-        maps = []
-        for start, rows, columns in zip(grid.start.tolist(), grid.rows.tolist(), grid.columns.tolist(), strict=True):
-            cells = logits[:, start : start + rows * columns * grid.anchors].unflatten(1, (rows, columns, grid.anchors))
-            maps.append((cells.flatten(3) @ mixture.to(cells)).permute(0, 3, 1, 2))
-        return tuple(maps)
 
     def view(self, loss: PairLoss | None = None, progress: float = 0.0) -> PairViews:
         """The batch as pairs see it."""
@@ -59,15 +49,23 @@ class Problem:
 
     def leaves(self) -> tuple[Tensor, ...]:
         """All raw outputs that gradients flow to, each once."""
-        every = (*self.own_leaves(), *(leaf for one in self.beside.values() for leaf in one.own_leaves()))
-        return tuple({id(one): one for one in every}.values())
+        return tuple(self.named_leaves().values())
+
+    def named_leaves(self) -> dict[str, Tensor]:
+        """The same, by name."""
+        found: dict[int, tuple[str, Tensor]] = {}
+        for branch, one in {MAIN: self, **self.beside}.items():
+            names = ("logits", "regression", *(f"extras[{name!r}]" for name in one.raw.extras))
+            for name, output in zip(names, one.own_leaves(), strict=True):
+                found.setdefault(id(output), (f"{name} of branch {branch}", output))
+        return dict(found.values())
 
     def changed(self, change: Callable[[Tensor], Tensor], **replaced: Any) -> Problem:
-        """The same with every raw output changed, as fresh leaves, and other priors or targets."""
+        """The same with all outputs and maps changed, as fresh leaves, and other priors or targets."""
         beside = {name: one.changed(change, **replaced) for name, one in self.beside.items()}
-        return replace(
-            self, raw=outputs_mapped(self.raw, lambda values: leaf(change(values))), beside=beside, **replaced
-        )
+        raw = outputs_mapped(self.raw, lambda values: leaf(change(values)))
+        changed = replace(self, raw=raw, beside=beside, **replaced)
+        return changed.with_pyramid(tuple(leaf(change(level)) for level in self.pyramid))
 
     def of_image(self, image: int) -> Problem:
         """One image of the batch as a problem of its own, with fresh leaves."""
@@ -77,6 +75,26 @@ class Problem:
         if priors.boxes.ndim == 3:
             priors = priors.predicted(priors.boxes[image : image + 1])
         return self.changed(lambda x: x[image : image + 1], priors=priors, targets=self.targets.of_image(image))
+
+    def twice(self) -> Problem:
+        """The same images once more in the batch, after the first ones."""
+        once, priors = self.targets, self.priors
+        targets = Targets(
+            boxes=torch.cat((once.boxes, once.boxes)),
+            labels=torch.cat((once.labels, once.labels)),
+            image=torch.cat((once.image, once.image + once.images)),
+            images=2 * once.images,
+        )
+        if priors.boxes.ndim == 3:
+            priors = priors.predicted(torch.cat((priors.boxes, priors.boxes)))
+        if priors.extent is not None:
+            priors = replace(priors, extent=torch.cat((priors.extent, priors.extent)))
+        return self.changed(lambda x: torch.cat((x, x)), priors=priors, targets=targets)
+
+    def with_pyramid(self, maps: tuple[Tensor, ...]) -> Problem:
+        """The same with other maps of the pyramid."""
+        beside = {name: one.with_pyramid(maps) for name, one in self.beside.items()}
+        return replace(self, pyramid=maps, beside=beside)
 
     def with_targets(self, targets: Targets) -> Problem:
         """The same predictions for other objects, with fresh leaves."""
@@ -95,6 +113,8 @@ def outputs_mapped(raw: RawOutputs, change: Callable[[Tensor], Tensor]) -> RawOu
 
 def in_larger_canvas(problem: Problem, height: int, width: int, seed: int = 11) -> tuple[Problem, dict[str, Tensor]]:
     """The same outputs at the top left of a larger canvas, noise elsewhere; and where each branch's locations are now.
+
+    The pyramid's maps are 0 elsewhere, as at the end of a picture.
 
     Returns:
         The problem, and branch → ``[location]`` of the smaller canvas → location of the larger one.
@@ -127,7 +147,11 @@ def in_larger_canvas(problem: Problem, height: int, width: int, seed: int = 11) 
         shared = small.raw is problem.raw
         beside[name] = replace(main, beside={}) if shared else placed(small, larger.beside[name])
         places[name] = same_cells(small.priors, larger.beside[name].priors)
-    return replace(main, beside=beside), places
+    maps = tuple(
+        leaf(F.pad(level, (0, columns - level.shape[-1], 0, rows - level.shape[-2])))
+        for level, (rows, columns) in zip(problem.pyramid, map_sizes(height, width), strict=False)
+    )
+    return replace(main, beside=beside).with_pyramid(maps), places
 
 
 def same_cells(small: Priors, large: Priors) -> Tensor:
@@ -155,6 +179,7 @@ def random_problem(
     height: int = 128,
     width: int = 160,
     dtype: torch.dtype = torch.float32,
+    channels: int = 256,
 ) -> Problem:
     """A reproducible batch.
 
@@ -166,10 +191,22 @@ def random_problem(
         height: of the images, pixels.
         width: of the images, pixels.
         dtype: float64 for gradient checks.
+        channels: of the pyramid's maps, as `Setting.channels`.
     """
     generator = torch.Generator().manual_seed(seed)
     outputs = random_outputs(head, len(counts), generator, classes, height, width, dtype)
-    return outputs.with_targets(random_targets(generator, classes, counts, height, width, dtype))
+    outputs = outputs.with_targets(random_targets(generator, classes, counts, height, width, dtype))
+    return outputs.with_pyramid(random_pyramid(generator, len(counts), channels, height, width, dtype))
+
+
+def random_pyramid(
+    generator: torch.Generator, images: int, channels: int, height: int, width: int, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """Maps P3 … P7 at random, as leaves: ``[image, channel, row, column]`` each."""
+    return tuple(
+        leaf(torch.randn(images, channels, *size, generator=generator, dtype=dtype))
+        for size in map_sizes(height, width)
+    )
 
 
 def random_outputs(

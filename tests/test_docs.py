@@ -7,6 +7,7 @@ import pytest
 import typer
 
 from assignbench.cli.main import app
+from assignbench.cli.new import STRATEGY, read, renamed
 from assignbench.contract.laws import check
 from assignbench.options import check_options
 from assignbench.plugins import load_class, resolve
@@ -22,9 +23,10 @@ def test_there_are_pages() -> None:
 def test_the_example_strategy_keeps_the_contract(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(code.splitlines()) <= 45
+    assert code == renamed(read(STRATEGY), "nearest", "Nearest")  # what `assignbench new nearest` writes
+    assert len(code.splitlines()) <= 60
     (tmp_path / "nearest.py").write_text(code, encoding="utf-8")
-    strategy = resolve(f"{tmp_path / 'nearest.py'}:NearestK[k=5]")
+    strategy = resolve(f"{tmp_path / 'nearest.py'}:Nearest[k=5]")
     cls = load_class(strategy)
     assert [result for result in check(cls, check_options(cls, strategy.options)) if not result.passed] == []
 

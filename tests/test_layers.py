@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *_STRANGERS,
         *(_CORE, _DATA, _RUN, "assignbench.bench", "assignbench.compare", "assignbench.reproduce"),
     ),
+    "assignbench.template": (*VOCABULARY, "assignbench.synthetic"),  # a stranger's strategy and its test
     "assignbench.cli": ("assignbench",),
     "assignbench.__main__": ("assignbench.cli",),
     "assignbench": (*_BASE, *_SETTINGS, *_STRANGERS),  # config, options and whatever else stands alone

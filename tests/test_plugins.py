@@ -18,6 +18,7 @@ from assignbench.plugins import (
     known_strategies,
     load_class,
     resolve,
+    resolve_all,
     source_digest,
 )
 
@@ -354,3 +355,15 @@ def test_a_constructor_that_ends_the_process_is_refused(plugin):
     plugin.write_text(STRATEGY.replace("raise ValueError", "raise SystemExit"))
     cls = load_class(resolve(f"{plugin}:Mine"))
     assert "SystemExit: k must be at least 1 (" in refused(lambda: construct(cls, {"k": 0}, Setting(classes=3)))
+
+
+def test_a_file_without_a_class_is_every_strategy_in_it(plugin: Path) -> None:
+    found = resolve_all(f"{plugin}[k=3]+iou")
+    assert [one.label for one in found] == ["mine.py:Mine[k=3]+iou", "mine.py:Curious[k=3]+iou"]  # Half is abstract
+    assert [one.label for one in resolve_all(f"{plugin}:Mine")] == ["mine.py:Mine"]
+    assert [one.label for one in resolve_all("atss")] == ["atss"]
+    plugin.write_text("x = 1\n")
+    with pytest.raises(UsageError, match="no strategy in it"):
+        resolve_all(str(plugin))
+    with pytest.raises(UsageError, match="there is no such file"):
+        resolve_all("nowhere.py")

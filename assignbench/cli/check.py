@@ -1,14 +1,23 @@
 """``assignbench check``: whether a strategy keeps the contract."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli.arguments import Protocol
+
+if TYPE_CHECKING:
+    from assignbench.contract.laws import LawResult
+
 EXAMPLES = r"""[bold]Examples[/bold]
 
-assignbench check mine.py:Mine
+assignbench check mine.py   [dim]# every strategy in it[/dim]
 
-assignbench check atss
+assignbench check 'mine.py:Mine\[k=5]'
+
+assignbench check atss --protocol published --preset mmdet
+
+pytest --assignbench mine.py   [dim]# the same laws as tests[/dim]
 """
 
 
@@ -17,28 +26,54 @@ def check(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help=r"file.py:Class, module:Class or a name, with options as name\[option=value], extras as name+extra.",
+            help=r"file.py, file.py:Class, module:Class or a name, with options as name\[option=value], "
+            "extras as name+extra.",
         ),
     ],
+    protocol: Annotated[
+        Protocol | None,
+        typer.Option(
+            metavar="P", help="Only under this one: controlled, or published.", show_default="controlled, then presets"
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With published: only this preset.", show_default="each of them"),
+    ] = None,
 ) -> None:
     """Try on small problems whether a strategy keeps the contract.
 
     The laws that every strategy must obey are in the documentation; the exit
     code is 1 when one is broken.
     """
-    from assignbench.cli.output import show, table
-    from assignbench.contract.laws import check as check_laws
-    from assignbench.core import Setting
-    from assignbench.options import check_options
-    from assignbench.plugins import construct, extras_named, resolve
+    from assignbench.cli.output import show
+    from assignbench.contract.asked import trials_of
 
-    found = resolve(strategy)
-    extras = extras_named(found.extras)
-    cls = found.load()
-    options = check_options(cls, found.options)
-    if options or extras:  # what was asked for in vain is a matter of the text, not of the strategy
-        construct(cls, options, Setting(classes=1), extras)
-    results = check_laws(cls, options, extras)
+    if protocol is not None or preset is not None:
+        _refuse_unknown(strategy, protocol or Protocol.CONTROLLED, preset)
+    broken = 0
+    for label, trials in trials_of(strategy, protocol and protocol.value, preset).items():
+        results = [trial() for trial in trials]
+        _show(results)
+        failed = sum(not law.passed for law in results)
+        show(f"{label}: {f'{failed} of {len(results)} laws broken' if failed else 'keeps the contract'}\n")
+        broken += failed
+    raise typer.Exit(int(broken > 0))
+
+
+def _refuse_unknown(strategy: str, protocol: Protocol, preset: str | None) -> None:
+    """Say so where a strategy has no such preset, or none at all."""
+    from assignbench.plugins import resolve_all
+    from assignbench.run.matrix.protocol import protocol_of
+
+    for one in resolve_all(strategy):
+        protocol_of(one.load(), protocol.value, preset)
+
+
+def _show(results: "list[LawResult]") -> None:
+    """A row for each law; what was said before is not said again."""
+    from assignbench.cli.output import show, table
+
     first: dict[str, str] = {}  # message → the law that said it first
     rows = []
     for law in results:
@@ -47,6 +82,3 @@ def check(
         if law.message:
             first.setdefault(law.message, law.name)
     show(table(["law", "", ""], rows))
-    broken = sum(not law.passed for law in results)
-    show(f"{found.label}: {f'{broken} of {len(results)} laws broken' if broken else 'keeps the contract'}\n")
-    raise typer.Exit(int(broken > 0))

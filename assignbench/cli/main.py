@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import typer
 
 import assignbench
-from assignbench.cli import bench, check, compare, data, figure, listing, reproduce, run, runs, verify, weights
+from assignbench.cli import bench, check, compare, data, figure, listing, new, reproduce, run, runs, verify, weights
 from assignbench.cli.launching import settle_machine
-from assignbench.errors import AssignbenchError, AssignbenchWarning, UsageError
+from assignbench.errors import AssignbenchError, AssignbenchWarning, RunError, UsageError
+from assignbench.importing import place
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with [bold]assignbench run[/bold]: AutoAssign on generated pictures, in minutes.\n\n"
+    "A strategy of your own starts with [bold]assignbench new[/bold] NAME.\n\n"
     "Exit codes: 0 fine, 1 run failed, 2 usage, 3 data, 4 machine, 5 numbers differ, 130 interrupted.",
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
@@ -33,6 +35,7 @@ app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
+app.command("new", epilog=new.EXAMPLES)(new.new)
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("import", epilog=weights.EXAMPLES)(weights.import_)
 app.add_typer(listing.app, name="list")
@@ -90,10 +93,20 @@ def _run(arguments: list[str]) -> int:
     code = 0
     try:
         app(args=arguments, prog_name="assignbench")
-    except SystemExit as end:  # how typer always ends
+    except SystemExit as end:
+        if not _by_command_line(end):  # a code of ours would say what is not so
+            raise RunError(
+                f"SystemExit: {end.code} ({place(end)}): a plug-in must raise an error, not end the program"
+            ) from end
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     sys.stdout.flush()  # here, where a closed pipe can still be answered
     return code
+
+
+def _by_command_line(end: SystemExit) -> bool:
+    """Whether this is how typer always ends, or rich where nobody reads on; not a plug-in's doing."""
+    frames = [frame for frame, _ in traceback.walk_tb(end.__traceback__)]
+    return frames[-1].f_globals.get("__name__", "").partition(".")[0] in ("typer", "click", "rich")
 
 
 def _rank() -> int:

@@ -5,8 +5,8 @@ A comparison raises `Broken` with a sentence. Numbers may differ by rounding, si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,10 +42,11 @@ def moved_back(record: Assignment, place: Mapping[str, Tensor], locations: int, 
     back = torch.full((int(place[branch].max()) + 1,), -1)
     back[place[branch]] = torch.arange(locations)
 
-    def moved(location: Tensor) -> Tensor:
-        require(not len(location) or int(location.max()) < len(back), "an object is taught in the padding")
-        found = back[location]
-        require(bool((found >= 0).all()), "an object is taught in the padding")
+    def moved(entry: str, location: Tensor, *whose: Tensor) -> Tensor:
+        beyond = location >= len(back)
+        found = back[location.where(~beyond, 0)].where(~beyond, -1)
+        for row in (found < 0).nonzero().flatten().tolist()[:1]:
+            raise Broken(f"{entry.format(*(int(key[row]) for key in whose), int(location[row]))} lies in the padding")
         return found
 
     counted = record.discounts.counted()
@@ -54,8 +55,13 @@ def moved_back(record: Assignment, place: Mapping[str, Tensor], locations: int, 
     )
     return replace(
         record,
-        pairs=replace(record.pairs, location=moved(record.pairs.location)),
-        discounts=replace(counted, location=moved(counted.location)),
+        pairs=replace(
+            record.pairs,
+            location=moved("the pair of object {} and location {}", record.pairs.location, record.pairs.object),
+        ),
+        discounts=replace(
+            counted, location=moved("the discount of class {} at location {}", counted.location, counted.label)
+        ),
         background=background,
         ignored=ignored,
     )
@@ -90,38 +96,92 @@ def same_record(
     """
     require(one.bag == other.bag, f"bag is {one.bag}, then {other.bag}")
     require(set(one.losses) == set(other.losses), f"losses are {set(one.losses)}, then {set(other.losses)}")
-    image_of = problem.targets.image
-    tables = []
-    for record, translate, place in ((one, lambda index: index, image), (other, index_of, other_image or 0)):
-        objects = translate(record.pairs.object)
-        mine = image_of[objects] == image
-        columns = (objects, *pair_columns(record)[1:])
-        pairs = torch.stack([column[mine].detach().double() for column in columns], dim=1)
-        counted = record.discounts.counted()
-        here = counted.image == place
-        weight = torch.ones_like(counted.factor) if counted.weight is None else counted.weight
-        columns = (counted.location, counted.label, counted.factor, weight)
-        discounts = torch.stack([column[here].detach().double() for column in columns], dim=1)
-        shape = len(problem.priors)
-        background = torch.ones(shape) if record.background is None else record.background[place]
-        ignored = torch.zeros(shape) if record.ignored is None else record.ignored[place]
-        taught = torch.stack((background.detach().double(), ignored.double()))
-        tables.append((in_order(pairs, 2), in_order(discounts, 2), taught))
-    for what, before, after in zip(("pairs", "discounts", "background locations"), *tables, strict=True):
-        require(before.shape == after.shape, f"image {image} has {len(before)} {what}, then {len(after)}")
-        same = torch.allclose(before, after, rtol=1e-4, atol=1e-6)
-        require(same, f"the {what} of image {image} differ")
+    before = tables(one, problem, image, image, lambda index: index)
+    after = tables(other, problem, image, other_image or 0, index_of)
+    for expected, found in zip(before, after, strict=True):
+        same_table(expected, found, image)
 
 
-def pair_columns(record: Assignment) -> tuple[Tensor, ...]:
-    """What a record says about pairs: ``[pair]`` each; a quality that is left to the class loss counts as −1."""
+@dataclass(frozen=True)
+class Table:
+    """Numbers that a record gives to the entries of an image, in the order of the entries."""
+
+    names: tuple[str, ...]  # of the numbers, as "Pairs.weight"
+    entry: str  # what an entry is called: "object {} at location {}"
+    keys: Tensor  # [entry, 2] int64
+    numbers: Tensor  # [entry, name] float64
+
+
+def same_table(one: Table, other: Table, image: int) -> None:
+    """Two tables hold the same entries with the same numbers; what differs first is named."""
+    if not torch.equal(one.keys, other.keys):
+        had, has = ({tuple(key) for key in table.keys.tolist()} for table in (one, other))
+        odd = min(had ^ has)
+        now = "there, then not" if odd in had else "not there, then it is"
+        what = one.names[0].partition(".")[0]
+        raise Broken(f"{what} of image {image} differ: {one.entry.format(*odd)} is {now}")
+    same = torch.isclose(one.numbers, other.numbers, rtol=1e-4, atol=1e-6)
+    if not bool(same.all()):
+        row, column = (~same).nonzero()[0].tolist()
+        where = one.entry.format(*one.keys[row].tolist())
+        numbers = " and ".join(f"{table.numbers[row, column].item():g}" for table in (one, other))
+        raise Broken(f"{one.names[column]} of image {image} differs, for {where}: {numbers}")
+
+
+def tables(
+    record: Assignment, problem: Problem, image: int, place: int, index_of: Callable[[Tensor], Tensor]
+) -> tuple[Table, ...]:
+    """What a record says of an image, which is its ``place``-th: pairs, discounts, locations."""
+    objects = index_of(record.pairs.object)
+    mine = problem.targets.image[objects] == image
+    counted = record.discounts.counted()
+    here = counted.image == place
+    weight = torch.ones_like(counted.factor) if counted.weight is None else counted.weight
+    locations = torch.arange(len(problem.priors))
+    background = torch.ones(len(locations)) if record.background is None else record.background[place]
+    ignored = torch.zeros(len(locations)) if record.ignored is None else record.ignored[place]
+    return (
+        table(
+            ("Pairs.weight", "Pairs.box_weight", "Pairs.quality"),
+            "object {} at location {}",
+            (objects[mine], record.pairs.location[mine]),
+            [column[mine] for column in pair_numbers(record)],
+        ),
+        table(
+            ("Discounts.factor", "Discounts.weight"),
+            "location {} and class {}",
+            (counted.location[here], counted.label[here]),
+            [counted.factor[here], weight[here]],
+        ),
+        table(("background", "ignored"), "location {}", (locations, locations), [background, ignored]),
+    )
+
+
+def table(names: tuple[str, ...], entry: str, keys: tuple[Tensor, Tensor], numbers: Sequence[Tensor]) -> Table:
+    """A table with its entries in order."""
+    rows = torch.stack(keys, dim=1)
+    order = torch.arange(len(rows))
+    for column in (1, 0):
+        order = order[rows[order, column].sort(stable=True).indices]
+    values = torch.stack([column.detach().double() for column in numbers], dim=1)
+    return Table(names, entry, rows[order], values[order])
+
+
+def pair_numbers(record: Assignment) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight, box weight and quality: ``[pair]`` each; a quality that is left to the class loss counts as −1."""
     pairs = record.pairs
     quality = torch.full_like(pairs.weight, -1.0) if pairs.quality is None else pairs.quality
-    return pairs.object, pairs.location, pairs.weight, pairs.box_weight, quality
+    return pairs.weight, pairs.box_weight, quality
 
 
-def in_order(rows: Tensor, keys: int) -> Tensor:
-    """Rows sorted by their first columns."""
-    for column in reversed(range(keys)):
-        rows = rows[rows[:, column].sort(stable=True).indices]
-    return rows
+def tensors_in(record: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a record with the names of their fields, as "Pairs.weight"."""
+    for part in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, part.name)
+        own = f"{name}.{part.name}" if name else part.name
+        if isinstance(value, Tensor):
+            yield own, value
+        elif isinstance(value, Mapping):
+            yield from ((f"{own}[{key!r}]", one) for key, one in value.items())
+        elif is_dataclass(value):
+            yield from tensors_in(value, type(value).__name__)

@@ -8,31 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+import assignbench
 from assignbench.contract.comparison import (
     Broken,
     close,
     moved_back,
-    pair_columns,
     require,
     same_losses,
     same_record,
     same_records,
+    tensors_in,
 )
+from assignbench.contract.learning import finite_gradients, networks_of, put_out_by, unseen_parameters
 from assignbench.core import Assigner, Assignment, Extra, Head, Regions, Setting, Targets, sides
 from assignbench.core.assigner import asks_for, assign_branches
 from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
-from assignbench.importing import place
+from assignbench.importing import place, written_at
 from assignbench.options import check_options, option_schema
 from assignbench.synthetic import Problem, in_larger_canvas, random_problem
 
-CLASSES = 3
+SETTING = Setting(classes=3, channels=32)
 LOSS = PairLoss()
+UNSEEN = "no optimizer sees it; torch looks into ParameterList, ModuleList and ModuleDict, not into lists"
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,15 @@ class Subject:
         """A strategy and a random batch for its head."""
         assigner = self.build()
         head = self.head(assigner.head)
-        problem = random_problem(head, seed=seed, classes=CLASSES, counts=counts, height=height, width=width)
+        problem = random_problem(
+            head,
+            seed=seed,
+            classes=SETTING.classes,
+            channels=SETTING.channels,
+            counts=counts,
+            height=height,
+            width=width,
+        )
         return assigner, problem
 
     def decide(self, assigner: Assigner, problem: Problem) -> Mapping[str, Assignment]:
@@ -79,45 +91,102 @@ class Subject:
 Law = Callable[[Subject], None]
 
 
-def check(
-    cls: type[Assigner], options: Mapping[str, Any] | None = None, extras: Sequence[Extra] = ()
-) -> list[LawResult]:
-    """Try every law on a strategy with the given options and extra outputs, under the controlled protocol.
+@dataclass(frozen=True)
+class Trial:
+    """A law, to be tried on a strategy under a protocol."""
 
-    Then on each of its presets, with the preset's own head, loss and options. A strategy that raises breaks the law
-    that it was tried on; the other laws are tried all the same.
+    name: str  # the law's; under a preset with its name: "deterministic (mmdet)"
+    law: Law
+    subject: Subject
+    cls: type[Assigner]
+    moments: Sequence[float]  # points of training
+
+    def __call__(self) -> LawResult:
+        """How the strategy fares. One that raises breaks the law."""
+        said = ""
+        for progress in self.moments:
+            try:
+                self.law(replace(self.subject, progress=progress))
+            except Broken as broken:
+                said = f"{broken} ({place_in(self.cls)})"
+            except (Exception, SystemExit) as error:
+                said = f"raises {type(error).__name__}: {error} ({place_in(self.cls, error)})"
+            if said:
+                return LawResult(self.name, False, f"at progress {progress:g}: {said}" if progress else said)
+        return LawResult(self.name, True, "")
+
+
+def check(
+    cls: type[Assigner],
+    options: Mapping[str, Any] | None = None,
+    extras: Sequence[Extra] = (),
+    protocol: str | None = None,
+    preset: str | None = None,
+) -> list[LawResult]:
+    """Try every law on a strategy; see `trials`."""
+    return [trial() for trial in trials(cls, options, extras, protocol, preset)]
+
+
+def trials(
+    cls: type[Assigner],
+    options: Mapping[str, Any] | None = None,
+    extras: Sequence[Extra] = (),
+    protocol: str | None = None,
+    preset: str | None = None,
+) -> list[Trial]:
+    """Every law for a strategy with the given options and extra outputs.
+
+    Args:
+        cls: the strategy.
+        options: of its constructor.
+        extras: outputs to add to its head.
+        protocol: ``controlled``, or ``published`` for its presets, each with its own head, loss and options. None: the
+            first, and then the presets, unless options or extras are given.
+        preset: the only one to try.
     """
+    given = options or {}
+    subjects = {} if protocol == "published" else {"": subject_of(cls, given, extras)}
+    if protocol == "published" or not (protocol or given or extras):
+        named = {name: one for name, one in presets_of(cls) if preset in (None, name)}
+        subjects |= {f" ({name})": subject_of(cls, given, extras, one) for name, one in named.items()}
     moments = PROGRESS if follows_progress(cls) else (0.0,)
-    subjects = {"": subject_of(cls, options or {}, extras)}
-    if not options and not extras:
-        subjects |= {f" ({name})": subject_of(cls, {}, (), preset) for name, preset in presets_of(cls)}
     return [
-        tried(f"{name}{protocol}", law, subject, moments)
-        for protocol, subject in subjects.items()
-        for name, law in LAWS.items()
-        if not (protocol and law in EXCEPT_PRESETS)
+        Trial(f"{name}{suffix}", law, subject, cls, moments)
+        for suffix, subject in subjects.items()
+        for name, law in laws_for(subject).items()
+        if not (suffix and law in EXCEPT_PRESETS)
     ]
+
+
+def laws_for(subject: Subject) -> Mapping[str, Law]:
+    """All laws; of a strategy that cannot even be built, that one."""
+    try:
+        subject.build()
+    except (Exception, SystemExit):
+        return {"is built": is_built}
+    return LAWS
+
+
+def is_built(subject: Subject) -> None:
+    """Its constructor does not raise."""
+    subject.build()
+
+
+def place_in(cls: type[Assigner], error: BaseException | None = None) -> str:
+    """``file:line`` where the strategy goes wrong; of the method that decides, where no more is known."""
+    file, line = written_at(cls.forward)
+    ours = str(Path(assignbench.__file__).parent)
+    for files in ([Path(file)], []) if error else ():
+        found = place(error, files)
+        if found not in (file, "no line") and not found.startswith(ours):
+            return found
+    return f"{file}:{line}"
 
 
 def presets_of(cls: type[Assigner]) -> list[tuple[str, Preset]]:
     """Its presets; that all of them are some is a law of its own."""
     named = cls.presets.items() if isinstance(cls.presets, Mapping) else ()
     return [(name, preset) for name, preset in named if isinstance(preset, Preset)]
-
-
-def tried(name: str, law: Law, subject: Subject, moments: Sequence[float]) -> LawResult:
-    """How a law fared at several points of training."""
-    said = ""
-    for progress in moments:
-        try:
-            law(replace(subject, progress=progress))
-        except Broken as broken:
-            said = str(broken)
-        except Exception as error:
-            said = f"raises {type(error).__name__}: {error} ({place(error)})"
-        if said:
-            return LawResult(name, False, f"at progress {progress:g}: {said}" if progress else said)
-    return LawResult(name, True, "")
 
 
 def follows_progress(cls: type[Assigner]) -> bool:
@@ -135,7 +204,7 @@ def subject_of(
 
     def build() -> Assigner:
         torch.manual_seed(0)
-        assigner = cls(Setting(classes=CLASSES), **{**(preset.options if preset else {}), **options})
+        assigner = cls(SETTING, **{**(preset.options if preset else {}), **options})
         if extras:
             assigner.head = assigner.head.plus(extras)
         return assigner
@@ -162,10 +231,12 @@ def declares_itself(subject: Subject) -> None:
             option.hint is not Any, f"option {option.name} says no type: write {option.name}: int = …, or another one"
         )
     require(bool(assigner.source) or bool(type(assigner).__doc__), "neither source nor docstring says what it is")
+    unseen = ", ".join(f"self.{name}" for name in unseen_parameters(assigner))
+    require(not unseen, f"{unseen}: {UNSEEN}")
 
 
 def well_formed(subject: Subject) -> None:
-    """Indices exist, weights and factors are finite and in range, pairs and discounts are unique."""
+    """Indices exist, weights and factors are finite and in range, pairs and discounts are unique, bags sum to 1."""
     for counts in ((4, 0, 7), (1,), (0,)):
         assigner, problem = subject.case(counts)
         for branch, record in subject.decide(assigner, problem).items():
@@ -188,6 +259,8 @@ def batch_equals_images(subject: Subject) -> None:
         for name in ("positive", "box", "negative"):
             sums = sum(float(getattr(part[branch].normalisers, name)) for part in parts)
             close(float(getattr(record.normalisers, name)), sums, f"normaliser {name} of a batch and of its images")
+    for branch, record in subject.decide(assigner, problem.twice()).items():
+        same_losses(whole[branch].losses, record.losses, "of a batch that holds its images twice")
 
 
 def order_is_free(subject: Subject) -> None:
@@ -235,7 +308,7 @@ def progress_is_a_record(subject: Subject) -> None:
 def empty_is_fine(subject: Subject) -> None:
     """Images without objects, alone or among others, give finite losses; every parameter has a gradient."""
     for counts in ((0,), (0, 0), (0, 3, 0)):
-        finite_gradients(subject, *subject.case(counts))
+        finite(subject, *subject.case(counts))
     assigner, none = subject.case((0,), seed=3)
     for record in subject.decide(assigner, none).values():
         require(len(record.pairs) == 0, "an image without objects has pairs")
@@ -250,7 +323,7 @@ def hard_objects(subject: Subject) -> None:
     boxes[2] = boxes[3] = torch.tensor([20.0, 24.0, 84.0, 72.0])  # equal, borders on the grid
     labels = problem.targets.labels.clone()
     labels[2] = labels[3]
-    finite_gradients(subject, assigner, problem.with_targets(replace(problem.targets, boxes=boxes, labels=labels)))
+    finite(subject, assigner, problem.with_targets(replace(problem.targets, boxes=boxes, labels=labels)))
 
 
 def extreme_predictions(subject: Subject) -> None:
@@ -261,22 +334,25 @@ def extreme_predictions(subject: Subject) -> None:
             for one in (problem, *problem.beside.values()):
                 one.raw.logits.add_(shift)
                 one.raw.regression.mul_(50)
-        finite_gradients(subject, assigner, problem)
+        finite(subject, assigner, problem)
 
 
 def small_images(subject: Subject) -> None:
     """Fewer locations than a strategy would like to take."""
-    finite_gradients(subject, *subject.case((2, 0), seed=5, height=32, width=32))
+    finite(subject, *subject.case((2, 0), seed=5, height=32, width=32))
 
 
 def deterministic(subject: Subject) -> None:
     """The same question twice has the same answer, bit for bit."""
     assigner, problem = subject.case((7, 3))
-    twice = subject.decide(assigner, problem), subject.decide(assigner, problem)
-    for branch, first in twice[0].items():
-        second = twice[1][branch]
-        equal = all(torch.equal(*columns) for columns in zip(pair_columns(first), pair_columns(second), strict=True))
-        require(equal and torch.equal(first.discounts.factor, second.discounts.factor), "two calls differ")
+    for branch, record in subject.decide(assigner, problem).items():
+        again = dict(tensors_in(subject.decide(assigner, problem)[branch]))
+        for name, values in tensors_in(record):
+            equal = name in again and torch.equal(values, again[name])
+            require(equal, f"two calls differ in {name}")
+    losses, again = subject.losses(assigner, problem), subject.losses(assigner, problem)
+    for name, value in losses.items():
+        require(torch.equal(value, again[name]), f"two calls differ in loss {name}")
 
 
 def inputs_untouched(subject: Subject) -> None:
@@ -311,9 +387,24 @@ def padding_and_crowds(subject: Subject) -> None:
         require(bool(ignored[~inside].all()), "padding is taught background")
         paired = torch.zeros_like(inside)
         paired[targets.image[record.pairs.object], record.pairs.location] = True
-        require(not bool((paired & ~inside).any()), "an object is taught in the padding")
+        outside = (~inside[targets.image[record.pairs.object], record.pairs.location]).nonzero().flatten().tolist()
+        for pair in outside[:1]:
+            number, location = int(record.pairs.object[pair]), int(record.pairs.location[pair])
+            where = f"object {number} and location {location}, in image {int(targets.image[number])}"
+            raise Broken(f"the pair of {where}, lies in the padding")
         crowded = (sides(crowd, priors.points).amin(-1) > 0) & ~paired[0]
         require(bool(ignored[0, crowded].all()), "a crowd region is taught background")
+
+
+def network_learns(subject: Subject) -> None:
+    """The network of the head, its own or ours, puts out what is asked for, and all of it learns."""
+    assigner, problem = subject.case((3, 0, 2))
+    torch.manual_seed(0)
+    networks = networks_of(problem.head, SETTING)
+    unseen = ", ".join(unseen_parameters(networks))
+    require(not unseen, f"{unseen} of the head's network: {UNSEEN}")
+    modules = {"the head's network": networks, "the strategy": assigner}
+    finite_gradients(subject.losses(assigner, put_out_by(networks, problem)), {}, modules)
 
 
 LAWS: Mapping[str, Law] = {
@@ -330,6 +421,7 @@ LAWS: Mapping[str, Law] = {
     "deterministic": deterministic,
     "inputs untouched": inputs_untouched,
     "padding and crowds": padding_and_crowds,
+    "network learns": network_learns,
 }
 # A preset may keep to a reference in which the order of annotations decides, and that has its own idea of padding.
 EXCEPT_PRESETS: tuple[Law, ...] = (declares_itself, order_is_free, padding_and_crowds)
@@ -342,15 +434,6 @@ BORDERS = [
 ]  # of 64 × 96
 
 
-def finite_gradients(subject: Subject, assigner: Assigner, problem: Problem) -> None:
+def finite(subject: Subject, assigner: Assigner, problem: Problem) -> None:
     """Losses and all gradients are finite, and every output and trained parameter has one."""
-    losses = subject.losses(assigner, problem)
-    for name, value in losses.items():
-        require(bool(value.isfinite()), f"loss {name} is {value.item()}")
-    leaves = [("an output", leaf) for leaf in problem.leaves()]
-    leaves += [(f"parameter {name}", one) for name, one in assigner.named_parameters() if one.requires_grad]
-    total = torch.stack(list(losses.values())).sum()
-    gradients = torch.autograd.grad(total, [leaf for _, leaf in leaves], allow_unused=True)
-    for (name, _), gradient in zip(leaves, gradients, strict=True):
-        require(gradient is not None, f"{name} has no gradient: processes would wait for it")
-        require(gradient is None or bool(gradient.isfinite().all()), f"a gradient of {name} is not finite")
+    finite_gradients(subject.losses(assigner, problem), problem.named_leaves(), {"the strategy": assigner})

@@ -13,6 +13,8 @@ from assignbench.core.geometry import pick
 from assignbench.core.tensors import moved_to, require_fixed, require_numbers, require_shape, to_device
 from assignbench.core.types import Predictions, Targets
 
+BAG_ROUNDING = 1e-3  # by which the weights of a bag may sum to more than 1
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -183,29 +185,42 @@ class Assignment:
 
         Raises:
             ValueError: an index out of range, an entry twice, a weight that is not finite or negative, a
-                quality or factor outside [0, 1], a diagnostic that is not one entry a pair or an object.
+            ValueError: an index out of range, an entry twice, a weight that is not finite or negative, a
+                quality or factor outside [0, 1], another precision than the network's, a bag for one good pair whose
+                weights sum to more than 1, a diagnostic that is not one entry a pair or an object.
         """
         pairs, discounts, images = self.pairs, self.discounts, targets.images
         _index("Pairs.object", pairs.object, len(targets))
         _index("Pairs.location", pairs.location, predictions.locations)
-        _unique("Pairs", pairs.object, pairs.location)
+        _unique("Pairs", {"object": pairs.object, "location": pairs.location})
         _index("Discounts.image", discounts.image, images)
         _index("Discounts.location", discounts.location, predictions.locations)
         _index("Discounts.label", discounts.label, predictions.classes)
         counted = discounts.counted()
-        _unique("Discounts", counted.image, counted.location, counted.label)
-        _within("Pairs.weight", pairs.weight, float("inf"))
-        _within("Pairs.box_weight", pairs.box_weight, float("inf"))
-        if pairs.quality is not None:
-            _within("Pairs.quality", pairs.quality, 1.0)
-        _within("Discounts.factor", discounts.factor, 1.0)
-        if discounts.weight is not None:
-            _within("Discounts.weight", discounts.weight, float("inf"))
+        _unique("Discounts", {"image": counted.image, "location": counted.location, "class": counted.label})
+        pair = {"image": targets.image[pairs.object], "object": pairs.object, "location": pairs.location}
+        entry = {"image": discounts.image, "location": discounts.location, "class": discounts.label}
+        kind = predictions.outputs.dtype
+        for name, high in (("weight", float("inf")), ("box_weight", float("inf")), ("quality", 1.0)):
+            _within(f"Pairs.{name}", getattr(pairs, name), high, kind, pair)
+        for name, high in (("factor", 1.0), ("weight", float("inf"))):
+            _within(f"Discounts.{name}", getattr(discounts, name), high, kind, entry)
         if self.background is not None:
             require_shape("background", self.background, images, predictions.locations)
-            _within("background", self.background, float("inf"))
+            image, location = (torch.arange(length) for length in self.background.shape)
+            everywhere = {"image": image.repeat_interleave(len(location)), "location": location.repeat(images)}
+            _within("background", self.background.flatten(), float("inf"), kind, everywhere)
+        if self.bag == "any":
+            mass = pairs.weight.new_zeros(len(targets)).index_add(0, pairs.object, pairs.weight).detach()
+            if bool((mass > 1 + BAG_ROUNDING).any()):
+                most = int(mass.argmax())
+                whose = _words({"image": int(targets.image[most]), "object": most})
+                raise ValueError(
+                    f"Pairs.weight must sum to 1 in a bag, but that of {whose} sums to {mass[most].item():g}; "
+                    "`softmax_by` makes weights that do"
+                )
         for name in ("positive", "box", "negative"):
-            _within(f"Normalisers.{name}", getattr(self.normalisers, name), float("inf"))
+            _within(f"Normalisers.{name}", getattr(self.normalisers, name), float("inf"), kind)
         if self.ignored is not None:
             require_shape("ignored", self.ignored, images, predictions.locations)
         for name, loss in self.losses.items():
@@ -225,17 +240,37 @@ def _index(name: str, index: Tensor, count: int) -> None:
         raise ValueError(f"{name} must lie in 0 … {count - 1}, but reaches from {index.min()} to {index.max()}")
 
 
-def _unique(name: str, *columns: Tensor) -> None:
-    rows = torch.stack(columns, dim=1)
+def _unique(name: str, columns: Mapping[str, Tensor]) -> None:
+    rows = torch.stack(tuple(columns.values()), dim=1)
     found, count = rows.unique(dim=0, return_counts=True)
     if len(found) < len(rows):
+        twice = found[count > 1][0].tolist()
+        entry = _words(dict(zip(columns, twice, strict=True)))
         raise ValueError(
-            f"{name} must not hold an entry twice, as {found[count > 1][0].tolist()} here; where several objects want "
+            f"{name} must not hold an entry twice, as {entry} here; where several objects want "
             "one location, `winners` or `class_winners` says which one gets it"
         )
 
 
-def _within(name: str, values: Tensor, high: float) -> None:
-    if not bool((values.isfinite() & (values >= 0) & (values <= high)).all()):
+def _within(
+    name: str, values: Tensor | None, high: float, kind: torch.dtype, entries: Mapping[str, Tensor] | None = None
+) -> None:
+    """Refuse numbers that are not finite, out of range or of another precision; ``entries`` says whose they are."""
+    if values is None:
+        return
+    if values.dtype != kind:
+        raise ValueError(f"{name} must be {_kind(kind)} as the network's outputs are, not {_kind(values.dtype)}")
+    fine = values.isfinite() & (values >= 0) & (values <= high)
+    if not bool(fine.all()):
         limit = "at least 0" if high == float("inf") else f"in [0, {high:g}]"
-        raise ValueError(f"{name} must be finite and {limit}")
+        first = int((~fine).flatten().nonzero()[0])
+        where = "" if entries is None else f" of {_words({what: int(one[first]) for what, one in entries.items()})}"
+        raise ValueError(f"{name} must be finite and {limit}, but that{where} is {values.flatten()[first].item():g}")
+
+
+def _words(entry: Mapping[str, int]) -> str:
+    return ", ".join(f"{what} {number}" for what, number in entry.items())
+
+
+def _kind(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

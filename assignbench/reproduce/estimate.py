@@ -71,7 +71,7 @@ def show_estimate(runs: Sequence[Run], folder: Path, accelerator: Accelerator, c
         console.print(Text(f"measuring {label}, recipe {first.recipe.name}"))
         try:
             one = measured(first, accelerator)
-        except Exception as error:  # a stranger's strategy may do anything; its runs would fail, the others not
+        except (Exception, SystemExit) as error:  # of a stranger's strategy, whose runs would fail, the others not
             table.add_row(Text(label), str(len(some)), Text(in_words(error)))
             failed = True
             continue

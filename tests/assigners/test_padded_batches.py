@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from assignbench.contract.laws import CLASSES, Subject, subject_of
+from assignbench.contract.laws import SETTING, Subject, subject_of
 from assignbench.core import Assigner, Setting, Targets, assign, iou
 from assignbench.core.head import MAIN
 from assignbench.core.priors import pyramid_priors
@@ -94,10 +94,10 @@ def test_an_image_is_taught_the_same_in_any_batch(
     cls, subject = SUBJECTS[name]
     (height, width), (rows, columns) = (32 * cells[0], 32 * cells[1]), further
     boxes = torch.tensor([box_of(border, height, width) for border in borders])
-    labels = torch.arange(len(boxes)) % CLASSES
+    labels = torch.arange(len(boxes)) % SETTING.classes
     assigner = subject.build()
     head = subject.head(assigner.head)
-    problem = random_problem(head, seed=seed, classes=CLASSES, counts=(0,), height=height, width=width)
+    problem = random_problem(head, seed=seed, classes=SETTING.classes, counts=(0,), height=height, width=width)
     alone = problem.with_targets(Targets(boxes, labels, torch.zeros_like(labels), 1))
     padded, places = in_larger_canvas(alone, height + 32 * rows, width + 32 * columns, seed)
     sizes = torch.tensor([[height, width]])

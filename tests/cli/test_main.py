@@ -45,7 +45,7 @@ def test_the_probe_sees_what_is_imported():
 def test_help_and_version(call):
     code, out, _ = call("--help")
     assert code == 0
-    for command in ("run", "compare", "eval", "predict", "check", "list"):
+    for command in ("run", "compare", "eval", "predict", "new", "check", "list"):
         assert f" {command} " in out
     assert call("--version") == (0, f"assignbench {assignbench.__version__}\n", "")
     assert call()[0] == 2
@@ -97,6 +97,18 @@ def test_a_bug_is_called_a_bug(call, stand_in):
         "this is a bug in assignbench; run again with --debug for the traceback\n"
     )
     assert "Traceback" in call("run", "--debug")[2]
+
+
+@pytest.mark.parametrize("code", [3, "bye", None])
+def test_a_plug_in_that_ends_the_program_chooses_no_exit_code(call, stand_in, code):
+    def run_matrix(*_):
+        sys.exit(code)
+
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
+    exit_code, _, err = call("run")
+    assert exit_code == 1
+    assert err.startswith(f"error: SystemExit: {code} ({__file__}:")
+    assert "a plug-in must raise an error, not end the program" in err
 
 
 def test_interrupt_is_130(call, stand_in):

@@ -28,6 +28,7 @@ def checked(assignment: Assignment) -> None:
 def test_a_possible_record_is_let_through() -> None:
     checked(record())
     checked(record(pairs=replace(PAIRS, quality=None), ignored=torch.tensor([[True, False, True]])))
+    checked(record(bag="all", pairs=replace(PAIRS, weight=torch.tensor([1.0005]))))  # rounded
     checked(record(background=torch.tensor([[0.0, 0.5, 1.0]]), diagnostics={"x": torch.zeros(1)}))
 
 
@@ -43,12 +44,20 @@ PAIRS, DISCOUNTS = record().pairs, record().discounts
         ({"pairs": replace(PAIRS, object=torch.tensor([0.0]))}, r"Pairs\.object must be int64"),
         ({"pairs": replace(PAIRS, weight=torch.tensor([-1.0]))}, r"Pairs\.weight must be finite and at least 0"),
         ({"pairs": replace(PAIRS, weight=torch.tensor([float("nan")]))}, r"Pairs\.weight must be finite"),
+        (
+            {"pairs": replace(PAIRS, weight=torch.tensor([-1.0]))},
+            r"but that of image 0, object 0, location 1 is -1",
+        ),
+        ({"pairs": replace(PAIRS, weight=PAIRS.weight.double())}, r"Pairs\.weight must be float32 .*, not float64"),
+        ({"discounts": replace(DISCOUNTS, factor=DISCOUNTS.factor.double())}, r"Discounts\.factor must be float32"),
+        ({"normalisers": Normalisers(*[torch.tensor(1.0).double()] * 3)}, r"Normalisers\.positive must be float32"),
+        ({"bag": "any", "pairs": replace(PAIRS, weight=torch.tensor([9.0]))}, "of image 0, object 0 sums to 9"),
         ({"pairs": replace(PAIRS, quality=torch.tensor([7.0]))}, r"Pairs\.quality must be finite and in \[0, 1\]"),
         ({"discounts": replace(DISCOUNTS, label=torch.tensor([2]))}, r"Discounts\.label must lie in 0 … 1"),
         ({"discounts": replace(DISCOUNTS, factor=torch.tensor([1.5]))}, r"Discounts\.factor"),
         ({"discounts": replace(DISCOUNTS, weight=torch.tensor([-1.0]))}, r"Discounts\.weight"),
         ({"background": torch.ones(1, 2)}, "background must have shape"),
-        ({"background": torch.full((1, 3), -2.0)}, "background must be finite"),
+        ({"background": torch.tensor([[1.0, -2, 0.5]])}, "background must be .* but that of image 0, location 1 is -2"),
         ({"normalisers": Normalisers(*[torch.tensor(float("nan"))] * 3)}, r"Normalisers\.positive"),
         ({"diagnostics": {"x": torch.zeros(2)}}, "diagnostic 'x' must have one entry a pair or an object"),
         ({"ignored": torch.zeros(1, 2, dtype=torch.bool)}, "ignored must have shape"),

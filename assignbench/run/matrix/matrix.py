@@ -117,7 +117,7 @@ def attempt(
     folder = output / run.run_id
     try:
         return Ended(0) if finish(run, output, accelerator, resume=resume, patient=patient, console=console) else None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a stranger's strategy may do anything
         if accelerator.num_processes > 1:
             raise  # processes that lost step cannot go on together
         what = in_words(error)
