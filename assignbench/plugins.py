@@ -87,6 +87,13 @@ def known_strategies() -> tuple[KnownStrategy, ...]:
     return tuple(sorted(found, key=lambda known: (known.name, known.distribution, known.target)))
 
 
+def named_by(text: str) -> tuple[str, ...]:
+    """What a text stands for: ``all`` for the names of all built-in strategies, any other for itself."""
+    if text != "all":
+        return (text,)
+    return tuple(known.name for known in known_strategies() if known.ours)
+
+
 def resolve(text: str) -> Strategy:
     """Find a strategy without importing it.
 
@@ -127,13 +134,17 @@ def resolve(text: str) -> Strategy:
 
 
 def resolve_all(text: str) -> tuple[Strategy, ...]:
-    """As `resolve`; a file without a class stands for every strategy in it, and is imported to find them.
+    """As `resolve`; ``all`` stands for all built-in strategies, a file without a class for every strategy in it.
+
+    Such a file is imported to find them.
 
     Raises:
         UsageError: as `resolve`, or there is none in the file.
     """
     from assignbench.core.assigner import Assigner
 
+    if text == "all":
+        return tuple(resolve(name) for name in named_by(text))
     wanted = parse_strategy(text)
     file = Path(wanted.name).expanduser().resolve()
     if not wanted.name.endswith(".py") or not file.is_file():

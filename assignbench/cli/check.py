@@ -26,7 +26,7 @@ def check(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help=r"file.py, file.py:Class, module:Class or a name, with options as name\[option=value], "
+            help=r"file.py, file.py:Class, module:Class, a name or all, with options as name\[option=value], "
             "extras as name+extra.",
         ),
     ],

@@ -34,7 +34,7 @@ def run(
         list[str],
         typer.Option(
             metavar="A,B",
-            help=r"Strategies: a name, module:Class or file.py:Class, with options as name\[option=value], "
+            help=r"Strategies: a name, all, module:Class or file.py:Class, with options as name\[option=value], "
             "further outputs as name+extra.",
         ),
     ] = ["autoassign"],  # noqa: B006  # typer copies it

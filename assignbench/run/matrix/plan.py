@@ -20,7 +20,7 @@ from assignbench.errors import DataError, UsageError
 from assignbench.files import sha256_of
 from assignbench.naming import Known, names_apart
 from assignbench.options import check_options, option_schema
-from assignbench.plugins import Strategy, extras_named, load_class, resolve, source_digest
+from assignbench.plugins import Strategy, extras_named, load_class, named_by, resolve, source_digest
 from assignbench.run.matrix.protocol import Protocol, protocol_of
 from assignbench.sources import sources_digest, with_imports
 
@@ -99,8 +99,8 @@ def candidate(text: str, protocol: str = "controlled", preset: str | None = None
 
 
 def candidates(texts: Iterable[str], protocol: str = "controlled", preset: str | None = None) -> list[Candidate]:
-    """Several of them, with labels that tell them apart; raises as `candidate` does."""
-    found = [candidate(text, protocol, preset) for text in texts]
+    """Several of them, ``all`` for all built-in ones, with labels that tell them apart; raises as `candidate` does."""
+    found = [candidate(text, protocol, preset) for one in texts for text in named_by(one)]
     names = names_apart(one.known for one in found)
     return [replace(one, label=names[one.known] + one.label.removeprefix(one.strategy.name)) for one in found]
 
