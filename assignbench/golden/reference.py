@@ -56,6 +56,8 @@ ORIGINS: Mapping[str, Origin] = {
         missing={"trajectory": "distributions over sides of made-up lengths"},
     ),
     "dsl": Origin("soft_label"),
+    # which anchors are positive hinges on that rounding from the second step on, see docs/fidelity.md
+    "paa": Origin("paa", missing={"trajectory": "the rounding of scikit-learn's mixture in float32"}),
     "simota": Origin(
         "simota",
         # the pairs' own class and the other classes there; L1 joins the box loss late in training
