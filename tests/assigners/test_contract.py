@@ -31,7 +31,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"at_least_one": True},
         {"at_least_one": True, "center": "none"},
     ],
-    "atss": [{"reference": True}, {"k": 3}, {"normaliser": "image"}, {"refine": True}],
+    "atss": [{"reference": True}, {"k": 3}, {"normaliser": "image"}, {"refine": True}, {"centerness": False}],
     "plain": [{"at_least_one": True}],
     "noisyanchor": [{"soft": False}, {"reweight": False}, {"normaliser": "local"}],
     "fcos": [
@@ -55,6 +55,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "uniform": [{"k": 1}, {"positive_iou": 0.5, "negative_iou": 0.2}, {"normaliser": "image"}],
     "fovea": [{"fovea": 1.0}, {"overlap": 1.5, "base": 8.0}, {"ties": "last"}, {"normaliser": "local"}],
     "sapd": [{"core": 0.6}, {"eta": 0.0}, {"levels": 1}, {"soft_from": 0.0}, {"soft_from": 1.0}],
+    "simota": [{"radius": 1.5}, {"candidates": 3}, {"class_at": "pairs"}],
+    "soft_label": [{"candidates": 3}, {"require_inside": True}],
+    "tal": [{"atss_until": 0.0}, {"atss_until": 1.0, "atss_focal": True}, {"beta": 1.0, "k": 3}],
 }
 CASES = [
     (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))
