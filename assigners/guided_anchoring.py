@@ -65,7 +65,8 @@ class GuidedAnchoring(Assigner):
     ) -> None:
         super().__init__(setting)
         require(0 < iou <= 1, f"iou must lie in (0, 1], got {iou}")
-        self.iou, self.conflicts, self.normaliser = iou, conflicts, normaliser
+        self.iou, self.normaliser = iou, normaliser
+        self.conflicts: Literal["best", "last"] = conflicts
         self.head = replace(self.head, extras=(GuideLocation(polarity == "inverted", conflicts), GuideShape(conflicts)))
 
     @torch.no_grad()

@@ -67,7 +67,8 @@ class RetinaNet(Assigner):
             f"0 < background_iou ≤ positive_iou ≤ 1 does not hold for {background_iou} and {positive_iou}",
         )
         self.positive_iou, self.background_iou = positive_iou, background_iou
-        self.forced, self.normaliser = forced, normaliser
+        self.forced: Literal["best", "last", "off"] = forced
+        self.normaliser = normaliser
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:

@@ -56,7 +56,8 @@ class GuideLocation(Extra):
         cost = focal.positive_weight * positive * focal.positive(logits, torch.ones_like(logits))
         cost = cost + focal.negative_weight * (1 - positive) * focal.background(logits)
         inside = torch.ones_like(middle) if view.priors.inside is None else view.priors.inside
-        weight = weight if assignment.ignored is None else weight * taught(assignment, middle > 0)
+        kept = taught(assignment, middle > 0)
+        weight = weight if kept is None else weight * kept
         return Cost((weight * cost).sum(), share=(inside.to(logits.dtype).sum() / 200, logits.new_zeros(())))
 
     def targets(self, targets: Targets, priors: Priors) -> tuple[Tensor, Tensor]:

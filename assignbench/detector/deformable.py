@@ -104,7 +104,7 @@ class AdaptedConv2d(nn.Module):
             features.to(kind),
             offset.where(finite, 0),
             self.convolution.weight.to(kind),
-            padding=1,
+            padding=(1, 1),
             mask=torch.ones_like(offset[:, ::2]).where(known, torch.nan),
         )
         return moved.relu().to(features.dtype)

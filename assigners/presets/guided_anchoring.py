@@ -1,7 +1,7 @@
 """Guided Anchoring as it was published: ``mmdet`` (what the golden vectors prove)."""
 
 from assignbench.core import Head
-from assignbench.core.parts import Deltas, Network, PairLoss, Preset, SmoothL1
+from assignbench.core.parts import Deltas, GuideLocation, GuideShape, Network, PairLoss, Preset, SmoothL1
 
 PRESETS = {
     "mmdet": Preset(
@@ -13,6 +13,7 @@ PRESETS = {
             coding=Deltas((1.0, 1.0, 1.0, 1.0)),
             group_norm=False,
             level_scale=False,
+            extras=(GuideLocation(inverted=True, conflicts="last"), GuideShape(conflicts="last")),
             make=Network.called("guided", offset_std=0.0),
         ),
         loss=PairLoss(box=SmoothL1(weight=4.0, beta=0.04)),  # α·λ = 1

@@ -58,6 +58,14 @@ def test_suppression_is_within_a_class() -> None:
     assert found.boxes[1].tolist() == [30, 30, 60, 50]  # clipped to 60 × 50
 
 
+@pytest.mark.parametrize(("keep", "count"), [(False, 1), (True, 2)])
+def test_what_clipping_leaves_without_area_goes_unless_it_is_kept(keep: bool, count: int) -> None:
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [70, 20, 80, 30]]])  # the second lies right of the picture, 60 wide
+    (found,) = run(logit(0.9, 0.8)[None, :, None], boxes, PostprocessRule(keep_flat=keep))
+    assert len(found.scores) == count
+    assert found.boxes[1:].tolist() == [[60, 20, 60, 30]][: count - 1]
+
+
 def test_threshold_is_strict_and_acts_on_the_class_probability() -> None:
     logits = logit(0.5, 0.25, 0.125)[None, :, None]
     rule = PostprocessRule(score_threshold=0.25, nms=1.0)
