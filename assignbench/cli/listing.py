@@ -42,7 +42,7 @@ def assigners(
     for one, row in zip(known, rows, strict=True):
         if options:
             show("\n".join(("{}   {}, {}".format(*row), *_about(one), "\n")))
-        elif not one.ours:  # importing ours takes seconds, and tests do it
+        elif not one.ours:  # those are tested, and take seconds to import
             show("".join(f"{line.strip()}\n" for line in _about(one, options=False)))
     if options:
         show("\n".join((*_extras(), "\n")))
