@@ -44,9 +44,12 @@ from assignbench.synthetic import Problem, random_problem
 from assigners.atss import ATSS
 from assigners.autoassign import AutoAssign
 from assigners.fcos import FCOS
+from assigners.fovea import FoveaBox
 from assigners.freeanchor import FreeAnchor
 from assigners.plain import Plain
 from assigners.retinanet import RetinaNet
+from assigners.sapd import SAPD
+from assigners.uniform import Uniform
 
 CLASSES = 3
 WAITING = {  # those whose result's size depends on values, or that hand a value to Python
@@ -196,6 +199,15 @@ def test_what_priors_and_objects_decide_never_waits(monkeypatch: pytest.MonkeyPa
 )
 def test_autoassign_waits_once(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
     assert len(waits(AutoAssign, monkeypatch, **options)) == (options.get("center") != "none")
+
+
+@pytest.mark.parametrize(("strategy", "times"), [(FoveaBox, 0), (SAPD, 1), (Uniform, 8)])
+def test_what_they_find_is_counted_a_few_times(
+    monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner], times: int
+) -> None:
+    assert len(waits(strategy, monkeypatch)) == times
+    (preset,) = strategy.presets.values()
+    assert len(waits(strategy, monkeypatch, preset)) == times
 
 
 def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
