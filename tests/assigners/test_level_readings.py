@@ -98,10 +98,10 @@ def slow_uniform(assigner: Uniform, problem: Problem, loss: PairLoss, _: float) 
         good = [one for one in written if one[4] >= assigner.positive_iou]
         owner = {place: n for *_, n, place, _ in sorted(good, key=lambda one: (one[4], -one[2]))}
     else:
-        for *_, n, place, overlap in sorted(written):
-            owner.pop(place, None)
-            if overlap >= assigner.positive_iou:
-                owner[place] = n
+        for one in sorted(written):
+            owner.pop(one[3], None)
+            if one[4] >= assigner.positive_iou:
+                owner[one[3]] = one[2]
     reading.classes = {place: (n, 1.0) for place, n in owner.items()}
     reading.boxes = [(place, n, 1.0) for *_, n, place, overlap in written if overlap >= assigner.positive_iou]
     near = {

@@ -144,7 +144,7 @@ def test_its_head_starts_as_the_preset_says(cls: type[Assigner], name: str) -> N
     torch.testing.assert_close(
         head.class_output.bias.sigmoid(), torch.full_like(head.class_output.bias, wanted.class_prior)
     )
-    assert head.box_output.bias.unique().tolist() == [wanted.box_bias]
+    assert head.box_output.bias.unique().tolist() == pytest.approx([wanted.box_bias])
     assert (head.scale is not None) == wanted.level_scale
     kinds = [type(layer).__name__ for layer in head.class_tower]
     assert kinds == (["Conv2d", "GroupNorm", "ReLU"] if wanted.group_norm else ["Conv2d", "ReLU"])

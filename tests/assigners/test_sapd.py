@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from assignbench.core import Setting, assign
 from assignbench.core.parts import PairLoss
@@ -72,6 +72,7 @@ def test_later_it_is_on_the_likeliest_levels_by_how_likely_they_are() -> None:
     problem = problem_of([20.0, 20, 100, 100])
     assigner, likely = built(eta=0.0), torch.tensor([0.0, 2.0, 1.0, 3.0, -1.0])
     last = assigner.selection[-1]
+    assert isinstance(last, nn.Linear)
     with torch.no_grad():
         last.weight.zero_()
         last.bias.copy_(likely)

@@ -45,6 +45,7 @@ from assignbench.synthetic import Problem, random_problem
 from assigners.atss import ATSS
 from assigners.autoassign import AutoAssign
 from assigners.fcos import FCOS
+from assigners.fovea import FoveaBox
 from assigners.freeanchor import FreeAnchor
 from assigners.fsaf import FSAF
 from assigners.ota import OTA
@@ -52,9 +53,11 @@ from assigners.paa import PAA
 from assigners.plain import Plain
 from assigners.poto import POTO
 from assigners.retinanet import RetinaNet
+from assigners.sapd import SAPD
 from assigners.simota import SimOTA
 from assigners.soft_label import SoftLabel
 from assigners.tal import TAL
+from assigners.uniform import Uniform
 
 CLASSES = 3
 WAITING = {  # those whose result's size depends on values, or that hand a value to Python
@@ -204,6 +207,15 @@ def test_what_priors_and_objects_decide_never_waits(monkeypatch: pytest.MonkeyPa
 )
 def test_autoassign_waits_once(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
     assert len(waits(AutoAssign, monkeypatch, **options)) == (options.get("center") != "none")
+
+
+@pytest.mark.parametrize(("strategy", "times"), [(FoveaBox, 0), (SAPD, 1), (Uniform, 8)])
+def test_what_they_find_is_counted_a_few_times(
+    monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner], times: int
+) -> None:
+    assert len(waits(strategy, monkeypatch)) == times
+    (preset,) = strategy.presets.values()
+    assert len(waits(strategy, monkeypatch, preset)) == times
 
 
 def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,3 +151,22 @@ def test_maps_may_have_other_sizes_than_ours() -> None:
     floored = pyramid_priors(Head(), 96, 136, maps=maps)
     assert floored.level.bincount().tolist() == [rows * columns for rows, columns in maps]
     assert floored.points[-1].tolist() == [64, 64]
+
+
+def test_a_head_may_speak_on_some_levels_alone() -> None:
+    head = Head(levels=(1, 3), size=2.0, octaves=(0.0, 1.0))
+    whole, some = pyramid_priors(Head(size=2.0, octaves=(0.0, 1.0)), 96, 160), pyramid_priors(head, 96, 160)
+    kept = (whole.level == 1) | (whole.level == 3)
+    for one, other in ((some.boxes, whole.boxes), (some.points, whole.points)):
+        assert torch.equal(one, other[kept])
+    assert torch.equal(some.level, whole.level[kept])  # levels keep their names
+    assert some.grid.rows.tolist() == [0, 6, 0, 2, 0]
+    assert some.grid.start.tolist() == [0, 0, 120, 120, 132]
+    assert head.controlled().levels == (0, 1, 2, 3, 4)
+    assert pyramid_priors(Head(levels=(2,), spacing="image"), 96, 160).stride.unique().tolist() == [32.0]
+
+
+@pytest.mark.parametrize("levels", [(), (5,), (-1,), (1, 1), (2, 1)])
+def test_levels_that_there_are_not_are_refused(levels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="levels of a head"):
+        Head(levels=levels)

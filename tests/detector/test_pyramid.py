@@ -84,3 +84,31 @@ def test_gradients_of_narrow_maps_in_bf16(height: int, width: int) -> None:
     del junk  # what is not written to is found out by what it holds
     for coarse, fine in zip(gradients(precision=True), gradients(precision=False), strict=True):
         torch.testing.assert_close(coarse, fine, rtol=0.1, atol=0.1 * fine.abs().max().item())
+
+
+ALL = {*(f"{part}.{level}" for part in ("lateral", "smooth") for level in range(3)), "p6", "p7"}
+
+
+@pytest.mark.parametrize(
+    ("form", "levels", "frozen"),
+    [
+        ("p5_relu", (0, 1, 2, 3, 4), set()),
+        ("c5_plain", (0, 1, 2, 3, 4), set()),
+        ("p5_relu", (2,), {"lateral.0", "lateral.1", "smooth.0", "smooth.1", "p6", "p7"}),
+        ("p5_relu", (0,), {"smooth.1", "smooth.2", "p6", "p7"}),
+        ("p5_relu", (3,), ALL - {"lateral.2", "smooth.2", "p6"}),
+        ("c5_relu", (4,), ALL - {"p6", "p7"}),
+        ("c5_relu", (1, 4), {"lateral.0", "smooth.0", "smooth.2"}),
+    ],
+)
+def test_what_no_level_is_made_of_is_frozen(
+    maps: tuple[Tensor, ...], form: str, levels: tuple[int, ...], frozen: set[str]
+) -> None:
+    pyramid = Pyramid(tuple(one.shape[1] for one in maps), 32, form)
+    pyramid.learn_only(levels)
+    every = pyramid(maps)
+    torch.stack([every[level].sum() for level in levels]).sum().backward()
+    for name, parameter in pyramid.named_parameters():
+        part = name.rpartition(".")[0]
+        assert parameter.requires_grad == (part not in frozen), name
+        assert (parameter.grad is not None) == (part not in frozen), name

@@ -27,8 +27,7 @@ def nearest_boxes(targets: Targets, boxes: Tensor, priors: Priors, k: int) -> tu
     require_count("k", k)
     wanted = coordinates(targets.boxes)  # [4, object]
     planes = coordinates(boxes)  # [4, (image,) location]
-    none = targets.labels[:0]
-    found = [(none, none, none)]
+    found = [targets.labels.new_zeros(3, 0)]
     # a matrix with the boxes of each object's own image: each entry takes five, one a coordinate and one of distance
     for chunk in object_chunks(len(targets), 5 * boxes.shape[-2], boxes.device):
         image = targets.image[chunk]
@@ -44,8 +43,8 @@ def nearest_boxes(targets: Targets, boxes: Tensor, priors: Priors, k: int) -> tu
         objects = torch.arange(len(image), device=columns.device)[:, None].expand_as(columns) + (chunk.start or 0)
         rank = torch.arange(columns.shape[1], device=columns.device).expand_as(columns)
         kept = length.flatten().isfinite().nonzero()[:, 0]
-        found.append(tuple(each.flatten().index_select(0, kept) for each in (objects, columns, rank)))
-    objects, locations, rank = (torch.cat(parts) for parts in zip(*found, strict=True))
+        found.append(torch.stack((objects, columns, rank)).flatten(1).index_select(1, kept))
+    objects, locations, rank = torch.cat(found, dim=1)
     return objects, locations, rank
 
 
