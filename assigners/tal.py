@@ -97,7 +97,7 @@ class TAL(Assigner):
             targets, predictions, priors, self.k, lambda p, u: p**self.alpha * u**self.beta
         )
         able = (alignment > 0) & (sides(targets.boxes[objects], priors.points[locations]).amin(-1) > MARGIN)
-        won = able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)
+        won = (able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)).nonzero()[:, 0]
         objects, locations, alignment, overlap = (each[won] for each in (objects, locations, alignment, overlap))
 
         most, best = (max_by(each, objects, len(targets))[objects] for each in (alignment, overlap))
@@ -116,7 +116,7 @@ class TAL(Assigner):
         variance = sum_by((overlap - mean[objects]).square(), objects, len(targets)) / (count - 1).clamp(min=1)
         able = overlap >= (mean + variance.sqrt())[objects]
         able &= sides(box, priors.points[locations]).amin(-1) > MARGIN
-        won = able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)
+        won = (able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)).nonzero()[:, 0]
         objects, locations = objects[won], locations[won]
 
         central = centerness(targets.boxes[objects], priors.points[locations])

@@ -8,11 +8,11 @@ from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import and_nearest, around_pairs, central_pairs, inside_pairs, nearest_pairs
 from assignbench.core.fast.mixture import two_gaussians
 from assignbench.core.fast.overlap import (
-    best_objects,
     best_overlap,
     best_predicted,
     most_overlapping,
     overlapping_pairs,
+    owned_pairs,
     predicted_overlaps,
 )
 from assignbench.core.fast.rows import best_of
@@ -52,7 +52,6 @@ __all__ = [
     "area",
     "around_pairs",
     "assign",
-    "best_objects",
     "best_of",
     "best_overlap",
     "best_predicted",
@@ -72,6 +71,7 @@ __all__ = [
     "most_overlapping",
     "nearest_pairs",
     "overlapping_pairs",
+    "owned_pairs",
     "pick",
     "predicted_overlaps",
     "require",

@@ -31,20 +31,23 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"at_least_one": True},
         {"at_least_one": True, "center": "none"},
     ],
-    "atss": [{"reference": True}, {"k": 3}, {"normaliser": "image"}, {"refine": True}],
+    "atss": [
+        *({"reference": True}, {"k": 3}, {"normaliser": "image"}, {"centerness": False}),
+        *({"refine": True},),
+    ],
+    "fcos": [
+        *({"radius": 0.0}, {"scale_ranges": False}, {"least_box": 1e-6}, {"centerness": False}),
+        *({"at_least_one": True},),
+    ],
     "plain": [{"at_least_one": True}],
     "noisyanchor": [{"soft": False}, {"reweight": False}, {"normaliser": "local"}],
-    "fcos": [
-        {"at_least_one": True},
-        {"radius": 0.0},
-        {"scale_ranges": False},
-        {"least_box": 1e-6},
-        {"centerness": False},
-    ],
     "retinanet": [{"forced": "off"}, {"normaliser": "image"}, {"normaliser": "local"}],
     "freeanchor": [{"k": 5}, {"ties": "topk"}, {"normaliser": "local"}],
     "fsaf": [{"ring": 0.5}, {"core": 0.1}, {"same_class": "ignored"}, {"normaliser": "local"}],
     "paa": [{"k": 3}, {"unsplit": "none"}, {"least_box": 1e-6}, {"normaliser": "local"}],
+    "simota": [{"radius": 1.5}, {"candidates": 3}, {"class_at": "pairs"}],
+    "soft_label": [{"candidates": 3}, {"require_inside": True}],
+    "tal": [{"atss_until": 0.0}, {"atss_until": 1.0, "atss_focal": True}, {"beta": 1.0, "k": 3}],
 }
 CASES = [
     (strategy.name, options) for strategy in known_strategies() for options in ({}, *VARIANTS.get(strategy.name, []))

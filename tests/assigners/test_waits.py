@@ -38,6 +38,7 @@ from assignbench.core import (
 )
 from assignbench.core import assigner as running
 from assignbench.core.fast import dynamic, grid, overlap
+from assignbench.core.fast.mixture import LOOKS, STEPS
 from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
@@ -45,10 +46,14 @@ from assigners.atss import ATSS
 from assigners.autoassign import AutoAssign
 from assigners.fcos import FCOS
 from assigners.freeanchor import FreeAnchor
+from assigners.fsaf import FSAF
+from assigners.noisyanchor import NoisyAnchor
+from assigners.paa import PAA
 from assigners.plain import Plain
 from assigners.retinanet import RetinaNet
 from assigners.simota import SimOTA
 from assigners.soft_label import SoftLabel
+from assigners.tal import TAL
 
 CLASSES = 3
 WAITING = {  # those whose result's size depends on values, or that hand a value to Python
@@ -193,6 +198,7 @@ def test_what_priors_and_objects_decide_never_waits(monkeypatch: pytest.MonkeyPa
         {"confidence": "class"},
         {"objectness": "explicit"},
         {"bag": "geometric"},
+        {"at_least_one": True},
     ],
     ids=str,
 )
@@ -204,10 +210,31 @@ def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(waits(FreeAnchor, monkeypatch)) == 1
 
 
+@pytest.mark.parametrize("strategy", [Plain, FCOS])
+def test_the_nearest_location_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
+    assert waits(strategy, monkeypatch, at_least_one=True) == []
+
+
+def test_noisyanchor_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert waits(NoisyAnchor, monkeypatch) == waits(NoisyAnchor, monkeypatch, NoisyAnchor.presets["official"]) == []
+
+
 @pytest.mark.parametrize("strategy", [SimOTA, SoftLabel])
 def test_dynamic_k_waits_once(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
     assert len(waits(strategy, monkeypatch)) == 1
     assert len(waits(strategy, monkeypatch, strategy.presets["mmdet"])) == 1
+
+
+@pytest.mark.parametrize("strategy", [TAL, FSAF])
+def test_one_choice_waits_once(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
+    assert len(waits(strategy, monkeypatch)) == 1
+    assert len(waits(strategy, monkeypatch, strategy.presets["mmdet"])) == 1
+
+
+def test_paa_waits_for_two_choices_and_now_and_then_for_the_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = waits(PAA, monkeypatch)
+    assert sum("mixture" in wait for wait in found) <= STEPS // LOOKS
+    assert sum("mixture" not in wait for wait in found) == 2
 
 
 PUBLISHED = [(cls, name) for cls in (FCOS, ATSS, RetinaNet, FreeAnchor, AutoAssign) for name in cls.presets]
