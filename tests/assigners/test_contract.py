@@ -46,7 +46,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "fsaf": [{"ring": 0.5}, {"core": 0.1}, {"same_class": "ignored"}, {"normaliser": "local"}],
     "paa": [{"k": 3}, {"unsplit": "none"}, {"least_box": 1e-6}, {"normaliser": "local"}],
     "simota": [{"radius": 1.5}, {"candidates": 3}, {"class_at": "pairs"}],
-    "soft_label": [{"candidates": 3}, {"require_inside": True}],
+    "soft_label": [{"candidates": 3}, {"require_inside": True}, {"at_least_one": True}],
     "tal": [{"atss_until": 0.0}, {"atss_until": 1.0, "atss_focal": True}, {"beta": 1.0, "k": 3}],
 }
 CASES = [
