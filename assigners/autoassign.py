@@ -56,7 +56,6 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
-    and_nearest,
     best_overlap,
     central_pairs,
     class_winners,
@@ -160,11 +159,11 @@ class AutoAssign(Assigner):
 
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        inside = view(*self.candidates(inside_pairs(targets, priors), priors, targets))
+        inside = view(*inside_pairs(targets, priors, at_least_one=self.at_least_one))
         pair = inside
         if self.center != "none":  # the pairs of S_n whose G · C, with C ≤ e^(1/τ), is not lost in rounding
-            central = central_pairs(targets, priors, *self.prior_of(targets.labels), gain=1 / self.tau)
-            pair = view(*self.candidates(central, priors, targets))
+            prior, gain = self.prior_of(targets.labels), 1 / self.tau
+            pair = view(*central_pairs(targets, priors, *prior, gain=gain, at_least_one=self.at_least_one))
         log_center, log_confidence = self.log_center(pair), self.log_confidence(pair)
         center = log_center.exp()
         weight = softmax_by(log_center + log_confidence, pair.objects, len(targets))
@@ -180,10 +179,6 @@ class AutoAssign(Assigner):
             losses=self.center_losses(center, pair),
             diagnostics={"center": center.detach(), "confidence": log_confidence.detach().exp()},
         )
-
-    def candidates(self, found: tuple[Tensor, Tensor], priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
-        """Those found, and the nearest location of objects without any, where the option says so."""
-        return and_nearest(*found, targets, priors) if self.at_least_one else found
 
     def prior_of(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """μ and σ of classes, in strides: ``[any] → [any, 2], [any, 2]``."""

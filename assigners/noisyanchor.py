@@ -38,10 +38,9 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
-    best_objects,
     max_by,
     min_by,
-    most_overlapping,
+    owned_pairs,
     pick,
     require,
     require_effect,
@@ -93,9 +92,9 @@ class NoisyAnchor(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        objects, locations, times = self.anchors(priors, targets)
+        objects, locations, times = owned_pairs(targets, priors, self.k)
         pair = view(objects, locations)
-        label, share = self.cleanliness(pair, times)
+        label, share = self.cleanliness(pair, times.to(pair.overlap.dtype))
         by_class, by_box, background = share, share, None
         if self.reweight:
             class_scale, box_scale = self.scales(view, pair, label, share)
@@ -113,15 +112,6 @@ class NoisyAnchor(Assigner):
             background=background,
             diagnostics={"soft": label, "share": share},
         )
-
-    def anchors(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
-        """A: objects, locations, and how many objects chose each, ``[pair]`` each."""
-        chooser, chosen = most_overlapping(targets, priors, self.k)
-        place, times = (pick(targets.image, chooser) * len(priors) + chosen).unique(return_counts=True)
-        image, locations = place // len(priors), place % len(priors)
-        objects, overlap = best_objects(targets, priors, image, locations)
-        near = overlap > 0
-        return objects[near], locations[near], times[near].to(overlap.dtype)
 
     def cleanliness(self, pair: PairView, times: Tensor) -> tuple[Tensor, Tensor]:
         """Soft label s' and share r of anchors: ``[pair]`` each."""

@@ -19,7 +19,6 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
-    and_nearest,
     area,
     hard_assignment,
     inside_pairs,
@@ -44,8 +43,6 @@ class Plain(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        objects, locations = inside_pairs(targets, priors)
-        if self.at_least_one:
-            objects, locations = and_nearest(objects, locations, targets, priors)
+        objects, locations = inside_pairs(targets, priors, at_least_one=self.at_least_one)
         won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
         return hard_assignment(objects[won], locations[won], targets)

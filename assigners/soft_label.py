@@ -12,7 +12,8 @@ from location to centre in strides. Nothing carries gradient.
 Source: RTMDet, arXiv 2212.07784, Section 3.3, Equations 1–4; dynamic k as in SimOTA, arXiv 2107.08430. Choices where
 implementations differ or are silent: as mmdetection's, an object may take a candidate that lies in another box alone;
 ``require_inside`` forbids that. Distances to the sides cannot reach an object from there. A location so far away that
-its cost overflows, some 40 strides, is never taken.
+its cost overflows, some 40 strides, is never taken. ``at_least_one`` makes the location that is nearest to the centre
+of a box without any, on the finest level, a candidate.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from assignbench.core import (
     inside_pairs,
     pick,
     require,
+    require_effect,
     sides,
 )
 from assignbench.core.parts import QualityFocal
@@ -51,16 +53,20 @@ class SoftLabel(Assigner):
     Args:
         candidates: largest overlaps whose sum is an object's k.
         require_inside: whether an object takes only locations inside its own box.
+        at_least_one: whether an object without a candidate takes the nearest location.
     """
 
     head = Head()
     source = "RTMDet, arXiv 2212.07784, Section 3.3"
     presets = PRESETS
 
-    def __init__(self, setting: Setting, *, candidates: int = 13, require_inside: bool = False) -> None:
+    def __init__(
+        self, setting: Setting, *, candidates: int = 13, require_inside: bool = False, at_least_one: bool = False
+    ) -> None:
         super().__init__(setting)
         require(candidates >= 1, f"candidates must be at least 1, got {candidates}")
-        self.candidates, self.require_inside = candidates, require_inside
+        require_effect(not (at_least_one and require_inside), "at_least_one=true", "require_inside=true forbids it")
+        self.candidates, self.require_inside, self.at_least_one = candidates, require_inside, at_least_one
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
@@ -76,7 +82,7 @@ class SoftLabel(Assigner):
                 total = total.where(sides(pair.true, pair.point).amin(-1) > 0, torch.inf)
             return total
 
-        candidates = inside_pairs(targets.on_host(), priors.on_host())
+        candidates = inside_pairs(targets.on_host(), priors.on_host(), at_least_one=self.at_least_one)
         objects, locations = dynamic_k(view, *candidates, cost=cost, most=self.candidates)
         overlap = view(objects, locations).overlap
         total = overlap.sum()

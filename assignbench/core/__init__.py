@@ -18,11 +18,11 @@ from assignbench.core.fast.mixture import two_gaussians
 from assignbench.core.fast.nearest_boxes import nearest_boxes
 from assignbench.core.fast.one_to_one import and_orphans, best_matching
 from assignbench.core.fast.overlap import (
-    best_objects,
     best_overlap,
     best_predicted,
     most_overlapping,
     overlapping_pairs,
+    owned_pairs,
     predicted_overlaps,
 )
 from assignbench.core.fast.rows import best_of
@@ -67,7 +67,6 @@ __all__ = [
     "around_pairs",
     "assign",
     "best_matching",
-    "best_objects",
     "best_of",
     "best_overlap",
     "best_predicted",
@@ -91,6 +90,7 @@ __all__ = [
     "nearest_boxes",
     "nearest_pairs",
     "overlapping_pairs",
+    "owned_pairs",
     "pick",
     "predicted_overlaps",
     "require",

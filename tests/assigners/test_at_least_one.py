@@ -9,6 +9,7 @@ import torch
 from assignbench.core import Assigner, Assignment, Setting, Targets, assign, centers, sides
 from assignbench.core.priors import pyramid_priors
 from assignbench.detector.objective import objective
+from assignbench.errors import UsageError
 from assignbench.options import option_schema
 from assignbench.plugins import construct, load_class, resolve
 from assignbench.synthetic import Problem, random_problem
@@ -40,7 +41,7 @@ def decided(name: str, boxes: list[list[float]] = BOXES, **options: Any) -> tupl
     return assign(assigner, batch.view()), batch
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", [*STRATEGIES, "soft_label"])
 def test_the_option_has_one_name_one_default_and_one_sentence(name: str) -> None:
     (option,) = (one for one in option_schema(load_class(resolve(name))) if one.name == "at_least_one")
     assert option.default is False
@@ -141,3 +142,12 @@ def test_of_two_objects_of_a_class_that_take_one_location_the_last_sets_its_back
     assert record.pairs.location[0] == record.pairs.location[1]
     assert record.discounts.weight is not None
     assert record.discounts.weight.tolist() == [0, 1]
+
+
+def test_soft_label_has_a_candidate_for_every_object() -> None:
+    without, _ = decided("soft_label", BOXES[1:2])
+    record, batch = decided("soft_label", BOXES[1:2], at_least_one=True)
+    assert len(without.pairs) == 0
+    assert batch.priors.points[record.pairs.location].tolist() == [[4, 4]]
+    with pytest.raises(UsageError, match="at_least_one=true would change nothing"):
+        built("soft_label", at_least_one=True, require_inside=True)

@@ -56,7 +56,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "fovea": [{"fovea": 1.0}, {"overlap": 1.5, "base": 8.0}, {"ties": "last"}, {"normaliser": "local"}],
     "sapd": [{"core": 0.6}, {"eta": 0.0}, {"levels": 1}, {"soft_from": 0.0}, {"soft_from": 1.0}],
     "simota": [{"radius": 1.5}, {"candidates": 3}, {"class_at": "pairs"}],
-    "soft_label": [{"candidates": 3}, {"require_inside": True}],
+    "soft_label": [{"candidates": 3}, {"require_inside": True}, {"at_least_one": True}],
     "tal": [{"atss_until": 0.0}, {"atss_until": 1.0, "atss_focal": True}, {"beta": 1.0, "k": 3}],
 }
 CASES = [

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assignbench.core import Regions, Setting, assign, iou_matrix
+from assignbench.core import Regions, Setting, assign, iou_matrix, owned_pairs
 from assignbench.core.parts import PairLoss, QualityFocal
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
@@ -39,7 +39,7 @@ def test_anchors_that_overlap_nothing_are_background() -> None:
 def test_labels_reach_from_the_mean_overlap_to_one_and_shares_are_one_on_average() -> None:
     assigner, batch = NoisyAnchor(Setting(classes=CLASSES)), problem((1, 2))
     record = assign(assigner, batch.view())
-    objects, locations, times = assigner.anchors(batch.priors, batch.targets)
+    objects, locations, times = owned_pairs(batch.targets, batch.priors, 30)
     assert torch.equal(objects, record.pairs.object)
     pair, label, share = batch.view()(objects, locations), *(record.diagnostics[name] for name in ("soft", "share"))
     for image in range(2):

@@ -48,6 +48,7 @@ from assigners.fcos import FCOS
 from assigners.fovea import FoveaBox
 from assigners.freeanchor import FreeAnchor
 from assigners.fsaf import FSAF
+from assigners.noisyanchor import NoisyAnchor
 from assigners.ota import OTA
 from assigners.paa import PAA
 from assigners.plain import Plain
@@ -202,6 +203,7 @@ def test_what_priors_and_objects_decide_never_waits(monkeypatch: pytest.MonkeyPa
         {"confidence": "class"},
         {"objectness": "explicit"},
         {"bag": "geometric"},
+        {"at_least_one": True},
     ],
     ids=str,
 )
@@ -220,6 +222,15 @@ def test_what_they_find_is_counted_a_few_times(
 
 def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(waits(FreeAnchor, monkeypatch)) == 1
+
+
+@pytest.mark.parametrize("strategy", [Plain, FCOS])
+def test_the_nearest_location_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
+    assert waits(strategy, monkeypatch, at_least_one=True) == []
+
+
+def test_noisyanchor_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert waits(NoisyAnchor, monkeypatch) == waits(NoisyAnchor, monkeypatch, NoisyAnchor.presets["official"]) == []
 
 
 @pytest.mark.parametrize("strategy", [SimOTA, SoftLabel])

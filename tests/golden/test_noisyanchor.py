@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from assignbench.core import Targets
+from assignbench.core.fast import overlap
 from assignbench.golden.losses import run
 from assignbench.golden.reference import origin_of
 from assignbench.golden.vectors import Tensors, find, read_tensors, targets_of
 from assignbench.golden.verify import installed, replay
-from assigners import noisyanchor
 
 CPU = torch.device("cpu")
 CASES = ("all_empty", "crowded", "one_empty", "overlap", "tiny", "typical")
@@ -23,7 +23,7 @@ def test_vectors_pass(shared: Path, case: str, monkeypatch: pytest.MonkeyPatch) 
     file, origin, subject = read_tensors(one.path, CPU), origin_of("noisyanchor"), installed("noisyanchor", "mmdet")
     if origin.why_missing("losses", case):
         assert int(file["ties_at_cut.0"]) + int(file["ties_at_cut.1"]) > 0
-        monkeypatch.setattr(noisyanchor, "most_overlapping", lambda targets, _priors, _k: selected(file, targets))
+        monkeypatch.setattr(overlap, "most_overlapping", lambda targets, _priors, _k: selected(file, targets))
     checks, _ = replay(one, shared, subject, CPU)
     assert {check.group for check in checks} == {"losses", "gradients", "assigned", "soft labels", "anchors"}
     assert [check for check in checks if not check.passed] == []

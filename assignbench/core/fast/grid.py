@@ -107,7 +107,12 @@ def rectangle_pairs(cells: Rectangles, grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 def inside_pairs(
-    targets: Targets, priors: Priors, margin: float = 0.0, radius: float | None = None
+    targets: Targets,
+    priors: Priors,
+    margin: float = 0.0,
+    radius: float | None = None,
+    *,
+    at_least_one: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """All pairs whose location lies strictly inside the object's box, by more than ``margin`` pixels.
 
@@ -118,6 +123,7 @@ def inside_pairs(
         priors: the locations.
         margin: pixels.
         radius: in strides; the location's x and y are then also less than that away from the box's centre.
+        at_least_one: whether an object without any gets the nearest location; see `and_nearest`.
     """
     host, layout = targets.on_host(), priors.on_host()
     boxes = host.boxes[:, None]
@@ -131,6 +137,8 @@ def inside_pairs(
         away = (take(layout.points, locations) - take(centers(host.boxes), objects)).abs().amax(-1)
         near = away < radius * layout.stride[locations]
         objects, locations = objects[near], locations[near]
+    if at_least_one:
+        objects, locations = and_nearest(objects, locations, host, layout)
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 
 
@@ -204,7 +212,7 @@ def and_nearest(
     """Pairs, and for each object without any the location of one level that is nearest to its centre.
 
     Ordered by object, then location: ``[pair]`` each. Equal distances: the lower column and row. No location lies in
-    the padding. A GPU is waited for once: for the objects.
+    the padding. A GPU is waited for once, if the pairs lie there.
 
     Args:
         objects: ordered: ``[pair]``.
@@ -230,7 +238,14 @@ def and_nearest(
 
 @torch.no_grad()
 def central_pairs(
-    targets: Targets, priors: Priors, mu: Tensor, sigma: Tensor, *, gain: float = 0.0, least: float = WEIGHTLESS
+    targets: Targets,
+    priors: Priors,
+    mu: Tensor,
+    sigma: Tensor,
+    *,
+    gain: float = 0.0,
+    least: float = WEIGHTLESS,
+    at_least_one: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """As `inside_pairs`, without pairs that a Gaussian around the box's centre makes weightless.
 
@@ -245,6 +260,7 @@ def central_pairs(
         sigma: likewise, positive; infinite: G = 1, nothing is left out.
         gain: log of the largest ratio of two C, what G is multiplied by.
         least: log of the share of the largest G · C of an object below which a pair is weightless.
+        at_least_one: whether an object without any location in its box gets the nearest one; see `and_nearest`.
     """
     least = least - gain
     host, layout = targets.on_host(), priors.on_host()
@@ -262,6 +278,8 @@ def central_pairs(
     # what is not a number leaves nothing out, so that it is seen in the losses
     low, high = (middle - reach).nan_to_num(nan=-LARGEST), (middle + reach).nan_to_num(nan=LARGEST)
     objects, locations = rectangle_pairs(cells.within(low, high, grid), grid)
+    if at_least_one:
+        objects, locations = and_nearest(objects, locations, host, layout)
     return beside(objects, targets.boxes), beside(locations, targets.boxes)
 
 

@@ -116,6 +116,23 @@ def predicted_overlaps(
 
 
 @torch.no_grad()
+def owned_pairs(targets: Targets, priors: Priors, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The k locations whose priors overlap each object most, each with the object that its prior overlaps most.
+
+    Objects, locations, and how many objects chose the location: ``[pair]`` each, ordered by image, then location. A
+    location occurs once; one whose prior overlaps no object does not. Done in the host's memory, where a copy of both
+    lies.
+    """
+    host, layout = targets.on_host(), priors.on_host()
+    chooser, chosen = most_overlapping(host, layout, k)
+    place, times = (host.image[chooser] * len(layout) + chosen).unique(return_counts=True)
+    image, locations = place // len(layout), place % len(layout)
+    objects, overlap = best_objects(host, layout, image, locations)
+    near = overlap > 0
+    objects, locations, times = (beside(each[near], targets.boxes) for each in (objects, locations, times))
+    return objects, locations, times
+
+
 def best_objects(targets: Targets, priors: Priors, image: Tensor, locations: Tensor) -> tuple[Tensor, Tensor]:
     """Of each location the object of its image that the prior overlaps most, and their IoU: ``[place]`` each.
 

@@ -13,7 +13,6 @@ from assignbench.core import (
     Head,
     Priors,
     Targets,
-    best_objects,
     best_overlap,
     best_predicted,
     iou,
@@ -23,7 +22,7 @@ from assignbench.core import (
     predicted_overlaps,
 )
 from assignbench.core.fast import rows
-from assignbench.core.fast.overlap import BLOCK, near_pairs, overlaps, pairs_from, sure_overlap
+from assignbench.core.fast.overlap import BLOCK, best_objects, near_pairs, overlaps, pairs_from, sure_overlap
 from assignbench.core.parts import ImplicitObjectness, anchor_head
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Grid

@@ -1,11 +1,12 @@
 """Locations in shrunk boxes, and cells that these meet, against loops."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
-from assignbench.core import Head, Targets, cell_pairs, shrunk_pairs
+from assignbench.core import Head, Targets, around_pairs, shrunk_pairs
 from assignbench.core.parts import anchor_head
 from assignbench.core.priors import STRIDES, pyramid_priors
 from assignbench.synthetic import random_targets
@@ -53,6 +54,6 @@ def test_they_are_what_loops_find(head: Head, padded: bool, scale: float) -> Non
                         start = int(priors.grid.start[level])
                         cell = start + (row * int(priors.grid.columns[level]) + column) * priors.grid.anchors
                         found |= {(n, cell + anchor) for anchor in range(priors.grid.anchors)}
-    for pairs, wanted in ((shrunk_pairs, shrunk), (cell_pairs, met)):
-        objects, locations = pairs(targets, priors, scale)
+    for pairs, wanted in ((shrunk_pairs, shrunk), (partial(around_pairs, reach=0.5), met)):
+        objects, locations = pairs(targets, priors, scale=scale)
         assert list(zip(objects.tolist(), locations.tolist(), strict=True)) == sorted(wanted)

@@ -476,7 +476,7 @@ class Base(Assigner):
     [
         ("raises", "KeyError: 'missing' (FILE:16)"),
         ("nothing", "must return an Assignment, not NoneType"),
-        ("background", "Base puts out an impossible assignment: background must be finite and in [0, 1]"),
+        ("background", "Base puts out an impossible assignment: background must be finite and at least 0"),
     ],
 )
 def test_what_a_strategy_does_wrong_is_said_and_the_others_go_on(
