@@ -56,6 +56,7 @@ def test_options_and_choice(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mine.py::Fine[margin=0.5]::deterministic PASSED" in done.stdout
     assert "plain::deterministic PASSED" in done.stdout
+    assert "collected 29 items / 27 deselected / 2 selected" in done.stdout
     assert "2 passed, 27 deselected" in done.stdout
 
 
