@@ -5,6 +5,7 @@ Pytest imports this file whenever assignbench is installed, so it imports all el
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,9 +48,10 @@ class Laws(pytest.Collector):
     """The laws of one strategy: ``mine.py::Mine``."""
 
     def __init__(self, *, label: str, trials: Sequence[Trial], **others: Any) -> None:
-        where, _, cls = label.partition(":")
+        name, given = re.findall(r"^([^\[+]*)(.*)", label)[0]
+        where, _, cls = name.partition(":")
         super().__init__(cls or where, nodeid=f"{where}::{cls}" if cls else where, **others)
-        self.trials = trials
+        self.trials, self.given = trials, re.sub(r"[\[\]]", "", given)  # options and extra outputs: "k=5+iou"
 
     def collect(self) -> list[pytest.Item]:
         """A test for each."""
@@ -60,8 +62,8 @@ class LawTest(pytest.Item):
     """One law of one strategy."""
 
     def __init__(self, *, trial: Trial, parent: Laws, **others: Any) -> None:
-        super().__init__(trial.name, parent, **others)
-        self.trial, self.title = trial, f"{parent.name}::{trial.name}"
+        super().__init__(f"{trial.name}[{parent.given}]" if parent.given else trial.name, parent, **others)
+        self.trial, self.title = trial, f"{parent.name}::{self.name}"
 
     def runtest(self) -> None:
         """Try it."""
