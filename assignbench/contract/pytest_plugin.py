@@ -5,6 +5,8 @@ Pytest imports this file whenever assignbench is installed, so it imports all el
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,21 +37,33 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     from assignbench.errors import UsageError
 
     try:
-        for text in config.option.assignbench:
-            for label, trials in trials_of(text).items():
-                items += [LawTest.from_parent(session, label=label, trial=trial) for trial in trials]
+        found = [one for text in config.option.assignbench for one in trials_of(text).items()]
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
+    for label, trials in found:
+        items += session.genitems(Laws.from_parent(session, label=label, trials=trials))
+
+
+class Laws(pytest.Collector):
+    """The laws of one strategy: ``mine.py::Mine``."""
+
+    def __init__(self, *, label: str, trials: Sequence[Trial], **others: Any) -> None:
+        name, given = re.findall(r"^([^\[+]*)(.*)", label)[0]
+        where, _, cls = name.partition(":")
+        super().__init__(cls or where, nodeid=f"{where}::{cls}" if cls else where, **others)
+        self.trials, self.given = trials, re.sub(r"[\[\]]", "", given)  # options and extra outputs: "k=5+iou"
+
+    def collect(self) -> list[pytest.Item]:
+        """A test for each."""
+        return [LawTest.from_parent(self, trial=trial) for trial in self.trials]
 
 
 class LawTest(pytest.Item):
     """One law of one strategy."""
 
-    def __init__(self, *, label: str, trial: Trial, **others: Any) -> None:
-        where, colon, cls = label.partition(":")
-        name = f"{cls or where}::{trial.name}"
-        super().__init__(name, nodeid=f"{where}::{name}" if colon else name, **others)
-        self.trial = trial
+    def __init__(self, *, trial: Trial, parent: Laws, **others: Any) -> None:
+        super().__init__(f"{trial.name}[{parent.given}]" if parent.given else trial.name, parent, **others)
+        self.trial, self.title = trial, f"{parent.name}::{self.name}"
 
     def runtest(self) -> None:
         """Try it."""
@@ -66,7 +80,7 @@ class LawTest(pytest.Item):
         from assignbench.importing import written_at
 
         file, line = written_at(self.trial.cls.forward)
-        return Path(file), line - 1, self.name
+        return Path(file), line - 1, self.title
 
 
 class LawBroken(Exception):  # noqa: N818 - what happened, not an error of ours

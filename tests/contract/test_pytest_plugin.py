@@ -54,8 +54,9 @@ def test_a_test_for_each_law_beside_ones_own(folder: Path) -> None:
 def test_options_and_choice(folder: Path) -> None:
     done = run(folder, "-v", "--assignbench", "mine.py:Fine[margin=0.5]", "--assignbench=plain", "-k", "deterministic")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "mine.py::Fine[margin=0.5]::deterministic PASSED" in done.stdout
+    assert "mine.py::Fine::deterministic[margin=0.5] PASSED" in done.stdout
     assert "plain::deterministic PASSED" in done.stdout
+    assert "collected 29 items / 27 deselected / 2 selected" in done.stdout
     assert "2 passed, 27 deselected" in done.stdout
 
 

@@ -467,6 +467,8 @@ class Base(Assigner):
             return None
         if self.fault == "background":
             return replace(record, background=torch.full((targets.images, len(priors)), -3.0))
+        if self.fault == "leaves":
+            raise SystemExit(3)
         return record
 """
 
@@ -476,6 +478,7 @@ class Base(Assigner):
     [
         ("raises", "KeyError: 'missing' (FILE:16)"),
         ("nothing", "must return an Assignment, not NoneType"),
+        ("leaves", "SystemExit: 3 (FILE:22)"),
         ("background", "Base puts out an impossible assignment: background must be finite and at least 0"),
     ],
 )
