@@ -176,8 +176,8 @@ def place_in(cls: type[Assigner], error: BaseException | None = None) -> str:
     """``file:line`` where the strategy goes wrong; of the method that decides, where no more is known."""
     file, line = written_at(cls.forward)
     ours = str(Path(assignbench.__file__).parent)
-    for files in ([Path(file)], []) if error else ():
-        found = place(error, files)
+    for files in ([Path(file)], []):
+        found = place(error, files) if error else file
         if found not in (file, "no line") and not found.startswith(ours):
             return found
     return f"{file}:{line}"
