@@ -13,7 +13,7 @@ PRIORS = pyramid_priors(Head(), 64, 96)
 
 
 @pytest.mark.parametrize(
-    "coding", [Distances(unit=4.0), LogDistances(), LogDistances(scale=2.0), LogDistances(2.0, 16.0), Deltas()], ids=str
+    "coding", [Distances(unit=4.0), LogDistances(), LogDistances(unit=2.0), LogDistances(2.0, 16.0), Deltas()], ids=str
 )
 def test_what_is_encoded_is_decoded(coding: Coding) -> None:
     x, y = PRIORS.points.unbind(-1)
@@ -25,13 +25,13 @@ def test_what_is_encoded_is_decoded(coding: Coding) -> None:
 
 def test_logarithms_of_distances_by_hand() -> None:
     prior, stride = torch.tensor([[80.0, 80, 120, 120]]), torch.tensor([8.0])
-    coding = LogDistances(scale=2.0, most=16.0)
+    coding = LogDistances(unit=2.0, most=16.0)
     raw = coding.encode(torch.tensor([[84.0, 99.5, 500, 90]]), prior, stride)  # sides 16, ½, 400 and −10 pixels
     assert raw[0].tolist() == pytest.approx([0.0, -math.log(16), math.log(16), -math.log(16)])
     assert coding.decode(torch.zeros(1, 4), prior, stride).tolist() == [[84.0, 84, 116, 116]]
     assert coding.decode(torch.full((1, 4), 1e4), prior, stride).isfinite().all()
     free = LogDistances().encode(torch.tensor([[84.0, 99.5, 5000, 90]]), prior, stride)
-    assert free[0].tolist() == pytest.approx([math.log(2), math.log(1 / 16), math.log(4900 / 8), math.log(1e-6)])
+    assert free[0].tolist() == pytest.approx([math.log(2), math.log(1 / 16), math.log(4900 / 8), math.log(1e-8)])
 
 
 def test_a_shift_may_have_a_limit() -> None:
