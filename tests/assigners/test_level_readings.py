@@ -231,7 +231,7 @@ CASES: list[tuple[type[Assigner], Callable[..., dict[str, Tensor]], Mapping[str,
 ]
 
 
-@pytest.mark.parametrize(("cls", "slow", "options", "progress"), CASES, ids=str)
+@pytest.mark.parametrize(("cls", "slow", "options", "progress"), CASES)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_values_and_gradients(
     cls: type[Assigner],
