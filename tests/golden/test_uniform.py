@@ -1,31 +1,16 @@
-"""Uniform matching and FoveaBox under their presets are numerically mmdetection's: losses, gradients, assignments."""
+"""Uniform matching learns boxes as often as mmdetection's YOLOF does; its losses are in test_verify."""
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from assignbench.core import PairViews, assign
 from assignbench.golden.losses import head_of
 from assignbench.golden.reference import origin_of
 from assignbench.golden.vectors import find, predictions_from, priors_of, read_tensors, targets_of
-from assignbench.golden.verify import installed, replay
+from assignbench.golden.verify import installed
 
 CPU = torch.device("cpu")
-CASES = {"typical", "one_empty", "all_empty", "tiny", "crowded", "overlap"}
-
-
-@pytest.mark.parametrize("strategy", ["yolof", "fovea"])
-def test_all_vectors_pass(shared: Path, strategy: str) -> None:
-    seen = set()
-    for one in find(shared):
-        if one.strategy == strategy:
-            checks, notes = replay(one, shared, installed(strategy, "mmdet"), CPU)
-            assert {check.group for check in checks} >= {"losses", "gradients", "assigned"}
-            assert [check for check in checks if not check.passed] == [], one
-            assert notes == []
-            seen.add(one.case)
-    assert seen == CASES
 
 
 def test_boxes_are_learned_as_often_as_the_reference_matched_them(shared: Path) -> None:
