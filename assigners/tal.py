@@ -36,10 +36,10 @@ from assignbench.core import (
     hard_assignment,
     iou,
     max_by,
+    moments_by,
     nearest_pairs,
     require,
     sides,
-    sum_by,
     winners,
 )
 from assigners.presets.tal import PRESETS
@@ -111,10 +111,8 @@ class TAL(Assigner):
         objects, locations = nearest_pairs(targets, priors, NEAREST)
         box = targets.boxes[objects]
         overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
-        count = sum_by(torch.ones_like(overlap), objects, len(targets)).clamp(min=1)
-        mean = sum_by(overlap, objects, len(targets)) / count
-        variance = sum_by((overlap - mean[objects]).square(), objects, len(targets)) / (count - 1).clamp(min=1)
-        able = overlap >= (mean + variance.sqrt())[objects]
+        mean, deviation = moments_by(overlap, objects, len(targets))
+        able = overlap >= (mean + deviation)[objects]
         able &= sides(box, priors.points[locations]).amin(-1) > MARGIN
         won = (able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)).nonzero()[:, 0]
         objects, locations = objects[won], locations[won]
