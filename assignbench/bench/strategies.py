@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from assignbench.core import Assigner
 from assignbench.errors import UsageError
 from assignbench.plugins import known_strategies
 from assignbench.recipe import ModelSettings
 from assignbench.run.matrix.plan import Candidate, candidate, candidates
+from assignbench.run.matrix.protocol import protocol_of
 
 # A network that is never run: only the head's specification and the strategy are used.
 UNUSED = ModelSettings.model_validate({"backbone": "resnet18", "weights": "none", "towers": 0})
@@ -22,6 +24,8 @@ def chosen(texts: Sequence[str] | None, protocol: str, preset: str | None) -> li
     """
     if texts is not None:
         return candidates(texts, protocol, preset)
+    if protocol == "controlled":
+        protocol_of(Assigner, protocol, preset)  # it has no presets
     found = []
     for name in dict.fromkeys(known.name for known in known_strategies()):
         with suppress(UsageError):  # a broken plug-in stops nobody else, nor one that has no such form

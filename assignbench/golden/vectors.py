@@ -122,7 +122,7 @@ def priors_of(raw: Tensors, head: Head) -> Priors:
         own = dict(zip(head.levels, zip(maps, strides, strict=True), strict=True))
         placed = [own.get(level, ((0, 0), stride)) for level, stride in enumerate(STRIDES)]
         maps, strides = [size for size, _ in placed], tuple(stride for _, stride in placed)
-    return pyramid_priors(head, height, width, raw["cls.0"].device, maps, strides)
+    return pyramid_priors(head, height, width, raw["cls.0"].device, maps=maps, strides=strides)
 
 
 def predictions_from(

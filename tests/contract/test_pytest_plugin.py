@@ -2,10 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from assignbench.contract import asked
+
+Run = Callable[..., tuple[int, str, str]]
 
 STRATEGY = """
 import torch
@@ -30,55 +35,59 @@ class Fine(Assigner):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "mine.py").write_text(STRATEGY)
-    (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
-    return tmp_path
+def run(pytester: pytest.Pytester) -> Callable[..., tuple[int, str, str]]:
+    """Pytest in this process, which has torch, beside ``mine.py`` and a test: its exit code, output and errors."""
+    assert asked  # `pytester` forgets what is imported within, and torch cannot be imported twice
+    pytester.makepyfile(mine=STRATEGY, test_own="def test_own():\n    pass\n")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        done = pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+        return int(done.ret), done.stdout.str(), done.stderr.str()
+
+    return run
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def test_a_test_for_each_law_beside_ones_own(run: Run, pytester: pytest.Pytester) -> None:
+    code, out, err = run("-q", "--assignbench", "mine.py")
+    assert code == 1, out + err
+    assert "1 failed, 14 passed" in out  # of equal priority: the object listed later
+    assert "FAILED mine.py::Fine::order does not matter - " in out
+    assert "of image 0 differ: object " in out
+    assert f"({pytester.path / 'mine.py'}:15)" in out
+    assert "Traceback" not in out
 
 
-def test_a_test_for_each_law_beside_ones_own(folder: Path) -> None:
-    done = run(folder, "-q", "--assignbench", "mine.py")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 failed, 14 passed" in done.stdout  # of equal priority: the object listed later
-    assert "FAILED mine.py::Fine::order does not matter - " in done.stdout
-    assert "of image 0 differ: object " in done.stdout
-    assert f"({folder / 'mine.py'}:16)" in done.stdout
-    assert "Traceback" not in done.stdout
-
-
-def test_options_and_choice(folder: Path) -> None:
-    done = run(folder, "-v", "--assignbench", "mine.py:Fine[margin=0.5]", "--assignbench=plain", "-k", "deterministic")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "mine.py::Fine::deterministic[margin=0.5] PASSED" in done.stdout
-    assert "plain::deterministic PASSED" in done.stdout
-    assert "collected 29 items / 27 deselected / 2 selected" in done.stdout
-    assert "2 passed, 27 deselected" in done.stdout
+def test_options_and_choice(run: Run) -> None:
+    code, out, err = run(
+        "-v", "--assignbench", "mine.py:Fine[margin=0.5]", "--assignbench=plain", "-k", "deterministic"
+    )
+    assert code == 0, out + err
+    assert "mine.py::Fine::deterministic[margin=0.5] PASSED" in out
+    assert "plain::deterministic PASSED" in out
+    assert "collected 29 items / 27 deselected / 2 selected" in out
+    assert "2 passed, 27 deselected" in out
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [("mine.py:Fin", "did you mean Fine?"), ("nobody", "no strategy is called"), ("no.py", "there is no such file")],
 )
-def test_what_there_is_not_is_told_in_a_sentence(folder: Path, text: str, message: str) -> None:
-    done = run(folder, "--assignbench", text)
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_there_is_not_is_told_in_a_sentence(run: Run, text: str, message: str) -> None:
+    code, _, err = run("--assignbench", text)
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert message in err
+    assert "Traceback" not in err
 
 
-def test_it_costs_nothing_where_the_option_is_absent(folder: Path) -> None:
+def test_it_costs_nothing_where_the_option_is_absent(tmp_path: Path) -> None:
     (point,) = metadata.entry_points(group="pytest11", name="assignbench")
     assert point.value == "assignbench.contract.pytest_plugin"
-    (folder / "test_own.py").write_text(
+    (tmp_path / "test_own.py").write_text(
         "import sys\n\n\ndef test_own():\n"
         "    ours = {name for name in sys.modules if name.startswith('assignbench')}\n"
         "    assert ours == {'assignbench', 'assignbench.contract', 'assignbench.contract.pytest_plugin'}\n"
         "    assert 'torch' not in sys.modules\n"
     )
-    done = run(folder, "-q", "-p", "no:hypothesispytest", "-p", "no:anyio")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    done = subprocess.run([*command, "-p", "no:anyio"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from assignbench.core.fast import giou
 from assignbench.detector.backbone import Backbone, FixedBatchNorm2d
 from assignbench.errors import UsageError
 from assignbench.golden import trajectory
+from assignbench.golden import vectors as golden
 from assignbench.golden.network import build_network, replay_network
 from assignbench.golden.vectors import read_tensors
 from assignbench.golden.verify import Subject, installed, verify
@@ -174,9 +175,13 @@ def test_giou_with_one_added_to_the_areas(vectors: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("level", range(5))
 def test_one_levels_stride(vectors: Path, monkeypatch: pytest.MonkeyPatch, level: int) -> None:
-    strides = list(priors.STRIDES)
-    strides[level] += strides[level] // 4
-    monkeypatch.setattr(priors, "STRIDES", tuple(strides))
+    real = golden.pyramid_priors
+
+    def longer(*arguments: Any, strides: Sequence[int] = priors.STRIDES, **named: Any) -> priors.Priors:
+        changed = [stride + stride // 4 * (one == level) for one, stride in enumerate(strides)]
+        return real(*arguments, strides=changed, **named)
+
+    monkeypatch.setattr(golden, "pyramid_priors", longer)
     found = failing(vectors)
     assert found["autoassign losses/overlap"] == {"losses", "gradients"}
     if level < 2:

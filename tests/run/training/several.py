@@ -82,7 +82,8 @@ def small_learner(name: str, classes: int) -> Learner:
     learner = build_learner(one.cls, one.options, model, classes=classes, seed=0)
     learner.detector.backbone = SmallBackbone()
     learner.detector.pyramid = Pyramid(SmallBackbone.channels, model.channels, model.pyramid, model.pyramid_init)
-    return learner.double()
+    learner.detector.double()  # the strategy stays as it is: outputs are float32 for it
+    return learner
 
 
 def work(folder: Path, process: int, processes: int, port: int) -> None:
