@@ -176,9 +176,11 @@ def light_and_all(monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) ->
     problem = crowd(replace(head, **changes))
     central = outcome(assigner, problem)
 
-    def in_boxes(targets: Targets, priors: Priors, *_: Tensor, gain: float) -> tuple[Tensor, Tensor]:
+    def in_boxes(
+        targets: Targets, priors: Priors, *_: Tensor, gain: float, at_least_one: bool
+    ) -> tuple[Tensor, Tensor]:
         assert gain >= 0
-        return inside_pairs(targets, priors)
+        return inside_pairs(targets, priors, at_least_one=at_least_one)
 
     monkeypatch.setattr("assigners.autoassign.central_pairs", in_boxes)
     return central, outcome(assigner, problem)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assignbench.core import Setting, assign
+from assignbench.core import Setting, Targets, assign
 from assignbench.core.parts import PairLoss
 from assignbench.detector.objective import objective
 from assignbench.synthetic import Problem, random_problem
@@ -111,9 +111,10 @@ def test_the_selection_learns_from_its_own_loss_alone_and_teaches_nothing_else(p
 
 def test_an_object_without_a_cell_of_its_own_does_not_count_in_the_selections_loss() -> None:
     """Two equal objects: the second has won no cell."""
-    box = [20.0, 20, 100, 100]
-    one, two = (losses_of(built(), problem_of(*[box] * count), 0.9)["selection"].item() for count in (1, 2))
-    assert one == pytest.approx(two, rel=1e-5)
+    two = problem_of([20.0, 20, 100, 100], [20.0, 20, 100, 100])
+    first = Targets(two.targets.boxes[:1], two.targets.labels[:1], two.targets.image[:1], two.targets.images)
+    found = [losses_of(built(), problem, 0.9)["selection"].item() for problem in (two.with_targets(first), two)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 @pytest.mark.parametrize(
