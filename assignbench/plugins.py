@@ -143,8 +143,8 @@ def resolve_all(text: str) -> tuple[Strategy, ...]:
     """
     from assignbench.core.assigner import Assigner
 
-    if text == "all":
-        return tuple(resolve(name) for name in named_by(text))
+    if (names := named_by(text)) != (text,):
+        return tuple(resolve(name) for name in names)
     wanted = parse_strategy(text)
     file = Path(wanted.name).expanduser().resolve()
     if not wanted.name.endswith(".py") or not file.is_file():

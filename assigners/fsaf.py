@@ -38,6 +38,7 @@ from assignbench.core import (
     around_pairs,
     centers,
     class_winners,
+    level_means,
     require,
     sides,
     sum_by,
@@ -105,13 +106,11 @@ class FSAF(Assigner):
             every: all pairs of core and ring.
             ignored: those of them whose class is ignored at the cell, besides its winner's: ``[ignored]``.
         """
-        classes, objects, levels = pair.loss.classes, len(pair.targets), self.setting.levels
+        classes = pair.loss.classes
         background = classes.negative_weight * classes.background(every.logit[ignored])
         left_out = sum_by(background, every.place[ignored], pair.targets.images * len(pair.priors))
         cost = pair.class_cost - left_out[pair.place] + pair.loss.weight * pair.box_part
-        slot = pair.objects * levels + pair.level
-        total, cells = (sum_by(each, slot, objects * levels) for each in (cost, torch.ones_like(cost)))
-        return (total / cells.clamp(min=1)).where(cells > 0, torch.inf).view(objects, levels)
+        return level_means(cost, pair.objects, pair.level, (len(pair.targets), self.setting.levels))
 
     def regions(self, targets: Targets, priors: Priors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pairs of core and ring; which of them their object has won; which ignore a class that has no winner."""

@@ -24,13 +24,11 @@ from assignbench.core import (
     Assigner,
     Assignment,
     Head,
-    Normalisers,
     Priors,
     Setting,
     Targets,
-    hard_assignment,
-    image_floor,
     match_overlaps,
+    matched_assignment,
     overlapping_pairs,
     require,
 )
@@ -65,7 +63,8 @@ class GuidedAnchoring(Assigner):
     ) -> None:
         super().__init__(setting)
         require(0 < iou <= 1, f"iou must lie in (0, 1], got {iou}")
-        self.iou, self.normaliser = iou, normaliser
+        self.iou = iou
+        self.normaliser: Literal["batch", "image", "local"] = normaliser
         self.conflicts: Literal["best", "last"] = conflicts
         self.head = replace(self.head, extras=(GuideLocation(polarity == "inverted", conflicts), GuideShape(conflicts)))
 
@@ -80,12 +79,4 @@ class GuidedAnchoring(Assigner):
             background=self.iou,
             forced=self.conflicts,
         )
-        positive = owner >= 0
-        objects, locations = owner[positive], positive.nonzero()[:, 1]
-        count = positive.sum().to(targets.boxes.dtype) if self.normaliser == "batch" else image_floor(objects, targets)
-        return hard_assignment(
-            objects,
-            locations,
-            targets,
-            normalisers=Normalisers(count, count, count, local=self.normaliser == "local"),
-        )
+        return matched_assignment(owner, targets, self.normaliser)

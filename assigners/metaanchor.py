@@ -24,12 +24,11 @@ import torch
 from assignbench.core import (
     Assigner,
     Assignment,
-    Normalisers,
     Priors,
     Setting,
     Targets,
-    hard_assignment,
     match_overlaps,
+    matched_assignment,
     overlapping_pairs,
     require,
 )
@@ -78,12 +77,4 @@ class MetaAnchor(Assigner):
             positive=self.positive_iou,
             background=self.background_iou,
         )
-        positive = owner >= 0
-        count = positive.sum().to(targets.boxes.dtype)
-        return hard_assignment(
-            owner[positive],
-            positive.nonzero()[:, 1],
-            targets,
-            ignored=owner == -2,
-            normalisers=Normalisers(count, count, count),
-        )
+        return matched_assignment(owner, targets)

@@ -22,13 +22,11 @@ import torch
 from assignbench.core import (
     Assigner,
     Assignment,
-    Normalisers,
     Priors,
     Setting,
     Targets,
-    hard_assignment,
-    image_floor,
     match_overlaps,
+    matched_assignment,
     overlapping_pairs,
     require,
 )
@@ -68,7 +66,7 @@ class RetinaNet(Assigner):
         )
         self.positive_iou, self.background_iou = positive_iou, background_iou
         self.forced: Literal["best", "last", "off"] = forced
-        self.normaliser = normaliser
+        self.normaliser: Literal["batch", "image", "local"] = normaliser
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
@@ -81,13 +79,4 @@ class RetinaNet(Assigner):
             background=self.background_iou,
             forced=self.forced,
         )
-        positive = owner >= 0
-        objects, locations = owner[positive], positive.nonzero()[:, 1]
-        count = positive.sum().to(targets.boxes.dtype) if self.normaliser == "batch" else image_floor(objects, targets)
-        return hard_assignment(
-            objects,
-            locations,
-            targets,
-            ignored=owner == -2,
-            normalisers=Normalisers(count, count, count, local=self.normaliser == "local"),
-        )
+        return matched_assignment(owner, targets, self.normaliser)

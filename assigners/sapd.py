@@ -40,10 +40,10 @@ from assignbench.core import (
     around_pairs,
     box_features,
     centerness,
+    level_means,
     require,
     require_effect,
     smallest_k,
-    sum_by,
     winners,
 )
 from assigners.presets.sapd import PRESETS
@@ -122,7 +122,4 @@ class SAPD(Assigner):
     def level_loss(self, pair: PairView) -> Tensor:
         """ℓ, infinite where the object has won no cell: ``[object, level]``."""
         cost = pair.class_cost + pair.loss.weight * pair.box_part
-        shape = len(pair.targets), self.setting.levels
-        slot = pair.objects * shape[1] + pair.level
-        total, cells = (sum_by(each, slot, shape[0] * shape[1]) for each in (cost, torch.ones_like(cost)))
-        return (total / cells.clamp(min=1)).where(cells > 0, torch.inf).view(shape)
+        return level_means(cost, pair.objects, pair.level, (len(pair.targets), self.setting.levels))

@@ -69,6 +69,20 @@ def moments_by(values: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tens
     return mean, variance.sqrt()
 
 
+def level_means(cost: Tensor, objects: Tensor, level: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Mean of each object's costs on each level, infinite where it has no pair: ``[pair] each → [object, level]``.
+
+    Args:
+        cost: of each pair.
+        objects: the pair's object.
+        level: the pair's level.
+        shape: numbers of objects and of levels.
+    """
+    slot, slots = objects * shape[1] + level, shape[0] * shape[1]
+    total, pairs = (sum_by(each, slot, slots) for each in (cost, torch.ones_like(cost)))
+    return (total / pairs.clamp(min=1)).where(pairs > 0, torch.inf).view(shape)
+
+
 def softmax_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
     """Softmax within each group, exp(v) / Σ exp(v); values of any size do not overflow: ``[pair], [pair] → [pair]``."""
     largest = max_by(values.detach(), group, groups)
@@ -213,4 +227,27 @@ def hard_assignment(
         normalisers=normalisers,
         background=background,
         ignored=ignored,
+    )
+
+
+def matched_assignment(
+    owner: Tensor, targets: Targets, normaliser: Literal["batch", "image", "local"] = "batch"
+) -> Assignment:
+    """The record of what `match_overlaps` says.
+
+    Args:
+        owner: which object each location learns, −1 background, −2 neither: int64 ``[image, location]``.
+        targets: the batch's objects.
+        normaliser: the positives of the batch; those of each image, at least one an image; or the latter of each
+            process on its own (local).
+    """
+    positive = owner >= 0
+    objects, locations = owner[positive], positive.nonzero()[:, 1]
+    count = positive.sum().to(targets.boxes.dtype) if normaliser == "batch" else image_floor(objects, targets)
+    return hard_assignment(
+        objects,
+        locations,
+        targets,
+        ignored=owner == -2,
+        normalisers=Normalisers(count, count, count, local=normaliser == "local"),
     )
