@@ -28,9 +28,13 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-# Published weights → their style, the pixels that references feed them, and the backbones that have them; (): all.
+# Published weights → their style, the pixels that references feed them, and the backbones that have them.
 _PUBLISHED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    "imagenet": ("pytorch", ("torchvision",), ()),
+    "imagenet": (
+        "pytorch",
+        ("torchvision",),
+        ("resnet18", "resnet34", "resnet50", "resnet101", "resnext101_64x4d"),
+    ),
     "msra": ("caffe", ("caffe", "detectron"), ("resnet50", "resnet101")),
     "detectron": ("caffe", ("caffe", "detectron"), ("resnet50", "resnet101")),
     "openmmlab": ("pytorch", ("torchvision",), ("resnext101_64x4d",)),
@@ -40,8 +44,8 @@ _PUBLISHED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 class ModelSettings(_Group):
     """The detector, apart from what the strategy's own head asks for."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnext101_64x4d"] = Field(
-        description="network that the pyramid P3–P7 is built on"
+    backbone: Literal["miniature", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_64x4d"] = Field(
+        description="network that the pyramid P3–P7 is built on; miniature: one narrow block a stage, to try things out"
     )
     weights: str = Field(
         min_length=1,
@@ -94,7 +98,7 @@ class ModelSettings(_Group):
                 f"model.weights = {self.weights} are of style {style}, but model.style = {self.style}; "
                 "choose weights of that style, a file, or none"
             )
-        if backbones and self.backbone not in backbones:
+        if self.backbone not in backbones:
             raise ValueError(
                 f"model.weights = {self.weights} exist for {' and '.join(backbones)}, not {self.backbone}; "
                 "choose other weights, a file, or none"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -54,6 +55,11 @@ def pytest_configure() -> None:
 
         torch.set_num_threads(1)
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: every run collects garbage, and need not look at it again."""
+    gc.freeze()
 
 
 @pytest.fixture
@@ -157,6 +163,7 @@ smallest: 12
 largest: 50
 """
 SMALL_RUN = {
+    "model.backbone": "miniature",
     "model.channels": "32",
     "model.towers": "1",
     "data.short_side": "64",

@@ -260,6 +260,7 @@ def test_a_wrong_preset_is_explained(changes, schedule, message):
             ["model.style=caffe", "model.weights=msra", "model.backbone=resnet18"],
             "exist for resnet50 and resnet101, not resnet18",
         ),
+        (["model.backbone=miniature"], "resnet101 and resnext101_64x4d, not miniature; choose other weights"),
     ],
 )
 def test_weights_fit_the_style_of_the_backbone(overrides, message):

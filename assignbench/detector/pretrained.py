@@ -49,9 +49,9 @@ def load_weights(net: nn.Module, state: dict[str, Tensor], what: str) -> None:
     net.load_state_dict(state, strict=False)
 
 
-def state_dict(name: str, weights: str, published: WeightsEnum) -> dict[str, Tensor]:
+def state_dict(name: str, weights: str, published: WeightsEnum | None) -> dict[str, Tensor]:
     """The tensors of a backbone: published ImageNet weights, or a file's."""
-    if weights == "imagenet":
+    if weights == "imagenet" and published is not None:
         return downloaded(str(published.url), name)
     if (weights, name) in CONVERTED:
         return downloaded(CONVERTED[weights, name], name)

@@ -92,7 +92,7 @@ def test_one_head_gives_an_object_one_location() -> None:
 
 def test_the_head_of_one_neither_suppresses_nor_teaches_the_pyramid() -> None:
     assert not Dual.head.suppress
-    model = ModelSettings(backbone="resnet18", weights="none", channels=32, towers=0)
+    model = ModelSettings(backbone="miniature", weights="none", channels=32, towers=0)
     images, sizes = torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.tensor([[64, 64]])
     for stop in (True, False):
         learner = build_learner(Dual, {"stop_gradient": stop}, model, classes=2, seed=0)

@@ -29,7 +29,7 @@ from assigners.autoassign import AutoAssign
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 3
-MODEL = ModelSettings(backbone="resnet18", weights="none", channels=32, towers=1)
+MODEL = ModelSettings(backbone="miniature", weights="none", channels=32, towers=1)
 
 
 def built(text: str) -> Assigner:

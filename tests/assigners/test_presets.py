@@ -18,7 +18,7 @@ from assignbench.run.training.optimizer import build_optimizer
 
 CLASSES = {one.name: load_class(resolve(one.name)) for one in known_strategies()}
 CASES = [(cls, name) for cls in CLASSES.values() for name in cls.presets]
-SMALL = ("model.backbone=resnet18", "model.weights=a file", "model.channels=32", "model.towers=1")
+SMALL = ("model.backbone=miniature", "model.weights=a file", "model.channels=32", "model.towers=1")
 # presets under which the order of annotations decides, as in the references
 BROKEN = {
     *(("RetinaNet", "mmdet"), ("AutoAssign", "mmdet"), ("AutoAssign", "official")),

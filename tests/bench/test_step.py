@@ -16,7 +16,7 @@ from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import bare_learner
 
 CPU = torch.device("cpu")
-RECIPE = load_recipe("tiny", ["train.precision=no", "model.channels=32", "model.towers=0"])
+RECIPE = load_recipe("tiny", ["train.precision=no", "model.backbone=miniature", "model.channels=32", "model.towers=0"])
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_rows_and_trace(one, small, tmp_path):
         *("strategy", "objects", "image", "batch", "backbone", "precision", "compiled"),
         *("ms", "floor_ms", "ratio", "host_syncs", "rival_ms"),
     ]
-    assert (rows[0].backbone, rows[0].precision, rows[0].compiled) == ("resnet18", "no", False)
+    assert (rows[0].backbone, rows[0].precision, rows[0].compiled) == ("miniature", "no", False)
     assert (rows[0].host_syncs, rows[0].rival_ms) == (None, None)  # a CPU cannot tell
     assert rows[0].ratio == pytest.approx(rows[0].ms / rows[0].floor_ms, rel=0.02)
     assert waits == {"atss": ()}

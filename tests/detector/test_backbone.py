@@ -14,8 +14,10 @@ from assignbench.detector.backbone import BACKBONES, Backbone, FixedBatchNorm2d
 from assignbench.detector.pyramid import Pyramid
 from assignbench.errors import DataError, SystemProblem, UsageError
 
+NETWORKS = [("miniature", (32, 32, 64)), ("resnet18", (128, 256, 512)), ("resnet50", (512, 1024, 2048))]
 
-@pytest.mark.parametrize(("name", "widths"), [("resnet18", (128, 256, 512)), ("resnet50", (512, 1024, 2048))])
+
+@pytest.mark.parametrize(("name", "widths"), NETWORKS)
 def test_maps_have_the_strides_of_c3_to_c5(name: str, widths: tuple[int, ...]) -> None:
     net = Backbone(name, "none").eval()
     assert net.channels == widths

@@ -10,6 +10,7 @@ from assignbench.config import Matrix, load_recipe
 from assignbench.run.matrix.matrix import run_matrix
 
 SMALL = (
+    "model.backbone=miniature",
     "model.channels=32",
     "model.towers=1",
     "data.short_side=96",

@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 HEIGHT, WIDTH, CLASSES, IMAGES = 96, 136, 3, 2
 MAPS = ((12, 17), (6, 9), (3, 5), (2, 3), (1, 2))
 FLOORED = ((12, 17), (6, 8), (3, 4), (1, 2), (1, 1))  # of a network that rounds down, which ours is not
-SMALL = ("model.backbone=resnet18", "model.weights=a file", "model.channels=32", "model.towers=1")
+SMALL = ("model.backbone=miniature", "model.weights=a file", "model.channels=32", "model.towers=1")
 # mmdetection's loss terms, of ours
 TERMS = {
     "autoassign": {"pos": ("bag",), "neg": ("background",), "center": ("center",)},

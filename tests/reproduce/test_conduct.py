@@ -10,7 +10,7 @@ from assignbench.reproduce import conduct, outcomes
 from assignbench.reproduce.sheet import Request
 from assignbench.run.results.record import read_records
 
-FAST = ("train.iterations=1", "train.batch=2", "train.warmup=1", "evaluate.detections=5")
+FAST = ("model.backbone=miniature", "train.iterations=1", "train.batch=2", "train.warmup=1", "evaluate.detections=5")
 BROKEN = """
 from assignbench.core import Assigner, Head
 
@@ -123,7 +123,7 @@ def test_a_dry_run_measures_and_trains_nothing(go, tmp_path):
     code, said = go(file, dry_run=True, seeds=(0, 1))
     assert code == 0
     assert said.count("to do") >= 4
-    assert "measuring resnet18, plain, recipe smoke" in said
+    assert "measuring miniature, plain, recipe smoke" in said
     assert "measured: training steps and forward passes of the first strategy of each network" in said
     assert not (tmp_path / "out").exists()
 
@@ -183,7 +183,7 @@ def test_a_dry_run_says_what_it_cannot_measure_and_goes_on(go, tmp_path):
     code, said = go(file, dry_run=True)
     assert code == 0
     assert "RuntimeError: out of luck (" in said
-    assert "resnet18, fcos" in said
+    assert "miniature, fcos" in said
     assert "at least " in said
 
 

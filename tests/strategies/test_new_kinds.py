@@ -74,7 +74,7 @@ def test_a_detached_branch_leaves_the_pyramid_alone() -> None:
     from assignbench.recipe import ModelSettings
     from assignbench.run.training.learner import build_learner
 
-    model = ModelSettings(backbone="resnet18", weights="none", channels=32, towers=0)
+    model = ModelSettings(backbone="miniature", weights="none", channels=32, towers=0)
     learner = build_learner(loaded(KINDS["two branches"][0]), {}, model, classes=2, seed=0)
     seen = learner.detector.every_branch(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.tensor([[64, 64]]))
     weight = learner.detector.pyramid.p7.weight

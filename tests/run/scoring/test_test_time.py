@@ -45,6 +45,7 @@ from assignbench.run.training.learner import Learner
 
 NMS, VOTE = MergeRule("nms", 0.6, None, 100), MergeRule("vote", 0.65, 0.05, 100)
 OVERRIDES = (
+    "model.backbone=miniature",
     "model.channels=32",
     "model.towers=1",
     "data.short_side=64",

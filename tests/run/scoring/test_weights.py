@@ -18,7 +18,7 @@ from assignbench.run.matrix.plan import candidate
 from assignbench.run.scoring.weights import evaluate_weights, import_checkpoint, read_weights_facts
 from assignbench.run.training.learner import bare_learner
 
-SMALL = ("model.backbone=resnet18", "model.weights=any.pth", "model.channels=32", "model.towers=1")
+SMALL = ("model.backbone=miniature", "model.weights=any.pth", "model.channels=32", "model.towers=1")
 FAST = ("data.short_side=64", "data.long_side=96", "data.workers=0")
 OUTPUTS = {"atss": "atss", "fcos": "conv"}  # what mmdetection calls a head's outputs
 ATSS_MEAN, CAFFE_MEAN = "mean=[123.675, 116.28, 103.53]", "mean=[103.530, 116.280, 123.675]"

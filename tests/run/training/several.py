@@ -12,16 +12,13 @@ import multiprocessing
 import os
 import socket
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
 
 from assignbench.config import load_recipe
 from assignbench.data.specs import open_dataset
-from assignbench.detector.pyramid import Pyramid
 from assignbench.run.matrix.plan import candidate
 from assignbench.run.training.checkpoint import save_tensors
 from assignbench.run.training.device import build_accelerator
@@ -35,6 +32,7 @@ TRAININGS = {
     "fcos": ((1, 2), 2),
 }  # strategy → numbers of processes, micro-steps
 SETTINGS = (
+    "model.backbone=miniature",
     "model.channels=32",
     "model.towers=1",
     "data.short_side=[48,80]",
@@ -54,34 +52,10 @@ SETTINGS = (
 )
 
 
-class SmallBackbone(nn.Module):
-    """Stands for a ResNet, whose millions of weights would only be carried around: convolutions with batch norm."""
-
-    channels = (16, 24, 32)
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
-            for before, after in pairwise((3, 8, 16, *self.channels))
-        )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """C3, C4, C5."""
-        maps = []
-        for layer in self.layers:
-            x = layer(x)
-            maps.append(x)
-        return tuple(maps[-3:])
-
-
 def small_learner(name: str, classes: int) -> Learner:
-    """What a run of the strategy trains, but for the backbone."""
+    """What a run of the strategy trains."""
     one, model = candidate(name), load_recipe("tiny", SETTINGS).recipe.model
     learner = build_learner(one.cls, one.options, model, classes=classes, seed=0)
-    learner.detector.backbone = SmallBackbone()
-    learner.detector.pyramid = Pyramid(SmallBackbone.channels, model.channels, model.pyramid, model.pyramid_init)
     learner.detector.double()  # the strategy stays as it is: outputs are float32 for it
     return learner
 

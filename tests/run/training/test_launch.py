@@ -20,6 +20,7 @@ from assignbench.lock import exclusive
 from assignbench.run.matrix.sharing import LOCK
 
 SETTINGS = {
+    "model.backbone": "miniature",
     "model.channels": "32",
     "model.towers": "1",
     "data.short_side": "64",

@@ -9,7 +9,7 @@ from assignbench.run.training.learner import Learner, build_learner
 from assignbench.synthetic import random_problem
 from assigners.autoassign import AutoAssign
 
-MODEL = load_recipe("tiny", ["model.channels=32", "model.towers=1"]).recipe.model
+MODEL = load_recipe("tiny", ["model.backbone=miniature", "model.channels=32", "model.towers=1"]).recipe.model
 
 
 @pytest.mark.parametrize("protocol", ["controlled", "published"])

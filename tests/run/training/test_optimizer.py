@@ -22,7 +22,7 @@ STEP = TrainSettings(
 COSINE = TrainSettings(
     iterations=110, batch=8, optimizer="adamw", lr=0.1, schedule="cosine", warmup=10, warmup_start=0.5
 )
-MODEL = ModelSettings(backbone="resnet18", weights="none", channels=32, towers=1)
+MODEL = ModelSettings(backbone="miniature", weights="none", channels=32, towers=1)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from assignbench.run.training.surroundings import (
 )
 
 SETTINGS = (
+    "model.backbone=miniature",
     "model.channels=32",
     "model.towers=0",
     "data.short_side=64",
