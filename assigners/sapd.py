@@ -107,8 +107,8 @@ class SAPD(Assigner):
         level_weight = share[pair.objects, pair.level]
         central = centerness(pair.true, pair.point).square()  # 0 outside the box
         weight = (central > 0) * central**self.eta * level_weight
-        background = torch.ones_like(predictions.outputs[..., 0])
-        background.view(-1).index_copy_(0, pair.place, weight.where(level_weight > 0, 1.0))
+        everywhere = torch.ones_like(predictions.outputs[..., 0])
+        background = pair.on_map(weight.where(level_weight > 0, 1.0), everywhere)
         total, surprise = weight.sum(), -logits.log_softmax(1).where(easiest, 0.0).sum()
         return Assignment(
             pairs=Pairs(objects, locations, weight, box_weight=weight),

@@ -31,12 +31,12 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    above_moments,
     best_predicted,
     centerness,
     hard_assignment,
     iou,
     max_by,
-    moments_by,
     nearest_pairs,
     require,
     sides,
@@ -111,9 +111,8 @@ class TAL(Assigner):
         objects, locations = nearest_pairs(targets, priors, NEAREST)
         box = targets.boxes[objects]
         overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
-        mean, deviation = moments_by(overlap, objects, len(targets))
-        able = overlap >= (mean + deviation)[objects]
-        able &= sides(box, priors.points[locations]).amin(-1) > MARGIN
+        inside = sides(box, priors.points[locations]).amin(-1) > MARGIN
+        able = above_moments(overlap, objects, len(targets), inside)
         won = (able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)).nonzero()[:, 0]
         objects, locations = objects[won], locations[won]
 

@@ -202,12 +202,15 @@ class PairView:
 
         c⁺ ℓ_class(p, q) of the own class and c⁻ p^γ · −log(1 − p) of every other one.
         """
-        with torch.no_grad():
-            classes = self.loss.classes
-            quality = self.overlap if classes.learns_overlap else torch.ones_like(self.overlap)
-            own = classes.positive_weight * classes.positive(self.logit, quality)
-            each = classes.negative_weight * classes.background(self._all_logits())
-            return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
+        return self.class_cost_of(self.overlap if self.loss.classes.learns_overlap else torch.ones_like(self.overlap))
+
+    @torch.no_grad()
+    def class_cost_of(self, quality: Tensor) -> Tensor:
+        """As `class_cost`, with q ``[pair]`` as the score to learn."""
+        classes = self.loss.classes
+        own = classes.positive_weight * classes.positive(self.logit, quality)
+        each = classes.negative_weight * classes.background(self._all_logits())
+        return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
 
     def _all_logits(self) -> Tensor:
         """Logits of all classes of the location: ``[pair, class]``."""
@@ -216,6 +219,10 @@ class PairView:
         if predictions.joined is None:
             return logits
         return join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), self.place))
+
+    def on_map(self, values: Tensor, elsewhere: Tensor) -> Tensor:
+        """Numbers at the pairs' locations, others elsewhere: ``[pair], [image, location] → [image, location]``."""
+        return elsewhere.flatten().index_copy(0, self.place, values).view_as(elsewhere)
 
     def extra_logit(self, name: str) -> Tensor:
         """Logits of an extra output: ``[pair]``, or ``[pair, channel]`` of several channels."""
