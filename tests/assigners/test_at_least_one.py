@@ -18,7 +18,7 @@ CLASSES = 3
 ALL = [
     one.name
     for one in known_strategies()
-    if any(option.name == "at_least_one" for option in option_schema(load_class(one)))
+    if any(option.name == "at_least_one" for option in option_schema(load_class(resolve(one.name))))
 ]
 STRATEGIES = [name for name in ALL if name != "soft_label"]  # there an object takes candidates of others, too
 BOXES = [
@@ -101,7 +101,7 @@ def test_objects_smaller_than_a_stride_are_taught_at_the_nearest_location(name: 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_other_objects_get_what_they_get_without_the_option(name: str) -> None:
-    options = {"counts": "none"} if name == "ddod" else {}  # else its levels weigh by what they hold
+    options: dict[str, Any] = {"counts": "none"} if name == "ddod" else {}  # else its levels weigh by what they hold
     (without, _), (record, _) = decided(name, **options), decided(name, **options, at_least_one=True)
     for part in ("location", "weight", "box_weight"):
         one, other = (getattr(each.pairs, part)[each.pairs.object == 0] for each in (record, without))
