@@ -6,6 +6,7 @@
     n(j)   a prior in several S_n goes to the highest IoU; equal IoU: the object listed first
     c*     centerness of the prior's centre: learned beside, and weight of the box part
 
+b_n: box of object n; l, t, r, b: distances in pixels from the prior's centre to its sides.
 Source: arXiv 1912.02424, Algorithm 1. Choices where implementations differ or are silent: equal distances go to
 the lower prior index on every device; one candidate has deviation 0; when no candidate inside the box reaches
 t_n (a threshold can exceed every IoU, and rounding can lift a mean above equal values) the best ones inside are

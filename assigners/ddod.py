@@ -1,7 +1,7 @@
 """DDOD: classes and boxes are learned at locations of their own, each chosen by what the network says.
 
     C_n     on every level the k priors nearest to the object's centre        k = 9 for each prior of a cell
-    q_nj    p_j(y_n)^(1−a) · u_nj^a        u: IoU(predicted box j, b_n); a = 0.8 for classes, 0.5 for boxes
+    q_nj    p_j(y_n)^(1−a) · u_nj^a    p: class probability, u: IoU(predicted box j, box n); a = 0.8 classes, 0.5 boxes
     t_n     mean + standard deviation of q over C_n                           n − 1 in the deviation
     S_n     { j ∈ C_n : q ≥ t_n,  min(l, t, r, b) > 0.01 }                    the prior's centre inside the box
     n(j)    a prior in several S_n goes to the highest q; equal q: the object listed first

@@ -4,11 +4,11 @@
     C_n          { cells of the core of n whose location lies in box n }, on every level
     n(j)         the smallest box with j ∈ C_n; equal areas: the object listed first
     ignored      class y_n at the cells of n's ring that are not in C_n, and at those of C_n that a smaller box has
-    ℓ_nl         mean over the cells of level l that n has won of  c⁺ ℓ_class + c⁻ Σ background + w λ L_box
+    ℓ_nl         mean over the cells of level l that n has won of  c⁺ ℓ_class + c⁻ Σ background + α λ L_box
     l*_n         argmin_l ℓ_nl; equal: the finer level                no gradient flows through the choice
     pairs        n with the cells that it has won on l*_n; on the other levels class y_n is ignored at its cells
 
-ε_e = ε_i = 0.2. The classes that are ignored at a cell are left out of ℓ, too; all others are taught there.
+ε_e = ε_i = 0.2; c⁺, c⁻, α, λ: of the loss. The classes that are ignored at a cell are left out of ℓ, too.
 Source: arXiv 1903.00621, Sections 3.2 (regions) and 3.3 (online feature selection, Eqs. 1–3), the anchor-free branch
 alone. Choices: ε_i = 0.2 as in mmdetection, which reports more AP with it than with the paper's 0.5. Where a cell
 that n has won is ignored for another object of n's class, it teaches n (mmdetection: it becomes background of the

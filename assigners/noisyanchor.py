@@ -6,14 +6,14 @@
     s_j     a · u_j / mean u + (1 − a) · c_j / mean c                           cleanliness, a = 0.75
     s'_j    s, moved to the range from mean u to 1                              soft label
     r_j     a · f(u_j) / mean f(u) + (1 − a) · f(c_j) / mean f(c)               f(x) = 1 / (1 − x); 1 outside A
-    ℓ_j     s'_j c⁺ ℓ_class(p, 1) + (1 − s'_j) c⁻ p^γ · −log(1 − p)             own class; others: background
+    ℓ_j     s'_j c⁺ ℓ_class(p, 1) + (1 − s'_j) c⁻ p^γ · −log(1 − p)     own class; others: background; c, γ: of the loss
     L       K Σ_j r_j ℓ_j / |A|  +  K_box Σ_A r_j λ L_box / |A|                 Σ_j: all anchors and classes
 
 K = Σ ℓ / Σ r ℓ, K_box likewise: r moves shares of a loss and leaves its sum alone. Means and range are over A of the
 image, where an anchor that several objects chose counts several times. Nothing of s', r and K carries gradient.
 Source: arXiv 1912.05086, Section 3; the authors' code for the range of s', r of all classes, K. Choices: K is of each
 image; in the code of the batch. |A| is of the batch; in the code an average over past batches. The code also takes
-anchors without overlap, where fewer than k have one. Where all s are equal, s' is mean u. Of equal IoU: the lower anchor.
+anchors without overlap, where fewer than k have one. Where all s are equal, s' is mean u. Of equal IoU: the lower one.
 """
 
 from __future__ import annotations

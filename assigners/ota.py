@@ -7,12 +7,13 @@
     π      argmin Σ c π + γ Σ π log π, row sums s, column sums 1, by T iterations of Sinkhorn    γ = 0.1, T = 50
     n(j)   argmax_n π_nj / max_i π_ni,  background among the n
 
-L_class is the detector's class loss, of all classes; what an object's cost and the background's have in common (all but
-its own class) changes no plan. IoU of the predicted box is learned beside and scales the score.
+J: number of locations. L_class is the detector's class loss, of all classes; what an object's cost and the background's
+have in common (all but its own class) changes no plan. IoU of the predicted box is learned beside and scales the score.
 Source: arXiv 2103.14259, Sections 3.1–3.3, Algorithm 1. Choices: equal shares go to the object listed first, before
 background; ρ is that of the authors' code (the paper: the 5² nearest of each level). An object without candidates is
 not taught. In the authors' code it costs 10⁶ everywhere and has s_n = 1: which locations it then takes, be they far
-outside its box, is decided by how float32 rounds beside 10⁶. That is not copied, nor does it take from others here.
+outside its box, is decided by how float32 rounds beside 10⁶. That is not copied: here
+such an object takes nothing.
 ``at_least_one`` gives it one candidate: the location of the finest level that is nearest to its centre.
 """
 
