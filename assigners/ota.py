@@ -12,9 +12,9 @@ have in common (all but its own class) changes no plan. IoU of the predicted box
 Source: arXiv 2103.14259, Sections 3.1–3.3, Algorithm 1. Choices: equal shares go to the object listed first, before
 background; ρ is that of the authors' code (the paper: the 5² nearest of each level). An object without candidates is
 not taught. In the authors' code it costs 10⁶ everywhere and has s_n = 1: which locations it then takes, be they far
-outside its box, is decided by how float32 rounds beside 10⁶. That is not copied: here
-such an object takes nothing.
-``at_least_one`` gives it one candidate: the location of the finest level that is nearest to its centre.
+outside its box, is decided by how float32 rounds beside 10⁶. That is not copied: here such an
+object takes nothing. ``at_least_one`` gives it one candidate: the location of the finest level that is nearest to its
+centre.
 """
 
 from __future__ import annotations
