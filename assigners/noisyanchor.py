@@ -121,7 +121,7 @@ class NoisyAnchor(Assigner):
     def weights(self, view: PairViews, pair: PairView, label: Tensor, share: Tensor) -> Tensor:
         """K · r and K_box · r of all anchors: ``[2, image, location]``."""
         background, one = view.background(), torch.ones_like(share)
-        of_pairs = label * pair.class_cost_of(one) + (1 - label) * pick(background.flatten(), pair.place)
+        of_pairs = pick(background.flatten(), pair.place) + label * pair.beyond_background(one)
         by_class = pair.on_map(of_pairs, background * taught_locations(view.priors, view.targets))
         by_box = pair.on_map(pair.box_part, torch.zeros_like(background))
         losses, weight = torch.stack((by_class, by_box)), pair.on_map(share, torch.ones_like(background))

@@ -109,10 +109,8 @@ class OTA(Assigner):
 
     def cost(self, pair: PairView) -> Tensor:
         """c_nj − c_0j, in which all classes but the object's own cancel: ``[pair]``."""
-        loss = pair.loss.classes
-        taught = loss.positive_weight * loss.positive(pair.logit, torch.ones_like(pair.logit))
-        background = loss.negative_weight * loss.background(pair.logit)
-        return taught - background - self.alpha * pair.overlap.clamp(min=LEAST_IOU).log()
+        own = pair.beyond_background(torch.ones_like(pair.overlap))
+        return own - self.alpha * pair.overlap.clamp(min=LEAST_IOU).log()
 
     def supply(self, pair: PairView) -> Tensor:
         """s_n, 0 without candidates: ``[object]``."""

@@ -202,15 +202,19 @@ class PairView:
 
         c⁺ ℓ_class(p, q) of the own class and c⁻ p^γ · −log(1 − p) of every other one.
         """
-        return self.class_cost_of(self.overlap if self.loss.classes.learns_overlap else torch.ones_like(self.overlap))
+        with torch.no_grad():
+            classes = self.loss.classes
+            quality = self.overlap if classes.learns_overlap else torch.ones_like(self.overlap)
+            own = classes.positive_weight * classes.positive(self.logit, quality)
+            each = classes.negative_weight * classes.background(self._all_logits())
+            return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
 
     @torch.no_grad()
-    def class_cost_of(self, quality: Tensor) -> Tensor:
-        """As `class_cost`, with q ``[pair]`` as the score to learn."""
+    def beyond_background(self, quality: Tensor) -> Tensor:
+        """What the own class costs with q ``[pair]`` as the score to learn, less what it costs as background."""
         classes = self.loss.classes
-        own = classes.positive_weight * classes.positive(self.logit, quality)
-        each = classes.negative_weight * classes.background(self._all_logits())
-        return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
+        background = classes.negative_weight * classes.background(self.logit)
+        return classes.positive_weight * classes.positive(self.logit, quality) - background
 
     def _all_logits(self) -> Tensor:
         """Logits of all classes of the location: ``[pair, class]``."""
