@@ -6,10 +6,13 @@
     n(j)   a prior in several S_n goes to the highest IoU; equal IoU: the object listed first
     c*     centerness of the prior's centre: learned beside, and weight of the box part
 
+b_n: box of object n; l, t, r, b: distances in pixels from the prior's centre to its sides.
 Source: arXiv 1912.02424, Algorithm 1. Choices where implementations differ or are silent: equal distances go to
 the lower prior index on every device; one candidate has deviation 0; when no candidate inside the box reaches
 t_n (a threshold can exceed every IoU, and rounding can lift a mean above equal values) the best ones inside are
 taken. ``reference`` undoes the first and the last: equal distances as `torch.topk` finds them, no rescue.
+``at_least_one`` lets an object with no candidate inside its box have the location of the finest level that is nearest
+to its centre; its centerness counts as 1.
 """
 
 from __future__ import annotations
@@ -28,16 +31,15 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    above_moments,
     centerness,
     hard_assignment,
     image_floor,
     iou,
-    max_by,
-    moments_by,
     nearest_pairs,
+    or_nearest,
     require,
     sides,
-    sum_by,
     winners,
 )
 from assignbench.core.parts import Centerness, Refinement
@@ -56,6 +58,7 @@ class ATSS(Assigner):
             each image, at least one an image.
         centerness: whether centerness is learned, scales the score and weights the box part.
         refine: whether each box is predicted twice, the second time by factors of the sides of the first.
+        at_least_one: whether an object without a candidate takes the nearest location.
     """
 
     head = Head(extras=(Centerness(),))
@@ -71,11 +74,13 @@ class ATSS(Assigner):
         normaliser: Literal["batch", "image"] = "batch",
         centerness: bool = True,
         refine: bool = False,
+        at_least_one: bool = False,
     ) -> None:
         super().__init__(setting)
         require(k >= 1, f"k must be at least 1, got {k}")
         self.k, self.reference, self.normaliser, self.central = k, reference, normaliser, centerness
-        extras = (Centerness(), Refinement())
+        self.at_least_one = at_least_one
+        extras = (Centerness(outside=1.0 if at_least_one else 0.0), Refinement())
         self.head = replace(self.head, extras=tuple(compress(extras, (centerness, refine))))
 
     @torch.no_grad()
@@ -86,17 +91,16 @@ class ATSS(Assigner):
         overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
         inside = sides(box, priors.points[locations]).amin(-1) > MARGIN
 
-        mean, deviation = moments_by(overlap, objects, len(targets))
-        positive = inside & (overlap >= (mean + deviation)[objects])
-        if not self.reference:
-            without = sum_by(positive.to(overlap.dtype), objects, len(targets)) == 0
-            best = max_by(overlap.where(inside, -1.0), objects, len(targets))
-            positive |= inside & without[objects] & (overlap == best[objects])
+        if self.at_least_one:
+            inside = or_nearest(inside, objects, locations, targets, priors)
 
+        positive = above_moments(overlap, objects, len(targets), inside, rescue=not self.reference)
         objects, locations, overlap = objects[positive], locations[positive], overlap[positive]
         won = winners(overlap, objects, locations, targets, priors)
         objects, locations = objects[won], locations[won]
         central = centerness(targets.boxes[objects], priors.points[locations])
+        if self.at_least_one:
+            central = central.where(central > 0, 1.0)
         central = central if self.central else torch.ones_like(central)
         count = won.sum().to(central.dtype) if self.normaliser == "batch" else image_floor(objects, targets)
         return hard_assignment(

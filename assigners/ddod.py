@@ -1,20 +1,19 @@
 """DDOD: classes and boxes are learned at locations of their own, each chosen by what the network says.
 
     C_n     on every level the k priors nearest to the object's centre        k = 9 for each prior of a cell
-    q_nj    p_j(y_n)^(1−a) · u_nj^a        u: IoU(predicted box j, b_n); a = 0.8 for classes, 0.5 for boxes
+    q_nj    p_j(y_n)^(1−a) · u_nj^a    p: class probability, u: IoU(predicted box j, box n); a = 0.8 classes, 0.5 boxes
     t_n     mean + standard deviation of q over C_n                           n − 1 in the deviation
     S_n     { j ∈ C_n : q ≥ t_n,  min(l, t, r, b) > 0.01 }                    the prior's centre inside the box
     n(j)    a prior in several S_n goes to the highest q; equal q: the object listed first
     v_l     2 − (c_l − min c) / (max c − min c)    c_l: positives of level l; every term of a level counts v_l times
 
-Both rules of ATSS run with q in place of the priors' overlap. The class part learns at the class positives, box and
-predicted IoU at the box positives; a location may learn the class of one object and the box of another. v of the class
-part is of the class positives; v of box and IoU is of class and box positives together, as in the code.
+ATSS runs twice, with q in place of the priors' overlap: once for classes, once for boxes and predicted IoU. A location
+may learn the class of one object and the box of another. v of classes counts their positives alone, v of boxes both.
 Source: arXiv 2107.02963, Section 3, and mmdetection for both a, v and the divisors. Choices: mmdetection counts c
-from the first step of training on, which is a memory; here c are the counts of the image (``counts="batch"``: of the
-batch, which is what the reference counts in its first step). Equal distances go to the lower prior index, and where no
-candidate inside the box reaches t_n the best ones inside are taken; ``reference`` undoes both.
-The deformable first convolution of the towers belongs to the head, and is not here.
+from the first step of training on, which is a memory; here c counts one image (``counts="batch"``: the batch, as the
+reference does in its first step). Equal distances go to the lower prior index, and where no candidate inside the box
+reaches t_n the best ones inside are taken; ``reference`` undoes both. ``at_least_one`` lets an object with no candidate
+inside its box have the location of the finest level that is nearest to its centre.
 """
 
 from __future__ import annotations
@@ -36,11 +35,10 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    above_moments,
     image_floor,
-    max_by,
-    moments_by,
     nearest_pairs,
-    pick,
+    or_nearest,
     require,
     sides,
     sum_by,
@@ -62,6 +60,7 @@ class DDOD(Assigner):
         counts: c of each image, or of the batch; none: v = 1, all levels count alike.
         reference: decide as the reference where it leaves it to rounding and to `torch.topk`.
         normaliser: what divides the parts: the positives of the batch, or of each image, at least one an image.
+        at_least_one: whether an object without a candidate takes the nearest location.
     """
 
     head = Head(extras=(PredictedIoU(weight=1.0, at="box"),))
@@ -78,13 +77,14 @@ class DDOD(Assigner):
         counts: Literal["image", "batch", "none"] = "image",
         reference: bool = False,
         normaliser: Literal["batch", "image"] = "batch",
+        at_least_one: bool = False,
     ) -> None:
         super().__init__(setting)
         require(k >= 1, f"k must be at least 1, got {k}")
         for name, alpha in (("class_alpha", class_alpha), ("box_alpha", box_alpha)):
             require(0 <= alpha <= 1, f"{name} must lie in [0, 1], got {alpha}")
         self.k, self.class_alpha, self.box_alpha, self.reference = k, class_alpha, box_alpha, reference
-        self.counts, self.normaliser = counts, normaliser
+        self.counts, self.normaliser, self.at_least_one = counts, normaliser, at_least_one
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
@@ -110,15 +110,11 @@ class DDOD(Assigner):
         """Which candidates are in S_n and win their prior: bool ``[pair]``."""
         objects, targets = pair.objects, pair.targets
         quality = pair.logit.detach().sigmoid().pow(1 - alpha) * pair.overlap.pow(alpha)
-        inside = sides(pair.true, pair.point).amin(-1) > MARGIN
-        mean, deviation = moments_by(quality, objects, len(targets))
-        found = inside & (quality >= pick(mean + deviation, objects))
-        if not self.reference:
-            without = sum_by(found.to(quality.dtype), objects, len(targets)) == 0
-            best = max_by(quality.where(inside, -1.0), objects, len(targets))
-            found |= inside & pick(without, objects) & (quality == pick(best, objects))
-        won = winners(quality.where(found, -1.0), objects, pair.locations, targets, pair.priors)
-        return found & won
+        able = sides(pair.true, pair.point).amin(-1) > MARGIN
+        if self.at_least_one:
+            able = or_nearest(able, objects, pair.locations, targets, pair.priors)
+        found = above_moments(quality, objects, len(targets), able, rescue=not self.reference)
+        return found & winners(quality.where(found, -1.0), objects, pair.locations, targets, pair.priors)
 
     def divisor(self, objects: Tensor, positive: Tensor, targets: Targets) -> Tensor:
         """How many pairs are positive (1, else 0), as ``normaliser`` counts them: ``[]``."""

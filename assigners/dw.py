@@ -9,13 +9,11 @@
     w⁻_nj    (t_nj − min t) / (min(1, max t) − min t)            min, max over S_n; 1 where u < ½
     L⁻       Σ_j Σ_y w⁻_jy p_j(y)^γ (−log(1 − p_j(y)))   / Σ (1 − w⁻)        w⁻ = 1 but for y = y_n in S_n
 
-N: objects; α = 1/4, λ = 5, γ = 2. No weight carries gradient. The sum of L⁺ is a bag of which each pair has to be
-good; its weights need not sum to 1, since the exponents 5 and 3 differ on purpose. w⁻ multiplies the loss, where
-AutoAssign's multiplies the probability inside it.
-Source: arXiv 2203.16730, Section 3, and the released code for the numbers in w⁺ and w⁻, G and the divisors.
-Choices: where objects of one class meet at a location, the smaller w⁻ counts; in the code the one written last does
-(``same_class="last"``). An object without a location teaches nothing. The refinement of boxes (Section 3.4) is a
-network of the preset ``official``: see `detector/refined.py`.
+N: objects; α = 1/4, λ = 5, γ = 2. No weight carries gradient. Each pair of the bag L⁺ has to be good. The weights of a
+bag need not sum to 1, since 5 and 3 differ. w⁻ multiplies the loss; AutoAssign's multiplies the probability inside it.
+Source: arXiv 2203.16730, Section 3; its code for the numbers in w⁺ and w⁻, G and the divisors. Choices: where objects
+of one class meet at a location, the smaller w⁻ counts (the code: the last one's). An object without a location teaches
+nothing; ``at_least_one`` gives it the nearest one of the finest level. Boxes are refined in `detector/refined.py`.
 """
 
 from __future__ import annotations
@@ -63,6 +61,7 @@ class DW(Assigner):
         spread: exponent of e in its denominator; equal exponents give weights that sum to 1.
         negative: w⁻ from IoU, or one (1 everywhere).
         same_class: whose w⁻ counts where several objects of a class share a location: the smallest, or the last one's.
+        at_least_one: whether an object without a candidate takes the nearest location.
     """
 
     head = Head(extras=(ImplicitObjectness(),))
@@ -79,30 +78,28 @@ class DW(Assigner):
         spread: float = 3.0,
         negative: Literal["iou", "one"] = "iou",
         same_class: Literal["smallest", "last"] = "smallest",
+        at_least_one: bool = False,
     ) -> None:
         super().__init__(setting)
         require(sigma > 0, f"sigma must be positive, got {sigma}")
         require(0 <= spread <= sharpness <= 50, f"0 ≤ spread ≤ sharpness ≤ 50 must hold, got {spread} and {sharpness}")
         require_effect(center != "none" or sigma == 1.11, f"sigma={sigma:g}", "center=none has no σ")
         self.center, self.sigma, self.sharpness, self.spread = center, sigma, sharpness, spread
-        self.negative, self.same_class = negative, same_class
+        self.negative, self.same_class, self.at_least_one = negative, same_class, at_least_one
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        pair = view(*inside_pairs(targets, priors))
+        objects, locations = inside_pairs(targets, priors, at_least_one=self.at_least_one)
+        pair = view(objects, locations)
         positive, negative = self.positive_weight(pair), self.negative_weight(pair)
         # where several objects of a class want one entry, one of them counts; the weights of the others are 0
-        score = -negative if self.same_class == "smallest" else pair.objects
-        counts = class_winners(
-            score, pair.objects, pair.locations, targets, priors, self.setting.classes, inside=True
-        ).to(negative.dtype)
-        count = positive.new_tensor(float(len(targets)))
+        score, inside = -negative if self.same_class == "smallest" else objects, not self.at_least_one
+        counts = class_winners(score, objects, locations, targets, priors, self.setting.classes, inside=inside)
+        one, count = torch.ones_like(negative), negative.new_tensor(float(len(targets)))
         return Assignment(
-            pairs=Pairs(pair.objects, pair.locations, positive, box_weight=positive),
-            discounts=Discounts.of_pairs(
-                pair.objects, pair.locations, targets, factor=torch.ones_like(counts), weight=counts * negative
-            ),
+            pairs=Pairs(objects, locations, positive, box_weight=positive),
+            discounts=Discounts.of_pairs(objects, locations, targets, factor=one, weight=counts * negative),
             normalisers=Normalisers(positive=count, box=count, negative=(counts * (1 - negative)).sum()),
             bag="all",
             diagnostics={"center": self.center_prior(pair), "confidence": pair.likelihood.detach()},

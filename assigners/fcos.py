@@ -10,9 +10,9 @@ Ranges in pixels for P3 … P7: up to 64, 64–128, 128–256, 256–512, from 5
 Source: arXiv 1904.01355, Sections 3.1–3.2; centre sampling, GIoU and centerness on the box tower are the
 improvements of its released version (38.7 AP, ResNet-50, 1×). ``at_least_one`` gives a box without any candidate the
 location that is nearest to its centre, on the level whose range holds half its longer side; if that lies outside the
-box, its centerness counts as 1. Choices where implementations differ: range ends inclusive; box part weighted by
-centerness and divided by its sum, at least 1 (``least_box``; mmdetection: 1e-6); areas compared without a finite
-sentinel. Each part is an option; without all of them this is `plain`, bit for bit.
+box, its centerness counts as 1. Choices where implementations differ: both ends of a range belong to it; the box
+part is weighted by centerness and divided by its sum, at least 1 (``least_box``; mmdetection: 1e-6); no box is too
+large to win (mmdetection: 10⁸ square pixels). Each part is an option; without all of them this is `plain`, bit for bit.
 """
 
 from __future__ import annotations

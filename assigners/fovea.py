@@ -10,6 +10,8 @@ Source: arXiv 1904.03797, Section 3 ("Scale Assignment", "Object Fovea"). Choice
 image's side and the outermost locations has the nearest of these, as in mmdetection. There the object
 listed last has what several of equal area claim (``ties="last"``), and the class part is divided by positives + images
 (``normaliser="local"``). The paper's box target, ln of the sides by the level's scale, is the coding of the preset.
+``at_least_one`` gives an object that would learn nothing on any level the location that is nearest to its centre, on
+the level whose r_l is nearest to its size.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    and_nearest,
     area,
     hard_assignment,
     require,
@@ -45,6 +48,7 @@ class FoveaBox(Assigner):
         ties: which of several objects of equal area has a location: the one that is listed first, or last.
         normaliser: what the losses are divided by: the positives of the batch; or those of each process on its own,
             of the class part with its images added (local).
+        at_least_one: whether an object without a candidate takes the nearest location.
     """
 
     head = Head()
@@ -60,13 +64,14 @@ class FoveaBox(Assigner):
         base: float = 4.0,
         ties: Literal["first", "last"] = "first",
         normaliser: Literal["batch", "local"] = "batch",
+        at_least_one: bool = False,
     ) -> None:
         super().__init__(setting)
         require(0 < fovea <= 1, f"fovea must lie in (0, 1], got {fovea:g}")
         require(overlap**2 >= 2 - 1e-6, f"overlap must be at least √2, or some sizes fit no level, got {overlap:g}")
         require(base > 0, f"base must be positive, got {base:g}")
         self.fovea, self.overlap, self.base = fovea, overlap, base
-        self.ties, self.normaliser = ties, normaliser
+        self.ties, self.normaliser, self.at_least_one = ties, normaliser, at_least_one
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
@@ -77,6 +82,10 @@ class FoveaBox(Assigner):
         fits = (size >= scale / self.overlap) | (level == 0)
         fits &= (size <= scale * self.overlap) | (level == self.setting.levels - 1)
         objects, locations = objects[fits], locations[fits]
+        if self.at_least_one:
+            octaves = (area(targets.boxes).sqrt() / (self.base * priors.stride.amin())).log2()
+            own = octaves.round().clamp(0, self.setting.levels - 1).long()
+            objects, locations = and_nearest(objects, locations, targets, priors, own)
 
         if self.ties == "last":  # pairs are ordered by object
             objects, locations = objects.flip(0), locations.flip(0)

@@ -8,7 +8,7 @@
             IoU_nj of the *predicted* box, t₁ = 0.6, t₂n = max_j IoU_nj
     L⁻      −(1 − α) Σ_j Σ_y q^γ log(1 − q),  q = p_j(y) (1 − A_jy)   / (k · N)
 
-N: objects. The weights w carry gradient, A does not.
+N: objects; α, γ, λ: of the loss. The weights w carry gradient, A does not.
 Source: arXiv 1909.02466, Sections 3.2–3.4 (mean-max: Eq. 7; A: Eq. 5). Our name ← the paper's: pairs ← bag,
 discount factor 1 − A ← P{a ∈ A₋}. Objects of one class over one anchor: the larger A counts. Anchors of equal
 IoU at the end of a bag: the lower index (``ties="topk"``: whichever `torch.topk` finds, as the references).

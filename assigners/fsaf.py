@@ -4,15 +4,15 @@
     C_n          { cells of the core of n whose location lies in box n }, on every level
     n(j)         the smallest box with j ∈ C_n; equal areas: the object listed first
     ignored      class y_n at the cells of n's ring that are not in C_n, and at those of C_n that a smaller box has
-    ℓ_nl         mean over the cells of level l that n has won of  c⁺ ℓ_class + c⁻ Σ background + w λ L_box
+    ℓ_nl         mean over the cells of level l that n has won of  c⁺ ℓ_class + c⁻ Σ background + α λ L_box
     l*_n         argmin_l ℓ_nl; equal: the finer level                no gradient flows through the choice
     pairs        n with the cells that it has won on l*_n; on the other levels class y_n is ignored at its cells
 
-ε_e = ε_i = 0.2. The classes that are ignored at a cell are left out of ℓ, too; all others are taught there.
+ε_e = ε_i = 0.2; c⁺, c⁻, α, λ: of the loss. The classes that are ignored at a cell are left out of ℓ, too.
 Source: arXiv 1903.00621, Sections 3.2 (regions) and 3.3 (online feature selection, Eqs. 1–3), the anchor-free branch
 alone. Choices: ε_i = 0.2 as in mmdetection, which reports more AP with it than with the paper's 0.5. Where a cell
 that n has won is ignored for another object of n's class, it teaches n (mmdetection: it becomes background of the
-other classes, so that two equal objects teach each other away; ``same_class="ignored"``). Crowds: the rule of all.
+other classes, so that two equal objects teach each other away; ``same_class="ignored"``).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from assignbench.core import (
     require,
     sides,
     sum_by,
+    taught_locations,
     winners,
 )
 from assigners.presets.fsaf import PRESETS
@@ -75,8 +76,7 @@ class FSAF(Assigner):
     ) -> None:
         super().__init__(setting)
         require(0 < core <= ring <= 1, f"0 < core ≤ ring ≤ 1 does not hold for {core:g} and {ring:g}")
-        self.core, self.ring = core, ring
-        self.same_class, self.normaliser = same_class, normaliser
+        self.core, self.ring, self.same_class, self.normaliser = core, ring, same_class, normaliser
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
@@ -85,26 +85,21 @@ class FSAF(Assigner):
         objects, locations, won, ignored = (part.to(targets.boxes.device, non_blocking=True) for part in found)
         every, pair = view(objects, locations), view(objects[won], locations[won])
         easiest = self.level_loss(pair, every, ignored).argmin(1)
-
         kept = (pair.level == easiest[pair.objects]).nonzero()[:, 0]
         one = torch.ones_like(pair.stride[kept])
-        count = one.sum()
-        local = self.normaliser == "local"
-        share = Normalisers(count, count, count, local=local, unpaired=taught(priors, targets) if local else None)
+        count, local = one.sum(), self.normaliser == "local"
+        background = taught_locations(priors, targets).sum().to(one.dtype) if local else None
         return Assignment(
             pairs=Pairs(pair.objects[kept], pair.locations[kept], one, box_weight=one),
             # no class of an object with core or ring here is background
             discounts=Discounts.of_pairs(objects, locations, targets, torch.zeros_like(every.stride)),
-            normalisers=share,
+            normalisers=Normalisers(count, count, count, local=local, unpaired=background),
         )
 
     def level_loss(self, pair: PairView, every: PairView, ignored: Tensor) -> Tensor:
         """ℓ, infinite where the object has won no cell: ``[object, level]``.
 
-        Args:
-            pair: cells and the objects that have won them.
-            every: all pairs of core and ring.
-            ignored: those of them whose class is ignored at the cell, besides its winner's: ``[ignored]``.
+        ``every``: all pairs of core and ring, ``pair``: those that are won; ``ignored``: see `regions`.
         """
         classes = pair.loss.classes
         background = classes.negative_weight * classes.background(every.logit[ignored])
@@ -113,7 +108,7 @@ class FSAF(Assigner):
         return level_means(cost, pair.objects, pair.level, (len(pair.targets), self.setting.levels))
 
     def regions(self, targets: Targets, priors: Priors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pairs of core and ring; which of them their object has won; which ignore a class that has no winner."""
+        """Pairs of core and ring; which of them are won; which ignore a class that no winner of the cell has."""
         objects, locations = around_pairs(targets, priors, scale=self.ring, reach=0.5)
         ring = share_of_cell(targets, priors, objects, locations, self.ring) > LEAST_SHARE
         objects, locations = objects[ring], locations[ring]
@@ -133,9 +128,3 @@ def share_of_cell(targets: Targets, priors: Priors, objects: Tensor, locations: 
     reach, half = (box[:, 2:] - box[:, :2]) / 2 * scale, stride[:, None] / 2
     low, high = torch.maximum(centers(box) - reach, point - half), torch.minimum(centers(box) + reach, point + half)
     return (high - low).clamp(min=0).prod(-1) / stride.square()
-
-
-def taught(priors: Priors, targets: Targets) -> Tensor:
-    """Locations of the batch that are not in its padding: ``[]``."""
-    every = targets.boxes.new_full((), targets.images * len(priors))
-    return every if priors.inside is None else priors.inside.sum().to(every.dtype)

@@ -1,6 +1,6 @@
 """Guided Anchoring: the network predicts where anchors are and of which shape; these are matched by IoU.
 
-    guided anchor   a_j = 4·s·e^dw × 4·s·e^dh around location j; (dw, dh): the shape branch's outputs
+    guided anchor   a_j = 4·s·e^dw × 4·s·e^dh around location j; (dw, dh): the shape branch's outputs, s: stride
     positive        IoU(a_j, b_n) ≥ 0.5 with the object of highest IoU; equal IoU: the object listed first
     background      the rest
     forced          every guided anchor whose IoU is m_n = max_j IoU(a_j, b_n), if m_n > 0, as in RetinaNet

@@ -7,12 +7,13 @@
     π      argmin Σ c π + γ Σ π log π, row sums s, column sums 1, by T iterations of Sinkhorn    γ = 0.1, T = 50
     n(j)   argmax_n π_nj / max_i π_ni,  background among the n
 
-L_class is the detector's class loss, of all classes; what an object's cost and the background's have in common (all but
-its own class) changes no plan. IoU of the predicted box is learned beside and scales the score.
+J: number of locations. L_class is the detector's class loss, of all classes; what an object's cost and the background's
+have in common (all but its own class) changes no plan. IoU of the predicted box is learned beside and scales the score.
 Source: arXiv 2103.14259, Sections 3.1–3.3, Algorithm 1. Choices: equal shares go to the object listed first, before
 background; ρ is that of the authors' code (the paper: the 5² nearest of each level). An object without candidates is
 not taught. In the authors' code it costs 10⁶ everywhere and has s_n = 1: which locations it then takes, be they far
-outside its box, is decided by how float32 rounds beside 10⁶. That is not copied, nor does it take from others here.
+outside its box, is decided by how float32 rounds beside 10⁶. That is not copied: here such an object takes nothing.
+``at_least_one`` gives it one candidate: the location of the finest level that is nearest to its centre.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class OTA(Assigner):
         k: locations that every object has to give; 0: by its overlaps.
         gamma: γ, how much the plan is smoothed.
         iterations: T, of Sinkhorn.
+        at_least_one: whether an object without a candidate takes the nearest location.
     """
 
     head = Head(extras=(PredictedIoU(),))
@@ -71,6 +73,7 @@ class OTA(Assigner):
         k: int = 0,
         gamma: float = 0.1,
         iterations: int = 50,
+        at_least_one: bool = False,
     ) -> None:
         super().__init__(setting)
         require(radius >= 0, f"radius must not be negative, got {radius}")
@@ -81,12 +84,13 @@ class OTA(Assigner):
         require(iterations >= 1, f"iterations must be at least 1, got {iterations}")
         require_effect(k == 0 or best == 20, f"best={best}", f"k={k} does not ask for overlaps")
         self.radius, self.alpha, self.best, self.k = radius, alpha, best, k
-        self.gamma, self.iterations = gamma, iterations
+        self.gamma, self.iterations, self.at_least_one = gamma, iterations, at_least_one
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        objects, locations = inside_pairs(targets, priors, MARGIN, self.radius or None)
+        radius = self.radius or None
+        objects, locations = inside_pairs(targets, priors, MARGIN, radius, at_least_one=self.at_least_one)
         pair = view(objects, locations)
         share, background = transport(
             self.cost(pair),
@@ -104,10 +108,8 @@ class OTA(Assigner):
 
     def cost(self, pair: PairView) -> Tensor:
         """c_nj − c_0j, in which all classes but the object's own cancel: ``[pair]``."""
-        loss = pair.loss.classes
-        taught = loss.positive_weight * loss.positive(pair.logit, torch.ones_like(pair.logit))
-        background = loss.negative_weight * loss.background(pair.logit)
-        return taught - background - self.alpha * pair.overlap.clamp(min=LEAST_IOU).log()
+        own = pair.beyond_background(torch.ones_like(pair.overlap))
+        return own - self.alpha * pair.overlap.clamp(min=LEAST_IOU).log()
 
     def supply(self, pair: PairView) -> Tensor:
         """s_n, 0 without candidates: ``[object]``."""

@@ -4,17 +4,18 @@
     Q_nj   p_j(y_n)^(1 − α) · IoU(b̂_j, b_n)^α   for j ∈ Ω_n                                α = 0.8
     π̂      argmax_π Σ_n Q_nπ(n)                 over all π that give no two objects of an image one location
 
-No detection is suppressed at test: one location an object is taught, so one speaks. With ``auxiliary`` the classes are
-taught a second time, by many locations an object, on the same outputs:
+Each object is taught at one location, so one location detects it, and nothing is suppressed at test. With
+``auxiliary`` the classes are taught a second time on the same outputs, at many locations of each object:
 
     C_nl   the 9 locations in the box of largest Q on level l
     S_n    { j ∈ ∪_l C_nl : Q_nj ≥ t_n }        t_n: mean + standard deviation (n − 1) of Q over ∪_l C_nl
     n(j)   a location in several S_n goes to the largest Q
 
 Source: arXiv 2012.03544, Sections 3.2 (Eq. 3 and 4) and 3.4. Choices where paper and code differ or are silent: an
-object that all its locations are taken from counts −1, as in the authors' code; it is then not taught, nor is one
+object that loses all its locations counts −1, as in the authors' code; it is then not taught, nor is one
 with an empty Ω_n. ``orphans=first`` teaches both at the first locations that are left, which is where the authors'
-solver ends. The 9 best are sought in the box; the authors' code leaves the box out of it until they are found. Their
+solver ends. ``at_least_one`` fills an empty Ω_n with the location of the finest level that is nearest to the
+centre. The 9 best are sought in the box; the authors' code asks whether they lie in it after it has found them. Their
 3D max filtering is a network, and is not here.
 """
 
@@ -38,12 +39,12 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    above_moments,
     and_orphans,
     best_matching,
     best_of,
     hard_assignment,
     inside_pairs,
-    moments_by,
     require,
     winners,
 )
@@ -61,6 +62,7 @@ class POTO(Assigner):
         matching: the best sum over all objects, or every object's own best location, which the better one keeps.
         orphans: what becomes of an object that gets no location: nothing, or the first location that is left.
         auxiliary: whether classes are taught by many locations an object as well.
+        at_least_one: whether an object without a candidate takes the nearest location.
     """
 
     head = Head(suppress=False)
@@ -76,19 +78,21 @@ class POTO(Assigner):
         matching: Literal["hungarian", "argmax"] = "hungarian",
         orphans: Literal["untaught", "first"] = "untaught",
         auxiliary: bool = False,
+        at_least_one: bool = False,
     ) -> None:
         super().__init__(setting)
         require(0 <= alpha <= 1, f"alpha must lie in [0, 1], got {alpha}")
         require(radius >= 0, f"radius must not be negative, got {radius}")
         self.alpha, self.radius, self.matching = alpha, radius, matching
-        self.orphans, self.auxiliary = orphans, auxiliary
+        self.orphans, self.auxiliary, self.at_least_one = orphans, auxiliary, at_least_one
         if auxiliary:
             self.head = replace(self.head, beside=(Branch("auxiliary"),))
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, branches: Mapping[str, PairViews]) -> Mapping[str, Assignment]:
         """See the module's formulas."""
-        objects, locations = inside_pairs(targets, priors, radius=self.radius or None)
+        radius, at_least_one = self.radius or None, self.at_least_one
+        objects, locations = inside_pairs(targets, priors, radius=radius, at_least_one=at_least_one)
         quality = self.quality(branches["main"](objects, locations))
         if self.matching == "hungarian":
             chosen = best_matching(quality, objects, locations, targets, priors)
@@ -110,13 +114,12 @@ class POTO(Assigner):
 
     def many(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """The auxiliary branch: classes alone are taught."""
-        objects, locations = inside_pairs(targets, priors)
+        objects, locations = inside_pairs(targets, priors, at_least_one=self.at_least_one)
         pair = view(objects, locations)
         quality = self.quality(pair)
         near = best_of(objects * self.setting.levels + pair.level, quality, CANDIDATES)
         objects, locations, quality = objects[near], locations[near], quality[near]
-        mean, deviation = moments_by(quality, objects, len(targets))
-        claims = quality >= (mean + deviation)[objects]
+        claims = above_moments(quality, objects, len(targets), torch.ones_like(objects, dtype=torch.bool))
         positive = claims & winners(quality.where(claims, -1.0), objects, locations, targets, priors)
         objects, locations = objects[positive], locations[positive]
         count, none = positive.sum().to(quality.dtype), quality.new_zeros(len(objects))

@@ -1,9 +1,9 @@
 """SAPD: locations near the middle of an object count more, and so do the levels that a small network selects for it.
 
-    C_n      on every level the cells that box n, shrunk to ε of its sides about its centre, meets          ε = 0.2
+    C_n      on every level the cells that overlap box n after it was shrunk to ε of its sides              ε = 0.2
     n(j)     the smallest box with j ∈ C_n; equal areas: the object listed first
     a_nj     ( min(l, r) · min(t, b) / (max(l, r) · max(t, b)) )^η                       soft weighting     η = 1
-    ℓ_nl     mean over the cells of level l that n has won of  c⁺ ℓ_class + c⁻ Σ background + w λ L_box
+    ℓ_nl     mean over the cells of level l that n has won of  c⁺ ℓ_class + c⁻ Σ background + α λ L_box
     p_nl     softmax over l of the selection network, on 7 × 7 features of box n from all levels
     b_nl     first half of training: 1 on argmin_l ℓ_nl (equal: the finer level), 0 elsewhere
              second half: p_nl on its k best levels, 0 elsewhere                         soft selection     k = 3
@@ -11,6 +11,7 @@
     ignored  class y_n at the cells of n on levels with b_nl = 0
     L_sel    0.1 · mean over n of −log p_nl at l = argmin_l ℓ_nl;  all else is divided by Σ w_nj
 
+c⁺, c⁻, α, λ: of the loss.
 Source: arXiv 1911.12448, Section 3 ("Soft-Weighted Anchor Points", "Soft-Selected Pyramid Levels"). The authors' code
 is not public, so no reference proves this file: it is a reading of the formulas. Choices where they are silent: a cell
 whose centre lies outside the box has a = 0; the p of the k best levels are not divided by their sum; neither w nor the
@@ -107,8 +108,8 @@ class SAPD(Assigner):
         level_weight = share[pair.objects, pair.level]
         central = centerness(pair.true, pair.point).square()  # 0 outside the box
         weight = (central > 0) * central**self.eta * level_weight
-        background = torch.ones_like(predictions.outputs[..., 0])
-        background.view(-1).index_copy_(0, pair.place, weight.where(level_weight > 0, 1.0))
+        everywhere = torch.ones_like(predictions.outputs[..., 0])
+        background = pair.on_map(weight.where(level_weight > 0, 1.0), everywhere)
         total, surprise = weight.sum(), -logits.log_softmax(1).where(easiest, 0.0).sum()
         return Assignment(
             pairs=Pairs(objects, locations, weight, box_weight=weight),

@@ -2,7 +2,7 @@
 
     t_nj    p_j(y_n)^α · IoU(predicted box j, b_n)^β        alignment; α = 1, β = 6
     C_n     the k locations of largest t > 0 over all levels                                  k = 13
-    S_n     { j ∈ C_n : min(l, t, r, b) > 0.01 }            whoever lies outside the box is not replaced
+    S_n     { j ∈ C_n : min(l, t, r, b) > 0.01 }            a location outside the box is left out, not replaced
     n(j)    a location in several S_n goes to the highest IoU; equal IoU: the object listed first
     t̂_nj    t_nj / (max_j t_nj + ε) · max_j IoU_nj          maxima over S_n without what others won; ε = 1e-7
     L       Σ |t̂ − p|² BCE(p, t̂) / Σ t̂   +   Σ t̂ · 2 (1 − GIoU) / Σ t̂          t̂ = 0 in the background
@@ -12,8 +12,8 @@ k = 9 priors a level, those of IoU ≥ mean + deviation inside the box, 1 as sco
 
 Source: TOOD, arXiv 2108.07755, Section 3.2 (t: Eq. 3; losses: Eqs. 4–6); that S_n is cut from C_n, ε and the first
 part are its released code's. t̂ is the record's `quality`, box weight and, summed, every normaliser: the quality focal
-loss makes L of it; under the controlled protocol's focal loss c⁺ = ¼, c⁻ = ¾ beside. Choices where implementations are
-silent: of equal t the lower location.
+loss makes L of it; the controlled protocol's focal loss has c⁺ = ¼ and c⁻ = ¾ besides. Choice where implementations are
+silent: of equal t, the lower location is chosen.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    above_moments,
     best_predicted,
     centerness,
     hard_assignment,
     iou,
     max_by,
-    moments_by,
     nearest_pairs,
     require,
     sides,
@@ -111,9 +111,8 @@ class TAL(Assigner):
         objects, locations = nearest_pairs(targets, priors, NEAREST)
         box = targets.boxes[objects]
         overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
-        mean, deviation = moments_by(overlap, objects, len(targets))
-        able = overlap >= (mean + deviation)[objects]
-        able &= sides(box, priors.points[locations]).amin(-1) > MARGIN
+        inside = sides(box, priors.points[locations]).amin(-1) > MARGIN
+        able = above_moments(overlap, objects, len(targets), inside)
         won = (able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)).nonzero()[:, 0]
         objects, locations = objects[won], locations[won]
 

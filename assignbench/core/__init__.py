@@ -12,6 +12,7 @@ from assignbench.core.fast.grid import (
     central_pairs,
     inside_pairs,
     nearest_pairs,
+    or_nearest,
     shrunk_pairs,
 )
 from assignbench.core.fast.mixture import two_gaussians
@@ -30,6 +31,7 @@ from assignbench.core.fast.sinkhorn import transport
 from assignbench.core.geometry import area, centerness, centers, iou, iou_matrix, pick, sides, take
 from assignbench.core.head import Branch, Head
 from assignbench.core.matching import (
+    above_moments,
     class_winners,
     hard_assignment,
     image_floor,
@@ -37,6 +39,7 @@ from assignbench.core.matching import (
     match_overlaps,
     matched_assignment,
     max_by,
+    mean_by,
     min_by,
     moments_by,
     smallest_k,
@@ -63,6 +66,7 @@ __all__ = [
     "Regions",
     "Setting",
     "Targets",
+    "above_moments",
     "and_nearest",
     "and_orphans",
     "area",
@@ -88,11 +92,13 @@ __all__ = [
     "match_overlaps",
     "matched_assignment",
     "max_by",
+    "mean_by",
     "min_by",
     "moments_by",
     "most_overlapping",
     "nearest_boxes",
     "nearest_pairs",
+    "or_nearest",
     "overlapping_pairs",
     "owned_pairs",
     "pick",

@@ -61,12 +61,35 @@ def _extreme(dtype: torch.dtype) -> tuple[float, float]:
     return torch.iinfo(dtype).min, torch.iinfo(dtype).max
 
 
+def mean_by(values: Tensor, group: Tensor, groups: int, times: Tensor | None = None) -> Tensor:
+    """Mean of each group, 0 of an empty one, in which a value counts ``times``: ``[pair], [pair] → [group]``."""
+    times = torch.ones_like(values) if times is None else times
+    return sum_by(times * values, group, groups) / sum_by(times, group, groups).clamp(min=1)
+
+
 def moments_by(values: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (n − 1) of each group, 0 of one value: ``[pair], [pair] → [group], [group]``."""
     count = sum_by(torch.ones_like(values), group, groups)
-    mean = sum_by(values, group, groups) / count.clamp(min=1)
+    mean = mean_by(values, group, groups)
     variance = sum_by((values - mean[group]).square(), group, groups) / (count - 1).clamp(min=1)
     return mean, variance.sqrt()
+
+
+def above_moments(values: Tensor, group: Tensor, groups: int, able: Tensor, *, rescue: bool = False) -> Tensor:
+    """Which values reach mean + standard deviation (n − 1) of their group: ``[pair] each → bool [pair]``.
+
+    Args:
+        values: all of them make the moments.
+        group: of each value.
+        groups: how many there are.
+        able: the values that may be chosen: bool ``[pair]``.
+        rescue: whether a group of which none is chosen gets its largest able values, all equal ones.
+    """
+    mean, deviation = moments_by(values, group, groups)
+    least = mean + deviation
+    if rescue:
+        least = torch.fmin(least, max_by(values.where(able, -torch.inf), group, groups))
+    return able & (values >= pick(least, group))
 
 
 def level_means(cost: Tensor, objects: Tensor, level: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -209,6 +209,13 @@ class PairView:
             each = classes.negative_weight * classes.background(self._all_logits())
             return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
 
+    @torch.no_grad()
+    def beyond_background(self, quality: Tensor) -> Tensor:
+        """What the own class costs with q ``[pair]`` as the score to learn, less what it costs as background."""
+        classes = self.loss.classes
+        background = classes.negative_weight * classes.background(self.logit)
+        return classes.positive_weight * classes.positive(self.logit, quality) - background
+
     def _all_logits(self) -> Tensor:
         """Logits of all classes of the location: ``[pair, class]``."""
         predictions = self.predictions
@@ -216,6 +223,10 @@ class PairView:
         if predictions.joined is None:
             return logits
         return join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), self.place))
+
+    def on_map(self, values: Tensor, elsewhere: Tensor) -> Tensor:
+        """Numbers at the pairs' locations, others elsewhere: ``[pair], [image, location] → [image, location]``."""
+        return elsewhere.flatten().index_copy(0, self.place, values).view_as(elsewhere)
 
     def extra_logit(self, name: str) -> Tensor:
         """Logits of an extra output: ``[pair]``, or ``[pair, channel]`` of several channels."""

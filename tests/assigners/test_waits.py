@@ -224,7 +224,7 @@ def test_freeanchor_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(waits(FreeAnchor, monkeypatch)) == 1
 
 
-@pytest.mark.parametrize("strategy", [Plain, FCOS])
+@pytest.mark.parametrize("strategy", [Plain, FCOS, ATSS, FoveaBox])
 def test_the_nearest_location_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, strategy: type[Assigner]) -> None:
     assert waits(strategy, monkeypatch, at_least_one=True) == []
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -384,6 +385,14 @@ def test_a_planted_fault_breaks_its_law(law: str, said: str) -> None:
 
 def test_every_law_has_a_planted_fault() -> None:
     assert set(LAWS) == set(FAULTS)
+
+
+def test_the_table_of_the_documentation_is_these_laws() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    table = text.partition("| law | what it says |")[2].partition("\n\n")[0]
+    told = dict(re.findall(r"^\| ([^|`]+?) \| .*? \| `([^`|]+)` \|$", table, flags=re.MULTILINE))
+    assert list(told) == list(LAWS)
+    assert {law: said for law, said in told.items() if said not in FAULTS[law]} == {}
 
 
 def test_padding_and_crowds_as_background_are_not_the_strategies_business(monkeypatch: pytest.MonkeyPatch) -> None:

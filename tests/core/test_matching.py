@@ -12,6 +12,7 @@ from assignbench.core import (
     Normalisers,
     Priors,
     Targets,
+    above_moments,
     best_of,
     best_overlap,
     class_winners,
@@ -20,6 +21,7 @@ from assignbench.core import (
     inside_pairs,
     iou,
     max_by,
+    mean_by,
     min_by,
     smallest_k,
     softmax_by,
@@ -129,6 +131,32 @@ def test_group_sums() -> None:
     assert max_by(values, group, 4).tolist() == [2, -none, 4, -none]
     assert min_by(values, group, 4).tolist() == [2, none, 1, none]
     assert max_by(torch.tensor([3, 5]), torch.tensor([1, 1]), 2).tolist() == [-(1 << 63), 5]
+
+
+def test_mean_by_counts_values_several_times() -> None:
+    values, group, times = torch.tensor([1.0, 4.0, 7.0]), torch.tensor([0, 0, 2]), torch.tensor([1.0, 2.0, 5.0])
+    assert mean_by(values, group, 3).tolist() == [2.5, 0, 7]
+    assert mean_by(values, group, 3, times).tolist() == [3, 0, 7]
+
+
+@pytest.mark.parametrize("rescue", [False, True])
+def test_above_moments_by_its_words(rescue: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(0, 6, (80,), generator=generator) / 4
+    group = torch.randint(0, 16, (80,), generator=generator).sort().values
+    able = torch.rand(80, generator=generator) < 0.6
+    values[group == 3] = 1.0  # equal: deviation 0
+    values[(group == 5).nonzero()[0]] = torch.nan
+    rescued = 0
+    for one in range(16):
+        mine, free = values[group == one], able[group == one]
+        deviation = mine.std() if len(mine) > 1 else 0.0
+        wanted = free & (mine >= mine.mean() + deviation)
+        if rescue and not wanted.any() and free.any():
+            wanted = free & (mine == mine[free].max())
+            rescued += 1
+        assert torch.equal(above_moments(values, group, 16, able, rescue=rescue)[group == one], wanted), one
+    assert rescued > 2 or not rescue
 
 
 def test_image_floor_counts_every_image_at_least_once() -> None:

@@ -222,18 +222,40 @@ def and_nearest(
         level: where each object looks, int64 ``[object]``; a finer one where the image has no location on that level.
             None: the finest.
     """
-    host, layout = targets.on_host(), priors.on_host()
-    grid = layout.grid
-    without = torch.ones(len(host), dtype=torch.bool).index_fill(0, objects.cpu(), False).nonzero()[:, 0]
-    size = own_cells(layout, host.image).expand(len(host), -1, -1)[without]  # [object, level, 2]
-    coarsest = ((size > 0).all(-1).sum(1) - 1).clamp(min=0)
-    own = torch.zeros_like(without) if level is None else torch.minimum(level.cpu()[without], coarsest)
-    cell = (centers(host.boxes[without]) - grid.first[own]) / grid.step[own]
-    cell = torch.minimum((cell - 0.5).ceil().clamp(0, LARGEST).long(), size[torch.arange(len(own)), own] - 1)
-    nearest = grid.start[own] + (cell[:, 1] * grid.columns[own] + cell[:, 0]) * grid.anchors
+    without = torch.ones(len(targets), dtype=torch.bool).index_fill(0, objects.cpu(), False).nonzero()[:, 0]
+    nearest = nearest_locations(targets.on_host(), priors.on_host(), level)[without]
     joined = torch.cat((objects, beside(without, objects)))
     order = joined.argsort(stable=True)
     return joined[order], torch.cat((locations, beside(nearest, locations)))[order]
+
+
+def or_nearest(chosen: Tensor, objects: Tensor, locations: Tensor, targets: Targets, priors: Priors) -> Tensor:
+    """As `and_nearest`, for a choice among pairs: of an object without any, the pair at the location nearest to it.
+
+    Args:
+        chosen: bool ``[pair]``.
+        objects: of all pairs: ``[pair]``.
+        locations: ``[pair]``.
+        targets: the objects.
+        priors: the locations.
+
+    Returns:
+        bool ``[pair]``; an object whose nearest location is in none of its pairs is left without any.
+    """
+    counts = torch.zeros(len(targets), dtype=torch.int64, device=chosen.device).index_add(0, objects, chosen.long())
+    nearest = beside(nearest_locations(targets.on_host(), priors.on_host()), locations)
+    return chosen | ((counts == 0)[objects] & (locations == nearest[objects]))
+
+
+def nearest_locations(host: Targets, layout: Priors, level: Tensor | None = None) -> Tensor:
+    """The location of one level that is nearest to each object's centre, in the host's memory; see `and_nearest`."""
+    grid, every = layout.grid, torch.arange(len(host))
+    size = own_cells(layout, host.image).expand(len(host), -1, -1)  # [object, level, 2]
+    coarsest = ((size > 0).all(-1).sum(1) - 1).clamp(min=0)
+    own = torch.zeros_like(every) if level is None else torch.minimum(level.cpu(), coarsest)
+    cell = (centers(host.boxes) - grid.first[own]) / grid.step[own]
+    cell = torch.minimum((cell - 0.5).ceil().clamp(0, LARGEST).long(), size[every, own] - 1)
+    return grid.start[own] + (cell[:, 1] * grid.columns[own] + cell[:, 0]) * grid.anchors
 
 
 @torch.no_grad()

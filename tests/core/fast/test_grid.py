@@ -16,6 +16,7 @@ from assignbench.core import (
     central_pairs,
     inside_pairs,
     nearest_pairs,
+    or_nearest,
     sides,
 )
 from assignbench.core.parts import anchor_head
@@ -304,6 +305,19 @@ def test_objects_without_a_pair_get_the_nearest_location_of_a_level(name: str, e
             off = (priors.points - centers(targets.boxes)[n]).square().sum(-1)
             expected.add((n, int(off.masked_fill(~there, torch.inf).argmin())))
         assert listed(found) == sorted(expected)
+
+
+def test_a_choice_among_pairs_and_the_nearest_of_objects_without_any() -> None:
+    priors = pyramid_priors(Head(), 128, 160)
+    some = objects(torch.tensor([[20.0, 30, 100, 110], [15.0, 15, 15.8, 15.8], [60.0, 60, 61, 61], [0.0, 0, 9, 9]]))
+    pairs = nearest_pairs(some, priors, 4)
+    chosen = (pairs[0] == 0) & (priors.level[pairs[1]] == 1) | (pairs[0] == 3)
+    kept = pairs[0] != 2  # an object with no pair at all
+    found = or_nearest(chosen, *pairs, some, priors)
+    wanted = and_nearest(pairs[0][chosen], pairs[1][chosen], some, priors)
+    assert listed((pairs[0][found], pairs[1][found])) == listed(wanted)
+    assert int((found != chosen).sum()) == 2
+    assert not bool(or_nearest(chosen[kept], pairs[0][kept], pairs[1][kept], some, priors)[pairs[0][kept] == 2].any())
 
 
 def test_an_object_looks_on_a_finer_level_where_its_own_has_no_location() -> None:
