@@ -7,6 +7,7 @@ under ``Args:`` of its class's docstring. ``atss[k=9]+implicit_objectness`` adds
 
 import inspect
 import json
+import math
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from assignbench.errors import UsageError
 from assignbench.strict_yaml import parse_yaml
 from assignbench.suggest import did_you_mean
 
+LARGEST = 10**9  # what an option of a strategy can be; squares of it are still numbers in float32
 _REQUIRED = inspect.Parameter.empty
 # what may stand after a name: nothing that a path, a class or a value could be
 _SUFFIX = re.compile(r"(\+[^+\[\]{}'\"=,:./\\]*)+$")
@@ -159,6 +161,8 @@ def _fitted(cls: type, option: Option, value: Any) -> Any:
     from pydantic.errors import PydanticUserError
 
     kind = "a finite number" if option.hint is float else option.kind
+    if isinstance(value, int | float) and LARGEST < abs(value) < math.inf:
+        raise UsageError(f"{cls.__name__}: option {option.name} = {_text(value)} is beyond ±{LARGEST:,}")
     try:  # JSON in strict mode: a list may become a tuple, but no text a number, no number a truth value; no infinity
         return TypeAdapter(option.hint).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except ValueError as error:

@@ -129,7 +129,7 @@ class AutoAssign(Assigner):
     ) -> None:
         super().__init__(setting)
         require(tau > 0, f"tau must be positive, got {tau}")
-        require(sigma > 0, f"sigma must be positive, got {sigma}")
+        require(sigma >= 1e-3, f"sigma must be at least 0.001, got {sigma}")
         require(center_loss >= 0, f"center_loss must be at least 0, got {center_loss}")
         prior, weighs, learns = f"center={center}", center != "none", center in ("category", "shared")
         require_effect(weighs or mu == 0, f"mu={mu:g}", f"{prior} has no μ")

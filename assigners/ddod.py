@@ -109,7 +109,7 @@ class DDOD(Assigner):
     def positives(self, pair: PairView, alpha: float) -> Tensor:
         """Which candidates are in S_n and win their prior: bool ``[pair]``."""
         objects, targets = pair.objects, pair.targets
-        quality = pair.logit.detach().sigmoid().pow(1 - alpha) * pair.overlap.pow(alpha)
+        quality = pair.alignment(1 - alpha, alpha)
         able = sides(pair.true, pair.point).amin(-1) > MARGIN
         if self.at_least_one:
             able = or_nearest(able, objects, pair.locations, targets, pair.priors)

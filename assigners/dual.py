@@ -98,7 +98,7 @@ def aligned(
 ) -> Assignment:
     """The k locations of largest m of each object, by what one head says at the pairs."""
     pair = view(objects, locations)
-    metric = pair.logit.sigmoid() ** alpha * pair.overlap**beta
+    metric = pair.alignment(alpha, beta)
     best = best_of(objects, metric, k) & (metric > 0)
     best &= winners(pair.overlap.where(best, -1.0), objects, locations, targets, priors)
     chosen = best.nonzero()[:, 0]

@@ -81,7 +81,7 @@ class DW(Assigner):
         at_least_one: bool = False,
     ) -> None:
         super().__init__(setting)
-        require(sigma > 0, f"sigma must be positive, got {sigma}")
+        require(sigma >= 1e-3, f"sigma must be at least 0.001, got {sigma}")
         require(0 <= spread <= sharpness <= 50, f"0 ≤ spread ≤ sharpness ≤ 50 must hold, got {spread} and {sharpness}")
         require_effect(center != "none" or sigma == 1.11, f"sigma={sigma:g}", "center=none has no σ")
         self.center, self.sigma, self.sharpness, self.spread = center, sigma, sharpness, spread

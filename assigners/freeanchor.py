@@ -66,7 +66,7 @@ class FreeAnchor(Assigner):
     ) -> None:
         super().__init__(setting)
         require(k >= 1, f"k must be at least 1, got {k}")
-        require(0 <= least_iou < 1, f"least_iou must lie in [0, 1), got {least_iou}")
+        require(0 < least_iou < 1, f"least_iou must lie in (0, 1), got {least_iou}")
         self.k, self.least_iou, self.normaliser = k, least_iou, normaliser
         self.ties: Literal["first", "topk"] = ties
 

@@ -110,7 +110,7 @@ class POTO(Assigner):
 
     def quality(self, pair: PairView) -> Tensor:
         """Q: ``[pair]``."""
-        return pair.logit.sigmoid() ** (1 - self.alpha) * pair.overlap**self.alpha
+        return pair.alignment(1 - self.alpha, self.alpha)
 
     def many(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """The auxiliary branch: classes alone are taught."""

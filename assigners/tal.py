@@ -39,6 +39,7 @@ from assignbench.core import (
     max_by,
     nearest_pairs,
     require,
+    require_effect,
     sides,
     winners,
 )
@@ -82,6 +83,7 @@ class TAL(Assigner):
         require(k >= 1, f"k must be at least 1, got {k}")
         require(0 <= atss_until <= 1, f"atss_until must lie in [0, 1], got {atss_until}")
         self.alpha, self.beta, self.k = alpha, beta, k
+        require_effect(atss_until > 0 or not atss_focal, "atss_focal=true", "with atss_until=0 ATSS never teaches")
         self.atss_until, self.atss_focal = atss_until, atss_focal
 
     @torch.no_grad()

@@ -195,6 +195,7 @@ def test_options_fit(given_, fitted):
         ({"tau": math.inf}, "option tau = Infinity must be a finite number"),
         ({"sizes": [math.nan]}, "must be tuple[int, ...]"),
         ({"tau": False}, "option tau = false must be a finite number"),
+        ({"tau": -1e30}, "option tau = -1e+30 is beyond ±1,000,000,000"),
         ({"center": "mid"}, "option center = mid must be fixed | none"),
         ({"force": 1}, "option force = 1 must be bool"),
         ({"limit": "x"}, "must be float | None"),

@@ -14,7 +14,7 @@ import typer
 import assignbench
 from assignbench.cli import bench, check, compare, data, figure, listing, new, reproduce, run, runs, verify, weights
 from assignbench.cli.launching import settle_machine
-from assignbench.errors import AssignbenchError, AssignbenchWarning, RunError, UsageError
+from assignbench.errors import AssignbenchError, AssignbenchWarning, RunError, SystemProblem, UsageError
 from assignbench.importing import place
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
@@ -73,15 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settle_machine()
         with _silent_unless_main(), _plain_warnings():
-            return _run(rest)
+            code = _run(rest)
+            return _interrupted(rest) if code == INTERRUPTED else code  # typer's, for Ctrl-C
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _interrupted(rest)
     except BrokenPipeError:  # the reader of our output left, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except AssignbenchError as error:
         _explain(error, str(error), debug)
         return error.exit_code
+    except OSError as error:
+        path = f" {error.filename}" if error.filename else ""
+        _explain(error, f"cannot use{path}: {error.strerror or error}", debug)
+        return SystemProblem.exit_code
     except Exception as error:
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
         hint = "" if debug else "; run again with --debug for the traceback"
@@ -101,6 +106,14 @@ def _run(arguments: list[str]) -> int:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     sys.stdout.flush()  # here, where a closed pipe can still be answered
     return code
+
+
+def _interrupted(arguments: Sequence[str]) -> int:
+    """Say how to go on after Ctrl-C."""
+    hint = "; the same command with --resume continues from the last checkpoint" if arguments[:1] == ["run"] else ""
+    if _rank() == 0:
+        sys.stderr.write(f"interrupted{hint}\n")
+    return INTERRUPTED
 
 
 def _by_command_line(end: SystemExit) -> bool:

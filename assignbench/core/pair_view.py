@@ -22,6 +22,7 @@ from assignbench.core.box_loss import BoxLoss, GIoU
 from assignbench.core.class_loss import ClassLoss, Focal
 from assignbench.core.coding import Coding
 from assignbench.core.fast.class_outputs import by_location, join_logits
+from assignbench.core.fast.entries import entry_by_entry
 from assignbench.core.geometry import centers, iou, pick, take
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -208,6 +209,11 @@ class PairView:
             own = classes.positive_weight * classes.positive(self.logit, quality)
             each = classes.negative_weight * classes.background(self._all_logits())
             return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
+
+    @torch.no_grad()
+    def alignment(self, alpha: float, beta: float) -> Tensor:
+        """p^α · IoU^β of the own class and the predicted box, as TOOD and POTO measure a pair; equal pairs: the same."""
+        return entry_by_entry(lambda logit, u: logit.sigmoid() ** alpha * u**beta, self.logit.detach(), self.overlap)
 
     @torch.no_grad()
     def beyond_background(self, quality: Tensor) -> Tensor:

@@ -137,8 +137,9 @@ def bags(pairs: Pairs, pair: PairView) -> Tensor:
 def floored_bags(pairs: Pairs, pair: PairView) -> Tensor:
     """As `bags`, with the floor of the references: ``[object]``."""
     likelihood = sum_by(pairs.weight * pair.likelihood, pairs.object, len(pair.targets))
-    likelihood = likelihood.clamp(0, 1)  # rounding may exceed 1
-    return F.binary_cross_entropy(likelihood, torch.ones_like(likelihood), reduction="none")
+    number = likelihood.nan_to_num(nan=1.0).clamp(0, 1)  # rounding may exceed 1
+    cost = F.binary_cross_entropy(number, torch.ones_like(number), reduction="none")
+    return torch.where(likelihood.isnan(), likelihood, cost)  # what is not a number has to reach the training loop
 
 
 def background_loss(assignment: Assignment, view: PairViews) -> Tensor:

@@ -118,7 +118,7 @@ def test_interrupt_is_130(call, stand_in):
     stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
     code, _, err = call("run")
     assert code == 130
-    assert "Traceback" not in err
+    assert err == "interrupted; the same command with --resume continues from the last checkpoint\n"
 
 
 def test_a_word_after_two_dashes_is_no_option(call):
@@ -175,3 +175,15 @@ def test_color_only_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setenv("NO_COLOR", "1")
     main(["list", "recipes", "nope"])
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_what_the_machine_refuses_is_no_bug(call, stand_in):
+    def run_matrix(*_):
+        raise OSError(36, "File name too long", "a" * 300)
+
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
+    code, _, err = call("run")
+    assert code == 4
+    assert err.startswith("error: cannot use aaa")
+    assert "File name too long" in err
+    assert "bug" not in err

@@ -395,3 +395,12 @@ def test_the_score_of_a_pair_is_that_of_the_likeliest_class() -> None:
     wanted = torch.stack([view.predictions.logits[0, 3].max(), view.predictions.logits[1, 4].max()]).sigmoid()
     torch.testing.assert_close(view.score, wanted.detach())
     assert not view.score.requires_grad
+
+
+def test_a_floored_bag_that_is_no_number_stays_none() -> None:
+    """The training loop then says which images and what to do; torch's cross-entropy would raise an error of its own."""
+    view = replace(problem(), loss=PairLoss(floored=True))
+    with torch.no_grad():
+        view.predictions.outputs[0, :2, 0] = torch.nan
+    terms = objective(record(pairs=replace(record().pairs, weight=torch.ones(2)), bag="any"), view, ())
+    assert terms["bag"].isnan()

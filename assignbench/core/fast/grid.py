@@ -82,8 +82,9 @@ def cell_points(cell: Tensor, priors: Priors) -> Tensor:
     """X of columns and y of rows as the priors have them, to the last bit: ``[box, level, 2] → [box, level, 2]``."""
     grid = priors.grid
     inner = torch.minimum(cell.clamp(min=0), torch.stack((grid.columns, grid.rows), dim=-1) - 1)
-    x = priors.points[grid.start + inner[..., 0] * grid.anchors, 0]
-    y = priors.points[grid.start + inner[..., 1] * grid.columns * grid.anchors, 1]
+    last = len(priors) - 1  # a level that the head does not speak on has no location: any other stands for it
+    x = priors.points[(grid.start + inner[..., 0] * grid.anchors).clamp(0, last), 0]
+    y = priors.points[(grid.start + inner[..., 1] * grid.columns * grid.anchors).clamp(0, last), 1]
     return torch.stack((x, y), dim=-1)
 
 

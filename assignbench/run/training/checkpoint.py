@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +61,26 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         RunError: the file is missing or damaged.
     """
     try:
-        return load_file(path)
+        with uninterrupted():
+            return load_file(path)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} is missing or damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: while safetensors reads, it would look like a damaged file."""
+    if threading.current_thread() is not threading.main_thread():  # which alone hears of it
+        yield
+        return
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress) -> Path:

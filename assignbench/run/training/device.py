@@ -17,7 +17,14 @@ from assignbench.config import ResolvedRecipe
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.machine import bound_to, loader_processes, own_cores
 from assignbench.recipe import DataSettings
-from assignbench.run.training.surroundings import REFUSED, REFUSED_ON_GPU, cpu_was_asked_for, refuse, set_aside
+from assignbench.run.training.surroundings import (
+    REFUSED,
+    REFUSED_ON_GPU,
+    cpu_was_asked_for,
+    refuse,
+    refuse_half_a_launch,
+    set_aside,
+)
 
 
 def settle_precision(recipe: ResolvedRecipe, device: str) -> ResolvedRecipe:
@@ -82,6 +89,7 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
         raise UsageError("train.precision = fp16 needs a GPU; on a CPU take no or bf16")
     if precision == "bf16" and not on_cpu and not torch.cuda.is_bf16_supported():
         raise SystemProblem("this GPU has no bf16; set train.precision=fp16 or no")
+    refuse_half_a_launch(os.environ)
     refuse(os.environ, REFUSED if on_cpu else (*REFUSED, *REFUSED_ON_GPU))
     for line in set_aside(os.environ, precision):
         if os.environ.get("RANK", "0") == "0":

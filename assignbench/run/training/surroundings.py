@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from assignbench.errors import UsageError
 
+ON_CPU = "ACCELERATE_USE_CPU"
+ON = frozenset({"true", "1", "yes", "y", "t", "on"})
 OFF = frozenset({"", "0", "no", "false", "n", "f", "off"})
 PREFIX = "ACCELERATE_"
 
@@ -101,6 +103,23 @@ def refuse(environment: Mapping[str, str], variables: Iterable[Variable]) -> Non
             raise UsageError(f"{variable.name}={value} would {variable.effect}; {variable.instead}")
 
 
+def refuse_half_a_launch(environment: Mapping[str, str]) -> None:
+    """Stop where a launcher's variables are not all there, or say what Accelerate cannot read.
+
+    Raises:
+        UsageError: names the variable, and what to do.
+    """
+    if environment.get(ON_CPU, "0").strip().lower() not in (OFF | ON) - {""}:
+        raise UsageError(f"{ON_CPU}={environment[ON_CPU]} is neither true nor false; unset it")
+    if environment.get("WORLD_SIZE", "1") != "1":
+        missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
+        if missing:
+            raise UsageError(
+                f"WORLD_SIZE={environment['WORLD_SIZE']} is set, but {' and '.join(missing)} are not: the processes "
+                "cannot meet; unset it, or start them by torchrun or accelerate launch"
+            )
+
+
 def set_aside(environment: MutableMapping[str, str], precision: str) -> list[str]:
     """Take out of the environment what Accelerate would follow in place of the recipe.
 
@@ -124,4 +143,4 @@ def set_aside(environment: MutableMapping[str, str], precision: str) -> list[str
 
 def cpu_was_asked_for(environment: Mapping[str, str]) -> bool:
     """Whether ``accelerate launch --cpu`` started this process."""
-    return environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes", "y", "t", "on")
+    return environment.get(ON_CPU, "").strip().lower() in ON

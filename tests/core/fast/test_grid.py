@@ -328,3 +328,14 @@ def test_an_object_looks_on_a_finer_level_where_its_own_has_no_location() -> Non
     assert priors.points[locations].tolist() == [[16, 16]]
     assert priors.level[locations].tolist() == [2]
     assert [len(one) for one in and_nearest(none, none, objects(torch.zeros(0, 4)), priors)] == [0, 0]
+
+
+def test_levels_without_locations_hold_no_pair() -> None:
+    """A head may speak on some levels; the others have no cells, at the end of the list or at its start."""
+    targets = Targets(torch.tensor([[10.0, 12, 80, 90]]), torch.tensor([0]), torch.tensor([0]), 1)
+    for levels in ((2,), (0, 1), (3, 4)):
+        priors = pyramid_priors(Head(levels=levels), 96, 128)
+        objects, locations = inside_pairs(targets, priors)
+        inside = sides(targets.boxes, priors.points).amin(-1) > 0
+        assert locations.tolist() == inside.nonzero()[:, 0].tolist()
+        assert len(objects) == len(locations) > 0

@@ -1,6 +1,8 @@
 """Checkpoints: whole or absent; a damaged one is passed over and said."""
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,22 @@ def test_a_killed_save_is_not_taken_for_a_checkpoint(tmp_path: Path) -> None:
     shutil.copytree(path, tmp_path / ".iteration-0000002.tmp")
     found, _ = load_newest(tmp_path, *model_and_optimizer(), "run")
     assert found == progress(1)
+
+
+def test_ctrl_c_while_a_checkpoint_is_read_is_heard_when_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Safetensors would make an error of its own of it."""
+    read = []
+
+    def load_file(path: Path) -> dict[str, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGINT)
+        read.append(path)
+        return {}
+
+    monkeypatch.setattr(checkpoint, "load_file", load_file)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.load_tensors(tmp_path / "model.safetensors")
+    assert read == [tmp_path / "model.safetensors"]
+    assert signal.getsignal(signal.SIGINT) is before

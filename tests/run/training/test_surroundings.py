@@ -23,6 +23,7 @@ from assignbench.run.training.surroundings import (
     REFUSED_WITH_COMPILE,
     SET_ASIDE,
     refuse,
+    refuse_half_a_launch,
     set_aside,
 )
 
@@ -210,3 +211,22 @@ def test_the_launcher_s_cpu_is_the_device(monkeypatch: pytest.MonkeyPatch) -> No
     assert device_of("auto").type == "cpu"
     with pytest.raises(UsageError, match="--device"):
         device_of("cuda")
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"ACCELERATE_USE_CPU": "maybe"}, "ACCELERATE_USE_CPU=maybe is neither true nor false"),
+        ({"ACCELERATE_USE_CPU": ""}, "ACCELERATE_USE_CPU= is neither"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE=2 is set, but MASTER_ADDR and MASTER_PORT are not"),
+    ],
+)
+def test_half_a_launch_is_refused(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        refuse_half_a_launch(environment)
+
+
+def test_a_whole_launch_is_none() -> None:
+    refuse_half_a_launch({})
+    refuse_half_a_launch({"ACCELERATE_USE_CPU": "False", "WORLD_SIZE": "1"})
+    refuse_half_a_launch(dict.fromkeys(("RANK", "MASTER_ADDR", "MASTER_PORT"), "0") | {"WORLD_SIZE": "2"})
