@@ -18,6 +18,7 @@ from assignbench.core import (
     nearest_pairs,
     sides,
 )
+from assignbench.core.fast.grid import tiles
 from assignbench.core.parts import anchor_head
 from assignbench.core.priors import STRIDES, pyramid_priors
 
@@ -314,3 +315,19 @@ def test_an_object_looks_on_a_finer_level_where_its_own_has_no_location() -> Non
     assert priors.points[locations].tolist() == [[16, 16]]
     assert priors.level[locations].tolist() == [2]
     assert [len(one) for one in and_nearest(none, none, objects(torch.zeros(0, 4)), priors)] == [0, 0]
+
+
+@pytest.mark.parametrize("side", [1, 3, 8])
+@pytest.mark.parametrize("key", PRIORS, ids=str)
+def test_tiles_are_squares_that_hold_every_location_once(key: tuple[str, tuple[int, int]], side: int) -> None:
+    priors = PRIORS[key]
+    kind = priors.level * priors.grid.anchors + torch.arange(len(priors)) % priors.grid.anchors
+    cut = tiles(priors, side)
+    assert cut.shape[1] == side * side
+    assert cut[cut >= 0].sort().values.tolist() == list(range(len(priors)))
+    for tile in cut:
+        held = tile[tile >= 0]
+        assert held.tolist() == held.sort().values.tolist()
+        assert len(kind[held].unique()) == 1
+        extent = priors.points[held].amax(0) - priors.points[held].amin(0)
+        assert (extent < side * priors.grid.step[priors.level[held[0]]] - 0.5).all()
