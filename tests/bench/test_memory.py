@@ -59,8 +59,9 @@ def test_what_was_freed_before_is_not_handed_out_again():
 def peak_after_freeing(kept: bool) -> int:
     if kept:
         keep_freed(1 << 30)
+    torch.ones(SMALLER // 4)  # once it is freed, glibc takes as large ones from its heap
     tensors = [torch.ones(SMALLER // 4) for _ in range(3)]
-    last = torch.ones(1)  # lies above them, so that only trimming could give them back
+    last = torch.ones(SMALLER // 8)  # lies above them there, so that they cannot be given back
     del tensors
     seen = peak_bytes(partial(torch.ones, SMALLER // 4), CPU)
     del last
