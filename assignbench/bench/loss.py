@@ -40,6 +40,10 @@ class LossRow:
     ratio: float
     peak_extra_mb: float  # 10⁶ bytes
 
+    def __str__(self) -> str:
+        case = f"{self.strategy}: batch {self.batch} of {self.image} with {self.objects} objects"
+        return f"{case}: {self.ms} ms, {self.ratio} times the floor, {self.peak_extra_mb} MB"
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -111,8 +115,17 @@ def bench_loss(
     device: torch.device,
     repeat: int,
     progress: Callable[[str], None],
+    done: Callable[[LossRow], None] = lambda _: None,
 ) -> list[LossRow]:
     """Every strategy on every case.
+
+    Args:
+        candidates: strategies, each with its protocol.
+        cases: what a batch holds.
+        device: where to compute.
+        repeat: samples.
+        progress: told what is being measured.
+        done: told each row when it is measured.
 
     Raises:
         SystemProblem: a case does not fit into memory.
@@ -123,6 +136,7 @@ def bench_loss(
             progress(f"{one.label}: {case}")
             with memory_advice(f"{one.label}: {case}"), one_thread():
                 rows.append(loss_row(one, case, device, repeat))
+            done(rows[-1])
     return rows
 
 

@@ -3,17 +3,19 @@
 On a CPU it is what the operating system counts, the resident set: torch's own counters miss what other libraries
 take and what the allocator does not give back. Two traps. The peak is a high-water mark, so what came before hides
 what is asked for: the mark is reset where Linux allows it. And memory that this process once freed may be handed out
-again without growing the resident set: so each measurement needs a process of its own, `in_fresh_process`.
+again without growing the resident set: so each measurement needs a process of its own, `in_fresh_process`, whose C
+library keeps nothing that is freed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -21,6 +23,7 @@ import psutil
 import torch
 
 from assignbench.bench.measure import does_not_fit
+from assignbench.data.heap import keep_nothing
 from assignbench.errors import SystemProblem
 
 Arguments = ParamSpec("Arguments")
@@ -71,8 +74,17 @@ def in_fresh_process(
     Raises:
         SystemProblem: the process was killed, which is what systems do when memory is short.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=_fresh_processes(), initializer=keep_nothing) as pool:
         try:
             return pool.submit(function, *arguments, **named).result()
         except BrokenProcessPool as error:
             raise SystemProblem(does_not_fit(what)) from error
+
+
+def _fresh_processes() -> BaseContext:
+    """Processes that have computed nothing yet: where the system can, forks of one that has imported torch."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["assignbench.bench.loss"])
+    return context

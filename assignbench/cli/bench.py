@@ -28,7 +28,7 @@ from assignbench.cli.benching import (
     report,
     show_waits,
 )
-from assignbench.cli.output import progress
+from assignbench.cli.output import note, progress
 from assignbench.errors import UsageError
 
 app = typer.Typer(
@@ -104,6 +104,7 @@ def loss(
 
     The floor is one pass over the logits: the focal term of background
     alone, forward and backward. Lists multiply: every strategy on every case.
+    Each row is also written to stderr as soon as it is measured.
     """
     wanted = cases(objects, image, batch, classes, sizes)
     from assignbench.bench.loss import bench_loss
@@ -111,7 +112,14 @@ def loss(
 
     where = device_of(device.value)
     strategies = candidates(assigner, protocol.value, preset)
-    rows = bench_loss(strategies, built(wanted), device=where, repeat=positive(repeat, "--repeat"), progress=progress)
+    rows = bench_loss(
+        strategies,
+        built(wanted),
+        device=where,
+        repeat=positive(repeat, "--repeat"),
+        progress=progress,
+        done=lambda row: note(str(row)),
+    )
     report(rows, as_json, where, f"{protocol.value} protocol, {classes} classes, sizes {sizes.value}, best of {repeat}")
 
 

@@ -55,3 +55,9 @@ def progress(what: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{what:<100}")
         sys.stderr.flush()
+
+
+def note(line: str) -> None:
+    """One line on stderr, which stays; on a terminal it takes the place of what `progress` wrote."""
+    sys.stderr.write(f"\r{line:<100}\n" if sys.stderr.isatty() else f"{line}\n")
+    sys.stderr.flush()

@@ -14,6 +14,7 @@ from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt, in malloc.h
 _LARGEST = 32 << 20  # bytes: the largest MMAP_THRESHOLD; glibc gets there by itself once such a tensor was freed
+_OWN = 1 << 17  # bytes: glibc's MMAP_THRESHOLD until the first large tensor is freed
 _KEPT = 1 << 30  # bytes that may lie idle
 
 
@@ -23,6 +24,18 @@ def keep_freed(idle: int) -> None:
     if library is not None:
         library.mallopt(_MMAP_THRESHOLD, _LARGEST)
         library.mallopt(_TRIM_THRESHOLD, idle)
+
+
+def keep_nothing() -> None:
+    """Have the C library hand freed tensors of 128 kB or more back at once, so that memory in use can be seen.
+
+    For the rest of the process; what lies idle goes back first. Nothing without glibc.
+    """
+    library = _glibc()
+    if library is not None:
+        library.mallopt(_MMAP_THRESHOLD, _OWN)
+        library.mallopt(_TRIM_THRESHOLD, _OWN)
+        library.malloc_trim(0)
 
 
 def _glibc() -> Any:

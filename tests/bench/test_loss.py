@@ -56,7 +56,15 @@ def test_rows(one, small, monkeypatch):
     monkeypatch.setattr("assignbench.bench.loss.in_fresh_process", lambda what, *rest: asked.append(rest) or 2_550_000)
     told: list[str] = []
     cases = [small, Case(objects=0, height=64, width=96, batch=1, classes=5)]
-    rows = bench_loss([one("fcos[radius=0]")], cases, device=CPU, repeat=1, progress=told.append)
+    done: list[str] = []
+    rows = bench_loss(
+        [one("fcos[radius=0]")],
+        cases,
+        device=CPU,
+        repeat=1,
+        progress=told.append,
+        done=lambda row: done.append(f"{len(told)} {row}"),
+    )
     assert [list(asdict(row)) for row in rows] == [
         ["strategy", "objects", "image", "batch", "ms", "floor_ms", "ratio", "peak_extra_mb"]
     ] * 2
@@ -68,3 +76,6 @@ def test_rows(one, small, monkeypatch):
     assert rows[1].objects == 0
     assert [rest[1:] for rest in asked] == [("fcos[radius=0]", "controlled", None, case) for case in cases]
     assert told == [f"fcos[radius=0]: {case}" for case in cases]
+    assert done == [f"1 {rows[0]}", f"2 {rows[1]}"]  # each before the next is measured
+    text = f"fcos[radius=0]: batch 2 of 64x96 with 3 objects: {first.ms} ms, {first.ratio} times the floor, "
+    assert str(first) == f"{text}{first.peak_extra_mb} MB"

@@ -1,4 +1,5 @@
 import os
+import platform
 from functools import partial
 
 import pytest
@@ -7,10 +8,12 @@ import torch
 from assignbench.bench.loss import extra_bytes, peak_extra
 from assignbench.bench.memory import in_fresh_process, peak_bytes
 from assignbench.bench.problem import Case
+from assignbench.data.heap import keep_freed
 from assignbench.errors import SystemProblem
 
 CPU = torch.device("cpu")
 PLANTED = 64_000_000
+SMALLER = 16_000_000  # which glibc may keep
 LIBRARIES = 16e6  # what torch may take at its first operation in a fresh process
 
 GREEDY = """
@@ -45,6 +48,30 @@ def test_what_was_allocated_before_is_not_counted():
 def peak_after_more() -> int:
     torch.ones(3 * PLANTED // 4)
     return peak_bytes(partial(torch.ones, PLANTED // 4), CPU)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps what it likes")
+def test_what_was_freed_before_is_not_handed_out_again():
+    assert in_fresh_process("this", peak_after_freeing, kept=False) == pytest.approx(SMALLER, rel=0.1)
+    assert in_fresh_process("this", peak_after_freeing, kept=True) < 0.5 * SMALLER
+
+
+def peak_after_freeing(kept: bool) -> int:
+    if kept:
+        keep_freed(1 << 30)
+    torch.ones(SMALLER // 4)  # once it is freed, glibc takes as large ones from its heap
+    tensors = [torch.ones(SMALLER // 4) for _ in range(3)]
+    last = torch.ones(SMALLER // 8)  # lies above them there, so that they cannot be given back
+    del tensors
+    seen = peak_bytes(partial(torch.ones, SMALLER // 4), CPU)
+    del last
+    return seen
+
+
+def test_a_strategy_takes_as_much_each_time():
+    case = Case(objects=50, height=256, width=256, batch=2, classes=80)
+    peaks = [in_fresh_process("this", peak_extra, "fcos", "controlled", None, case) for _ in range(3)]
+    assert max(peaks) - min(peaks) < 0.5e6
 
 
 def test_what_a_strategy_allocates_is_seen(tmp_path):

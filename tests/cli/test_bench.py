@@ -3,7 +3,7 @@ import json
 import pytest
 
 from assignbench.cli.benching import image_size
-from assignbench.cli.output import progress
+from assignbench.cli.output import note, progress
 from assignbench.errors import UsageError
 
 TINY = ("--image", "64x64", "--batch", "1", "--classes", "3", "--repeat", "1")
@@ -53,9 +53,10 @@ def test_wrong_usage_is_explained(call, arguments, message):
 
 def test_loss_as_json(call, monkeypatch):
     monkeypatch.setattr("assignbench.bench.loss.in_fresh_process", lambda *_: 1_000_000)
-    code, out, _ = call("bench", "loss", *TINY, "--assigner", "fcos,plain", "--objects", "0,2", "--json")
+    code, out, err = call("bench", "loss", *TINY, "--assigner", "fcos,plain", "--objects", "0,2", "--json")
     assert code == 0
     rows = json.loads(out)
+    assert [line.split(":")[0] for line in err.splitlines()] == ["fcos", "fcos", "plain", "plain"]
     assert [(row["strategy"], row["objects"]) for row in rows] == [("fcos", 0), ("fcos", 2), ("plain", 0), ("plain", 2)]
     kinds = {
         "strategy": str,
@@ -115,3 +116,14 @@ def test_progress_goes_to_a_terminal_only(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     progress("atss")
     assert capsys.readouterr().err.startswith("\ratss")
+
+
+def test_a_note_stays_and_goes_to_stderr(capsys, monkeypatch):
+    note("atss: done")
+    assert capsys.readouterr() == ("", "atss: done\n")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    progress("atss: a longer line that is overwritten")
+    note("atss: done")
+    written = capsys.readouterr().err
+    assert written.split("\r")[-1].rstrip(" \n") == "atss: done"
+    assert len(written.split("\r")[-1]) > len("atss: a longer line that is overwritten")

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from assignbench.core.fast.rows import object_chunks, smallest_columns
@@ -66,6 +67,18 @@ def covered_cells(boxes: Tensor, priors: Priors, margin: float = 0.0, image: Ten
         first = first + (cell_points(first, priors) - boxes[..., :2] <= margin).long()
         last = last - (boxes[..., 2:] - cell_points(last, priors) <= margin).long()
     return Rectangles(first, last)
+
+
+def tiles(priors: Priors, side: int) -> Tensor:
+    """Locations in squares of cells, anchor by anchor, beside the priors; −1 beyond a map: ``[tile, place]``."""
+    grid = priors.on_host().grid
+    found = [torch.zeros(0, side * side, dtype=torch.int64)]
+    for start, rows, columns in zip(grid.start.tolist(), grid.rows.tolist(), grid.columns.tolist(), strict=True):
+        locations = start + torch.arange(rows * columns * grid.anchors).view(rows, columns, grid.anchors)
+        padded = F.pad(locations, (0, 0, 0, -columns % side, 0, -rows % side), value=-1)
+        cut = padded.view(-(-rows // side), side, -(-columns // side), side, grid.anchors)
+        found.append(cut.permute(4, 0, 2, 1, 3).reshape(-1, side * side))
+    return beside(torch.cat(found), priors.boxes)
 
 
 def own_cells(priors: Priors, image: Tensor | None) -> Tensor:

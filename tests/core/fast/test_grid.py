@@ -19,6 +19,7 @@ from assignbench.core import (
     or_nearest,
     sides,
 )
+from assignbench.core.fast.grid import tiles
 from assignbench.core.parts import anchor_head
 from assignbench.core.priors import STRIDES, pyramid_priors
 
@@ -339,3 +340,19 @@ def test_levels_without_locations_hold_no_pair() -> None:
         inside = sides(targets.boxes, priors.points).amin(-1) > 0
         assert locations.tolist() == inside.nonzero()[:, 0].tolist()
         assert len(objects) == len(locations) > 0
+
+
+@pytest.mark.parametrize("side", [1, 3, 8])
+@pytest.mark.parametrize("key", PRIORS, ids=str)
+def test_tiles_are_squares_that_hold_every_location_once(key: tuple[str, tuple[int, int]], side: int) -> None:
+    priors = PRIORS[key]
+    kind = priors.level * priors.grid.anchors + torch.arange(len(priors)) % priors.grid.anchors
+    cut = tiles(priors, side)
+    assert cut.shape[1] == side * side
+    assert cut[cut >= 0].sort().values.tolist() == list(range(len(priors)))
+    for tile in cut:
+        held = tile[tile >= 0]
+        assert held.tolist() == held.sort().values.tolist()
+        assert len(kind[held].unique()) == 1
+        extent = priors.points[held].amax(0) - priors.points[held].amin(0)
+        assert (extent < side * priors.grid.step[priors.level[held[0]]] - 0.5).all()
