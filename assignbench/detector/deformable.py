@@ -110,6 +110,21 @@ class AdaptedConv2d(nn.Module):
         return moved.relu().to(features.dtype)
 
 
+def read_at(maps: Tensor, moves: Tensor) -> Tensor:
+    """Every channel of a map read at a place of its own near each location: bilinear, 0 outside the map.
+
+    Args:
+        maps: float32 or float64, ``[image, channel, row, column]``.
+        moves: how far down and how far right of the location the place lies, channel after channel, of the same type:
+            ``[image, 2 · channel, row, column]``. Where one is not finite, what is read is not a number.
+    """
+    channels = maps.shape[1]
+    finite = moves.isfinite()  # on a CPU the operator would follow an offset of NaN out of its memory
+    known = finite.unflatten(1, (channels, 2)).all(dim=2)
+    mask = torch.ones_like(maps).where(known, torch.nan)
+    return deform_conv2d(maps, moves.where(finite, 0), maps.new_ones(channels, 1, 1, 1), mask=mask)
+
+
 def make_deformable(stage: nn.Module) -> None:
     """Replace the second convolution of every residual block of a stage: a bottleneck's 3×3, a basic block's last.
 
