@@ -45,6 +45,8 @@ class DeformableConv2d(nn.Module):
         plain: convolution whose kernel and bias, the same tensors, stride, padding and groups are kept.
     """
 
+    moves_taps = True
+
     def __init__(self, plain: nn.Conv2d) -> None:
         super().__init__()
         if plain.kernel_size != (3, 3) or plain.dilation != (1, 1):
@@ -85,6 +87,8 @@ class DeformableConv2d(nn.Module):
 
 class AdaptedConv2d(nn.Module):
     """A 3×3 convolution whose taps move with the shape of the prior, and ReLU."""
+
+    moves_taps = True
 
     def __init__(self, shapes: int, channels: int, offset_std: float) -> None:
         super().__init__()
@@ -136,8 +140,11 @@ def make_deformable(stage: nn.Module) -> None:
 
 
 def unrepeatable(model: nn.Module, device: torch.device) -> tuple[str, ...]:
-    """What a record has to say of a training on this device: nothing without deformable convolutions on a GPU."""
-    if device.type == "cpu" or not any(isinstance(one, DeformableConv2d | AdaptedConv2d) for one in model.modules()):
+    """What a record has to say of a training on this device: nothing without deformable convolutions on a GPU.
+
+    They are in the modules that say ``moves_taps``.
+    """
+    if device.type == "cpu" or not any(getattr(one, "moves_taps", False) for one in model.modules()):
         return ()
     note = (
         "deformable convolutions add their gradients on a GPU in no fixed order: "

@@ -42,6 +42,8 @@ class RefinedHead(nn.Module):
         depth: convolutions in each tower.
     """
 
+    moves_taps = True  # in `read_at`: see `unrepeatable`
+
     def __init__(self, head: Head, classes: int, channels: int, depth: int) -> None:
         super().__init__()
         if head.priors_per_cell != 1 or not isinstance(head.coding, Distances):

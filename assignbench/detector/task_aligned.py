@@ -53,6 +53,8 @@ class TaskAlignedHead(nn.Module):
         depth: N, at least 1.
     """
 
+    moves_taps = True  # in `read_at`: see `unrepeatable`
+
     def __init__(self, head: Head, classes: int, channels: int, depth: int) -> None:
         super().__init__()
         if head.priors_per_cell != 1 or not isinstance(head.coding, Corners) or depth < 1:

@@ -78,8 +78,6 @@ ORIGINS: Mapping[str, Origin] = {
         options={"kept": "batch", "normaliser": "start"},
         missing={"losses/tiny": "an unstable sort decides which anchors of equal overlap take the last places"},
     ),
-    # which anchors are positive hinges on that rounding from the second step on, see docs/fidelity.md
-    "paa": Origin("paa", missing={"trajectory": "the rounding of scikit-learn's mixture in float32"}),
     "simota": Origin(
         "simota",
         # the pairs' own class and the other classes there; L1 joins the box loss late in training

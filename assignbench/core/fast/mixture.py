@@ -5,9 +5,10 @@
     M      n_c = Σ r_c + 10 ε,  w_c = n_c / (n_0 + n_1),  m_c = Σ r_c x / n_c,  v_c = Σ r_c x² / n_c − m_c² + 10⁻⁶
     end    when the mean of log f over the group changes by less than 10⁻³, or after 100 steps
 
-These are scikit-learn's rules for a `GaussianMixture` of two one-dimensional components; ε is the number type's. The
-variance is summed from distances to the mean, which is the same number without its cancellation: no variance can
-come out negative. A group is a row of a matrix and stops for itself, so that it gets what it gets alone.
+These are scikit-learn's rules for a `GaussianMixture` of two one-dimensional components. All is computed in float64,
+whatever the numbers are: in float32 the densities of near values change places, and with them what is easy. ε is
+float64's. The variance is summed from distances to the mean, which is the same number without its cancellation: no
+variance can come out negative. A group is a row of a matrix and stops for itself, so that it gets what it gets alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LOOKS = 5  # steps between two looks whether any group goes on: each look makes 
 
 @torch.no_grad()
 def two_gaussians(values: Tensor, group: Tensor, groups: int, most: int) -> tuple[Tensor, Tensor]:
-    """Which values belong to the first component, and log f of each: bool ``[pair]`` and ``[pair]``.
+    """Which values belong to the first component, and log f of each: bool ``[pair]`` and float64 ``[pair]``.
 
     The first component starts at the group's least value. A value with r_0 = r_1 belongs to it.
 
@@ -38,7 +39,7 @@ def two_gaussians(values: Tensor, group: Tensor, groups: int, most: int) -> tupl
     count = group.new_zeros(groups).index_add(0, group, torch.ones_like(group))
     rank = torch.arange(len(group), device=group.device) - (count.cumsum(0) - count)[group]
     place = group * most + rank
-    x = values.new_zeros(groups * most).index_copy(0, place, values).view(groups, most)
+    x = values.new_zeros(groups * most, dtype=torch.float64).index_copy(0, place, values.double()).view(groups, most)
     valid = torch.arange(most, device=group.device) < count[:, None]
     joint = _fitted(x, valid, count.clamp(min=1))
     low = joint[0] >= joint[1]
