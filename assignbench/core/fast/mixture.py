@@ -21,7 +21,7 @@ from torch import Tensor
 STEPS = 100
 CHANGE = 1e-3  # of the mean log f
 LEAST_VARIANCE = 1e-6
-LOOKS = 5  # steps between two looks whether any group goes on: each look makes the host wait for a GPU
+LOOKS = 5  # steps between two looks which groups go on: each look makes the host wait for a GPU
 
 
 @torch.no_grad()
@@ -54,9 +54,17 @@ def _fitted(x: Tensor, valid: Tensor, count: Tensor) -> Tensor:
     bound = torch.full_like(mean[0], -math.inf)
     going = torch.ones_like(bound, dtype=torch.bool)
     little = 10 * torch.finfo(x.dtype).eps
+    ended = torch.stack((share, mean, variance))  # of all groups; those that go on are taken out of it
+    rows = torch.arange(len(x), device=x.device)
+    every = x
     for step in range(STEPS):
-        if step % LOOKS == LOOKS - 1 and not bool(going.any()):
-            break
+        if step % LOOKS == LOOKS - 1:
+            ended[:, :, rows] = torch.stack((share, mean, variance))
+            on = going.nonzero()[:, 0]
+            rows, x, valid, count, bound, going = (one[on] for one in (rows, x, valid, count, bound, going))
+            share, mean, variance = ended[:, :, rows]
+            if not len(rows):
+                break
         joint = _joint(x, share, mean, variance)
         density = joint.logsumexp(0)
         belongs = (joint - density).exp() * valid
@@ -68,7 +76,8 @@ def _fitted(x: Tensor, valid: Tensor, count: Tensor) -> Tensor:
         variance = torch.where(going, spread / mass + LEAST_VARIANCE, variance)
         before, bound = bound, (density * valid).sum(-1) / count
         going = going & ((bound - before).abs() >= CHANGE)
-    return _joint(x, share, mean, variance)
+    ended[:, :, rows] = torch.stack((share, mean, variance))
+    return _joint(every, *ended)
 
 
 def _joint(x: Tensor, share: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
