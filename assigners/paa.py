@@ -12,7 +12,7 @@ No gradient flows through e. Source: arXiv 2007.08103, Sections 3.1–3.2 (schem
 Choices where implementations differ: e has the box part at the weight at which it is learned (official code: at
 λ = 1). An only candidate is positive, and where component 1 is left without any, all are (``unsplit="none"``: such
 an object teaches nothing). Equal e or f: the lower location; a forced anchor as in RetinaNet. EM as scikit-learn's,
-in the numbers' own precision, which has no variance that could come out negative.
+in float64.
 """
 
 from __future__ import annotations

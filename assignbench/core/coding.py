@@ -95,6 +95,24 @@ class CenterSize(Coding):
 
 
 @dataclass(frozen=True)
+class Corners(Coding):
+    """x0, y0, x1, y1 from the location in strides, as they come: what a network puts out that makes the boxes itself.
+
+    So a box need not hold its location (TOOD's are read off other locations), and nothing keeps x0 below x1.
+    """
+
+    def decode(self, regression: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.decode`."""
+        center = centers(priors)
+        return torch.cat((center, center), dim=-1) + regression * stride[..., None]
+
+    def encode(self, boxes: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+        """See `Coding.encode`."""
+        center = centers(priors)
+        return (boxes - torch.cat((center, center), dim=-1)) / stride[..., None]
+
+
+@dataclass(frozen=True)
 class Deltas(Coding):
     """Shift and log-ratio relative to the prior box, each divided by its scale (Fast R-CNN's coding).
 

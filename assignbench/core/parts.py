@@ -14,7 +14,7 @@ from assignbench.core.box_loss import (
     SumOf,
 )
 from assignbench.core.class_loss import CLASS_LOSSES, ClassLoss, CrossEntropy, Focal, QualityFocal, Varifocal
-from assignbench.core.coding import CenterSize, Coding, Deltas, Distances, Distribution, LogDistances
+from assignbench.core.coding import CenterSize, Coding, Corners, Deltas, Distances, Distribution, LogDistances
 from assignbench.core.extras import (
     EXTRAS,
     AuxiliaryObjectness,
@@ -44,6 +44,7 @@ __all__ = [
     "Centerness",
     "ClassLoss",
     "Coding",
+    "Corners",
     "Cost",
     "CrossEntropy",
     "DIoU",

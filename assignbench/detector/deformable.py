@@ -45,6 +45,8 @@ class DeformableConv2d(nn.Module):
         plain: convolution whose kernel and bias, the same tensors, stride, padding and groups are kept.
     """
 
+    moves_taps = True
+
     def __init__(self, plain: nn.Conv2d) -> None:
         super().__init__()
         if plain.kernel_size != (3, 3) or plain.dilation != (1, 1):
@@ -86,6 +88,8 @@ class DeformableConv2d(nn.Module):
 class AdaptedConv2d(nn.Module):
     """A 3×3 convolution whose taps move with the shape of the prior, and ReLU."""
 
+    moves_taps = True
+
     def __init__(self, shapes: int, channels: int, offset_std: float) -> None:
         super().__init__()
         groups = math.gcd(MOVED_TOGETHER, channels)
@@ -110,6 +114,21 @@ class AdaptedConv2d(nn.Module):
         return moved.relu().to(features.dtype)
 
 
+def read_at(maps: Tensor, moves: Tensor) -> Tensor:
+    """Every channel of a map read at a place of its own near each location: bilinear, 0 outside the map.
+
+    Args:
+        maps: float32 or float64, ``[image, channel, row, column]``.
+        moves: how far down and how far right of the location the place lies, channel after channel, of the same type:
+            ``[image, 2 · channel, row, column]``. Where one is not finite, what is read is not a number.
+    """
+    channels = maps.shape[1]
+    finite = moves.isfinite()  # on a CPU the operator would follow an offset of NaN out of its memory
+    known = finite.unflatten(1, (channels, 2)).all(dim=2)
+    mask = torch.ones_like(maps).where(known, torch.nan)
+    return deform_conv2d(maps, moves.where(finite, 0), maps.new_ones(channels, 1, 1, 1), mask=mask)
+
+
 def make_deformable(stage: nn.Module) -> None:
     """Replace the second convolution of every residual block of a stage: a bottleneck's 3×3, a basic block's last.
 
@@ -121,8 +140,11 @@ def make_deformable(stage: nn.Module) -> None:
 
 
 def unrepeatable(model: nn.Module, device: torch.device) -> tuple[str, ...]:
-    """What a record has to say of a training on this device: nothing without deformable convolutions on a GPU."""
-    if device.type == "cpu" or not any(isinstance(one, DeformableConv2d | AdaptedConv2d) for one in model.modules()):
+    """What a record has to say of a training on this device: nothing without deformable convolutions on a GPU.
+
+    They are in the modules that say ``moves_taps``.
+    """
+    if device.type == "cpu" or not any(getattr(one, "moves_taps", False) for one in model.modules()):
         return ()
     note = (
         "deformable convolutions add their gradients on a GPU in no fixed order: "

@@ -15,7 +15,7 @@ Not here: weights that depend on the features, too.
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +23,16 @@ from torch import Tensor, nn
 
 from assignbench.core import Head, Priors
 from assignbench.core.parts import RawOutputs
-from assignbench.core.priors import STRIDES
-from assignbench.detector.head import flatten, joined_levels, output, tower
+from assignbench.detector.head import (
+    Maps,
+    class_bias,
+    extra_maps,
+    extra_outputs,
+    level_scale,
+    output,
+    raw_outputs,
+    towers,
+)
 
 STANDARD = 2.5  # strides: 20 pixels on the finest level
 MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # odd numbers of splitmix64
@@ -46,20 +54,15 @@ class GeneratedHead(nn.Module):
         self, head: Head, classes: int, channels: int, depth: int, *, hidden: float = 128, spread: float = 0.5
     ) -> None:
         super().__init__()
-        self.class_tower = tower(head, channels, depth, deformable=False)
-        self.box_tower = tower(head, channels, depth, deformable=False)
-        prior = -math.log((1 - head.class_prior) / head.class_prior)
-        self.class_output = GeneratedConv2d(output(channels, classes, prior), int(hidden))
+        self.class_tower, self.box_tower = towers(head, channels, depth)
+        self.class_output = GeneratedConv2d(output(channels, classes, class_bias(head)), int(hidden))
         self.box_output = GeneratedConv2d(output(channels, head.coding.outputs, head.box_bias), int(hidden))
-        cell = head.priors_per_cell
-        self.extra_outputs = nn.ModuleDict(
-            {extra.name: output(channels, cell * extra.channels, extra.bias) for extra in head.extras}
-        )
-        self.scale = nn.Parameter(torch.ones(len(STRIDES))) if head.level_scale else None
+        self.extra_outputs = extra_outputs(head, channels)
+        self.scale = level_scale(head)
         self.head, self.classes, self.spread = head, classes, spread
 
     def forward(self, pyramid: tuple[Tensor, ...], priors: Priors) -> RawOutputs:
-        """P3 … P7 → raw outputs, float32, and in training the priors that were drawn."""
+        """The levels that the head speaks on → raw outputs, float32, and in training the priors that were drawn."""
         cells, images = self.head.priors_per_cell, len(pyramid[0])
         sides = (priors.boxes[:cells, 2:] - priors.boxes[:cells, :2]) / priors.stride[:cells, None]
         drawn = self.training and self.spread > 0
@@ -67,25 +70,20 @@ class GeneratedHead(nn.Module):
             sides = sides * 2 ** (self.spread * (2 * drawn_from(pyramid[-1], sides.shape) - 1))
         code = (sides.flip(-1) / STANDARD).log()  # h, w
 
-        logits, regression = [], []
-        extras: dict[str, list[Tensor]] = {extra.name: [] for extra in self.head.extras}
-        class_kernel, box_kernel = self.class_output.kernel(code), self.box_output.kernel(code)
-        for level, features in enumerate(pyramid):
-            seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
-            logits.append(flatten(self.class_output(seen["class"], class_kernel), self.classes))
-            raw = flatten(self.box_output(seen["box"], box_kernel), self.head.coding.outputs)
-            regression.append(raw if self.scale is None else raw * self.scale[level])
-            for extra in self.head.extras:
-                maps = self.extra_outputs[extra.name](seen[extra.tower])
-                extras[extra.name].append(flatten(maps, extra.channels))
+        kernels = self.class_output.kernel(code), self.box_output.kernel(code)
+        raw = raw_outputs([self.said(one, *kernels) for one in pyramid], self.head, self.classes, self.scale)
+        if not drawn:
+            return raw
         half = sides.repeat(len(priors) // cells, 1) * priors.stride[:, None] / 2
         boxes = torch.cat((priors.points - half, priors.points + half), dim=-1)
-        return RawOutputs(
-            torch.cat(logits, dim=1),
-            torch.cat(regression, dim=1),
-            {name: joined_levels(maps) for name, maps in extras.items()},
-            boxes.expand(images, -1, -1) if drawn else None,
-        )
+        return replace(raw, priors=boxes.expand(images, -1, -1))
+
+    def said(self, features: Tensor, class_kernel: Tensor, box_kernel: Tensor) -> Maps:
+        """What is put out on one level."""
+        seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
+        extras = extra_maps(self.head, self.extra_outputs, seen)
+        logits = self.class_output(seen["class"], class_kernel)
+        return Maps(logits, self.box_output(seen["box"], box_kernel), extras)
 
 
 class GeneratedConv2d(nn.Module):

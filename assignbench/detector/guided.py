@@ -12,16 +12,23 @@ from the offsets into the shape.
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from assignbench.core import Extra, Head, Priors
 from assignbench.core.parts import RawOutputs
-from assignbench.core.priors import STRIDES
 from assignbench.detector.deformable import AdaptedConv2d
-from assignbench.detector.head import flatten, joined_levels, output, tower
+from assignbench.detector.head import (
+    Maps,
+    class_bias,
+    extra_maps,
+    extra_outputs,
+    level_scale,
+    output,
+    raw_outputs,
+    towers,
+)
 
 
 class GuidedHead(nn.Module):
@@ -41,37 +48,24 @@ class GuidedHead(nn.Module):
         if len(guides) != 1 or head.priors_per_cell != 1:
             raise ValueError("a guided head has one prior a cell, and one extra output that predicts it")
         self.guide = guides[0]
-        self.class_tower = tower(head, channels, depth, deformable=False)
-        self.box_tower = tower(head, channels, depth, deformable=False)
-        self.class_output = output(channels, classes, -math.log((1 - head.class_prior) / head.class_prior))
+        self.class_tower, self.box_tower = towers(head, channels, depth)
+        self.class_output = output(channels, classes, class_bias(head))
         self.box_output = output(channels, head.coding.outputs, head.box_bias)
-        self.scale = nn.Parameter(torch.ones(len(STRIDES))) if head.level_scale else None
-        self.extra_outputs = nn.ModuleDict()
-        for extra in head.extras:
-            self.extra_outputs[extra.name] = layer = nn.Conv2d(channels, extra.channels, 1)
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.constant_(layer.bias, extra.bias)  # type: ignore[arg-type]
+        self.scale = level_scale(head)
+        self.extra_outputs = extra_outputs(head, channels, size=1)
         self.class_adaption = AdaptedConv2d(self.guide.channels, channels, offset_std)
         self.box_adaption = AdaptedConv2d(self.guide.channels, channels, offset_std)
-        self.classes, self.box_outputs, self.extras = classes, head.coding.outputs, head.extras
+        self.head, self.classes = head, classes
 
     def forward(self, pyramid: tuple[Tensor, ...], priors: Priors) -> RawOutputs:
-        """P3 … P7 → raw outputs, float32, and the priors that they are relative to."""
-        logits, regression = [], []
-        extras: dict[str, list[Tensor]] = {extra.name: [] for extra in self.extras}
-        for level, features in enumerate(pyramid):
-            seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
-            maps = {extra.name: self.extra_outputs[extra.name](seen[extra.tower]) for extra in self.extras}
-            shape = maps[self.guide.name].detach()
-            logits.append(flatten(self.class_output(self.class_adaption(seen["class"], shape)), self.classes))
-            raw = flatten(self.box_output(self.box_adaption(seen["box"], shape)), self.box_outputs)
-            regression.append(raw if self.scale is None else raw * self.scale[level])
-            for extra in self.extras:
-                extras[extra.name].append(flatten(maps[extra.name], extra.channels))
-        joined = {name: joined_levels(maps) for name, maps in extras.items()}
-        return RawOutputs(
-            torch.cat(logits, dim=1),
-            torch.cat(regression, dim=1),
-            joined,
-            self.guide.predicted_priors(joined[self.guide.name].detach(), priors),
-        )
+        """The levels that the head speaks on → raw outputs, float32, and the priors that they are relative to."""
+        raw = raw_outputs([self.said(features) for features in pyramid], self.head, self.classes, self.scale)
+        return replace(raw, priors=self.guide.predicted_priors(raw.extras[self.guide.name].detach(), priors))
+
+    def said(self, features: Tensor) -> Maps:
+        """What is put out on one level."""
+        seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
+        extras = extra_maps(self.head, self.extra_outputs, seen)
+        shape = extras[self.guide.name].detach()
+        logits = self.class_output(self.class_adaption(seen["class"], shape))
+        return Maps(logits, self.box_output(self.box_adaption(seen["box"], shape)), extras)

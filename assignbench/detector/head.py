@@ -1,8 +1,14 @@
-"""Two towers shared over the pyramid's levels, and the outputs that a strategy's `Head` asks for."""
+"""Two towers shared over the pyramid's levels, and the outputs that a strategy's `Head` asks for.
+
+`DenseHead` is the network of all strategies that do not say otherwise. What it is built of are functions: the other
+networks of `detector.networks` are built of the same ones, and hold only what is particular to them.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,40 +20,58 @@ from assignbench.detector.deformable import DeformableConv2d
 GROUPS = 32  # of channels normalised together; fewer when a group would be left with one: P7 can be 1 × 1
 
 
+class Maps(NamedTuple):
+    """What a network says on one level: ``[image, prior · number, row, column]`` each."""
+
+    logits: Tensor
+    regression: Tensor
+    extras: Mapping[str, Tensor]  # of every extra output of the head, by name
+
+
 class DenseHead(nn.Module):
     """Class tower → class logits; box tower → box outputs and extras; a learned scale per level on the boxes."""
 
     def __init__(self, head: Head, classes: int, channels: int, depth: int, *, deformable: bool = False) -> None:
         super().__init__()
         cell = head.priors_per_cell
-        self.class_tower = tower(head, channels, depth, deformable=deformable)
-        self.box_tower = tower(head, channels, depth, deformable=deformable)
-        self.class_output = output(channels, cell * classes, -math.log((1 - head.class_prior) / head.class_prior))
+        self.class_tower, self.box_tower = towers(head, channels, depth, deformable=deformable)
+        self.class_output = output(channels, cell * classes, class_bias(head))
         self.box_output = output(channels, cell * head.coding.outputs, head.box_bias)
-        self.extra_outputs = nn.ModuleDict(
-            {extra.name: output(channels, cell * extra.channels, extra.bias) for extra in head.extras}
-        )
-        self.scale = nn.Parameter(torch.ones(len(head.levels))) if head.level_scale else None
-        self.classes, self.box_outputs = classes, head.coding.outputs
-        self.channels = {extra.name: extra.channels for extra in head.extras}
-        self.read_off = {extra.name: extra.tower for extra in head.extras}
+        self.extra_outputs = extra_outputs(head, channels)
+        self.scale = level_scale(head)
+        self.head, self.classes = head, classes
 
     def forward(self, pyramid: tuple[Tensor, ...]) -> RawOutputs:
         """The levels that the head speaks on → raw outputs, float32."""
-        logits, regression = [], []
-        extras: dict[str, list[Tensor]] = {name: [] for name in self.extra_outputs}
-        for level, features in enumerate(pyramid):
-            seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
-            logits.append(flatten(self.class_output(seen["class"]), self.classes))
-            raw = flatten(self.box_output(seen["box"]), self.box_outputs)
-            regression.append(raw if self.scale is None else raw * self.scale[level])
-            for name, layer in self.extra_outputs.items():
-                extras[name].append(flatten(layer(seen[self.read_off[name]]), self.channels[name]))
-        return RawOutputs(
-            torch.cat(logits, dim=1),
-            torch.cat(regression, dim=1),
-            {name: joined_levels(maps) for name, maps in extras.items()},
-        )
+        return raw_outputs([self.said(features) for features in pyramid], self.head, self.classes, self.scale)
+
+    def said(self, features: Tensor) -> Maps:
+        """What is put out on one level."""
+        seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
+        extras = extra_maps(self.head, self.extra_outputs, seen)
+        return Maps(self.class_output(seen["class"]), self.box_output(seen["box"]), extras)
+
+
+def raw_outputs(levels: Sequence[Maps], head: Head, classes: int, scale: Tensor | None) -> RawOutputs:
+    """The maps of all levels that the head speaks on → raw outputs, float32.
+
+    Args:
+        levels: fine to coarse.
+        head: says what the maps hold.
+        classes: number of classes.
+        scale: a factor for the box outputs of each level; None: 1.
+    """
+    regression = [flatten(maps.regression, head.coding.outputs) for maps in levels]
+    if scale is not None:
+        regression = [raw * scale[level] for level, raw in enumerate(regression)]
+    extras = {
+        extra.name: [flatten(maps.extras[extra.name], extra.channels) for maps in levels] for extra in head.extras
+    }
+    return RawOutputs(
+        torch.cat([flatten(maps.logits, classes) for maps in levels], dim=1),
+        torch.cat(regression, dim=1),
+        {name: joined_levels(maps) for name, maps in extras.items()},
+    )
 
 
 def joined_levels(maps: list[Tensor]) -> Tensor:
@@ -56,33 +80,70 @@ def joined_levels(maps: list[Tensor]) -> Tensor:
     return joined[..., 0] if joined.shape[-1] == 1 else joined
 
 
-def tower(head: Head, channels: int, depth: int, *, deformable: bool) -> nn.Sequential:
+def extra_maps(head: Head, layers: nn.ModuleDict, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The extra outputs on one level: ``seen`` has the features of the class and of the box tower."""
+    return {extra.name: layers[extra.name](seen[extra.tower]) for extra in head.extras}
+
+
+def extra_outputs(head: Head, channels: int, size: int = 3) -> nn.ModuleDict:
+    """A layer for every extra output of the head, of ``size × size``."""
+    cell = head.priors_per_cell
+    return nn.ModuleDict(
+        {extra.name: output(channels, cell * extra.channels, extra.bias, size) for extra in head.extras}
+    )
+
+
+def level_scale(head: Head) -> nn.Parameter | None:
+    """A learned factor for each level that the head speaks on, where it asks for one."""
+    return nn.Parameter(torch.ones(len(head.levels))) if head.level_scale else None
+
+
+def class_bias(head: Head) -> float:
+    """The logit of the initial class probability."""
+    return -math.log((1 - head.class_prior) / head.class_prior)
+
+
+def towers(head: Head, channels: int, depth: int, *, deformable: bool = False) -> tuple[nn.Sequential, nn.Sequential]:
+    """The class tower and the box tower."""
+    return (
+        tower(head, channels, depth, deformable=deformable),
+        tower(head, channels, depth, deformable=deformable),
+    )
+
+
+def tower(head: Head, channels: int, depth: int, *, deformable: bool = False) -> nn.Sequential:
     """``depth`` times convolution, group norm (optional), ReLU; the last convolution deformable or plain.
 
     Weights are N(0, 0.01) without norm. Before a norm their scale changes nothing but how far an optimizer's
     step turns them: at 0.01 Adam's first steps would be a fifth of the weights, so He's scale is used, unless
     ``head.tower_std`` asks for another.
     """
-    layers: list[nn.Module] = []
-    for i in range(depth):
-        convolution = output(channels, channels)
-        if head.tower_std is not None:
-            nn.init.normal_(convolution.weight, std=head.tower_std)
-        elif head.group_norm:
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        if head.group_norm and not head.conv_bias:
-            convolution.bias = None
-        layers.append(DeformableConv2d(convolution) if deformable and i == depth - 1 else convolution)
-        if head.group_norm:
-            layers.append(nn.GroupNorm(math.gcd(GROUPS, channels // 2), channels))
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
+    return nn.Sequential(
+        *(
+            layer
+            for i in range(depth)
+            for layer in normed(head, output(channels, channels), deformable=deformable and i == depth - 1)
+        )
+    )
 
 
-def output(channels: int, outputs: int, bias: float = 0.0) -> nn.Conv2d:
-    """A 3×3 convolution with weights N(0, 0.01) and a constant bias."""
-    layer = nn.Conv2d(channels, outputs, 3, padding=1)
-    nn.init.normal_(layer.weight, std=0.01)
+def normed(head: Head, convolution: nn.Conv2d, *, deformable: bool = False) -> list[nn.Module]:
+    """A convolution as the head's towers have it, the norm after it, where they have one, and ReLU."""
+    channels = convolution.out_channels
+    if head.tower_std is not None:
+        nn.init.normal_(convolution.weight, std=head.tower_std)
+    elif head.group_norm:
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    if head.group_norm and not head.conv_bias:
+        convolution.bias = None
+    norm = [nn.GroupNorm(math.gcd(GROUPS, channels // 2), channels)] if head.group_norm else []
+    return [DeformableConv2d(convolution) if deformable else convolution, *norm, nn.ReLU(inplace=True)]
+
+
+def output(channels: int, outputs: int, bias: float = 0.0, size: int = 3, std: float = 0.01) -> nn.Conv2d:
+    """A convolution of ``size × size``, an odd number, with weights N(0, std) and a constant bias."""
+    layer = nn.Conv2d(channels, outputs, size, padding=size // 2)
+    nn.init.normal_(layer.weight, std=std)
     assert layer.bias is not None  # noqa: S101 - for the type checker: bias is on by default
     nn.init.constant_(layer.bias, bias)
     return layer

@@ -56,6 +56,8 @@ def either(*tables: Names) -> Names:
 
 
 _MMDET_TOWERS = ("bbox_head.{side}_convs.", ("cls", "reg"), "{i}.conv")
+# AutoAssign and FCOS; FCOS in early 2.x; RetinaNet and FreeAnchor; ATSS; GFL; TOOD
+_MMDET_HEADS = ("conv", "fcos", "retina", "atss", "gfl", "tood")
 _GUIDES = (("location", "loc"), ("shape", "shape"))
 MMDET = Dictionary(
     shared={
@@ -66,9 +68,8 @@ MMDET = Dictionary(
         **{f"detector.pyramid.smooth.{i}": (f"neck.fpn_convs.{i}.conv",) for i in range(3)},
         "detector.pyramid.p6": ("neck.fpn_convs.3.conv",),
         "detector.pyramid.p7": ("neck.fpn_convs.4.conv",),
-        # AutoAssign and FCOS; FCOS in early 2.x; RetinaNet and FreeAnchor; ATSS; GFL
-        CLASS_OUTPUT: tuple(f"bbox_head.{name}_cls" for name in ("conv", "fcos", "retina", "atss", "gfl")),
-        BOX_OUTPUT: tuple(f"bbox_head.{name}_reg" for name in ("conv", "fcos", "retina", "atss", "gfl")),
+        CLASS_OUTPUT: tuple(f"bbox_head.{name}_cls" for name in _MMDET_HEADS),
+        BOX_OUTPUT: tuple(f"bbox_head.{name}_reg" for name in _MMDET_HEADS),
         "detector.head.extra_outputs.centerness": tuple(
             f"bbox_head.{name}_centerness" for name in ("conv", "fcos", "atss")
         ),
@@ -78,6 +79,22 @@ MMDET = Dictionary(
             for one, short in (("class", "cls"), ("box", "reg"))
             for ours, theirs in (("offset", "offset"), ("convolution", "adaption"))
         },
+        **{
+            f"detector.head.tower.{i}.{layer}": (f"bbox_head.inter_convs.{i}.{theirs}",)
+            for i in DEPTH
+            for layer, theirs in enumerate(("conv", "gn"))
+        },
+        **{
+            f"detector.head.{one}_features.{ours}": (f"bbox_head.{short}_decomp.{theirs}",)
+            for one, short in (("class", "cls"), ("box", "reg"))
+            for ours, theirs in (
+                ("attention", "layer_attention"),
+                ("reduction.0", "reduction_conv.conv"),
+                ("reduction.1", "reduction_conv.gn"),
+            )
+        },
+        "detector.head.alignment_output": ("bbox_head.cls_prob_module",),
+        "detector.head.move_output": ("bbox_head.reg_offset_module",),
         "detector.head.extra_outputs.implicit_objectness": ("bbox_head.conv_centerness",),
         "detector.head.extra_outputs.iou": ("bbox_head.atss_centerness",),  # PAA
         SCALE: ("bbox_head.scales.{level}.scale",),

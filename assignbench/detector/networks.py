@@ -12,11 +12,13 @@ from assignbench.detector.generated import GeneratedHead
 from assignbench.detector.guided import GuidedHead
 from assignbench.detector.head import DenseHead
 from assignbench.detector.refined import RefinedHead
+from assignbench.detector.task_aligned import TaskAlignedHead
 
 NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
     "generated": GeneratedHead,
     "guided": GuidedHead,
     "refined": RefinedHead,
+    "task_aligned": TaskAlignedHead,
 }
 
 

@@ -11,16 +11,22 @@ Source: DW, arXiv 2203.16730, Section 3.4, and its released code (Apache-2.0) fo
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from assignbench.core import Head, Priors
 from assignbench.core.parts import Distances, RawOutputs
-from assignbench.core.priors import STRIDES
-from assignbench.detector.head import flatten, joined_levels, output, tower
+from assignbench.detector.deformable import read_at
+from assignbench.detector.head import (
+    Maps,
+    class_bias,
+    extra_maps,
+    extra_outputs,
+    level_scale,
+    output,
+    raw_outputs,
+    towers,
+)
 
 SIDES = 4
 TOWARDS = (-1.0, -1.0, 1.0, 1.0)  # from the location to each side, along the axis that the side cuts
@@ -36,39 +42,34 @@ class RefinedHead(nn.Module):
         depth: convolutions in each tower.
     """
 
+    moves_taps = True  # in `read_at`: see `unrepeatable`
+
     def __init__(self, head: Head, classes: int, channels: int, depth: int) -> None:
         super().__init__()
         if head.priors_per_cell != 1 or not isinstance(head.coding, Distances):
             raise ValueError("a refined head has one prior a cell, and its boxes are distances to the four sides")
-        self.class_tower = tower(head, channels, depth, deformable=False)
-        self.box_tower = tower(head, channels, depth, deformable=False)
-        self.class_output = output(channels, classes, -math.log((1 - head.class_prior) / head.class_prior))
+        self.class_tower, self.box_tower = towers(head, channels, depth)
+        self.class_output = output(channels, classes, class_bias(head))
         self.box_output = output(channels, SIDES, head.box_bias)
         self.move_output = output(channels, 2 * SIDES)
-        self.scale = nn.Parameter(torch.ones(len(STRIDES))) if head.level_scale else None
-        self.extra_outputs = nn.ModuleDict(
-            {extra.name: output(channels, extra.channels, extra.bias) for extra in head.extras}
-        )
+        self.scale = level_scale(head)
+        self.extra_outputs = extra_outputs(head, channels)
         self.head, self.classes = head, classes
 
     def forward(self, pyramid: tuple[Tensor, ...], priors: Priors) -> RawOutputs:
-        """P3 … P7 → raw outputs, float32."""
-        logits, regression = [], []
-        extras: dict[str, list[Tensor]] = {extra.name: [] for extra in self.head.extras}
-        for level, features in enumerate(pyramid):
-            seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
-            logits.append(flatten(self.class_output(seen["class"]), self.classes))
-            raw = self.box_output(seen["box"])
-            raw = raw if self.scale is None else raw * self.scale[level]
-            regression.append(flatten(refined(raw, self.move_output(seen["box"])), SIDES))
-            for extra in self.head.extras:
-                maps = self.extra_outputs[extra.name](seen[extra.tower])
-                extras[extra.name].append(flatten(maps, extra.channels))
-        return RawOutputs(
-            torch.cat(logits, dim=1),
-            torch.cat(regression, dim=1),
-            {name: joined_levels(maps) for name, maps in extras.items()},
-        )
+        """The levels that the head speaks on → raw outputs, float32; what is refined is scaled before."""
+        levels = [
+            self.said(features, None if self.scale is None else self.scale[level])
+            for level, features in enumerate(pyramid)
+        ]
+        return raw_outputs(levels, self.head, self.classes, scale=None)
+
+    def said(self, features: Tensor, scale: Tensor | None) -> Maps:
+        """What is put out on one level."""
+        seen = {"box": self.box_tower(features), "class": self.class_tower(features)}
+        raw = self.box_output(seen["box"])
+        boxes = refined(raw if scale is None else raw * scale, self.move_output(seen["box"]))
+        return Maps(self.class_output(seen["class"]), boxes, extra_maps(self.head, self.extra_outputs, seen))
 
 
 def refined(raw: Tensor, moves: Tensor) -> Tensor:
@@ -83,8 +84,4 @@ def refined(raw: Tensor, moves: Tensor) -> Tensor:
     left, top, right, bottom = (towards * distance).unbind(1)
     still = torch.zeros_like(left)
     place = moves + torch.stack((still, left, top, still, still, right, bottom, still), dim=1)  # row, column; row, …
-    finite = place.isfinite()  # on a CPU the operator would follow an offset of NaN out of its memory
-    known = finite.unflatten(1, (SIDES, 2)).all(dim=2)
-    one = distance.new_ones(SIDES, 1, 1, 1)
-    read = deform_conv2d(sides, place.where(finite, 0), one, mask=torch.ones_like(distance).where(known, torch.nan))
-    return (towards * (read - own)).to(raw.dtype)
+    return (towards * (read_at(sides, place) - own)).to(raw.dtype)

@@ -69,6 +69,7 @@ def outputs(
     """The maps as the reference has them: ``fpn.L``, ``cls.L``, ``reg.L``, ``extra.L``.
 
     Distances to the sides are in pixels, after ReLU and stride, those of another unit after ReLU; deltas are raw.
+    A decoded reference has probabilities, and boxes in strides.
     """
     head = learner.head
     regression = predictions.regression
@@ -77,6 +78,8 @@ def outputs(
         if head.coding.unit == 1:
             regression = regression * priors.stride[:, None]
     flat = {"cls": predictions.outputs, "reg": regression}
+    if origin and origin.decoded:
+        flat = {"cls": predictions.logits.sigmoid(), "reg": predictions.boxes / priors.stride[:, None]}
     theirs = {name: output for output, name in origin.outputs.items()} if origin else {}
     for name, extra in predictions.extras.items():
         flat[theirs.get(name, "extra")] = extra[..., None] if extra.ndim == 2 else extra

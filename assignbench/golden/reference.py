@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from assignbench.core.parts import Coding, LogDistances
 from assignbench.detector.refined import refined
 from assignbench.errors import DataError
 
@@ -41,6 +42,8 @@ class Origin:
     options: Mapping[str, Any] = field(default_factory=dict)  # beside the preset's: how a reference with memory starts
     # the maps "reg" and "offset" of a level → raw box outputs, where a file has offsets
     refined: Callable[[Tensor, Tensor], Tensor] | None = None
+    coding: Coding | None = None  # what "reg" means where a file holds raw outputs; None: what the head says
+    decoded: bool = False  # files of networks hold probabilities, and corners of boxes in strides
     missing: Mapping[str, str] = field(default_factory=dict)  # kind, or kind/case → why it cannot be replayed
 
     def why_missing(self, kind: str, case: str) -> str | None:
@@ -49,9 +52,9 @@ class Origin:
 
 
 DETECTRON2 = {"cls": ("class", "background"), "box_reg": ("box",), "iou": ("iou",)}  # as its descendants call the terms
-NO_T_HEAD = "TOOD's task-aligned head is not built here"
 ORIGINS: Mapping[str, Origin] = {
-    "tood": Origin("tal", progress={"initial": 0.0}, missing={"network": NO_T_HEAD, "trajectory": NO_T_HEAD}),
+    # its head makes the boxes itself: files of losses hold what it makes them of, those of networks hold them
+    "tood": Origin("tal", progress={"initial": 0.0}, coding=LogDistances(), decoded=True),
     "gfl": Origin(
         "atss",
         "gfl",
@@ -75,8 +78,6 @@ ORIGINS: Mapping[str, Origin] = {
         options={"kept": "batch", "normaliser": "start"},
         missing={"losses/tiny": "an unstable sort decides which anchors of equal overlap take the last places"},
     ),
-    # which anchors are positive hinges on that rounding from the second step on, see docs/fidelity.md
-    "paa": Origin("paa", missing={"trajectory": "the rounding of scikit-learn's mixture in float32"}),
     "simota": Origin(
         "simota",
         # the pairs' own class and the other classes there; L1 joins the box loss late in training

@@ -40,40 +40,62 @@ def replay_trajectory(
         build: makes the network at its start.
         origin: the strategy as the reference calls it.
     """
-    device = image.device
+    device, where = image.device, str(path)
+    keys = {"main": "steps"} | {one: f"{one}_steps" for one in origin.progress if f"{one}_steps" in content}
+    if odd := [key for key in content if key.endswith("_steps") and key not in keys.values()]:
+        raise DataError(f"{path} holds {odd[0]}, a phase of training that the strategy does not have")
     try:
         boxes = [torch.tensor(one, device=device).reshape(-1, 4) for one in content["boxes"]]
         targets = targets_of(boxes, [torch.tensor(one, dtype=torch.int64, device=device) for one in content["labels"]])
-        golden = [{name: torch.tensor(value) for name, value in step.items()} for step in content["steps"]]
-        names = [list(step) for step in golden]
-        golden = [golden_terms(step, origin.terms) for step in golden]
+        losses = {
+            phase: [{name: torch.tensor(value) for name, value in step.items()} for step in content[key]]
+            for phase, key in keys.items()
+        }
+        names = {phase: [list(step) for step in golden] for phase, golden in losses.items()}
+        losses = {phase: [golden_terms(step, origin.terms) for step in golden] for phase, golden in losses.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is no trajectory: {type(error).__name__}: {error}") from error
 
-    learner = build()
-    checks = list(worst("trainable", trained(content, learner), 0.0))
-    own = steps(learner, image, targets, names, str(path), origin)
-    first, *later = distances(own, golden)
-    checks += worst("first step", first, LOSS)
-    if all(quantity.error <= OUTPUT for step in later for quantity in step):
-        return [*checks, *worst("later steps", [one for step in later for one in step], OUTPUT)], []
+    first: list[Quantity] = []
+    later: list[Quantity] = []
+    ratios: list[Quantity] = []
+    notes: list[str] = []
+    for phase, golden in losses.items():
 
-    spread, starts = own_spread(build, image, targets, names, str(path), origin, own, later)
-    pairs = [pair for step in zip(later, spread, strict=True) for pair in zip(*step, strict=True)]
-    odd = [(quantity, rounding) for quantity, rounding in pairs if not quantity.error <= OUTPUT]
-    checks += worst("later steps", [quantity for quantity, _ in pairs if quantity.error <= OUTPUT], OUTPUT)
-    ratios = [Quantity(quantity.name, quantity.error / max(rounding, ROUNDING)) for quantity, rounding in odd]
-    checks += worst("beyond that, in rounding errors", ratios, FACTOR)
-    told = "; ".join(f"{one.name}: {one.error:.1e}, by rounding alone up to {size:.1e}" for one, size in odd)
-    note = (
-        f"further from the golden step than {OUTPUT:g}, but an input that differs by one rounding error leads our own "
-        f"steps as far away; held to {FACTOR:g} times that, of {starts} starts ({told})"
-    )
-    return checks, [note]
+        def follow(
+            x: Tensor, each: Sequence[list[str]] = names[phase], progress: float = origin.progress.get(phase, 1.0)
+        ) -> list[dict[str, Tensor]]:
+            return steps(build(), x, targets, each, where, origin, progress)
+
+        own = follow(image)
+        errors = distances(own, golden, "" if phase == "main" else f"{phase}, ")
+        first += errors[0]
+        if all(quantity.error <= OUTPUT for step in errors[1:] for quantity in step):
+            later += [one for step in errors[1:] for one in step]
+            continue
+        spread, starts = own_spread(follow, image, own, errors[1:])
+        pairs = [pair for step in zip(errors[1:], spread, strict=True) for pair in zip(*step, strict=True)]
+        apart = [(quantity, rounding) for quantity, rounding in pairs if not quantity.error <= OUTPUT]
+        later += [quantity for quantity, _ in pairs if quantity.error <= OUTPUT]
+        ratios += [Quantity(quantity.name, quantity.error / max(rounding, ROUNDING)) for quantity, rounding in apart]
+        told = "; ".join(f"{one.name}: {one.error:.1e}, by rounding alone up to {size:.1e}" for one, size in apart)
+        notes.append(
+            f"further from the golden step than {OUTPUT:g}, but an input that differs by one rounding error leads our "
+            f"own steps as far away; held to {FACTOR:g} times that, of {starts} starts ({told})"
+        )
+    checks = [*worst("trainable", trained(content, build()), 0.0), *worst("first step", first, LOSS)]
+    checks += worst("later steps", later, OUTPUT)
+    return [*checks, *worst("beyond that, in rounding errors", ratios, FACTOR)], notes
 
 
 def steps(
-    learner: Learner, image: Tensor, targets: Targets, names: Sequence[list[str]], where: str, origin: Origin
+    learner: Learner,
+    image: Tensor,
+    targets: Targets,
+    names: Sequence[list[str]],
+    where: str,
+    origin: Origin,
+    progress: float,
 ) -> list[dict[str, Tensor]]:
     """Train for as many steps as there are lists of names; the losses of each, under the reference's names."""
     learner.train()
@@ -81,7 +103,7 @@ def steps(
     optimizer = torch.optim.SGD(trainable, lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
     found = []
     for step in names:
-        losses = learner.charge({MAIN: learner.detector.predict(image)}, targets).losses
+        losses = learner.charge({MAIN: learner.detector.predict(image)}, targets, progress=progress).losses
         found.append({name: loss.detach() for name, loss in terms_as(step, losses, where, origin.terms).items()})
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
@@ -89,21 +111,19 @@ def steps(
     return found
 
 
-def distances(ours: Sequence[Mapping[str, Tensor]], golden: Sequence[Mapping[str, Tensor]]) -> list[list[Quantity]]:
+def distances(
+    ours: Sequence[Mapping[str, Tensor]], golden: Sequence[Mapping[str, Tensor]], phase: str = ""
+) -> list[list[Quantity]]:
     """Relative error of every loss of every step."""
     return [
-        [Quantity(f"{name}, step {number}", relative(own[name], one[name])) for name in one]
+        [Quantity(f"{phase}{name}, step {number}", relative(own[name], one[name])) for name in one]
         for number, (own, one) in enumerate(zip(ours, golden, strict=True), start=1)
     ]
 
 
 def own_spread(
-    build: Callable[[], Learner],
+    follow: Callable[[Tensor], list[dict[str, Tensor]]],
     image: Tensor,
-    targets: Targets,
-    names: Sequence[list[str]],
-    where: str,
-    origin: Origin,
     own: Sequence[Mapping[str, Tensor]],
     later: Sequence[Sequence[Quantity]],
 ) -> tuple[list[list[float]], int]:
@@ -114,8 +134,7 @@ def own_spread(
     spread = [[0.0] * len(step) for step in later]
     for seed in range(STARTS):
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)).to(image.device)
-        nearby = steps(build(), image * (1 + ROUNDING * noise), targets, names, where, origin)
-        found = distances(nearby, own)[1:]
+        found = distances(follow(image * (1 + ROUNDING * noise)), own)[1:]
         spread = [
             [max(most, one.error) for most, one in zip(*step, strict=True)] for step in zip(spread, found, strict=True)
         ]

@@ -134,10 +134,15 @@ def predictions_from(
     if set(found) != {extra.name for extra in head.extras}:
         raise DataError(f"{file.path}: the extra output of the file and of the strategy's head do not go together")
     extras = {extra.name: joined(raw, found[extra.name], extra.channels) for extra in head.extras}
+    coding = origin.coding or head.coding
+    regression = joined(refined(raw, origin), "reg", coding.outputs)
+    if coding != head.coding:
+        boxes = coding.decode(regression, priors.boxes, priors.stride)
+        regression = head.coding.encode(boxes, priors.boxes, priors.stride)
     return predictions_of(
         RawOutputs(
             joined(raw, "cls", classes),
-            joined(refined(raw, origin), "reg", head.coding.outputs),
+            regression,
             {
                 extra.name: extras[extra.name] if extra.channels > 1 else extras[extra.name][..., 0]
                 for extra in head.extras

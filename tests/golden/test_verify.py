@@ -52,7 +52,7 @@ GIVEN: Mapping[str, tuple[set[str], set[str]]] = {
     "simota": (CASES | {"l1_typical"}, {"detections"}),
     "tood": (
         CASES | {f"initial_{case}" for case in CASES - {"one_empty", "tiny"}},
-        {"detections"},
+        {"network", "detections"},
     ),
 }
 
@@ -74,6 +74,15 @@ def test_all_vectors_pass_but_for_trajectories(shared: Path, strategy: str) -> N
         else:
             kinds.add(one.kind)
     assert (cases, kinds) == GIVEN[strategy]
+
+
+@pytest.mark.parametrize("kind", ["losses", "detections"])
+def test_two_towers_in_place_of_a_task_aligned_head_pass(shared: Path, kind: str) -> None:
+    """The other preset of `tal`, whose boxes are coded in another way."""
+    for one in find(shared):
+        if (one.strategy, one.kind) == ("tood", kind):
+            checks, _ = replay(one, shared, installed("tood", "parallel"), torch.device("cpu"))
+            assert [check for check in checks if not check.passed] == [], one
 
 
 def test_padded_vectors_pass(shared: Path) -> None:

@@ -5,9 +5,10 @@
     M      n_c = Σ r_c + 10 ε,  w_c = n_c / (n_0 + n_1),  m_c = Σ r_c x / n_c,  v_c = Σ r_c x² / n_c − m_c² + 10⁻⁶
     end    when the mean of log f over the group changes by less than 10⁻³, or after 100 steps
 
-These are scikit-learn's rules for a `GaussianMixture` of two one-dimensional components; ε is the number type's. The
-variance is summed from distances to the mean, which is the same number without its cancellation: no variance can
-come out negative. A group is a row of a matrix and stops for itself, so that it gets what it gets alone.
+These are scikit-learn's rules for a `GaussianMixture` of two one-dimensional components. All is computed in float64,
+whatever the numbers are: in float32 the densities of near values change places, and with them what is easy. ε is
+float64's. The variance is summed from distances to the mean, which is the same number without its cancellation: no
+variance can come out negative. A group is a row of a matrix and stops for itself, so that it gets what it gets alone.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from torch import Tensor
 STEPS = 100
 CHANGE = 1e-3  # of the mean log f
 LEAST_VARIANCE = 1e-6
-LOOKS = 5  # steps between two looks whether any group goes on: each look makes the host wait for a GPU
+LOOKS = 5  # steps between two looks which groups go on: each look makes the host wait for a GPU
 
 
 @torch.no_grad()
 def two_gaussians(values: Tensor, group: Tensor, groups: int, most: int) -> tuple[Tensor, Tensor]:
-    """Which values belong to the first component, and log f of each: bool ``[pair]`` and ``[pair]``.
+    """Which values belong to the first component, and log f of each: bool ``[pair]`` and float64 ``[pair]``.
 
     The first component starts at the group's least value. A value with r_0 = r_1 belongs to it.
 
@@ -38,7 +39,7 @@ def two_gaussians(values: Tensor, group: Tensor, groups: int, most: int) -> tupl
     count = group.new_zeros(groups).index_add(0, group, torch.ones_like(group))
     rank = torch.arange(len(group), device=group.device) - (count.cumsum(0) - count)[group]
     place = group * most + rank
-    x = values.new_zeros(groups * most).index_copy(0, place, values).view(groups, most)
+    x = values.new_zeros(groups * most, dtype=torch.float64).index_copy(0, place, values.double()).view(groups, most)
     valid = torch.arange(most, device=group.device) < count[:, None]
     joint = _fitted(x, valid, count.clamp(min=1))
     low = joint[0] >= joint[1]
@@ -53,9 +54,17 @@ def _fitted(x: Tensor, valid: Tensor, count: Tensor) -> Tensor:
     bound = torch.full_like(mean[0], -math.inf)
     going = torch.ones_like(bound, dtype=torch.bool)
     little = 10 * torch.finfo(x.dtype).eps
+    ended = torch.stack((share, mean, variance))  # of all groups; those that go on are taken out of it
+    rows = torch.arange(len(x), device=x.device)
+    every = x
     for step in range(STEPS):
-        if step % LOOKS == LOOKS - 1 and not bool(going.any()):
-            break
+        if step % LOOKS == LOOKS - 1:
+            ended[:, :, rows] = torch.stack((share, mean, variance))
+            on = going.nonzero()[:, 0]
+            rows, x, valid, count, bound, going = (one[on] for one in (rows, x, valid, count, bound, going))
+            share, mean, variance = ended[:, :, rows]
+            if not len(rows):
+                break
         joint = _joint(x, share, mean, variance)
         density = joint.logsumexp(0)
         belongs = (joint - density).exp() * valid
@@ -67,7 +76,8 @@ def _fitted(x: Tensor, valid: Tensor, count: Tensor) -> Tensor:
         variance = torch.where(going, spread / mass + LEAST_VARIANCE, variance)
         before, bound = bound, (density * valid).sum(-1) / count
         going = going & ((bound - before).abs() >= CHANGE)
-    return _joint(x, share, mean, variance)
+    ended[:, :, rows] = torch.stack((share, mean, variance))
+    return _joint(every, *ended)
 
 
 def _joint(x: Tensor, share: Tensor, mean: Tensor, variance: Tensor) -> Tensor:

@@ -52,13 +52,14 @@ def fitted(groups: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.T
     return list(low.split(sizes)), list(density.split(sizes))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("seed", range(5))
-def test_it_is_the_naive_reading(seed: int) -> None:
-    groups = groups_of(seed, torch.float64)
+def test_it_is_the_naive_reading_in_float64_whatever_the_numbers_are(seed: int, dtype: torch.dtype) -> None:
+    groups = groups_of(seed, dtype)
     for values, low, density in zip(groups, *fitted(groups), strict=True):
         wanted = naive(values.tolist(), torch.finfo(torch.float64).eps)
         assert low.tolist() == wanted[0]
-        torch.testing.assert_close(density, torch.tensor(wanted[1], dtype=torch.float64), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(density, torch.tensor(wanted[1], dtype=torch.float64), rtol=1e-9, atol=1e-9)
 
 
 def test_a_group_gets_what_it_gets_alone_and_an_empty_one_nothing() -> None:
