@@ -21,7 +21,7 @@ from torch import Tensor
 from assignbench.core.box_loss import BoxLoss, GIoU
 from assignbench.core.class_loss import ClassLoss, Focal
 from assignbench.core.coding import Coding
-from assignbench.core.fast.class_outputs import by_location, join_logits
+from assignbench.core.fast.class_outputs import OverClasses, by_location, join_logits
 from assignbench.core.geometry import centers, iou, pick, take
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -261,6 +261,14 @@ class PairViews:
         predictions, classes = self.predictions, self.loss.classes
         extra = None if predictions.joined is None else predictions.extras[predictions.joined]
         return classes.negative_weight * by_location(classes.background, predictions.outputs, extra)
+
+    def over_classes(self, cost: Callable[[Tensor, Tensor], Tensor]) -> OverClasses:
+        """Σ over classes of a cost of logits ``[some, class]`` at places ``[some]``, where it is asked for: no gradient.
+
+        A place is an image · locations + a location, as in `PairView.place`.
+        """
+        quiet = self.predictions.detached()
+        return OverClasses(cost, quiet.outputs, None if quiet.joined is None else quiet.extras[quiet.joined])
 
     def detached(self) -> PairViews:
         """The same batch without gradient, for a strategy that looks at far more pairs than it chooses."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from torch.autograd import Function
 
 from assignbench.core.fast.rows import best_of, small_keys
 from assignbench.core.geometry import pick
-from assignbench.core.tensors import once_differentiable
+from assignbench.core.tensors import free_to_wait, once_differentiable
 
 PIECE = 1 << 16  # entries worked on at once on a CPU: they stay in its cache
 ROWS = 32  # a piece has a multiple of them: the last entries of a vector unit's width are rounded in another way
@@ -65,6 +65,46 @@ def by_location(cost: Callable[[Tensor], Tensor], outputs: Tensor, extra: Tensor
         logits = rows[piece] if joining is None else join_logits(rows[piece], joining[piece])
         torch.sum(cost(logits), dim=-1, out=found[piece])
     return found.view(outputs.shape[:-1])
+
+
+@dataclass(frozen=True)
+class OverClasses:
+    """Σ over classes of a cost of each logit, without gradient, of the places that are asked for: each computed once.
+
+    On a GPU all are computed when it is first asked: to count those that are new would make the host wait.
+    """
+
+    cost: Callable[[Tensor, Tensor], Tensor]  # of logits [some, class] and their places [some], entry by entry
+    outputs: Tensor  # z, [image, location, class]
+    extra: Tensor | None = None  # o, [image, location]; None: nothing joins
+    _sums: list[Tensor] = field(default_factory=list, init=False, repr=False)  # and which of them are known
+
+    def __call__(self, place: Tensor) -> Tensor:
+        """The sums at places, images · locations + locations: ``[pair] → [pair]``."""
+        if not self._sums:
+            values = self.outputs.new_zeros(self.outputs.shape[:-1].numel())
+            self._sums.extend((values, torch.zeros_like(values, dtype=torch.bool)))
+            if not free_to_wait(place.device):
+                self._fill(torch.arange(len(values), device=place.device))
+        values, known = self._sums
+        if free_to_wait(place.device):
+            self._fill((torch.zeros_like(known).index_fill_(0, place, True) & ~known).nonzero()[:, 0])
+        return pick(values, place)
+
+    @torch.no_grad()
+    def _fill(self, places: Tensor) -> None:
+        values, known = self._sums
+        rows, classes = self.outputs.flatten(0, -2), self.outputs.shape[-1]
+        step = max(1, (PIECE if rows.device.type == "cpu" else DEVICE_PIECE) // classes // ROWS) * ROWS
+        for start in range(0, len(places), step):
+            some = places[start : start + step]
+            # whole vector units: the last entries would be rounded in another way, and equal costs not be equal
+            some = torch.cat((some, some[-1:].expand(-len(some) % ROWS)))
+            logits = rows.index_select(0, some)
+            if self.extra is not None:
+                logits = join_logits(logits, pick(self.extra.flatten(), some))
+            values.index_copy_(0, some, self.cost(logits, some).sum(-1))
+            known.index_fill_(0, some, True)
 
 
 class _Account:
