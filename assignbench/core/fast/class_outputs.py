@@ -36,6 +36,8 @@ DEVICE_PIECE = 1 << 26  # on a GPU: bounds the memory of intermediate results
 FAINT = 1e-12  # probabilities below it count as 0: their powers would be denormal, and a hundred times as slow
 REST = 1e-30  # least 1 − q: its logarithm stays finite
 DENSE = 32  # a list of at least one in so many entries becomes a table of all, which is read in order
+FEW = 128  # a list of at most one in so many entries is sorted, and cleared piece by piece
+LARGE = 80.0  # below it, e^ of a number is finite
 LIMIT = 40.0  # e^−40 is as good as 0 beside 1; beyond it, products of two exponentials would overflow
 
 
@@ -260,21 +262,26 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
     joined = None if odds is None else torch.empty_like(odds)  # gradient by o
     share = None if rule.share is None else rule.share.reshape(-1, 1)
     table = None if rule.table is None else rule.table.view(rows.shape)
-    listed = torch.zeros_like(rows, dtype=torch.bool)
-    if table is None:
+    step = (PIECE if outputs.device.type == "cpu" else DEVICE_PIECE) // classes // ROWS * ROWS or ROWS
+    few = free_to_wait(outputs.device) and FEW * len(rule.entries) <= rows.numel()
+    own = split(rule.entries, step * classes, rows.numel()) if few and table is None else None  # of each piece
+    listed = torch.zeros_like(rows, dtype=torch.bool) if own is None and table is None else None
+    if listed is not None:
         listed.view(-1).index_fill_(0, rule.entries, True)  # an assignment of True makes the host wait for a GPU
 
-    step = (PIECE if outputs.device.type == "cpu" else DEVICE_PIECE) // classes // ROWS * ROWS or ROWS
     totals = [rows.new_zeros(())]
-    for start in range(0, len(rows), step):
+    for number, start in enumerate(range(0, len(rows), step)):
         piece = slice(start, start + step)
-        slope = gradient[piece]
+        slope, mask = gradient[piece], None if listed is None else listed[piece]
         if odds is None or joined is None:
-            value, not_z = plain_piece(rows[piece], listed[piece], rule.gamma, slope), None
+            value, not_z = plain_piece(rows[piece], mask, rule.gamma, slope), None
         elif table is not None:
             value, not_z = table_piece(rows[piece], table[piece], odds[piece], rule.gamma, slope)
         else:
-            value, not_z = joined_piece(rows[piece], listed[piece], odds[piece], rule.gamma, slope)
+            value, not_z = joined_piece(rows[piece], mask, odds[piece], rule.gamma, slope)
+        if own is not None:
+            for each in (value, slope):
+                each.view(-1).index_fill_(0, own[number], 0)
         if share is not None:
             value.mul_(share[piece])
             slope.mul_(share[piece])
@@ -296,24 +303,44 @@ def smallest_alone(entries: Tensor, factor: Tensor, count: int) -> Tensor:
     return best_of(small_keys(entries, count), -factor).to(factor.dtype)
 
 
+def split(entries: Tensor, step: int, count: int) -> list[Tensor]:
+    """The entries of each piece of ``step`` of ``count`` numbers, counted from its start."""
+    ascending, starts = entries.sort().values, torch.arange(0, count, step)
+    sizes = torch.searchsorted(ascending, torch.cat((starts, starts.new_tensor([count])))).diff().tolist()
+    return list((ascending % step).split(sizes))
+
+
 def farthest(z: Tensor) -> float:
     """The negated logit of an entry left out: there p^γ log(1 − p) is 0 in floating point; e^ of it is finite."""
     return 0.9 * math.log(torch.finfo(z.dtype).max)
 
 
-def plain_piece(z: Tensor, listed: Tensor, gamma: float, slope: Tensor) -> Tensor:
+def plain_piece(z: Tensor, listed: Tensor | None, gamma: float, slope: Tensor) -> Tensor:
     """The term f of a piece, f′ goes to ``slope``; listed entries count 0."""
-    z = z.masked_fill(listed, -farthest(z))
-    p = z.sigmoid()
-    value = p.pow(gamma).mul_(F.softplus(z))
-    torch.pow(p, gamma + 1, out=slope)
+    z = z if listed is None else z.masked_fill(listed, -farthest(z))
+    p, value = sigmoid_and_softplus(z)
+    power = p.pow(gamma)
+    value.mul_(power)
+    torch.mul(power, p, out=slope)
     slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma)
     return value
 
 
-def joined_piece(z: Tensor, listed: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
+def sigmoid_and_softplus(z: Tensor) -> tuple[Tensor, Tensor]:
+    """σ(z) = e^z / (1 + e^z) and log(1 + e^z), in new tensors; from one exponential where none overflows."""
+    if not (free_to_wait(z.device) and bool(z.amax() < LARGE)):  # where one is no number, neither
+        return z.sigmoid(), F.softplus(z)
+    odds = z.exp()
+    p = odds + 1
+    return torch.div(odds, p, out=p), odds.log1p_()
+
+
+def joined_piece(
+    z: Tensor, listed: Tensor | None, b: Tensor, gamma: float, slope: Tensor
+) -> tuple[Tensor, Tensor]:
     """The term f of a piece, and 1 − σ(z); f′ / (1 − p) goes to ``slope``; listed entries count 0."""
-    a = (-z).clamp_(-LIMIT, LIMIT).masked_fill_(listed, farthest(z)).exp_()
+    a = (-z).clamp_(-LIMIT, LIMIT)
+    a = (a if listed is None else a.masked_fill_(listed, farthest(z))).exp_()
     s = torch.addcmul(a, a, b).add_(b)
     inverse = s.reciprocal()
     p = s.add_(1).reciprocal_()
