@@ -22,6 +22,7 @@ from assignbench.core.box_loss import BoxLoss, GIoU
 from assignbench.core.class_loss import ClassLoss, Focal
 from assignbench.core.coding import Coding
 from assignbench.core.fast.class_outputs import OverClasses, by_location, join_logits
+from assignbench.core.fast.rows import object_chunks
 from assignbench.core.geometry import centers, iou, pick, take
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -206,16 +207,19 @@ class PairView:
             classes = self.loss.classes
             quality = self.overlap if classes.learns_overlap else torch.ones_like(self.overlap)
             own = classes.positive_weight * classes.positive(self.logit, quality)
-            each = classes.negative_weight * classes.background(self._all_logits())
-            return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
+            costs = torch.empty_like(own)
+            for some in object_chunks(len(self), self.predictions.classes, own.device):
+                each = classes.negative_weight * classes.background(self._all_logits(some))
+                torch.sum(each.scatter_(1, self.label[some, None], own[some, None]), dim=-1, out=costs[some])
+            return costs
 
-    def _all_logits(self) -> Tensor:
-        """Logits of all classes of the location: ``[pair, class]``."""
-        predictions = self.predictions
-        logits = take(predictions.outputs, self.place)
+    def _all_logits(self, some: slice = slice(None)) -> Tensor:
+        """Logits of all classes of the location, of some pairs: ``[some, class]``."""
+        predictions, place = self.predictions, self.place[some]
+        logits = predictions.outputs.flatten(0, 1).index_select(0, place)
         if predictions.joined is None:
             return logits
-        return join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), self.place))
+        return join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), place))
 
     def extra_logit(self, name: str) -> Tensor:
         """Logits of an extra output: ``[pair]``, or ``[pair, channel]`` of several channels."""
@@ -263,9 +267,9 @@ class PairViews:
         return classes.negative_weight * by_location(classes.background, predictions.outputs, extra)
 
     def over_classes(self, cost: Callable[[Tensor, Tensor], Tensor]) -> OverClasses:
-        """Σ over classes of a cost of logits ``[some, class]`` at places ``[some]``, where it is asked for: no gradient.
+        """Σ over classes of a cost of logits ``[some, class]`` at places ``[some]``, at those that are asked for.
 
-        A place is an image · locations + a location, as in `PairView.place`.
+        A place is an image · locations + a location, as in `PairView.place`. Without gradient.
         """
         quiet = self.predictions.detached()
         return OverClasses(cost, quiet.outputs, None if quiet.joined is None else quiet.extras[quiet.joined])

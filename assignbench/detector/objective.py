@@ -27,7 +27,6 @@ from torch import Tensor
 from assignbench.core import Assignment, Extra, Pairs, PairView, PairViews, max_by, pick, sum_by
 from assignbench.core.head import RESERVED
 from assignbench.core.parts import Cost
-from assignbench.core.tensors import free_to_wait
 
 LEAST_WEIGHT = 1e-6  # of a box part that its own overlap weighs: a box that misses its object is still taught
 UNTAUGHT = 100.0  # cost of an object that no location teaches: a constant, which has no gradient
@@ -157,7 +156,7 @@ def background_loss(assignment: Assignment, view: PairViews) -> Tensor:
 
 def background_share(assignment: Assignment) -> Tensor | None:
     """b, 0 where a location is ignored: ``[image, location]``; None: 1 everywhere."""
-    if assignment.ignored is None or (free_to_wait(assignment.ignored.device) and not bool(assignment.ignored.any())):
+    if assignment.ignored is None:
         return assignment.background
     taught = (~assignment.ignored).float()
     return taught if assignment.background is None else assignment.background * taught

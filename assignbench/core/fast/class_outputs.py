@@ -17,7 +17,7 @@ With A = e^−z, B = e^−o and S = A + B + AB: p = 1 / (1 + S), −log(1 − p)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,6 @@ FAINT = 1e-12  # probabilities below it count as 0: their powers would be denorm
 REST = 1e-30  # least 1 − q: its logarithm stays finite
 DENSE = 32  # a list of at least one in so many entries becomes a table of all, which is read in order
 FEW = 128  # a list of at most one in so many entries is sorted, and cleared piece by piece
-LARGE = 80.0  # below it, e^ of a number is finite
 LIMIT = 40.0  # e^−40 is as good as 0 beside 1; beyond it, products of two exponentials would overflow
 
 
@@ -269,6 +268,10 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
     if listed is not None:
         listed.view(-1).index_fill_(0, rule.entries, True)  # an assignment of True makes the host wait for a GPU
 
+    weighed: Container[int] = range(len(rows))  # the pieces whose shares are not all 1
+    if share is not None and free_to_wait(outputs.device):
+        weighed = set(((share[:, 0] != 1).nonzero()[:, 0] // step).tolist())
+
     totals = [rows.new_zeros(())]
     for number, start in enumerate(range(0, len(rows), step)):
         piece = slice(start, start + step)
@@ -282,7 +285,7 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
         if own is not None:
             for each in (value, slope):
                 each.view(-1).index_fill_(0, own[number], 0)
-        if share is not None:
+        if share is not None and number in weighed:
             value.mul_(share[piece])
             slope.mul_(share[piece])
         if joined is not None and not_z is not None:
@@ -327,17 +330,15 @@ def plain_piece(z: Tensor, listed: Tensor | None, gamma: float, slope: Tensor) -
 
 
 def sigmoid_and_softplus(z: Tensor) -> tuple[Tensor, Tensor]:
-    """σ(z) = e^z / (1 + e^z) and log(1 + e^z), in new tensors; from one exponential where none overflows."""
-    if not (free_to_wait(z.device) and bool(z.amax() < LARGE)):  # where one is no number, neither
+    """σ(z) = e^z / (1 + e^z) and log(1 + e^z), in new tensors; from one exponential where that does not overflow."""
+    odds = z.exp() if free_to_wait(z.device) else None
+    if odds is None or not odds.sum().item() < math.inf:
         return z.sigmoid(), F.softplus(z)
-    odds = z.exp()
     p = odds + 1
     return torch.div(odds, p, out=p), odds.log1p_()
 
 
-def joined_piece(
-    z: Tensor, listed: Tensor | None, b: Tensor, gamma: float, slope: Tensor
-) -> tuple[Tensor, Tensor]:
+def joined_piece(z: Tensor, listed: Tensor | None, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
     """The term f of a piece, and 1 − σ(z); f′ / (1 − p) goes to ``slope``; listed entries count 0."""
     a = (-z).clamp_(-LIMIT, LIMIT)
     a = (a if listed is None else a.masked_fill_(listed, farthest(z))).exp_()

@@ -177,8 +177,7 @@ def by_bounds(
 ) -> tuple[_Chosen, Tensor]:
     """S_n of all objects, and of each place that several want cost and object of its cheapest pair."""
     targets = contest.targets
-    counts = contest.candidate.view(targets.images, -1)
-    blocks = blocks_of(contest.view.predictions.boxes, counts)
+    blocks = blocks_of(contest.view.predictions.boxes, contest.candidate.view(targets.images, -1))
     best = best_in_blocks(targets, blocks)
     overlap, near = most_overlapping_boxes(targets, blocks, best, contest.most)
     k = counted(overlap)
@@ -188,9 +187,7 @@ def by_bounds(
     price = contest.prices(objects, locations)
     dearest = kth_price(price, objects, k, contest.most)  # t
     open_ = may_cost(least(overlap[:, 0]), dearest).nonzero()[:, 0]
-    dearest[open_] = dearest[open_].minimum(
-        kth_of_rows(row_prices(contest, blocks, open_, near[open_]), k[open_])
-    )
+    dearest[open_] = dearest[open_].minimum(kth_of_rows(row_prices(contest, blocks, open_, near[open_]), k[open_]))
     complete = may_cost(least(torch.zeros_like(overlap[:, 0])), dearest)
     open_ = open_[~complete[open_]]
 
@@ -201,9 +198,7 @@ def by_bounds(
     chosen = cheapest_k(*(part[cheap] for part in tried), k)
     if bool(complete.any()):
         rest, _ = by_rows(contest, complete.nonzero()[:, 0])
-        chosen = _Chosen(
-            *(torch.cat(both) for both in zip(vars(chosen).values(), vars(rest).values(), strict=True))
-        )
+        chosen = _Chosen(*(torch.cat(both) for both in zip(vars(chosen).values(), vars(rest).values(), strict=True)))
     return chosen, cheapest_of_all(contest, chosen, least, best, entries)
 
 
@@ -213,7 +208,7 @@ def may_cost(bound: Tensor, price: Tensor) -> Tensor:
 
 
 def counted(overlap: Tensor) -> Tensor:
-    """k of the largest overlaps: ``[object, most] → [object]``."""
+    """The k of the largest overlaps: ``[object, most] → [object]``."""
     return overlap.sum(1).long().clamp(min=1)
 
 
@@ -323,9 +318,7 @@ def cheapest_of_all(
         rival = may_cost(least(best[some].index_select(1, location // BLOCK)), price[contested])
         row, column = (rival & (targets.image[some, None] == image)).nonzero(as_tuple=True)
         objects = row + some.start
-        cheapest.scatter_reduce_(
-            0, contested[column], keys(contest.prices(objects, location[column]), objects), "amin"
-        )
+        cheapest.scatter_reduce_(0, contested[column], keys(contest.prices(objects, location[column]), objects), "amin")
     return cheapest
 
 
