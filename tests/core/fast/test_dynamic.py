@@ -23,7 +23,7 @@ def problem(seed: int, counts: tuple[int, ...] = (9, 0, 5)) -> Problem:
 def naive(
     one: Problem, cost: Tensor, most: int, candidates: tuple[Tensor, Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Loops over images, objects and places; ``cost`` is ``[object, location]``; candidates lie in boxes unless told."""
+    """Loops over images, objects and places; ``cost`` is ``[object, location]``; without candidates: those in boxes."""
     targets, boxes = one.targets, one.predictions.boxes.detach()
     objects, locations = candidates or inside_pairs(targets, one.priors)
     pairs = []
@@ -68,6 +68,18 @@ def spoiled(one: Problem, value: float, generator: torch.Generator) -> None:
         one.raw.regression[torch.rand(one.raw.regression.shape, generator=generator) < 0.05] = value
 
 
+def fitted(one: Problem, generator: torch.Generator) -> None:
+    """A third of the locations predict the box of an object of their image."""
+    targets, priors = one.targets, one.priors
+    with torch.no_grad():
+        for image in targets.image.unique().tolist():
+            own = targets.boxes[targets.image == image]
+            places = (torch.rand(len(priors), generator=generator) < 0.3).nonzero()[:, 0]
+            boxes = own[torch.randint(0, len(own), (len(places),), generator=generator)]
+            wanted = one.head.coding.encode(boxes, priors.boxes[places], priors.stride[places])
+            one.raw.regression[image, places] = wanted
+
+
 def crowd(targets: Targets, kind: str) -> Targets:
     """Objects that are all alike, smaller than a cell, or on whole cells."""
     boxes = targets.boxes.clone()
@@ -91,6 +103,8 @@ def crowd(targets: Targets, kind: str) -> Targets:
     odd=st.sampled_from([None, torch.nan, torch.inf, -torch.inf]),
     most=st.sampled_from([1, 2, 10]),
     steep=st.sampled_from([0.0, 1.0, 30.0]),
+    named_share=st.sampled_from([0.0, 0.05, 0.5]),
+    fit=st.booleans(),
     padded=st.booleans(),
     few=st.booleans(),
     waiting=st.booleans(),
@@ -103,6 +117,8 @@ def test_what_a_pair_costs_at_least_changes_nothing(
     odd: float | None,
     most: int,
     steep: float,
+    named_share: float,
+    fit: bool,
     padded: bool,
     few: bool,
     waiting: bool,
@@ -112,9 +128,11 @@ def test_what_a_pair_costs_at_least_changes_nothing(
     one = random_problem(Head(), seed=seed % 1000, classes=3, counts=counts, height=64, width=96)
     with torch.no_grad():
         one.raw.regression.mul_(spread)
+    one = one.with_targets(crowd(one.targets, kind))
+    if fit:
+        fitted(one, generator)
     if odd is not None:
         spoiled(one, odd, generator)
-    one = one.with_targets(crowd(one.targets, kind))
     if padded:
         one = replace(one, priors=one.priors.padded(torch.tensor([[64, 64]] * len(counts))))
     shape = len(one.targets), len(one.priors)
@@ -126,7 +144,7 @@ def test_what_a_pair_costs_at_least_changes_nothing(
          for box, image in zip(one.targets.boxes, one.targets.image.tolist(), strict=True)]
     )  # fmt: skip
     table = torch.randint(0, 4, shape, generator=generator).float() - steep * overlap
-    named = (torch.rand(shape, generator=generator) < 0.05).nonzero(as_tuple=True)
+    named = (torch.rand(shape, generator=generator) < named_share).nonzero(as_tuple=True)
     table[named] = torch.randint(-40, 9, (len(named[0]),), generator=generator).float()
     table[torch.rand(shape, generator=generator) < 0.1] = torch.inf
     table = table.where(table.isfinite(), torch.inf)
