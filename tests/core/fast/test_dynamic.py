@@ -183,6 +183,25 @@ def test_few_costs_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {pair for pair in asked if pair[0] in served} == set(zip(objects.tolist(), locations.tolist(), strict=True))
 
 
+def test_a_named_pair_that_the_bound_finds_again_counts_once() -> None:
+    one = problem(4, (1,))
+    one = one.with_targets(replace(one.targets, boxes=torch.tensor([[16.0, 16, 48, 48]])))
+    fitted(one, torch.Generator().manual_seed(0))
+    objects, locations = inside_pairs(one.targets, one.priors)
+    overlap = iou(one.predictions.boxes[0].detach(), one.targets.boxes)
+    table = (-30 * overlap)[None]
+    found = dynamic_k(
+        one.view(),
+        objects,
+        locations,
+        lambda pair: table[pair.objects, pair.locations],
+        10,
+        least=lambda overlap: -30 * overlap,
+        first=(objects, locations),
+    )
+    assert len(found[0]) == int(overlap[locations].topk(10).values.sum()) > 1
+
+
 def test_nobody_chooses_what_costs_no_number() -> None:
     one = problem(0)
     pairs = inside_pairs(one.targets, one.priors)
