@@ -91,6 +91,15 @@ class _Chosen:
         """Cost and object as one integer, larger than any other where the pair is not taken: ``[pair]``."""
         return keys(self.price, self.objects).where(self.taken, NOBODY)
 
+    def and_those_of(self, other: _Chosen) -> _Chosen:
+        """Both lists as one."""
+        return _Chosen(
+            torch.cat((self.objects, other.objects)),
+            torch.cat((self.place, other.place)),
+            torch.cat((self.price, other.price)),
+            torch.cat((self.taken, other.taken)),
+        )
+
 
 @torch.no_grad()
 def dynamic_k(
@@ -195,10 +204,10 @@ def by_bounds(
     entries = objects, contest.place(objects, locations), price
     tried = tuple(torch.cat(both) for both in zip(entries, further, strict=True))
     cheap = (tried[2] <= pick(dearest, tried[0])) & tried[2].isfinite() & ~pick(complete, tried[0])
-    chosen = cheapest_k(*(part[cheap] for part in tried), k)
+    chosen = cheapest_k(tried[0][cheap], tried[1][cheap], tried[2][cheap], k)
     if bool(complete.any()):
         rest, _ = by_rows(contest, complete.nonzero()[:, 0])
-        chosen = _Chosen(*(torch.cat(both) for both in zip(vars(chosen).values(), vars(rest).values(), strict=True)))
+        chosen = chosen.and_those_of(rest)
     return chosen, cheapest_of_all(contest, chosen, least, best, entries)
 
 

@@ -144,7 +144,8 @@ def test_what_a_pair_costs_at_least_changes_nothing(
          for box, image in zip(one.targets.boxes, one.targets.image.tolist(), strict=True)]
     )  # fmt: skip
     table = torch.randint(0, 4, shape, generator=generator).float() - steep * overlap
-    named = (torch.rand(shape, generator=generator) < named_share).nonzero(as_tuple=True)
+    named_objects, named_locations = (torch.rand(shape, generator=generator) < named_share).nonzero(as_tuple=True)
+    named = named_objects, named_locations
     table[named] = torch.randint(-40, 9, (len(named[0]),), generator=generator).float()
     table[torch.rand(shape, generator=generator) < 0.1] = torch.inf
     table = table.where(table.isfinite(), torch.inf)
