@@ -44,6 +44,7 @@ from assigners.presets.simota import PRESETS
 
 FAR = 1e6  # what a pair costs more that is not the object's own; no cost reaches it
 LEAST_OVERLAP = 1e-7
+ROUNDING = 1.001  # what the radius is widened by, so that no pair of it is missed
 LEAST_LOG = -100.0  # of a probability, as in every cross-entropy
 
 
@@ -78,17 +79,24 @@ class SimOTA(Assigner):
         """See the module's formulas."""
         host, layout = targets.on_host(), priors.on_host()
         inside, central = inside_pairs(host, layout), around_pairs(host, layout, scale=0.0, reach=self.radius)
-        nothing = nothing_there(view)
+        objectness = view.detached().predictions.extras["objectness"].flatten()
+        nothing = view.over_classes(lambda logit, place: -log(1 - joint(logit, pick(objectness, place)[:, None])))
 
         def cost(pair: PairView) -> Tensor:
             p = joint(pair.logit, pair.extra_logit("objectness"))
-            one_hot = pick(nothing, pair.place) + log(1 - p) - log(p)
-            total = one_hot - 3 * (pair.overlap + LEAST_OVERLAP).log()
+            one_hot = nothing(pair.place) + log(1 - p) - log(p)
+            total = one_hot.clamp(min=0) + by_overlap(pair.overlap)
             own = (sides(pair.true, pair.point).amin(-1) > 0) & (pair.offset.abs().amax(-1) < self.radius)
             return torch.where(own, total, (1 + total) * FAR)
 
-        candidates = (torch.cat(both) for both in zip(inside, central, strict=True))
-        objects, locations = dynamic_k(view, *candidates, cost=cost, most=self.candidates)
+        objects, locations = dynamic_k(
+            view,
+            *(torch.cat(both) for both in zip(inside, central, strict=True)),
+            cost=cost,
+            most=self.candidates,
+            least=lambda overlap: (1 + by_overlap(overlap)) * FAR,
+            first=inside_pairs(host, layout, radius=self.radius * ROUNDING),  # all that are an object's own
+        )
         pair = view(objects, locations)
         background = None
         if self.class_at == "pairs":
@@ -107,8 +115,6 @@ def log(probability: Tensor) -> Tensor:
     return probability.log().clamp(min=LEAST_LOG)
 
 
-def nothing_there(view: PairViews) -> Tensor:
-    """What it costs to say that none of the classes is there: ``[image · location]``."""
-    predictions = view.detached().predictions
-    p = joint(predictions.logits, predictions.extras["objectness"][..., None])
-    return -log(1 - p).sum(-1).flatten()
+def by_overlap(overlap: Tensor) -> Tensor:
+    """The part of the cost that the overlap makes: any shape."""
+    return -3 * (overlap + LEAST_OVERLAP).log()

@@ -34,7 +34,6 @@ from assignbench.core import (
     dynamic_k,
     hard_assignment,
     inside_pairs,
-    pick,
     require,
     require_effect,
     sides,
@@ -71,19 +70,18 @@ class SoftLabel(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        logits = view.detached().predictions.logits
-        nothing = QFL.background(logits).sum(-1).flatten()  # [image · location]: that no class is there
+        nothing = view.over_classes(lambda logit, _: QFL.background(logit))  # what it costs that no class is there
 
         def cost(pair: PairView) -> Tensor:
-            soft = pick(nothing, pair.place) - QFL.background(pair.logit) + QFL.positive(pair.logit, pair.overlap)
+            soft = nothing(pair.place) - QFL.background(pair.logit) + QFL.positive(pair.logit, pair.overlap)
             distance = pair.offset.square().sum(-1).sqrt()
-            total = soft - 3 * (pair.overlap + LEAST_OVERLAP).log() + 10 ** (distance - NEAR)
+            total = soft.clamp(min=0) + by_overlap(pair.overlap) + 10 ** (distance - NEAR)
             if self.require_inside:
                 total = total.where(sides(pair.true, pair.point).amin(-1) > 0, torch.inf)
             return total
 
         candidates = inside_pairs(targets.on_host(), priors.on_host(), at_least_one=self.at_least_one)
-        objects, locations = dynamic_k(view, *candidates, cost=cost, most=self.candidates)
+        objects, locations = dynamic_k(view, *candidates, cost=cost, most=self.candidates, least=by_overlap)
         overlap = view(objects, locations).overlap
         total = overlap.sum()
         return hard_assignment(
@@ -94,3 +92,8 @@ class SoftLabel(Assigner):
             box_weight=overlap,
             normalisers=Normalisers(positive=total, box=total, negative=total),
         )
+
+
+def by_overlap(overlap: Tensor) -> Tensor:
+    """The part of the cost that the overlap makes, which is never more than all of it: any shape."""
+    return -3 * (overlap + LEAST_OVERLAP).log()

@@ -21,8 +21,9 @@ from torch import Tensor
 from assignbench.core.box_loss import BoxLoss, GIoU
 from assignbench.core.class_loss import ClassLoss, Focal
 from assignbench.core.coding import Coding
-from assignbench.core.fast.class_outputs import by_location, join_logits
+from assignbench.core.fast.class_outputs import OverClasses, by_location, join_logits
 from assignbench.core.fast.entries import entry_by_entry
+from assignbench.core.fast.rows import object_chunks
 from assignbench.core.geometry import centers, iou, pick, take
 from assignbench.core.types import Predictions, Priors, Targets
 
@@ -207,12 +208,15 @@ class PairView:
             classes = self.loss.classes
             quality = self.overlap if classes.learns_overlap else torch.ones_like(self.overlap)
             own = classes.positive_weight * classes.positive(self.logit, quality)
-            each = classes.negative_weight * classes.background(self._all_logits())
-            return each.scatter(1, self.label[:, None], own[:, None]).sum(-1)
+            costs = torch.empty_like(own)
+            for some in object_chunks(len(self), self.predictions.classes, own.device):
+                each = classes.negative_weight * classes.background(self._all_logits(some))
+                torch.sum(each.scatter_(1, self.label[some, None], own[some, None]), dim=-1, out=costs[some])
+            return costs
 
     @torch.no_grad()
     def alignment(self, alpha: float, beta: float) -> Tensor:
-        """p^α · IoU^β of the own class and the predicted box, as TOOD and POTO measure a pair; equal pairs: the same."""
+        """p^α · IoU^β of the own class and the predicted box, by which TOOD and POTO rank; equal pairs rank alike."""
         return entry_by_entry(lambda logit, u: logit.sigmoid() ** alpha * u**beta, self.logit.detach(), self.overlap)
 
     @torch.no_grad()
@@ -222,13 +226,13 @@ class PairView:
         background = classes.negative_weight * classes.background(self.logit)
         return classes.positive_weight * classes.positive(self.logit, quality) - background
 
-    def _all_logits(self) -> Tensor:
-        """Logits of all classes of the location: ``[pair, class]``."""
-        predictions = self.predictions
-        logits = take(predictions.outputs, self.place)
+    def _all_logits(self, some: slice = slice(None)) -> Tensor:
+        """Logits of all classes of the location, of some pairs: ``[some, class]``."""
+        predictions, place = self.predictions, self.place[some]
+        logits = predictions.outputs.flatten(0, 1).index_select(0, place)
         if predictions.joined is None:
             return logits
-        return join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), self.place))
+        return join_logits(logits, pick(predictions.extras[predictions.joined].flatten(), place))
 
     def on_map(self, values: Tensor, elsewhere: Tensor) -> Tensor:
         """Numbers at the pairs' locations, others elsewhere: ``[pair], [image, location] → [image, location]``."""
@@ -278,6 +282,14 @@ class PairViews:
         predictions, classes = self.predictions, self.loss.classes
         extra = None if predictions.joined is None else predictions.extras[predictions.joined]
         return classes.negative_weight * by_location(classes.background, predictions.outputs, extra)
+
+    def over_classes(self, cost: Callable[[Tensor, Tensor], Tensor]) -> OverClasses:
+        """Σ over classes of a cost of logits ``[some, class]`` at places ``[some]``, at those that are asked for.
+
+        A place is an image · locations + a location, as in `PairView.place`. Without gradient.
+        """
+        quiet = self.predictions.detached()
+        return OverClasses(cost, quiet.outputs, None if quiet.joined is None else quiet.extras[quiet.joined])
 
     def detached(self) -> PairViews:
         """The same batch without gradient, for a strategy that looks at far more pairs than it chooses."""

@@ -1,4 +1,4 @@
-"""Equal predictions everywhere: which of equally good locations is taught does not hang on what else is in the batch."""
+"""Equal predictions everywhere: the rest of the batch does not decide which of equally good locations is taught."""
 
 import pytest
 import torch

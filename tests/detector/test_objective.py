@@ -398,7 +398,7 @@ def test_the_score_of_a_pair_is_that_of_the_likeliest_class() -> None:
 
 
 def test_a_floored_bag_that_is_no_number_stays_none() -> None:
-    """The training loop then says which images and what to do; torch's cross-entropy would raise an error of its own."""
+    """The training loop then says which images and what to do; torch's cross-entropy would raise its own error."""
     view = replace(problem(), loss=PairLoss(floored=True))
     with torch.no_grad():
         view.predictions.outputs[0, :2, 0] = torch.nan

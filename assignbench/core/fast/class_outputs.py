@@ -17,8 +17,8 @@ With A = e^−z, B = e^−o and S = A + B + AB: p = 1 / (1 + S), −log(1 − p)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from torch.autograd import Function
 
 from assignbench.core.fast.rows import best_of, small_keys
 from assignbench.core.geometry import pick
-from assignbench.core.tensors import once_differentiable
+from assignbench.core.tensors import free_to_wait, once_differentiable
 
 PIECE = 1 << 16  # entries worked on at once on a CPU: they stay in its cache
 ROWS = 32  # a piece has a multiple of them: the last entries of a vector unit's width are rounded in another way
@@ -36,6 +36,7 @@ DEVICE_PIECE = 1 << 26  # on a GPU: bounds the memory of intermediate results
 FAINT = 1e-12  # probabilities below it count as 0: their powers would be denormal, and a hundred times as slow
 REST = 1e-30  # least 1 − q: its logarithm stays finite
 DENSE = 32  # a list of at least one in so many entries becomes a table of all, which is read in order
+FEW = 128  # a list of at most one in so many entries is sorted, and cleared piece by piece
 LIMIT = 40.0  # e^−40 is as good as 0 beside 1; beyond it, products of two exponentials would overflow
 
 
@@ -65,6 +66,46 @@ def by_location(cost: Callable[[Tensor], Tensor], outputs: Tensor, extra: Tensor
         logits = rows[piece] if joining is None else join_logits(rows[piece], joining[piece])
         torch.sum(cost(logits), dim=-1, out=found[piece])
     return found.view(outputs.shape[:-1])
+
+
+@dataclass(frozen=True)
+class OverClasses:
+    """Σ over classes of a cost of each logit, without gradient, of the places that are asked for: each computed once.
+
+    On a GPU all are computed when it is first asked: to count those that are new would make the host wait.
+    """
+
+    cost: Callable[[Tensor, Tensor], Tensor]  # of logits [some, class] and their places [some], entry by entry
+    outputs: Tensor  # z, [image, location, class]
+    extra: Tensor | None = None  # o, [image, location]; None: nothing joins
+    _sums: list[Tensor] = field(default_factory=list, init=False, repr=False)  # and which of them are known
+
+    def __call__(self, place: Tensor) -> Tensor:
+        """The sums at places, images · locations + locations: ``[pair] → [pair]``."""
+        if not self._sums:
+            values = self.outputs.new_zeros(self.outputs.shape[:-1].numel())
+            self._sums.extend((values, torch.zeros_like(values, dtype=torch.bool)))
+            if not free_to_wait(place.device):
+                self._fill(torch.arange(len(values), device=place.device))
+        values, known = self._sums
+        if free_to_wait(place.device):
+            self._fill((torch.zeros_like(known).index_fill_(0, place, True) & ~known).nonzero()[:, 0])
+        return pick(values, place)
+
+    @torch.no_grad()
+    def _fill(self, places: Tensor) -> None:
+        values, known = self._sums
+        rows, classes = self.outputs.flatten(0, -2), self.outputs.shape[-1]
+        step = max(1, (PIECE if rows.device.type == "cpu" else DEVICE_PIECE) // classes // ROWS) * ROWS
+        for start in range(0, len(places), step):
+            some = places[start : start + step]
+            # whole vector units: the last entries would be rounded in another way, and equal costs not be equal
+            some = torch.cat((some, some[-1:].expand(-len(some) % ROWS)))
+            logits = rows.index_select(0, some)
+            if self.extra is not None:
+                logits = join_logits(logits, pick(self.extra.flatten(), some))
+            values.index_copy_(0, some, self.cost(logits, some).sum(-1))
+            known.index_fill_(0, some, True)
 
 
 class _Account:
@@ -220,22 +261,31 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
     joined = None if odds is None else torch.empty_like(odds)  # gradient by o
     share = None if rule.share is None else rule.share.reshape(-1, 1)
     table = None if rule.table is None else rule.table.view(rows.shape)
-    listed = torch.zeros_like(rows, dtype=torch.bool)
-    if table is None:
+    step = (PIECE if outputs.device.type == "cpu" else DEVICE_PIECE) // classes // ROWS * ROWS or ROWS
+    few = free_to_wait(outputs.device) and FEW * len(rule.entries) <= rows.numel()
+    own = split(rule.entries, step * classes, rows.numel()) if few and table is None else None  # of each piece
+    listed = torch.zeros_like(rows, dtype=torch.bool) if own is None and table is None else None
+    if listed is not None:
         listed.view(-1).index_fill_(0, rule.entries, True)  # an assignment of True makes the host wait for a GPU
 
-    step = (PIECE if outputs.device.type == "cpu" else DEVICE_PIECE) // classes // ROWS * ROWS or ROWS
+    weighed: Container[int] = range(len(rows))  # the pieces whose shares are not all 1
+    if share is not None and free_to_wait(outputs.device):
+        weighed = set(((share[:, 0] != 1).nonzero()[:, 0] // step).tolist())
+
     totals = [rows.new_zeros(())]
-    for start in range(0, len(rows), step):
+    for number, start in enumerate(range(0, len(rows), step)):
         piece = slice(start, start + step)
-        slope = gradient[piece]
+        slope, mask = gradient[piece], None if listed is None else listed[piece]
         if odds is None or joined is None:
-            value, not_z = plain_piece(rows[piece], listed[piece], rule.gamma, slope), None
+            value, not_z = plain_piece(rows[piece], mask, rule.gamma, slope), None
         elif table is not None:
             value, not_z = table_piece(rows[piece], table[piece], odds[piece], rule.gamma, slope)
         else:
-            value, not_z = joined_piece(rows[piece], listed[piece], odds[piece], rule.gamma, slope)
-        if share is not None:
+            value, not_z = joined_piece(rows[piece], mask, odds[piece], rule.gamma, slope)
+        if own is not None:
+            for each in (value, slope):
+                each.view(-1).index_fill_(0, own[number], 0)
+        if share is not None and number in weighed:
             value.mul_(share[piece])
             slope.mul_(share[piece])
         if joined is not None and not_z is not None:
@@ -256,14 +306,21 @@ def smallest_alone(entries: Tensor, factor: Tensor, count: int) -> Tensor:
     return best_of(small_keys(entries, count), -factor).to(factor.dtype)
 
 
+def split(entries: Tensor, step: int, count: int) -> list[Tensor]:
+    """The entries of each piece of ``step`` of ``count`` numbers, counted from its start."""
+    ascending, starts = entries.sort().values, torch.arange(0, count, step)
+    sizes = torch.searchsorted(ascending, torch.cat((starts, starts.new_tensor([count])))).diff().tolist()
+    return list((ascending % step).split(sizes))
+
+
 def farthest(z: Tensor) -> float:
     """The negated logit of an entry left out: there p^γ log(1 − p) is 0 in floating point; e^ of it is finite."""
     return 0.9 * math.log(torch.finfo(z.dtype).max)
 
 
-def plain_piece(z: Tensor, listed: Tensor, gamma: float, slope: Tensor) -> Tensor:
+def plain_piece(z: Tensor, listed: Tensor | None, gamma: float, slope: Tensor) -> Tensor:
     """The term f of a piece, f′ goes to ``slope``; listed entries count 0."""
-    z = z.masked_fill(listed, -farthest(z))
+    z = z if listed is None else z.masked_fill(listed, -farthest(z))
     p = z.sigmoid()
     value = p.pow(gamma).mul_(F.softplus(z))
     torch.pow(p, gamma + 1, out=slope)
@@ -271,9 +328,10 @@ def plain_piece(z: Tensor, listed: Tensor, gamma: float, slope: Tensor) -> Tenso
     return value
 
 
-def joined_piece(z: Tensor, listed: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
+def joined_piece(z: Tensor, listed: Tensor | None, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
     """The term f of a piece, and 1 − σ(z); f′ / (1 − p) goes to ``slope``; listed entries count 0."""
-    a = (-z).clamp_(-LIMIT, LIMIT).masked_fill_(listed, farthest(z)).exp_()
+    a = (-z).clamp_(-LIMIT, LIMIT)
+    a = (a if listed is None else a.masked_fill_(listed, farthest(z))).exp_()
     s = torch.addcmul(a, a, b).add_(b)
     inverse = s.reciprocal()
     p = s.add_(1).reciprocal_()

@@ -8,8 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from assignbench.core.tensors import free_to_wait
+
 CHUNK = 1 << 17  # entries of an [object, location] matrix held at once on a CPU: its intermediate results stay in cache
 BLOCK = 64  # entries of a long row that are represented by their minimum
+SPARSE = 16  # groups for each entry, at most, for a table of them to be worth its memory
+SLOTS = 4  # of a group, times k
 DEVICE_CHUNK = 1 << 24  # on a GPU: 64 MB a float tensor
 
 
@@ -70,6 +74,39 @@ def best_of(group: Tensor, score: Tensor, k: int = 1) -> Tensor:
         score: the larger the better.
         k: at least 1; a group of fewer entries gives all.
     """
+    if score.dtype == torch.float32 and len(group) and free_to_wait(group.device):
+        groups = int(group.max()) + 1
+        if k == 1 and groups <= SPARSE * len(group):
+            return best_one(group, score, groups)
+        if groups * SLOTS * k <= len(group):
+            few = promising(group, score, groups, k).nonzero()[:, 0]
+            among = sorted_best(group[few], score[few], k)
+            return torch.zeros_like(group, dtype=torch.bool).index_copy_(0, few, among)
+    return sorted_best(group, score, k)
+
+
+def best_one(group: Tensor, score: Tensor, groups: int) -> Tensor:
+    """`best_of` for k = 1, by a table of all groups."""
+    later = torch.arange(len(group) - 1, -1, -1, device=group.device)  # the earlier, the larger
+    key = (in_order(score) << 32) + later
+    best = key.new_full((groups,), torch.iinfo(torch.int64).min).scatter_reduce_(0, group, key, "amax")
+    return key == best.index_select(0, group)
+
+
+def promising(group: Tensor, score: Tensor, groups: int, k: int) -> Tensor:
+    """Mask of entries that all k best of each group are among, and few others.
+
+    The entries of a group are dealt to slots. Its k-th best is at least as good as the k-th best of the slots' bests.
+    """
+    slots, value = SLOTS * k, in_order(score)
+    slot = group * slots + torch.arange(len(group), device=group.device) % slots
+    best = value.new_full((groups * slots,), torch.iinfo(torch.int64).min).scatter_reduce_(0, slot, value, "amax")
+    least = best.view(groups, slots).topk(k, dim=1).values[:, -1]
+    return value >= least.index_select(0, group)
+
+
+def sorted_best(group: Tensor, score: Tensor, k: int) -> Tensor:
+    """`best_of` by sorting all entries."""
     if score.dtype == torch.float32:
         keys, order = ((group << 32) - in_order(score)).sort(stable=True)
         keys = (keys + (1 << 31)) >> 32

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
 from assignbench.core.fast import class_outputs
-from assignbench.core.fast.class_outputs import ClassOutputs, by_location, join_logits
+from assignbench.core.fast.class_outputs import ClassOutputs, OverClasses, by_location, join_logits
 
 FACTORS = (0.0, 1e-3, 0.5, 0.97, 1.0)
 NONE = torch.zeros(0, dtype=torch.int64)
@@ -427,3 +427,50 @@ def test_costs_are_summed_over_classes_a_piece_at_a_time(piece: int, joins: bool
     torch.testing.assert_close(found, p.sum(-1).detach())
     assert not found.requires_grad
     assert by_location(torch.sigmoid, outputs[:, :0]).shape == (2, 0)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("waiting", [False, True])
+def test_sums_over_classes_are_computed_where_they_are_asked_for_and_once(
+    monkeypatch: pytest.MonkeyPatch, joined: bool, waiting: bool
+) -> None:
+    monkeypatch.setattr(class_outputs, "PIECE", 300)
+    if waiting:
+        monkeypatch.setattr(class_outputs, "free_to_wait", lambda _: False)
+    generator = torch.Generator().manual_seed(0)
+    outputs, extra = torch.randn(2, 150, 3, generator=generator), torch.randn(2, 150, generator=generator)
+    asked: list[int] = []
+
+    def cost(logits: Tensor, place: Tensor) -> Tensor:
+        asked.extend(place.unique().tolist())
+        return F.softplus(logits) * place[:, None]
+
+    sums = OverClasses(cost, outputs, extra if joined else None)
+    logits = join_logits(outputs, extra) if joined else outputs
+    every = (F.softplus(logits).flatten(0, 1) * torch.arange(300)[:, None]).sum(-1)
+    for place in (torch.tensor([7, 3, 7, 299]), torch.tensor([3, 8]), NONE):
+        torch.testing.assert_close(sums(place), every[place])
+    assert sorted(asked) == (list(range(300)) if waiting else [3, 7, 8, 299])
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_short_list_and_few_shares_are_cleared_as_a_long_list_and_all_shares(
+    monkeypatch: pytest.MonkeyPatch, joined: bool
+) -> None:
+    """Entries that are left out may hold anything, infinite logits too."""
+    monkeypatch.setattr(class_outputs, "PIECE", 2000)
+    generator = torch.Generator().manual_seed(1)
+    outputs = torch.randn(2, 500, 4, generator=generator) * 3
+    extra = torch.randn(2, 500, generator=generator) if joined else None
+    entries = torch.randint(0, outputs.numel(), (20,), generator=generator)
+    share = torch.ones(2, 500)
+    share[1, 480:] = 0.0
+    outputs.view(-1)[entries[:2]] = 100.0
+    rule = class_outputs._Rule(2.0, entries, torch.zeros(20), torch.ones(20), share, None)
+    total, slopes = class_outputs.one_pass(outputs, extra, rule)
+    assert slopes.outputs.view(-1)[entries].tolist() == [0.0] * 20
+    monkeypatch.setattr(class_outputs, "FEW", outputs.numel())
+    monkeypatch.setattr(class_outputs, "free_to_wait", lambda _: False)
+    slow, long = class_outputs.one_pass(outputs, extra, rule)
+    torch.testing.assert_close(total, slow)
+    torch.testing.assert_close(slopes.outputs, long.outputs)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from assignbench.core.fast import rows
-from assignbench.core.fast.rows import BLOCK, object_chunks, smallest_columns
+from assignbench.core.fast.rows import BLOCK, best_of, object_chunks, smallest_columns
 
 
 def sorted_columns(cost: Tensor, k: int) -> Tensor:
@@ -63,3 +63,31 @@ def test_a_long_row_is_looked_at_in_blocks() -> None:
     cost = torch.full((2, length), 5.0)
     cost[0, -1], cost[1, 0] = 1.0, 1.0
     assert smallest_columns(cost, 3).tolist() == [[0, 1, length - 1], [0, 1, 2]]
+
+
+def sorted_group_best(group: Tensor, score: Tensor, k: int) -> Tensor:
+    """The naive reading."""
+    best = torch.zeros_like(group, dtype=torch.bool)
+    for one in group.unique().tolist():
+        entries = (group == one).nonzero()[:, 0]
+        best[entries[score[entries].argsort(descending=True, stable=True)[:k]]] = True
+    return best
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [1, 40, 100_000])  # between numbers of groups: dense and sparse
+@pytest.mark.parametrize("k", [1, 2, 9])
+@pytest.mark.parametrize("waiting", [False, True])
+def test_best_of_groups(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, spread: int, k: int, waiting: bool
+) -> None:
+    if waiting:
+        monkeypatch.setattr(rows, "free_to_wait", lambda _: False)
+    generator = torch.Generator().manual_seed(k)
+    for count in (0, 1, 5, 3000):
+        group = torch.randint(0, 6, (count,), generator=generator) * spread
+        score = torch.randint(-20, 20, (count,), generator=generator).to(dtype) / 4
+        score[torch.rand(count, generator=generator) < 0.1] = -torch.inf
+        score[torch.rand(count, generator=generator) < 0.001] = torch.nan
+        score[torch.rand(count, generator=generator) < 0.1] = -0.0
+        assert torch.equal(best_of(group, score, k), sorted_group_best(group, score, k))

@@ -1,0 +1,111 @@
+"""Predicted boxes in blocks of neighbours: which of them overlap an object, found without a look at most of them.
+
+Boxes predicted side by side lie side by side, so that an object looks at a block of them only if it meets the hull of
+all. Boxes that do not count are points at 0 in their block: no object overlaps them, to the last bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from assignbench.core.fast.overlap import BLOCK, iou_of_planes
+from assignbench.core.fast.rows import object_chunks
+from assignbench.core.geometry import area, pick
+from assignbench.core.types import Targets
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The predicted boxes of a batch. Blocks are counted over all images; block b of an image starts at b · BLOCK."""
+
+    planes: Tensor  # [4, image · block, BLOCK]
+    sizes: Tensor  # [image · block, BLOCK] areas
+    counted: Tensor  # bool [image · block, BLOCK]
+    hull: Tensor  # [4, image, block] of those that count: left, top, right, bottom
+    strange: Tensor  # bool [image, block], whether an area is no finite number: such a block meets every object
+
+    @property
+    def each(self) -> int:
+        """Blocks of an image."""
+        return self.hull.shape[-1]
+
+    def overlap(self, targets: Targets, objects: Tensor, block: Tensor) -> Tensor:
+        """IoU of each object with all boxes of a block of its image: ``[n], [n] → [n, BLOCK]``."""
+        row = pick(targets.image, objects) * self.each + block
+        return iou_of_planes(
+            targets.boxes.index_select(0, objects), self.planes.index_select(1, row), self.sizes.index_select(0, row)
+        )
+
+    def counted_at(self, targets: Targets, objects: Tensor, locations: Tensor) -> Tensor:
+        """Whether the box at a location of the object's image counts: bool ``[pair]``."""
+        return pick(self.counted.view(-1), pick(targets.image, objects) * (self.each * BLOCK) + locations)
+
+
+def blocks_of(boxes: Tensor, counted: Tensor) -> Blocks:
+    """Predicted boxes in blocks.
+
+    Args:
+        boxes: ``[image, location, 4]``.
+        counted: which of them count, bool ``[image, location]``.
+    """
+    images, length = counted.shape
+    each = -(-length // BLOCK)
+    known = counted.new_zeros(images, each * BLOCK)
+    known[:, :length] = counted
+    planes = boxes.new_zeros(4, images, each * BLOCK)
+    planes[..., :length] = boxes.movedim(-1, 0).where(counted, 0)
+    planes, known = planes.view(4, -1, BLOCK), known.view(-1, BLOCK)
+    sizes = area(planes.movedim(0, -1))
+    low = planes[:2].where(known, torch.inf).amin(-1)
+    high = planes[2:].where(known, -torch.inf).amax(-1)
+    return Blocks(
+        planes=planes,
+        sizes=sizes,
+        counted=known,
+        hull=torch.cat((low, high)).view(4, images, each),
+        strange=~sizes.isfinite().all(-1).view(images, each),
+    )
+
+
+def best_in_blocks(targets: Targets, blocks: Blocks) -> Tensor:
+    """The largest IoU of each object with a box of each block of its image: ``[object, block]``.
+
+    Not a number where one of them is none. The host waits for the device.
+    """
+    best = targets.boxes.new_zeros(len(targets), blocks.each)
+    for some in object_chunks(len(targets), blocks.each, best.device):
+        entry = meeting(targets.boxes[some], targets.image[some], blocks).view(-1).nonzero()[:, 0]
+        objects, block = entry // blocks.each + some.start, entry % blocks.each
+        for part in object_chunks(len(entry), 2 * BLOCK, best.device):
+            best[some].view(-1)[entry[part]] = blocks.overlap(targets, objects[part], block[part]).amax(-1)
+    return best
+
+
+def meeting(boxes: Tensor, image: Tensor, blocks: Blocks) -> Tensor:
+    """Which objects meet the hull of which blocks of their image: ``[object, 4], [object] → bool [object, block]``."""
+    left, top, right, bottom = blocks.hull.index_select(1, image)
+    x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
+    met = (left < x1).logical_and_(right > x0).logical_and_(top < y1).logical_and_(bottom > y0)
+    return met.logical_or_(blocks.strange.index_select(0, image))
+
+
+def most_overlapping_boxes(targets: Targets, blocks: Blocks, best: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The largest IoU of each object with boxes that count, descending, and their locations: ``[object, most]`` each.
+
+    Fewer where an image has fewer boxes. Where fewer than ``most`` overlap, some of the others are among them, with
+    an IoU of 0, and so may be boxes that do not count.
+
+    Args:
+        targets: the objects.
+        blocks: the boxes.
+        best: what `best_in_blocks` says of them.
+        most: how many.
+    """
+    block = best.topk(min(most, blocks.each), dim=1).indices  # the largest of all lie in those of the largest best
+    objects = torch.arange(len(targets), device=best.device)[:, None].expand_as(block)
+    overlap = blocks.overlap(targets, objects.flatten(), block.flatten()).view(len(targets), -1)
+    values, column = overlap.topk(min(most, overlap.shape[1]), dim=1)
+    return values, block.gather(1, column // BLOCK) * BLOCK + column % BLOCK
