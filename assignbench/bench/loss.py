@@ -20,6 +20,7 @@ from assignbench.bench.strategies import UNUSED
 from assignbench.core import Head, Predictions, Priors, Targets
 from assignbench.core.head import MAIN
 from assignbench.core.parts import RawOutputs, predictions_of
+from assignbench.data.heap import kept_heap
 from assignbench.detector.detector import cached_priors
 from assignbench.run.matrix.plan import Candidate, candidate
 from assignbench.run.training.learner import Learner, bare_learner
@@ -134,7 +135,7 @@ def bench_loss(
     for one in candidates:
         for case in cases:
             progress(f"{one.label}: {case}")
-            with memory_advice(f"{one.label}: {case}"), one_thread():
+            with memory_advice(f"{one.label}: {case}"), one_thread(), kept_heap():
                 rows.append(loss_row(one, case, device, repeat))
             done(rows[-1])
     return rows

@@ -60,7 +60,7 @@ def test_nothing_carries_gradient() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sigma": 0.0}, "sigma must be positive"),
+        ({"sigma": 0.0}, "sigma must be at least 0.001"),
         ({"spread": 6.0}, "spread ≤ sharpness"),
         ({"center": "none", "sigma": 2.0}, "would change nothing"),
     ],

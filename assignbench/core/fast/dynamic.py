@@ -70,11 +70,9 @@ class _Contest:
         Whole vector units: the last entries would be rounded in another way, and equal pairs not be equal.
         """
         every = torch.arange(-(-len(objects) // ROWS) * ROWS, device=objects.device).clamp(max=len(objects) - 1)
-        found = [self.targets.boxes.new_zeros(0, dtype=torch.float32)]
-        for some in every.split(PIECE):
-            if len(some):
-                found.append(self.cost(self.view.unkept(pick(objects, some), pick(locations, some))).float())
-        price = torch.cat(found)[: len(objects)]
+        parts = ((pick(objects, some), pick(locations, some)) for some in every.split(PIECE) if len(some))
+        found = [self.cost(self.view.unkept(*part)).float() for part in parts]
+        price = torch.cat((self.targets.boxes.new_zeros(0, dtype=torch.float32), *found))[: len(objects)]
         return price.where(price.isfinite(), torch.inf)
 
 

@@ -42,6 +42,7 @@ def test_given_options_go_before_the_presets() -> None:
         "normaliser": "batch",
         "centerness": True,
         "refine": False,
+        "at_least_one": False,
     }
 
 

@@ -163,7 +163,7 @@ def test_strategies_start_from_the_same_detector() -> None:
     one = build_learner(AutoAssign, {}, MODEL, classes=2, seed=3).state_dict()
     other = build_learner(RetinaNet, {}, MODEL, classes=2, seed=3).state_dict()
     shared = [name for name in one if name in other and "output" not in name]
-    assert len(shared) > 100
+    assert len(shared) > 90
     for name in shared:
         assert torch.equal(one[name], other[name]), name
     changed = build_learner(AutoAssign, {}, MODEL, classes=2, seed=4).state_dict()
