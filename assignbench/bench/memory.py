@@ -74,11 +74,17 @@ def in_fresh_process(
     Raises:
         SystemProblem: the process was killed, which is what systems do when memory is short.
     """
-    with ProcessPoolExecutor(1, mp_context=_fresh_processes(), initializer=keep_nothing) as pool:
+    with ProcessPoolExecutor(1, mp_context=_fresh_processes(), initializer=_made_ready) as pool:
         try:
             return pool.submit(function, *arguments, **named).result()
         except BrokenProcessPool as error:
             raise SystemProblem(does_not_fit(what)) from error
+
+
+def _made_ready() -> None:
+    """What libraries and their threads take at a first operation is not the function's that is asked about."""
+    torch.ones(1 << 18).sum()
+    keep_nothing()
 
 
 def _fresh_processes() -> BaseContext:

@@ -21,7 +21,7 @@ def ruff(*arguments: str, cwd: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def test_a_file_that_keeps_the_laws_and_pleases_ruff(call, here):
+def test_a_file_that_keeps_the_laws_and_pleases_ruff(call, here, few_pictures):
     code, out, err = call("new", "my_rule")
     assert (code, err) == (0, "")
     assert [file.name for file in here.iterdir()] == ["my_rule.py"]
@@ -34,7 +34,8 @@ def test_a_file_that_keeps_the_laws_and_pleases_ruff(call, here):
     assert "  pytest --assignbench my_rule.py " in out
     code, out, _ = call("check", "my_rule.py")
     assert (code, "my_rule.py:MyRule: keeps the contract" in out) == (0, True)
-    assert call("run", "--assigner", "my_rule.py:MyRule,atss", "--dry-run")[0] == 0
+    data = ("--dataset", str(few_pictures), "--data-root", str(few_pictures.parent))
+    assert call("run", "--assigner", "my_rule.py:MyRule,atss", *data, "--dry-run")[0] == 0
 
 
 def test_a_package(call, here):
