@@ -38,6 +38,8 @@ class Option:
         """What the option may be, in words."""
         if typing.get_origin(self.hint) is typing.Literal:
             return " | ".join(map(str, typing.get_args(self.hint)))
+        if self.hint is bool:
+            return "true | false"
         return self.hint.__name__ if isinstance(self.hint, type) else str(self.hint).replace("typing.", "")
 
     def __str__(self) -> str:

@@ -294,8 +294,9 @@ def _by_name(name: str) -> KnownStrategy:
         raise UsageError(
             f"strategy {name!r}: no installed distribution provides any; install this one: pip install -e ."
         )
-    listing = ", ".join(f"{known.name} ({known.origin})" for known in every)
-    raise UsageError(
-        f"no strategy is called {name!r}{did_you_mean(name, [known.name for known in every])}\n"
-        f"known: {listing}; or write module:Class or file.py:Class"
+    names = [known.name for known in every]
+    listing = ", ".join(known.name if known.ours else f"{known.name} ({known.origin})" for known in every)
+    file = (
+        f"; {name}.py lies here: write {name}.py for it" if Path(f"{name}.py").is_file() else did_you_mean(name, names)
     )
+    raise UsageError(f"no strategy is called {name!r}{file}\nknown: {listing}; or write module:Class or file.py:Class")

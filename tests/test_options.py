@@ -157,7 +157,7 @@ def test_schema_is_the_signature():
         "tau: float = 0.3333",
         "k: int = 9",
         "center: fixed | none = fixed",
-        "force: bool = false",
+        "force: true | false = false",
         "limit: float | None = null",
         "sizes: tuple[int, ...] = [1, 2]",
     ]
@@ -197,7 +197,7 @@ def test_options_fit(given_, fitted):
         ({"tau": False}, "option tau = false must be a finite number"),
         ({"tau": -1e30}, "option tau = -1e+30 is beyond ±1,000,000,000"),
         ({"center": "mid"}, "option center = mid must be fixed | none"),
-        ({"force": 1}, "option force = 1 must be bool"),
+        ({"force": 1}, "option force = 1 must be true | false"),
         ({"limit": "x"}, "must be float | None"),
         ({"sizes": [1, "a"]}, "must be tuple[int, ...]"),
     ],

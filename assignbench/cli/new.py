@@ -63,7 +63,8 @@ def next_steps(name: str, cls: str, *, package: bool) -> str:
     width = max(map(len, steps)) + 3
     lines = [f"  {command:<{width}}{meaning}" for command, meaning in steps.items()]
     what = f"{name}/, with a strategy that works in {name}.py" if package else f"{name}.py, a strategy that works"
-    text = f"wrote {what}. Put your rule in the place of its own; then"
+    place = "Put your rule in the place of its own" + (f", and its example into {name}/tests" if package else "")
+    text = f"wrote {what}. {place}; then"
     return "\n".join((text, "", *lines, ""))
 
 

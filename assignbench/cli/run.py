@@ -62,7 +62,7 @@ def run(
     """Train and evaluate every strategy on every data set.
 
     Each finished run is recorded at once, and runs whose record exists are
-    skipped: repeat an interrupted command, and it goes on where it was.
+    skipped. An interrupted run continues if you repeat the command with --resume.
     What --set can change is shown by: assignbench list recipes tiny
     """
     from assignbench.cli.launching import start_all_processes

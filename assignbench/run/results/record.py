@@ -250,8 +250,16 @@ def read_records(root: Path) -> list[RunRecord]:
     """
     files = sorted(root.glob(f"*/{FILE}"))
     if not files:
-        state = "holds no finished run" if root.is_dir() else "does not exist"
-        raise UsageError(f"{root} {state}; start one with: assignbench run --output {root}")
+        if not root.is_dir():
+            raise UsageError(
+                f"{root} does not exist; name the folder of finished runs, as assignbench run --output made it"
+            )
+        begun = len(list(root.glob("*/losses.jsonl")))
+        if begun:
+            raise UsageError(
+                f"{root} holds no finished run, and {begun} unfinished: repeat their command with --resume"
+            )
+        raise UsageError(f"{root} holds no finished run; start one with: assignbench run --output {root}")
     by_id: dict[str, tuple[Path, RunRecord]] = {}
     for file in files:
         record = read_record(file)

@@ -121,5 +121,5 @@ def with_views_noted(evaluation: Evaluation, view_set: ViewSet | None) -> Evalua
     """An evaluation that says which set of views its numbers come from."""
     if view_set is None:
         return evaluation
-    note = f"with test-time augmentation {view_set.label}: not to be held against numbers of a single scale"
+    note = f"with test-time augmentation {view_set.label}: do not compare it with numbers of a single scale"
     return replace(evaluation, tta=view_set.label, notes=(note, *evaluation.notes))

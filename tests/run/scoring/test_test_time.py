@@ -380,7 +380,7 @@ def test_a_run_with_views_says_so_everywhere(run, capsys) -> None:
     assert f"{label}: 2 forward passes a picture, 2.0 times the pixels of plain evaluation" in out
     assert re.search(rf"AP \d+\.\d{{4}} with {label}, \d+\.\d{{4}} in the record, without", out)
     assert ["metric", "%", "with", label] in [line.split() for line in out.splitlines()]
-    assert f"note: with test-time augmentation {label}: not to be held against numbers of a single scale" in out
+    assert f"note: with test-time augmentation {label}: do not compare it with numbers of a single scale" in out
 
     file = folder / f"evaluation.tta-{label}.json"
     told = json.loads((folder / f"evaluation.tta-{label}.views.json").read_text())
