@@ -296,7 +296,5 @@ def _by_name(name: str) -> KnownStrategy:
         )
     names = [known.name for known in every]
     listing = ", ".join(known.name if known.ours else f"{known.name} ({known.origin})" for known in every)
-    file = (
-        f"; {name}.py lies here: write {name}.py for it" if Path(f"{name}.py").is_file() else did_you_mean(name, names)
-    )
-    raise UsageError(f"no strategy is called {name!r}{file}\nknown: {listing}; or write module:Class or file.py:Class")
+    hint = f"; {name}.py lies here: write {name}.py" if Path(f"{name}.py").is_file() else did_you_mean(name, names)
+    raise UsageError(f"no strategy is called {name!r}{hint}\nknown: {listing}; or write module:Class or file.py:Class")

@@ -251,14 +251,10 @@ def read_records(root: Path) -> list[RunRecord]:
     files = sorted(root.glob(f"*/{FILE}"))
     if not files:
         if not root.is_dir():
-            raise UsageError(
-                f"{root} does not exist; name the folder of finished runs, as assignbench run --output made it"
-            )
+            raise UsageError(f"{root} does not exist; name the folder that assignbench run has written to (--output)")
         begun = len(list(root.glob("*/losses.jsonl")))
         if begun:
-            raise UsageError(
-                f"{root} holds no finished run, and {begun} unfinished: repeat their command with --resume"
-            )
+            raise UsageError(f"{root} holds {begun} unfinished and no finished run; repeat the command with --resume")
         raise UsageError(f"{root} holds no finished run; start one with: assignbench run --output {root}")
     by_id: dict[str, tuple[Path, RunRecord]] = {}
     for file in files:

@@ -150,8 +150,12 @@ def test_a_copied_run_is_refused_with_both_folders(make_record, tmp_path):
 def test_without_a_finished_run_the_message_says_what_to_do(tmp_path):
     with pytest.raises(UsageError, match="holds no finished run; start one with: assignbench run --output"):
         read_records(tmp_path)
-    with pytest.raises(UsageError, match="nowhere does not exist; start one"):
+    with pytest.raises(UsageError, match="nowhere does not exist; name the folder"):
         read_records(tmp_path / "nowhere")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "losses.jsonl").touch()
+    with pytest.raises(UsageError, match="holds 1 unfinished and no finished run; repeat the command with --resume"):
+        read_records(tmp_path)
 
 
 def test_a_failed_write_keeps_the_old_record(make_record, tmp_path, monkeypatch):
