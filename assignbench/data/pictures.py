@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from assignbench.data.dataset import ImageInfo
 from assignbench.errors import DataError
@@ -52,6 +52,10 @@ def picture_size(path: Path) -> tuple[int, int]:
             return picture.size
     except FileNotFoundError as error:
         raise DataError(f"no picture {path}") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; name pictures, as {path}/*.jpg") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"the header of {path} cannot be read: it is no picture, or a damaged one") from error
     except Exception as error:  # as above
         raise DataError(f"the header of {path} cannot be read: {error}; copy it again") from error
 

@@ -126,8 +126,10 @@ def test_missing_files_are_refused_by_name(tmp_path):
     with pytest.raises(DataError, match=r"no picture .*none\.jpg"):
         picture_size(tmp_path / "none.jpg")
     (tmp_path / "text.jpg").write_text("hello")
-    with pytest.raises(DataError, match=r"header of .*text\.jpg"):
+    with pytest.raises(DataError, match=r"header of .*text\.jpg cannot be read: it is no picture"):
         picture_size(tmp_path / "text.jpg")
+    with pytest.raises(DataError, match="is a folder; name pictures"):
+        picture_size(tmp_path)
 
 
 def test_a_picture_replaced_under_its_name_is_noticed(tmp_path):

@@ -52,7 +52,9 @@ def open_run(folder: Path) -> Finished:
         RunError: the record or the weights are damaged or do not fit each other.
     """
     if not (folder / FILE).is_file():
-        raise UsageError(f"{folder} holds no finished run: there is no {FILE} in it")
+        runs = sorted(file.parent for file in folder.glob(f"*/{FILE}"))
+        hint = f"; name one of its runs, as {runs[0]}" if runs else ""
+        raise UsageError(f"{folder} holds no finished run: there is no {FILE} in it{hint}")
     record = read_record(folder / FILE)
     settings = {key: entry for key, entry in record.config.items() if not key.startswith("assigner.")}
     recipe = recorded_recipe(
