@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import importlib.util
 import os
 import sys
@@ -55,11 +54,6 @@ def pytest_configure() -> None:
 
         torch.set_num_threads(1)
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def pytest_collection_finish() -> None:
-    """What is imported and collected by now stays: every run collects garbage, and need not look at it again."""
-    gc.freeze()
 
 
 @pytest.fixture
