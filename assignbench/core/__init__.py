@@ -3,6 +3,7 @@
 from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect, taught_locations
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
+from assignbench.core.fast.blocks import best_overlap
 from assignbench.core.fast.box_features import box_features
 from assignbench.core.fast.dynamic import dynamic_k
 from assignbench.core.fast.giou import giou
@@ -19,7 +20,6 @@ from assignbench.core.fast.mixture import two_gaussians
 from assignbench.core.fast.nearest_boxes import nearest_boxes
 from assignbench.core.fast.one_to_one import and_orphans, best_matching
 from assignbench.core.fast.overlap import (
-    best_overlap,
     best_predicted,
     most_overlapping,
     overlapping_pairs,

@@ -70,7 +70,7 @@ def mean_by(values: Tensor, group: Tensor, groups: int, times: Tensor | None = N
 def moments_by(values: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (n − 1) of each group, 0 of one value: ``[pair], [pair] → [group], [group]``."""
     count = sum_by(torch.ones_like(values), group, groups)
-    mean = mean_by(values, group, groups)
+    mean = sum_by(values, group, groups) / count.clamp(min=1)
     variance = sum_by((values - mean[group]).square(), group, groups) / (count - 1).clamp(min=1)
     return mean, variance.sqrt()
 

@@ -17,6 +17,8 @@ from assignbench.core import Head
 from assignbench.core.parts import RawOutputs
 from assignbench.detector.deformable import DeformableConv2d
 
+SIDES = 4
+TOWARDS = (-1.0, -1.0, 1.0, 1.0)  # from a location to each side of a box, along the axis that the side cuts
 GROUPS = 32  # of channels normalised together; fewer when a group would be left with one: P7 can be 1 × 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.resnet import BasicBlock, conv1x1
 
 STEM = 16
@@ -16,7 +16,7 @@ STAGES = ((16, 1), (32, 2), (32, 2), (64, 2))  # channels, stride
 
 
 class Miniature(nn.Module):
-    """Stem and stages by torchvision's names."""
+    """Stem and stages by torchvision's names, for `Backbone` to run."""
 
     def __init__(self, norm_layer: Callable[..., nn.Module] = nn.BatchNorm2d) -> None:
         super().__init__()
@@ -31,11 +31,6 @@ class Miniature(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images → C5."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
 def stage(before: int, channels: int, stride: int, norm_layer: Callable[..., nn.Module]) -> nn.Sequential:

@@ -18,6 +18,8 @@ from assignbench.core import Head, Priors
 from assignbench.core.parts import Distances, RawOutputs
 from assignbench.detector.deformable import read_at
 from assignbench.detector.head import (
+    SIDES,
+    TOWARDS,
     Maps,
     class_bias,
     extra_maps,
@@ -27,9 +29,6 @@ from assignbench.detector.head import (
     raw_outputs,
     towers,
 )
-
-SIDES = 4
-TOWARDS = (-1.0, -1.0, 1.0, 1.0)  # from the location to each side, along the axis that the side cuts
 
 
 class RefinedHead(nn.Module):

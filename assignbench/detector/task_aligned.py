@@ -26,6 +26,8 @@ from assignbench.core.fast.class_outputs import join_logits
 from assignbench.core.parts import Corners, RawOutputs
 from assignbench.detector.deformable import read_at
 from assignbench.detector.head import (
+    SIDES,
+    TOWARDS,
     Maps,
     class_bias,
     extra_maps,
@@ -37,8 +39,6 @@ from assignbench.detector.head import (
     tower,
 )
 
-SIDES = 4
-TOWARDS = (-1.0, -1.0, 1.0, 1.0)  # from the location to each side, along the axis that the side cuts
 ATTENTION, ALIGNMENT = 8, 4  # the pyramid's width by that of W₁, and by that of the layers before m and o
 FAINT = 0.001  # deviation of the initial weights of what at first shall do next to nothing
 

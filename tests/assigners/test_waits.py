@@ -37,7 +37,7 @@ from assignbench.core import (
     winners,
 )
 from assignbench.core import assigner as running
-from assignbench.core.fast import class_outputs, dynamic, grid, nearest_boxes, one_to_one, overlap, rows
+from assignbench.core.fast import blocks, class_outputs, dynamic, grid, nearest_boxes, one_to_one, overlap, rows
 from assignbench.core.fast.mixture import LOOKS, STEPS
 from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
@@ -141,7 +141,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
         patch.setattr(Tensor, "tolist", read)
         for kind in (Targets, Priors):
             patch.setattr(kind, "on_host", lambda self: self._host or self)
-        for module in (class_outputs, dynamic, matching, nearest_boxes, overlap, rows):
+        for module in (blocks, class_outputs, dynamic, matching, nearest_boxes, rows):
             patch.setattr(module, "free_to_wait", lambda _: False)
         for module in (dynamic, grid, one_to_one, overlap, running):
             patch.setattr(module, "beside", beside)

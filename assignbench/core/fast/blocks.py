@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assignbench.core.fast.overlap import BLOCK, iou_of_planes
 from assignbench.core.fast.rows import object_chunks
-from assignbench.core.geometry import area, pick
-from assignbench.core.types import Targets
+from assignbench.core.geometry import EPS, area, pick
+from assignbench.core.tensors import free_to_wait
+from assignbench.core.types import Predictions, Targets
+
+BLOCK = 16  # predicted boxes that are looked at together
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,36 @@ def blocks_of(boxes: Tensor, counted: Tensor) -> Blocks:
         hull=torch.cat((low, high)).view(4, images, each),
         strange=~sizes.isfinite().all(-1).view(images, each),
     )
+
+
+def iou_of_planes(boxes: Tensor, planes: Tensor, sizes: Tensor) -> Tensor:
+    """`iou` of each box with a block of boxes, to the last bit, in place: ``[n, 4], [4, n, m], [n, m] → [n, m]``."""
+    x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
+    width = torch.minimum(x1, planes[2]).sub_(torch.maximum(x0, planes[0])).clamp_(min=0)
+    height = torch.minimum(y1, planes[3]).sub_(torch.maximum(y0, planes[1])).clamp_(min=0)
+    common = width.mul_(height)
+    return common.div_((area(boxes)[:, None] + sizes).sub_(common).clamp_(min=EPS))
+
+
+@torch.no_grad()
+def best_overlap(predictions: Predictions, targets: Targets) -> Tensor:
+    """Largest IoU of each predicted box with any object of its image, of any class: ``[image, location]``.
+
+    On a GPU each object looks at every block, since counting those it meets would make the host wait.
+    """
+    images, length = predictions.boxes.shape[:2]
+    blocks = blocks_of(predictions.boxes, torch.ones_like(predictions.boxes[..., 0], dtype=torch.bool))
+    if free_to_wait(predictions.boxes.device):
+        objects, block = meeting(targets.boxes, targets.image, blocks).nonzero(as_tuple=True)
+    else:
+        objects = torch.arange(len(targets), device=targets.boxes.device).repeat_interleave(blocks.each)
+        block = torch.arange(blocks.each, device=targets.boxes.device).repeat(len(targets))
+    row = targets.image[objects] * blocks.each + block
+    best = torch.zeros_like(blocks.sizes)
+    for some in object_chunks(len(row), 2 * BLOCK, best.device):
+        overlap = blocks.overlap(targets, objects[some], block[some])
+        best.scatter_reduce_(0, row[some, None].expand_as(overlap), overlap, "amax")
+    return best.view(images, -1)[:, :length]
 
 
 def best_in_blocks(targets: Targets, blocks: Blocks) -> Tensor:

@@ -27,10 +27,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assignbench.core.fast.blocks import Blocks, best_in_blocks, blocks_of, most_overlapping_boxes
+from assignbench.core.fast.blocks import BLOCK, Blocks, best_in_blocks, blocks_of, most_overlapping_boxes
 from assignbench.core.fast.class_outputs import ROWS
-from assignbench.core.fast.entries import PIECE
-from assignbench.core.fast.overlap import BLOCK
+from assignbench.core.fast.entries import entry_by_entry
 from assignbench.core.fast.rows import in_order, object_chunks
 from assignbench.core.geometry import pick
 from assignbench.core.pair_view import PairView, PairViews
@@ -65,14 +64,8 @@ class _Contest:
         return pick(self.targets.image, objects) * self.length + locations
 
     def prices(self, objects: Tensor, locations: Tensor) -> Tensor:
-        """What pairs cost, float32, infinite where that is no finite number: ``[pair]``.
-
-        Whole vector units: the last entries would be rounded in another way, and equal pairs not be equal.
-        """
-        every = torch.arange(-(-len(objects) // ROWS) * ROWS, device=objects.device).clamp(max=len(objects) - 1)
-        parts = ((pick(objects, some), pick(locations, some)) for some in every.split(PIECE) if len(some))
-        found = [self.cost(self.view.unkept(*part)).float() for part in parts]
-        price = torch.cat((self.targets.boxes.new_zeros(0, dtype=torch.float32), *found))[: len(objects)]
+        """What pairs cost, float32, infinite where that is no finite number; equal pairs cost the same: ``[pair]``."""
+        price = entry_by_entry(lambda *pairs: self.cost(self.view.unkept(*pairs)).float(), objects, locations)
         return price.where(price.isfinite(), torch.inf)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from assignbench.core.fast.class_outputs import ROWS
@@ -19,9 +18,10 @@ def entry_by_entry(compute: Callable[..., Tensor], *values: Tensor) -> Tensor:
     Torch rounds `pow`, `sigmoid` and their like in another way at the end of what a thread computes, where no whole
     vector unit is left. So of two equal pairs one would score higher, and which one would depend on the batch.
     """
-    found = [compute(*(each[:0] for each in values))]
-    for start in range(0, len(values[0]), PIECE):
+    found = []
+    for start in range(0, max(1, len(values[0])), PIECE):
         some = [each[start : start + PIECE] for each in values]
         count = len(some[0])
-        found.append(compute(*(F.pad(each, (0, -count % ROWS)) for each in some))[:count])
+        whole = (torch.cat((each, each[-1:].expand(-count % ROWS))) for each in some)
+        found.append(compute(*whole)[:count])
     return torch.cat(found)

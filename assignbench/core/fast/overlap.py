@@ -23,9 +23,9 @@ from torch import Tensor
 from assignbench.core.fast.class_outputs import join_logits
 from assignbench.core.fast.grid import cells_around
 from assignbench.core.fast.rows import best_of, object_chunks, smallest_columns
-from assignbench.core.geometry import EPS, area, centers, iou, iou_matrix, pick, take
+from assignbench.core.geometry import centers, iou, iou_matrix, pick, take
 from assignbench.core.matching import max_by
-from assignbench.core.tensors import beside, free_to_wait, require_count
+from assignbench.core.tensors import beside, require_count
 from assignbench.core.types import Predictions, Priors, Targets
 
 OCTAVES = 16  # of widths and of heights: below 2 pixels, below 4, …, all from 2¹⁵ on
@@ -33,7 +33,6 @@ CELLS = 4096  # along each axis, the last one open: a quarter of the octave's le
 LEAST_CELL = 4.0  # pixels
 CAUTION = 1e-3  # of t: far more than rounding can move a bound
 SLACK = 1e-2  # pixels; as much for centres
-BLOCK = 16  # predicted boxes that are looked at together
 
 
 @torch.no_grad()
@@ -230,52 +229,6 @@ def overlaps(targets: Targets, boxes: Tensor) -> Iterator[tuple[Tensor, int, Ten
             if len(objects):
                 yield objects, image, iou_matrix(targets.boxes[objects], own)
         start += count
-
-
-@torch.no_grad()
-def best_overlap(predictions: Predictions, targets: Targets) -> Tensor:
-    """Largest IoU of each predicted box with any object of its image, of any class: ``[image, location]``.
-
-    Boxes predicted side by side lie side by side: an object looks at a block of them only if it meets the hull of
-    all. On a GPU it looks at every block, since counting those it meets would make the host wait.
-    """
-    images, length = predictions.boxes.shape[:2]
-    device, blocks = predictions.boxes.device, -(-length // BLOCK)
-    padded = torch.arange(blocks * BLOCK, device=device).clamp(max=max(0, length - 1))
-    planes = predictions.boxes.movedim(-1, 0)[..., padded].reshape(4, images * blocks, BLOCK)
-    if free_to_wait(device):
-        objects, block = meeting(targets, planes, blocks).nonzero(as_tuple=True)
-    else:
-        objects = torch.arange(len(targets), device=device).repeat_interleave(blocks)
-        block = torch.arange(blocks, device=device).repeat(len(targets))
-    row = targets.image[objects] * blocks + block
-    best = planes.new_zeros(images * blocks, BLOCK)
-    sizes = area(planes.movedim(0, -1))
-    for some in object_chunks(len(row), 2 * BLOCK, device):
-        overlap = iou_of_planes(targets.boxes[objects[some]], planes.index_select(1, row[some]), pick(sizes, row[some]))
-        best.scatter_reduce_(0, row[some, None].expand_as(overlap), overlap, "amax")
-    return best.view(images, -1)[:, :length]
-
-
-def iou_of_planes(boxes: Tensor, planes: Tensor, sizes: Tensor) -> Tensor:
-    """`iou` of each box with a block of boxes, to the last bit, in place: ``[n, 4], [4, n, m], [n, m] → [n, m]``."""
-    x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
-    width = torch.minimum(x1, planes[2]).sub_(torch.maximum(x0, planes[0])).clamp_(min=0)
-    height = torch.minimum(y1, planes[3]).sub_(torch.maximum(y0, planes[1])).clamp_(min=0)
-    common = width.mul_(height)
-    return common.div_((area(boxes)[:, None] + sizes).sub_(common).clamp_(min=EPS))
-
-
-def meeting(targets: Targets, planes: Tensor, blocks: int) -> Tensor:
-    """Which objects meet the hull of which blocks of their image: ``[4, image · block, box] → bool [object, block]``.
-
-    Where a coordinate is not a number they do: the result is to show it.
-    """
-    outer = (planes[0].amin(-1), planes[1].amin(-1), planes[2].amax(-1), planes[3].amax(-1))
-    left, top, right, bottom = (side.view(-1, blocks).index_select(0, targets.image) for side in outer)
-    x0, y0, x1, y1 = targets.boxes[:, :, None].unbind(1)
-    apart = (left >= x1) | (right <= x0) | (top >= y1) | (bottom <= y0)
-    return ~apart | (left + top + right + bottom).isnan()
 
 
 def sure_overlap(targets: Targets, priors: Priors, k: int = 1) -> Tensor:

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from assignbench.core import Targets, iou
-from assignbench.core.fast.blocks import best_in_blocks, blocks_of, most_overlapping_boxes
-from assignbench.core.fast.overlap import BLOCK
+from assignbench.core.fast.blocks import BLOCK, best_in_blocks, blocks_of, most_overlapping_boxes
 
 LENGTH = 5 * BLOCK + 3  # the last block is not full
 

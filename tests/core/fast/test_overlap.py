@@ -22,7 +22,8 @@ from assignbench.core import (
     predicted_overlaps,
 )
 from assignbench.core.fast import rows
-from assignbench.core.fast.overlap import BLOCK, best_objects, near_pairs, overlaps, pairs_from, sure_overlap
+from assignbench.core.fast.blocks import BLOCK
+from assignbench.core.fast.overlap import best_objects, near_pairs, overlaps, pairs_from, sure_overlap
 from assignbench.core.parts import ImplicitObjectness, anchor_head
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Grid
@@ -284,7 +285,7 @@ def test_best_overlaps_in_blocks(
     assert torch.equal(best_overlap(predictions, targets), want)
     monkeypatch.setattr(rows, "CHUNK", 1)
     assert torch.equal(best_overlap(predictions, targets), want)
-    monkeypatch.setattr("assignbench.core.fast.overlap.free_to_wait", lambda _: False)  # as on a GPU
+    monkeypatch.setattr("assignbench.core.fast.blocks.free_to_wait", lambda _: False)  # as on a GPU
     assert torch.equal(best_overlap(predictions, targets), want)
 
 
