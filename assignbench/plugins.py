@@ -78,11 +78,12 @@ class Strategy:
 
 def known_strategies() -> tuple[KnownStrategy, ...]:
     """Every entry point of the group, sorted by name; two distributions may claim one name."""
+    points = [(point, point.dist) for point in metadata.entry_points(group=GROUP) if point.dist is not None]
+    named = {dist: (dist.name, dist.version) for dist in {dist for _, dist in points}}  # reads all of METADATA
     # a distribution that lies twice on the path (editable and installed) is reported once
     found = {
-        KnownStrategy(point.name, point.value.partition("[")[0].replace(" ", ""), point.dist.name, point.dist.version)
-        for point in metadata.entry_points(group=GROUP)
-        if point.dist is not None
+        KnownStrategy(point.name, point.value.partition("[")[0].replace(" ", ""), *named[dist])
+        for point, dist in points
     }
     return tuple(sorted(found, key=lambda known: (known.name, known.distribution, known.target)))
 

@@ -9,6 +9,7 @@ import site
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,21 +81,25 @@ def sources_digest(files: Iterable[Path]) -> str:
     Raises:
         OSError, SyntaxError, ValueError: a file cannot be read.
     """
-    meanings = [_meaning(_parsed(file)) for file in files]
-    return hashlib.sha256(json.dumps(meanings).encode()).hexdigest()
+    meanings = (_read(file.read_bytes(), str(file))[1] for file in files)
+    return hashlib.sha256(f"[{', '.join(meanings)}]".encode()).hexdigest()
 
 
-def _parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_bytes(), str(file))
+@cache
+def _read(source: bytes, name: str) -> tuple[tuple[ast.Import | ast.ImportFrom, ...], str]:
+    """A file's import statements and, as JSON, what it means. Files are read again and again, and parsed once."""
+    tree = ast.parse(source, name)
+    imports = tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    return imports, json.dumps(_meaning(tree))
 
 
 def _imports(file: Path, home: Home) -> Iterator[Path]:
     """Files of the home that a file's own import statements run."""
-    for node in ast.walk(_parsed(file)):
+    for node in _read(file.read_bytes(), str(file))[0]:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from home.run_by(alias.name.split("."))
-        elif isinstance(node, ast.ImportFrom):
+        else:
             where = [] if node.module is None else node.module.split(".")
             if node.level:
                 folder = file.parents[min(node.level, len(file.parents)) - 1]

@@ -230,8 +230,8 @@ def test_room_is_made_for_the_newest(coco, place, monkeypatch):
     assert len(list(place.glob("*.arrays"))) == 2
 
 
-def big(place: Path, images: int = 200_000, each: int = 6) -> Dataset:
-    """A cached data set of some 90 MB."""
+def big(place: Path, images: int = 100_000, each: int = 6) -> Dataset:
+    """A cached data set of some 45 MB."""
     count = images * each
     ids = np.arange(1, images + 1, dtype=np.int64)
     sizes = np.full((images, 2), 640, dtype=np.int64)
@@ -258,19 +258,19 @@ def private_memory() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1e3
 
 
-def hold(dataset: Dataset, before: float, answers: "multiprocessing.Queue[tuple[float, float]]") -> None:
+def hold(dataset: Dataset, answers: "multiprocessing.Queue[tuple[float, float]]") -> None:
     """In another process: read everything, and say what that cost."""
     import torch  # noqa: F401 - as every loader process does; it takes more memory than the arrays
 
     total = float(dataset.boxes.sum() + dataset.labels.sum() + dataset.area.sum() + dataset.sizes.sum())
-    assert dataset.images[-1].path.name == "000000200000.jpg"
+    assert dataset.images[-1].path.name == "000000100000.jpg"
     answers.put((total, private_memory()))
 
 
 def held(dataset: Dataset) -> tuple[float, float]:
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    process = context.Process(target=hold, args=(dataset, private_memory(), answers))
+    process = context.Process(target=hold, args=(dataset, answers))
     process.start()
     answer = answers.get(timeout=60)
     process.join()
@@ -284,12 +284,10 @@ def test_a_loader_process_holds_no_copy(tmp_path, monkeypatch):
     copied = replace(shared)  # whatever is made of it is no longer what lies in the file
     assert copied.shared is None
     assert len(ForkingPickler.dumps(shared)) < 2_000
-    assert len(ForkingPickler.dumps(copied)) > 60e6
-    nothing = replace(shared, boxes=shared.boxes[:0])
+    assert len(ForkingPickler.dumps(copied)) > 30e6
     (total, with_file), (same_total, with_copy) = held(shared), held(copied)
     assert total == same_total
-    assert with_copy - with_file > 60  # MB; what is left is Python and numpy
-    assert len(nothing.boxes) == 0
+    assert with_copy - with_file > 30  # MB; what is left is Python and numpy
 
     (tmp_path / "big.arrays").unlink()  # somebody cleans up while a run goes on
     assert held(shared)[0] == total

