@@ -92,7 +92,8 @@ class DW(Assigner):
         """See the module's formulas."""
         objects, locations = inside_pairs(targets, priors, at_least_one=self.at_least_one)
         pair = view(objects, locations)
-        positive, negative = self.positive_weight(pair), self.negative_weight(pair)
+        center = self.center_prior(pair)
+        positive, negative = self.positive_weight(pair, center), self.negative_weight(pair)
         # where several objects of a class want one entry, one of them counts; the weights of the others are 0
         score, inside = -negative if self.same_class == "smallest" else objects, not self.at_least_one
         counts = class_winners(score, objects, locations, targets, priors, self.setting.classes, inside=inside)
@@ -102,7 +103,7 @@ class DW(Assigner):
             discounts=Discounts.of_pairs(objects, locations, targets, factor=one, weight=counts * negative),
             normalisers=Normalisers(positive=count, box=count, negative=(counts * (1 - negative)).sum()),
             bag="all",
-            diagnostics={"center": self.center_prior(pair), "confidence": pair.likelihood.detach()},
+            diagnostics={"center": center, "confidence": pair.likelihood.detach()},
         )
 
     def center_prior(self, pair: PairView) -> Tensor:
@@ -112,10 +113,10 @@ class DW(Assigner):
             return torch.ones_like(gaussian)
         return gaussian if self.center == "gaussian" else (gaussian > CENTRAL).to(gaussian.dtype)
 
-    def positive_weight(self, pair: PairView) -> Tensor:
-        """w⁺: ``[pair]``."""
+    def positive_weight(self, pair: PairView, center: Tensor) -> Tensor:
+        """w⁺, given G: ``[pair]``."""
         likelihood = pair.likelihood.detach()
-        share = likelihood * self.center_prior(pair)
+        share = likelihood * center
         total = sum_by((self.spread * likelihood).exp() * share, pair.objects, len(pair.targets))
         return (self.sharpness * likelihood).exp() * share / pick(total.clamp(min=TINY), pair.objects)
 
