@@ -34,12 +34,21 @@ class Option:
     meaning: str = ""  # one line out of the class's docstring; empty when it says nothing
 
     @property
+    def is_strategy(self) -> bool:
+        """Whether the option is another strategy, ``Assigner`` or ``Assigner | None``, which is given as its text."""
+        from assignbench.core.assigner import Assigner
+
+        return Assigner in (self.hint, *typing.get_args(self.hint))
+
+    @property
     def kind(self) -> str:
         """What the option may be, in words."""
         if typing.get_origin(self.hint) is typing.Literal:
             return " | ".join(map(str, typing.get_args(self.hint)))
         if self.hint is bool:
             return "true | false"
+        if self.is_strategy:
+            return "a strategy"
         return self.hint.__name__ if isinstance(self.hint, type) else str(self.hint).replace("typing.", "")
 
     def __str__(self) -> str:
@@ -144,6 +153,8 @@ def documented(cls: type) -> dict[str, str]:
 def check_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options as the constructor wants them: a whole number for a float becomes one, a list a tuple.
 
+    A strategy stays text: `assignbench.plugins.built` makes one of it.
+
     Raises:
         UsageError: an unknown option, a missing one, or a value of another type; names the valid ones.
     """
@@ -163,6 +174,15 @@ def _fitted(cls: type, option: Option, value: Any) -> Any:
     from pydantic.errors import PydanticUserError
 
     kind = "a finite number" if option.hint is float else option.kind
+    if option.is_strategy and isinstance(value, str):  # as text: who builds the other builds this one before
+        wanted = parse_strategy(value)
+        return format_strategy(wanted.name, wanted.options, wanted.extras)
+    if option.is_strategy:
+        if value is None and option.default is None:
+            return None
+        raise UsageError(
+            f"{cls.__name__}: option {option.name} = {_text(value)} must be {kind}: a name or file.py:Class"
+        )
     if isinstance(value, int | float) and LARGEST < abs(value) < math.inf:
         raise UsageError(f"{cls.__name__}: option {option.name} = {_text(value)} is beyond ±{LARGEST:,}")
     try:  # JSON in strict mode: a list may become a tuple, but no text a number, no number a truth value; no infinity

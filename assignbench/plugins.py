@@ -11,6 +11,7 @@ import inspect
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from assignbench.errors import AssignbenchWarning, UsageError
 from assignbench.importing import import_file, import_named, in_words, place, written_at
-from assignbench.options import format_strategy, parse_strategy
+from assignbench.options import check_options, format_strategy, option_schema, parse_strategy
 from assignbench.sources import sources_digest, with_imports
 from assignbench.suggest import did_you_mean
 
@@ -69,7 +70,9 @@ class Strategy:
     @property
     def text(self) -> str:
         """What resolves to the same strategy again, from any folder."""
-        return format_strategy(self.target if _is_file(self.name) else self.name, self.options, self.extras)
+        name = self.target if _is_file(self.name) else self.name
+        inner = {option: resolve(text).text for option, text in strategies_in(self.load(), self.options).items()}
+        return format_strategy(name, {**self.options, **inner}, self.extras)
 
     def load(self) -> type[Assigner]:
         """Import the class; see `load_class`."""
@@ -218,8 +221,9 @@ def construct(
     """
     from assignbench.core.head import Head
 
+    whole = built(cls, options, setting)
     try:
-        assigner = cls(setting, **options)
+        assigner = cls(setting, **whole)
     except ValueError as error:
         raise UsageError(f"{cls.__name__}: {error}") from error
     except (Exception, SystemExit) as error:  # a stranger's constructor may do anything
@@ -238,25 +242,51 @@ def construct(
     return assigner
 
 
+def built(cls: type[Assigner], options: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
+    """The options of a strategy, where those that are strategies themselves are built of their text.
+
+    Raises:
+        UsageError: as `resolve`, `load_class`, `check_options` and `construct`.
+    """
+    inner = {name: resolve(text) for name, text in strategies_in(cls, options).items()}
+    classes = {name: one.load() for name, one in inner.items()}
+    return {
+        **options,
+        **{
+            name: construct(classes[name], check_options(classes[name], one.options), setting, extras_named(one.extras))
+            for name, one in inner.items()
+        },
+    }
+
+
+def strategies_in(cls: type[Assigner], options: Mapping[str, Any]) -> dict[str, str]:
+    """Those of the options that are strategies, as text."""
+    chosen = {name: text for name, text in options.items() if isinstance(text, str)}
+    return {one.name: chosen[one.name] for one in option_schema(cls) if one.name in chosen and one.is_strategy}
+
+
 def source_digest(strategy: Strategy) -> str:
     """sha256 of what a strategy's files mean (`sources_digest`).
 
     They are the file that it was asked for in, those of its class and of the strategies that this derives from, and all
-    that they import of their own package or folder (`with_imports`).
+    that they import of their own package or folder (`with_imports`). If its options name strategies, theirs count, too.
 
     Raises:
         UsageError: it cannot be loaded, has no source file, or one of the files cannot be read.
     """
     from assignbench.core.assigner import Assigner
 
-    bases = [base for base in strategy.load().__mro__ if issubclass(base, Assigner) and base is not Assigner]
+    cls = strategy.load()
+    inner = [source_digest(resolve(text)) for text in strategies_in(cls, strategy.options).values()]
+    bases = [base for base in cls.__mro__ if issubclass(base, Assigner) and base is not Assigner]
     try:
         starts = {Path(inspect.getsourcefile(one) or "").resolve() for one in (_module_of(strategy), *bases)}
-        return sources_digest(sorted(set().union(*map(with_imports, starts))))
+        own = sources_digest(sorted(set().union(*map(with_imports, starts))))
     except (SyntaxError, ValueError) as error:
         raise UsageError(f"{strategy.name}: {in_words(error)}") from error
     except (OSError, TypeError) as error:
         raise UsageError(f"{strategy.name} has no source file to identify it by; put it into one") from error
+    return sha256("".join((own, *inner)).encode()).hexdigest() if inner else own
 
 
 def _module_of(strategy: Strategy) -> ModuleType:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,36 +59,59 @@ class Problem:
                 found.setdefault(id(output), (f"{name} of branch {branch}", output))
         return dict(found.values())
 
-    def changed(self, change: Callable[[Tensor], Tensor], **replaced: Any) -> Problem:
-        """The same with all outputs and maps changed, as fresh leaves, and other priors or targets."""
-        beside = {name: one.changed(change, **replaced) for name, one in self.beside.items()}
-        raw = outputs_mapped(self.raw, lambda values: leaf(change(values)))
-        changed = replace(self, raw=raw, beside=beside, **replaced)
+    def of_branch(self, name: str) -> Problem:
+        """The batch as a branch of the head sees it."""
+        return self if name == MAIN else self.beside[name]
+
+    def changed(
+        self,
+        change: Callable[[Tensor], Tensor],
+        *,
+        priors: Callable[[Priors], Priors] | None = None,
+        targets: Targets | None = None,
+    ) -> Problem:
+        """The same with all outputs and maps changed, as fresh leaves, every branch's priors, or the objects."""
+        beside = {name: one.changed(change, priors=priors, targets=targets) for name, one in self.beside.items()}
+        changed = replace(
+            self,
+            raw=outputs_mapped(self.raw, lambda values: leaf(change(values))),
+            priors=self.priors if priors is None else priors(self.priors),
+            targets=self.targets if targets is None else targets,
+            beside=beside,
+        )
         return changed.with_pyramid(tuple(leaf(change(level)) for level in self.pyramid))
 
     def of_image(self, image: int) -> Problem:
         """One image of the batch as a problem of its own, with fresh leaves."""
-        priors = self.priors
-        if priors.extent is not None:
-            priors = replace(priors, extent=priors.extent[image : image + 1])
-        if priors.boxes.ndim == 3:
-            priors = priors.predicted(priors.boxes[image : image + 1])
-        return self.changed(lambda x: x[image : image + 1], priors=priors, targets=self.targets.of_image(image))
+
+        def own(priors: Priors) -> Priors:
+            if priors.extent is not None:
+                priors = replace(priors, extent=priors.extent[image : image + 1])
+            return priors.predicted(priors.boxes[image : image + 1]) if priors.boxes.ndim == 3 else priors
+
+        return self.changed(lambda x: x[image : image + 1], priors=own, targets=self.targets.of_image(image))
 
     def twice(self) -> Problem:
         """The same images once more in the batch, after the first ones."""
-        once, priors = self.targets, self.priors
+        once = self.targets
         targets = Targets(
             boxes=torch.cat((once.boxes, once.boxes)),
             labels=torch.cat((once.labels, once.labels)),
             image=torch.cat((once.image, once.image + once.images)),
             images=2 * once.images,
         )
-        if priors.boxes.ndim == 3:
-            priors = priors.predicted(torch.cat((priors.boxes, priors.boxes)))
-        if priors.extent is not None:
-            priors = replace(priors, extent=torch.cat((priors.extent, priors.extent)))
-        return self.changed(lambda x: torch.cat((x, x)), priors=priors, targets=targets)
+
+        def both(priors: Priors) -> Priors:
+            if priors.boxes.ndim == 3:
+                priors = priors.predicted(torch.cat((priors.boxes, priors.boxes)))
+            extent = priors.extent
+            return priors if extent is None else replace(priors, extent=torch.cat((extent, extent)))
+
+        return self.changed(lambda x: torch.cat((x, x)), priors=both, targets=targets)
+
+    def padded(self, sizes: Tensor) -> Problem:
+        """The same images, which end earlier than the batch: height and width of each, ``[image, 2]``."""
+        return self.changed(torch.clone, priors=lambda priors: priors.padded(sizes))
 
     def with_pyramid(self, maps: tuple[Tensor, ...]) -> Problem:
         """The same with other maps of the pyramid."""

@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     _DETECTOR: (*_BASE, _CORE, _DETECTOR),
     _DATA: (*_BASE, _CORE, _DATA),
     "assignbench.plugins": (*_BASE, *_STRANGERS, _CORE),
+    "assignbench.options": (*_BASE, *_STRANGERS, _CORE),
     "assignbench.contract": (*_BASE, *_LAWS, *_STRANGERS, _CORE, _DETECTOR),
     _RUN: (*_BASE, *_SETTINGS, *_STRANGERS, *_LAWS, _CORE, _DETECTOR, _DATA, _RUN),
     "assignbench.golden": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _RUN, "assignbench.golden"),

@@ -1,3 +1,4 @@
+import re
 import sys
 import tomllib
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from assignbench.core import Assigner, Extra, Setting
 from assignbench.core.parts import Centerness, PredictedIoU
 from assignbench.errors import AssignbenchWarning, UsageError
+from assignbench.options import check_options
 from assignbench.plugins import (
     GROUP,
     construct,
@@ -367,3 +369,59 @@ def test_a_file_without_a_class_is_every_strategy_in_it(plugin: Path) -> None:
         resolve_all(str(plugin))
     with pytest.raises(UsageError, match="there is no such file"):
         resolve_all("nowhere.py")
+
+
+HOLDER = '''
+from assignbench.core import Assigner, Head
+
+
+class Holder(Assigner):
+    """Holds another strategy."""
+
+    head = Head()
+
+    def __init__(self, setting, *, inner: Assigner | None = None) -> None:
+        super().__init__(setting)
+        self.inner = inner
+
+    def forward(self, targets):
+        raise NotImplementedError
+'''
+
+
+def test_an_option_may_be_a_strategy(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("holder.py").write_text(HOLDER)
+    Path("mine.py").write_text(STRATEGY)
+    one = resolve("holder.py:Holder[inner='mine.py:Mine[k=3]+iou']")
+    options = check_options(one.load(), one.options)
+    assert options == {"inner": "mine.py:Mine[k=3]+iou"}
+    inner = construct(one.load(), options, Setting(classes=2)).inner
+    assert (type(inner).__name__, inner.k) == ("Mine", 3)
+    assert [extra.name for extra in inner.head.extras] == ["iou"]
+    assert construct(one.load(), check_options(one.load(), {"inner": None}), Setting(classes=2)).inner is None
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    text, digest = one.text, source_digest(one)
+    monkeypatch.chdir(elsewhere)
+    assert source_digest(resolve(text)) == digest  # found from any folder
+    (tmp_path / "mine.py").write_text(STRATEGY.replace("k must be", "and k must be"))
+    assert source_digest(resolve(text)) != digest  # what it holds is part of it
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("5", "option inner = 5 must be a strategy: a name or file.py:Class"),
+        ("nothing", "no strategy is called 'nothing'"),
+        ("'atss[k=0]'", "ATSS: k must be at least 1"),
+        ("'atss[q=1]'", "ATSS has no option 'q'"),
+    ],
+)
+def test_an_option_that_is_no_strategy(tmp_path: Path, value: str, reason: str) -> None:
+    (tmp_path / "holder.py").write_text(HOLDER)
+    one = resolve(f"{tmp_path}/holder.py:Holder[inner={value}]")
+    cls = one.load()
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        construct(cls, check_options(cls, one.options), Setting(classes=2))

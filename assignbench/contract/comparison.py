@@ -37,10 +37,10 @@ def same_losses(before: Mapping[str, Tensor], after: Mapping[str, Tensor], what:
         close(before[name].item(), after[name].item(), f"loss {name} and the same {what}")
 
 
-def moved_back(record: Assignment, place: Mapping[str, Tensor], locations: int, branch: str) -> Assignment:
+def moved_back(record: Assignment, place: Tensor, locations: int) -> Assignment:
     """A record of a larger canvas in terms of the locations of the smaller one, which are at ``place``."""
-    back = torch.full((int(place[branch].max()) + 1,), -1)
-    back[place[branch]] = torch.arange(locations)
+    back = torch.full((int(place.max()) + 1,), -1)
+    back[place] = torch.arange(locations)
 
     def moved(entry: str, location: Tensor, *whose: Tensor) -> Tensor:
         beyond = location >= len(back)
@@ -51,7 +51,7 @@ def moved_back(record: Assignment, place: Mapping[str, Tensor], locations: int, 
 
     counted = record.discounts.counted()
     background, ignored = (
-        None if values is None else values[:, place[branch]] for values in (record.background, record.ignored)
+        None if values is None else values[:, place] for values in (record.background, record.ignored)
     )
     return replace(
         record,
@@ -78,7 +78,8 @@ def same_records(
 ) -> None:
     """As `same_record`, of every branch."""
     for branch in one:
-        same_record(one[branch], other[branch], problem, image, index_of, other_image=other_image)
+        seen = problem.of_branch(branch)
+        same_record(one[branch], other[branch], seen, image, index_of, other_image=other_image)
 
 
 def same_record(

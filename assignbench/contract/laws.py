@@ -32,6 +32,7 @@ from assignbench.core.parts import PairLoss, Preset
 from assignbench.detector.objective import objective
 from assignbench.importing import place, written_at
 from assignbench.options import check_options, option_schema
+from assignbench.plugins import built
 from assignbench.synthetic import Problem, in_larger_canvas, random_problem
 
 SETTING = Setting(classes=3, channels=32)
@@ -204,7 +205,7 @@ def subject_of(
 
     def build() -> Assigner:
         torch.manual_seed(0)
-        assigner = cls(SETTING, **{**(preset.options if preset else {}), **options})
+        assigner = cls(SETTING, **built(cls, {**(preset.options if preset else {}), **options}, SETTING))
         if extras:
             assigner.head = assigner.head.plus(extras)
         return assigner
@@ -241,7 +242,7 @@ def well_formed(subject: Subject) -> None:
         assigner, problem = subject.case(counts)
         for branch, record in subject.decide(assigner, problem).items():
             try:
-                record.check(problem.beside.get(branch, problem).predictions, problem.targets)
+                record.check(problem.of_branch(branch).predictions, problem.targets)
             except ValueError as error:
                 raise Broken(str(error)) from error
 
@@ -286,11 +287,12 @@ def padding_changes_nothing(subject: Subject) -> None:
         if boxes is not None:
             alone = alone.with_targets(replace(alone.targets, boxes=torch.tensor(boxes)))
         padded, place = in_larger_canvas(alone, height=256, width=160)
-        alone, padded = (one.changed(torch.clone, priors=one.priors.padded(sizes)) for one in (alone, padded))
+        alone, padded = alone.padded(sizes), padded.padded(sizes)
         before, after = subject.decide(assigner, alone), subject.decide(assigner, padded)
         for branch, record in after.items():
-            moved = moved_back(record, place, len(alone.priors), branch)
-            same_record(before[branch], moved, alone, 0, lambda index: index)
+            seen = alone.of_branch(branch)
+            moved = moved_back(record, place[branch], len(seen.priors))
+            same_record(before[branch], moved, seen, 0, lambda index: index)
         same_losses(subject.losses(assigner, alone), subject.losses(assigner, padded), "in a larger canvas")
 
 
@@ -362,7 +364,7 @@ def inputs_untouched(subject: Subject) -> None:
         "logits": problem.raw.logits,
         "regression": problem.raw.regression,
         "target boxes": problem.targets.boxes,
-        "prior boxes": problem.priors.boxes,
+        **{f"prior boxes of branch {name}": one.priors.boxes for name, one in problem.branches().items()},
     }
     before = {name: tensor.detach().clone() for name, tensor in watched.items()}
     try:
@@ -376,13 +378,13 @@ def inputs_untouched(subject: Subject) -> None:
 def padding_and_crowds(subject: Subject) -> None:
     """Neither the batch's padding nor a crowd region is taught to be background."""
     assigner, problem = subject.case((3, 2))
-    priors = problem.priors.padded(torch.tensor([[128, 160], [128, 64]]))
-    inside = torch.ones(2, len(priors), dtype=torch.bool)
-    inside[1] = priors.points[:, 0] < 64
     crowd = torch.tensor([[32.0, 32.0, 128.0, 96.0]])
     targets = replace(problem.targets, ignore=Regions(crowd, torch.tensor([0])))
-    problem = problem.changed(torch.clone, priors=priors, targets=targets)
-    for record in subject.decide(assigner, problem).values():
+    problem = problem.padded(torch.tensor([[128, 160], [128, 64]])).with_targets(targets)
+    for branch, record in subject.decide(assigner, problem).items():
+        priors = problem.of_branch(branch).priors
+        inside = torch.ones(2, len(priors), dtype=torch.bool)
+        inside[1] = priors.points[:, 0] < 64
         ignored = torch.zeros_like(inside) if record.ignored is None else record.ignored
         require(bool(ignored[~inside].all()), "padding is taught background")
         paired = torch.zeros_like(inside)

@@ -63,7 +63,7 @@ def test_every_object_is_taught_unless_another_one_has_its_location(name: str, s
         assigner = built(name, at_least_one=option)
         batch = random_problem(assigner.head.controlled(), seed=seed, classes=CLASSES, counts=(18, 12))
         batch = batch.with_targets(replace(batch.targets, boxes=boxes))
-        batch = batch.changed(torch.clone, priors=batch.priors.padded(torch.tensor([[128, 160], [64, 96]])))
+        batch = batch.padded(torch.tensor([[128, 160], [64, 96]]))
         pairs = assign(assigner, batch.view()).pairs
         taught = set(pairs.object[pairs.weight + pairs.box_weight > 0].tolist())
         image, finest = batch.targets.image, batch.priors.level == 0

@@ -37,7 +37,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "guided_anchoring": [{"polarity": "inverted"}, {"conflicts": "last", "normaliser": "image"}],
     "metaanchor": [{"spread": 0.0, "hidden": 8}],
     "dw": [{"center": "binary", "negative": "one"}, {"center": "none", "at_least_one": True}],
-    "dual": [{"k": 3, "stop_gradient": False}],
+    "dual": [{"k": 3, "stop_gradient": False}, {"many": "retinanet", "one": "autoassign"}],
     "uniform": [{"k": 1, "normaliser": "image"}, {"positive_iou": 0.5, "negative_iou": 0.2}],
     "fovea": [
         {"fovea": 1.0, "ties": "last"},

@@ -6,14 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assignbench.core import Assignment, Setting, Targets, iou, sides
+from assignbench.core import Assigner, Assignment, Setting, Targets, assign, iou, sides
 from assignbench.core.assigner import assign_branches
 from assignbench.core.parts import PairLoss
 from assignbench.detector.objective import objective
 from assignbench.recipe import ModelSettings
 from assignbench.run.training.learner import build_learner
 from assignbench.synthetic import Problem, random_problem
+from assigners.atss import ATSS
+from assigners.autoassign import AutoAssign
 from assigners.dual import Dual
+from assigners.poto import POTO
+from assigners.retinanet import RetinaNet
 
 SETTING = Setting(classes=3)
 
@@ -125,3 +129,39 @@ def test_equal_objects_share_a_location_and_the_first_has_it() -> None:
 def test_wrong_options_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must"):
         Dual(SETTING, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("many", "one"), [(ATSS, POTO), (RetinaNet, AutoAssign)])
+def test_any_two_strategies_decide_each_for_its_own_head(many: type[Assigner], one: type[Assigner]) -> None:
+    dual = Dual(SETTING, many=many(SETTING), one=one(SETTING))
+    assert dual.head.detached
+    assert not dual.head.suppress
+    assert dual.head.by_branch()["one_to_many"] == many(SETTING).head
+    problem = random_problem(dual.head.controlled(), seed=2, classes=3, counts=(6, 0, 9))
+    views = problem.branches()
+    for name, record in assign_branches(dual, views).items():
+        alone = assign({"main": one, "one_to_many": many}[name](SETTING), views[name])
+        assert pairs_of(record) == pairs_of(alone)
+        assert torch.equal(record.pairs.weight, alone.pairs.weight)
+        assert record.losses.keys() == alone.losses.keys()
+
+
+def test_what_both_have_learned_is_told_apart() -> None:
+    both = Dual(SETTING, many=AutoAssign(SETTING, mu=0.5), one=AutoAssign(SETTING))
+    assert both.learned()["mu_x"].tolist() == [0.0] * 3
+    assert both.learned()["many_mu_x"].tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"many": Dual(SETTING)}, "many must be a strategy of one head, Dual has more"),
+        ({"one": Dual(SETTING)}, "one must be a strategy of one head, Dual has more"),
+        ({"many": ATSS(SETTING), "k": 5}, "k, alpha or beta would change nothing: many has a strategy"),
+        ({"one": ATSS(SETTING), "one_beta": 1.0}, "one_alpha or one_beta would change nothing: one has a strategy"),
+    ],
+    ids=["two heads of many", "two heads of one", "idle k", "idle one_beta"],
+)
+def test_refused(options: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Dual(SETTING, **options)  # type: ignore[arg-type]

@@ -162,7 +162,7 @@ def test_values_and_gradients(cls: type[Assigner], slow: Callable[[Problem], Map
     records = assign_branches(assigner, views)
     sums = []
     for name, scores in slow(problem).items():
-        branch = problem.beside.get(name, problem)
+        branch = problem.of_branch(name)
         reading = slow_losses(branch, scores)
         fast = objective(records[name], views[name], branch.head.extras)
         assert fast.keys() == reading.keys()

@@ -70,11 +70,8 @@ def test_cleanliness_by_hand() -> None:
 def test_reweighting_keeps_the_sums_of_class_and_box_losses(kept: str, loss: PairLoss) -> None:
     batch = problem()
     crowd = Regions(torch.tensor([[0.0, 0.0, 60.0, 60.0]]), torch.tensor([1]))
-    batch = batch.changed(
-        torch.clone,
-        priors=batch.priors.padded(torch.tensor([[128, 160], [128, 160], [96, 128]])),
-        targets=replace(batch.targets, ignore=crowd),
-    )
+    batch = batch.padded(torch.tensor([[128, 160], [128, 160], [96, 128]]))
+    batch = batch.with_targets(replace(batch.targets, ignore=crowd))
     sums = []
     for options in ({"reweight": False}, {"kept": kept}):
         view = batch.view(loss)

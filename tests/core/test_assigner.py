@@ -57,7 +57,7 @@ def test_a_pair_in_a_crowd_is_taught_in_its_own_branch_alone() -> None:
     problem = crowded_problem()
     records = assign_branches(Branching(Setting(classes=3)), problem.branches())
     for branch, record in records.items():
-        priors = problem.beside.get(branch, problem).priors
+        priors = problem.of_branch(branch).priors
         wanted = within(priors)
         assert wanted.any()
         if branch == "again":

@@ -35,7 +35,7 @@ def test_they_are_the_nearest(monkeypatch: pytest.MonkeyPatch, chunk: int, head:
     problem = random_problem(head, seed=1, classes=2, counts=(3, 0, 4), height=64, width=96, dtype=torch.float64)
     if padded:
         sizes = torch.tensor([[64, 96], [64, 96], [32, 64]])
-        problem = problem.changed(torch.clone, priors=problem.priors.padded(sizes))
+        problem = problem.padded(sizes)
     predicted = problem.predictions.boxes.detach().clone()
     predicted[0, 5] = float("nan")
     predicted[2, 7] = float("inf")
@@ -66,8 +66,7 @@ def test_tiles_leave_nothing_out(monkeypatch: pytest.MonkeyPatch, head: Head, si
     monkeypatch.setattr(kernel, "SIDE", side)
     monkeypatch.setattr(kernel, "free_to_wait", lambda _: not everywhere)
     problem = random_problem(head, seed=2, classes=2, counts=(5, 0, 20), height=128, width=160)
-    padded = problem.priors.padded(torch.tensor([[128, 160], [128, 160], [40, 100]]))
-    problem = problem.changed(torch.clone, priors=padded)
+    problem = problem.padded(torch.tensor([[128, 160], [128, 160], [40, 100]]))
     predicted = problem.predictions.boxes.detach()
     generator = torch.Generator().manual_seed(3)
     ties = (predicted / 8).round() * 8
@@ -76,9 +75,9 @@ def test_tiles_leave_nothing_out(monkeypatch: pytest.MonkeyPatch, head: Head, si
     large = predicted * 10 ** (38 * torch.rand(*predicted.shape[:2], 1, generator=generator))
     broken = predicted.masked_fill(torch.rand(predicted.shape, generator=generator) < 0.2, torch.nan)
     nothing = torch.full_like(predicted, torch.inf)
-    for boxes in (predicted, padded.boxes, ties, shuffled, same, large, broken, nothing):
+    for boxes in (predicted, problem.priors.boxes, ties, shuffled, same, large, broken, nothing):
         for k in (1, 4, 70):
-            found = nearest_boxes(problem.targets, boxes, padded, k)
+            found = nearest_boxes(problem.targets, boxes, problem.priors, k)
             assert list(zip(*(part.tolist() for part in found), strict=True)) == dense(problem, boxes, k)
 
 
