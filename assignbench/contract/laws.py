@@ -152,7 +152,7 @@ def trials(
         subjects |= {f" ({name})": subject_of(cls, given, extras, one) for name, one in named.items()}
     moments = PROGRESS if follows_progress(cls) else (0.0,)
     return [
-        Trial(f"{name}{suffix}", law, subject, cls, moments)
+        Trial(f"{name}{suffix}", law, subject, cls, moments[:1] if law in ONCE else moments)
         for suffix, subject in subjects.items()
         for name, law in laws_for(subject).items()
         if not (suffix and law in EXCEPT_PRESETS)
@@ -427,6 +427,7 @@ LAWS: Mapping[str, Law] = {
 }
 # A preset may keep to a reference in which the order of annotations decides, and that has its own idea of padding.
 EXCEPT_PRESETS: tuple[Law, ...] = (declares_itself, order_is_free, padding_and_crowds)
+ONCE: tuple[Law, ...] = (declares_itself, progress_is_a_record)  # they look at all of training by themselves
 
 PROGRESS = (0.0, 0.3, 0.7, 1.0)
 BORDERS = [

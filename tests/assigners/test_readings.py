@@ -434,7 +434,7 @@ CASES: list[tuple[type[Assigner], Callable[..., dict[str, Tensor]]]] = [
 
 
 @pytest.mark.parametrize(("cls", "slow"), CASES)
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_values_and_gradients(cls: type[Assigner], slow: Callable[..., dict[str, Tensor]], seed: int) -> None:
     loss = PairLoss()
     assigner = cls(Setting(classes=CLASSES)).double()
@@ -566,7 +566,7 @@ def slow_tal(problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("loss", [PairLoss(), PairLoss(QualityFocal(), weight=0.5)])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_values_and_gradients_of_tal(loss: PairLoss, seed: int) -> None:
     problem = random_problem(
         TAL.head, seed=seed, classes=CLASSES, counts=(4, 0, 3), height=64, width=96, dtype=torch.float64
@@ -632,7 +632,7 @@ def slow_noisyanchor(problem: Problem, loss: PairLoss) -> dict[str, Tensor]:
     return {"class": positive / count, "background": background / count, "box": box_sum / count}
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0])
 def test_values_and_gradients_of_noisyanchor(seed: int) -> None:
     loss, assigner = PairLoss(), NoisyAnchor(Setting(classes=CLASSES))
     problem = random_problem(
@@ -686,7 +686,7 @@ def slow_vfnet(problem: Problem, pairs: list[tuple[int, int]]) -> dict[str, Tens
     }
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_values_and_gradients_of_vfnet(seed: int) -> None:
     preset = ATSS.presets["vfnet"]
     assigner = ATSS(Setting(classes=CLASSES), **preset.options)

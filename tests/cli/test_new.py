@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from assignbench.cli.new import FILES, TEMPLATE
+from assignbench.contract import asked
 
 MAIN = [sys.executable, "-m", "assignbench"]
 
@@ -38,7 +39,8 @@ def test_a_file_that_keeps_the_laws_and_pleases_ruff(call, here, few_pictures):
     assert call("run", "--assigner", "my_rule.py:MyRule,atss", *data, "--dry-run")[0] == 0
 
 
-def test_a_package(call, here):
+def test_a_package(call, pytester, here, monkeypatch):
+    assert asked  # `pytester` forgets what is imported within, and torch cannot be imported twice
     assert call("new", "my_rule", "--package")[0] == 0
     found = {file.relative_to(here / "my_rule").as_posix() for file in here.rglob("*") if file.is_file()}
     assert found == {"my_rule.py", "tests/test_my_rule.py", "pyproject.toml", ".github/workflows/tests.yml"}
@@ -49,10 +51,11 @@ def test_a_package(call, here):
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my_rule\nVersion: 0.1.0\n")
     points = (here / "my_rule" / "pyproject.toml").read_text().partition('"assignbench.assigners"]\n')[2]
     (metadata / "entry_points.txt").write_text("[assignbench.assigners]\n" + points.partition("\n")[0].replace('"', ""))
-    command = [sys.executable, "-m", "pytest", "-q", "--assignbench", "my_rule"]
-    done = subprocess.run(command, cwd=here / "my_rule", capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "15 passed" in done.stdout  # its own test, and the laws
+    monkeypatch.syspath_prepend(here / "my_rule")
+    monkeypatch.chdir(here / "my_rule")
+    done = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider", "--rootdir=.", "--assignbench", "my_rule")
+    assert done.ret == 0, done.stdout.str() + done.stderr.str()
+    assert "15 passed" in done.stdout.str()  # its own test, and the laws
 
 
 def test_the_template_is_what_is_written():

@@ -90,7 +90,7 @@ def in_padding(priors: Priors, size: tuple[int, int]) -> Priors:
     return priors.padded(torch.tensor([[height, max(1, width - 40)], [max(1, height - 40), width]]))
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(
     st.data(),
     st.sampled_from(sorted(PRIORS)),
@@ -151,7 +151,7 @@ def gaussian(targets: Targets, priors: Priors, mu: Tensor, sigma: Tensor) -> Ten
     return value.masked_fill(~inner, float("-inf"))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     st.data(), st.sampled_from(sorted(PRIORS)), st.integers(0, 10**6), st.floats(-30, -0.01), st.sampled_from([0, 1])
 )
@@ -255,7 +255,7 @@ def points_for(priors: Priors, size: tuple[int, int], seed: int) -> Tensor:
 
 
 @pytest.mark.parametrize("pad", [False, True], ids=["", "padded"])
-@pytest.mark.parametrize("k", [1, 2, 5, 9, 30])
+@pytest.mark.parametrize("k", [1, 9, 30])
 @pytest.mark.parametrize("name", HEADS)
 def test_nearest_pairs(name: str, k: int, pad: bool) -> None:
     for size in SIZES:
@@ -342,7 +342,7 @@ def test_levels_without_locations_hold_no_pair() -> None:
         assert len(objects) == len(locations) > 0
 
 
-@pytest.mark.parametrize("side", [1, 3, 8])
+@pytest.mark.parametrize("side", [1, 3])
 @pytest.mark.parametrize("key", PRIORS, ids=str)
 def test_tiles_are_squares_that_hold_every_location_once(key: tuple[str, tuple[int, int]], side: int) -> None:
     priors = PRIORS[key]

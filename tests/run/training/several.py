@@ -26,9 +26,9 @@ from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.train import train
 
 TRAININGS = {
-    "autoassign": ((1, 2, 4), 1),
+    "autoassign": ((1, 4), 1),
     "freeanchor": ((1, 2), 1),
-    "atss": ((1, 4), 1),
+    "atss": ((1, 2), 1),
     "fcos": ((1, 2), 2),
 }  # strategy → numbers of processes, micro-steps
 SETTINGS = (

@@ -136,10 +136,18 @@ def test_two_processes_evaluate_as_one_does(runs: dict[int, Path]) -> None:
     assert (runs[2] / "evaluation.json").read_bytes() == (runs[2] / "detections.json").read_bytes()
 
 
-def test_commands_share_the_runs_of_a_folder(folder: Path) -> None:
-    both = [start(folder, command(*training("runs4", "--assigner", "plain,fcos"))) for _ in range(2)]
-    said = [process.communicate(timeout=240)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+def test_commands_share_the_runs_of_a_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second, in this process, begins while the first is at its first run."""
+    monkeypatch.chdir(folder)
+    arguments = training("runs4", "--assigner", "plain,fcos")
+    with start(folder, command(*arguments)) as process:
+        assert process.stdout is not None
+        begun = next(line for line in process.stdout if ": runs4/" in line)
+        assert main(arguments) == 0
+        said = [begun + process.stdout.read(), capsys.readouterr().out]
+    assert process.returncode == 0, said
     files = list((folder / "runs4").glob("*/losses.jsonl"))
     assert len(files) == 2
     for file in files:
