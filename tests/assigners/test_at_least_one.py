@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from assignbench.core import Assigner, Assignment, Setting, Targets, assign, centers, sides
 from assignbench.core.priors import pyramid_priors
@@ -105,7 +106,7 @@ def test_other_objects_get_what_they_get_without_the_option(name: str) -> None:
     (without, _), (record, _) = decided(name, **options), decided(name, **options, at_least_one=True)
     for part in ("location", "weight", "box_weight"):
         one, other = (getattr(each.pairs, part)[each.pairs.object == 0] for each in (record, without))
-        assert torch.equal(one, other)
+        assert_close(one, other, rtol=1e-6, atol=0)  # some processors round exp otherwise where a vector ends
     (without, _), (record, _) = decided(name, BOXES[:1]), decided(name, BOXES[:1], at_least_one=True)
     assert torch.equal(record.pairs.weight, without.pairs.weight)
     assert torch.equal(record.discounts.factor, without.discounts.factor)
