@@ -48,7 +48,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "assignbench.golden": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _RUN, "assignbench.golden"),
     "assignbench.bench": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _DATA, _RUN, "assignbench.bench"),
     "assignbench.figures": (*_BASE, *_SETTINGS, "assignbench.plot", _CORE, _DATA, _RUN, "assignbench.figures"),
-    "assignbench.compare": (*_BASE, *_SETTINGS, "assignbench.run.results.record", "assignbench.compare"),
+    "assignbench.compare": (
+        *(*_BASE, *_SETTINGS, "assignbench.compare"),
+        *("assignbench.run.results.record", "assignbench.run.scoring.matches"),
+    ),
     "assignbench.reproduce": (
         *_BASE,
         *_SETTINGS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -129,15 +130,16 @@ def own_spread(
 ) -> tuple[list[list[float]], int]:
     """How far inputs that differ by a rounding error lead away, at most, for every loss of every step but the first.
 
-    Starts are drawn until they explain all errors of ``later``, `STARTS` at most; also returned: how many were.
+    A loss counts with the largest distance that it has had up to the step: what has parted stays apart, and that it is
+    near for a moment is chance. Starts are drawn until they explain all errors of ``later``, `STARTS` at most; also
+    returned: how many were.
     """
     spread = [[0.0] * len(step) for step in later]
     for seed in range(STARTS):
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)).to(image.device)
         found = distances(follow(image * (1 + ROUNDING * noise)), own)[1:]
-        spread = [
-            [max(most, one.error) for most, one in zip(*step, strict=True)] for step in zip(spread, found, strict=True)
-        ]
+        so_far = accumulate(([one.error for one in step] for step in found), larger)
+        spread = [larger(*step) for step in zip(spread, so_far, strict=True)]
         if all(
             one.error <= max(OUTPUT, FACTOR * max(most, ROUNDING))
             for step in zip(later, spread, strict=True)
@@ -145,6 +147,11 @@ def own_spread(
         ):
             return spread, seed + 1
     return spread, STARTS
+
+
+def larger(ours: Sequence[float], others: Sequence[float]) -> list[float]:
+    """The larger one of every two."""
+    return [max(pair) for pair in zip(ours, others, strict=True)]
 
 
 def trained(content: Mapping[str, Any], learner: Learner) -> Iterator[Quantity]:
