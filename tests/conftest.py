@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -250,3 +251,33 @@ def finished_run(
         return small_run(strategy, *overrides, output=tmp_path_factory.mktemp("finished"))
 
     return finished_run
+
+
+@pytest.fixture(scope="session")
+def documents() -> Callable[[int, int, int, int, int], tuple[dict[str, Any], dict[str, Any]]]:
+    """Makes COCO documents of ground truth and results from a seed and numbers of what is in them."""
+    return _documents
+
+
+def _documents(
+    seed: int, images: int, classes: int, objects: int, detections: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Truth and results with crowds, tied scores, many equal boxes and overlaps, sizes on both sides of 32² and 96²."""
+    random = np.random.default_rng(seed)
+    ids = (random.permutation(10**6)[:images] - 5).tolist()
+    categories = random.permutation(90)[:classes].tolist()
+
+    def boxes(count: int) -> np.ndarray:
+        corner = 20 * random.integers(0, 6, (count, 2))
+        return np.hstack([corner, random.choice([5.0, 20, 40, 50, 100, 150], (count, 2))])
+
+    def entry(number: int, box: np.ndarray, **more: Any) -> dict[str, Any]:
+        place = {"image_id": int(random.choice(ids)), "category_id": int(random.choice(categories))}
+        return {"id": number, **place, "bbox": box.tolist(), "area": float(box[2] * box[3]), "iscrowd": 0, **more}
+
+    head = {"images": [{"id": one} for one in ids], "categories": [{"id": one} for one in categories]}
+    crowd = (random.random(objects) < 0.2).astype(int).tolist()
+    truth = [entry(n, box, iscrowd=crowd[n - 1]) for n, box in enumerate(boxes(objects), start=1)]
+    scores = (random.integers(0, 7, detections) / 6).tolist()
+    results = [entry(n, box, score=scores[n - 1]) for n, box in enumerate(boxes(detections), start=1)]
+    return {**head, "annotations": truth}, {**head, "annotations": results}

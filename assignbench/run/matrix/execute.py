@@ -30,6 +30,7 @@ from assignbench.run.results.record import (
 )
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
+from assignbench.run.scoring.kept_matches import keep_matches
 from assignbench.run.training.checkpoint import remove, save_tensors, total_parameters
 from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
@@ -86,6 +87,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         if writes:
             write_detections(run.splits.evaluation, found, folder / DETECTIONS)
             result = evaluate(run.splits.evaluation, folder / DETECTIONS, recipe.evaluate.evaluator)
+            keep_matches(run.splits.evaluation, folder / DETECTIONS)
             spent = {**trained.seconds, "evaluation": time.perf_counter() - evaluating}
             spent["total"] = trained.seconds["total"] + time.perf_counter() - evaluating
             save_tensors(folder / WEIGHTS, learner.state_dict())

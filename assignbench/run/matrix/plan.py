@@ -28,6 +28,8 @@ from assignbench.sources import sources_digest, with_imports
 ONLY_SAID = (
     "run/matrix/plan.py",  # names runs
     "run/results/",  # writes records and logs, and reads them
+    "run/scoring/kept_matches.py",  # what comparisons weigh by picture
+    "run/scoring/matches.py",  # the same
     "run/scoring/test_time.py",  # only `eval` looks at a picture in several views
     "run/scoring/views.py",  # the same
     "run/training/reporter.py",  # shows progress

@@ -26,34 +26,13 @@ from assignbench.run.scoring.evaluators import (
     score,
 )
 
+Documents = Callable[[int, int, int, int, int], tuple[dict[str, Any], dict[str, Any]]]
 needs_fast = pytest.mark.skipif(find_spec("faster_coco_eval") is None, reason="needs assignbench[fast]")
 
 
 @pytest.fixture(autouse=True)
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluators, "_process", evaluators._Process())
-
-
-def documents(seed: int, images: int, classes: int, objects: int, detections: int) -> tuple[dict, dict]:
-    """Truth and results with crowds, tied scores, many equal boxes and overlaps, sizes on both sides of 32² and 96²."""
-    random = np.random.default_rng(seed)
-    ids = (random.permutation(10**6)[:images] - 5).tolist()
-    categories = random.permutation(90)[:classes].tolist()
-
-    def boxes(count: int) -> np.ndarray:
-        corner = 20 * random.integers(0, 6, (count, 2))
-        return np.hstack([corner, random.choice([5.0, 20, 40, 50, 100, 150], (count, 2))])
-
-    def entry(number: int, box: np.ndarray, **more: Any) -> dict[str, Any]:
-        place = {"image_id": int(random.choice(ids)), "category_id": int(random.choice(categories))}
-        return {"id": number, **place, "bbox": box.tolist(), "area": float(box[2] * box[3]), "iscrowd": 0, **more}
-
-    head = {"images": [{"id": one} for one in ids], "categories": [{"id": one} for one in categories]}
-    crowd = (random.random(objects) < 0.2).astype(int).tolist()
-    truth = [entry(n, box, iscrowd=crowd[n - 1]) for n, box in enumerate(boxes(objects), start=1)]
-    scores = (random.integers(0, 7, detections) / 6).tolist()
-    results = [entry(n, box, score=scores[n - 1]) for n, box in enumerate(boxes(detections), start=1)]
-    return {**head, "annotations": truth}, {**head, "annotations": results}
 
 
 @needs_fast
@@ -65,7 +44,9 @@ def documents(seed: int, images: int, classes: int, objects: int, detections: in
     objects=st.integers(0, 60),
     detections=st.sampled_from((0, 1, 30, 250)),
 )
-def test_both_give_the_same_numbers(seed: int, images: int, classes: int, objects: int, detections: int) -> None:
+def test_both_give_the_same_numbers(
+    documents: Documents, seed: int, images: int, classes: int, objects: int, detections: int
+) -> None:
     truth, results = documents(seed, images, classes, objects, detections)
     record, found = by_pycocotools(truth, results), by_faster_coco_eval(truth, results)
     assert found.precision.shape == record.precision.shape
@@ -128,7 +109,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_the_first_file_with_detections_is_scored_by_both(calls: list[str]) -> None:
+def test_the_first_file_with_detections_is_scored_by_both(documents: Documents, calls: list[str]) -> None:
     truth, nothing = documents(0, 3, 2, 20, 0)
     _, results = documents(0, 3, 2, 20, 40)
     for one in (nothing, results, results, nothing):
@@ -140,7 +121,9 @@ def test_the_first_file_with_detections_is_scored_by_both(calls: list[str]) -> N
     assert calls[6:] == ["pycocotools"]
 
 
-def test_a_difference_is_an_error_that_names_both_values(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_is_an_error_that_names_both_values(
+    documents: Documents, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     truth, results = documents(0, 3, 2, 20, 40)
     right = by_pycocotools(truth, results)
     for name, value in (("AP", 0.0), ("ARl", 2e-12), ("AP75", np.nan)):

@@ -1,0 +1,105 @@
+"""The matches of a run in a file beside its detections, so that a comparison needs neither the data nor pycocotools.
+
+The file names the detections and the data that it was made of; matches of others are no matches of this run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from assignbench.data.dataset import Dataset
+from assignbench.errors import RunError, SystemProblem
+from assignbench.files import sha256_of, written
+from assignbench.run.scoring.detections import DetectionRows, read_detections
+from assignbench.run.scoring.matches import Found, Matches, Objects, match
+
+FILE = "matches.safetensors"
+RULE = "coco 1"  # of matching; another one makes other matches
+
+
+def matches_of(dataset: Dataset, rows: DetectionRows) -> Matches:
+    """Hold the content of a detections file against its data set.
+
+    Args:
+        dataset: one that `evaluate` accepts. Pictures are numbered by rising id, and so are classes.
+        rows: as `read_detections` gives them.
+    """
+    images = np.array([image.id for image in dataset.images], dtype=np.int64)
+    categories = np.array(dataset.category_ids, dtype=np.int64)
+    number, label = (np.argsort(np.argsort(each)) for each in (images, categories))
+    box = np.hstack([dataset.boxes[:, :2], dataset.boxes[:, 2:] - dataset.boxes[:, :2]])
+    return match(
+        Objects(number[dataset.image], label[dataset.labels], box, dataset.area, dataset.crowd),
+        Found(
+            np.searchsorted(np.sort(images), rows.image_id),
+            np.searchsorted(np.sort(categories), rows.category_id),
+            rows.bbox,
+            rows.score,
+        ),
+        len(images),
+        len(categories),
+    )
+
+
+def keep_matches(dataset: Dataset, detections: Path) -> Matches:
+    """Write the matches of a detections file beside it.
+
+    Raises:
+        RunError: as `read_detections`.
+        SystemProblem: the file cannot be written.
+    """
+    found = matches_of(dataset, read_detections(dataset, detections))
+    file = detections.with_name(FILE)
+    arrays = {
+        "image": found.image,
+        "label": found.label,
+        "right": np.packbits(found.right, axis=-1),
+        "counted": np.packbits(found.counted, axis=-1),
+        "objects": found.objects,
+    }
+    facts = {"rule": RULE, "detections": sha256_of(detections), "data": dataset.fingerprint}
+    try:
+        with written(file) as temporary:
+            save_file({key: np.ascontiguousarray(each) for key, each in arrays.items()}, temporary, facts)
+    except SafetensorError as error:  # what it says of a disk that is full
+        raise SystemProblem(f"cannot write {file}: {error}; check space and permissions") from error
+    return found
+
+
+def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matches | None:
+    """The matches in the folder of a run.
+
+    Args:
+        folder: of the run.
+        detections_sha256: digest of the detections that its record names.
+        fingerprint: of the data it was evaluated on.
+
+    Returns:
+        None: there are none, or they are those of other detections, other data or another rule.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, "np") as opened:
+            if opened.metadata() != {"rule": RULE, "detections": detections_sha256, "data": fingerprint}:
+                return None
+            arrays = {key: opened.get_tensor(key) for key in ("image", "label", "right", "counted", "objects")}
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{file} is damaged: {error}; remove it, it is made again") from error
+    count = len(arrays["image"])
+
+    def bits(key: str) -> NDArray[np.bool_]:
+        return np.unpackbits(arrays[key], axis=-1, count=count).astype(np.bool_)
+
+    return Matches(
+        arrays["objects"].shape[1], arrays["image"], arrays["label"], bits("right"), bits("counted"), arrays["objects"]
+    )
