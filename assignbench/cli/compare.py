@@ -6,14 +6,32 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import comma_list
+from assignbench.cli.arguments import DataRootOption, comma_list
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
 assignbench compare --baseline atss   [dim]# differences to ATSS[/dim]
 
+assignbench compare --pairs   [dim]# every strategy against every other one[/dim]
+
 assignbench compare --format latex --metrics AP,AP50 --output table.tex
 """
+
+
+class About(StrEnum):
+    """The question that differences answer."""
+
+    STRATEGIES = "strategies"
+    SET = "set"
+    NETWORKS = "networks"
+
+
+class Spread(StrEnum):
+    """Whose spread over seeds counts."""
+
+    AUTO = "auto"
+    OWN = "own"
+    SHARED = "shared"
 
 
 class Format(StrEnum):
@@ -40,6 +58,24 @@ def compare(
     metrics: Annotated[
         str | None, typer.Option(metavar="M,N", help="Columns.", show_default="AP, AP50, AP75, APs, APm, APl")
     ] = None,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Also show every row against every other one.")] = False,
+    about: Annotated[
+        About,
+        typer.Option(
+            metavar="Q",
+            help="Question: do the strategies differ on pictures like these (strategies), on exactly these pictures "
+            "(set), or do these trained networks differ on pictures like these (networks)?",
+        ),
+    ] = About.STRATEGIES,
+    spread: Annotated[
+        Spread,
+        typer.Option(
+            metavar="S",
+            help="Spread over seeds: own of each pair, shared by all rows, or auto: shared from four rows with the "
+            "same three or more seeds on.",
+        ),
+    ] = Spread.AUTO,
+    data_root: DataRootOption = None,
     format_: Annotated[Format, typer.Option("--format", metavar="F", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write into a file.", show_default="print")
@@ -47,21 +83,37 @@ def compare(
 ) -> None:
     """Put finished runs into one table, strategies × data sets.
 
-    Mean ± standard deviation over the seeds, in percent points. Runs that
-    differ in more than strategy and seed are refused, with what differs.
+    Mean ± standard deviation over the seeds, in percent points. Differences have
+    95 % intervals over seeds and pictures, corrected for their number; bold is what no
+    other row is shown to be better than. Runs that differ in more than strategy and seed
+    are refused, with what differs. How it is computed: docs/comparisons.md
     """
+    from assignbench.cli.judging import influences_of
     from assignbench.cli.output import as_text, show
-    from assignbench.compare import METRICS, render, select
-    from assignbench.compare import compare as tabulate
+    from assignbench.compare.checks import select
     from assignbench.files import write_text_atomic
     from assignbench.run.results.record import read_records
 
     records = select(read_records(folder), recipe=recipe, protocol=protocol)
+
+    from assignbench.compare import render  # numpy: after what can be refused without it
+    from assignbench.compare.table import METRICS
+    from assignbench.compare.table import compare as tabulate
+
     columns = METRICS if metrics is None else comma_list([metrics], "--metrics")
-    table = tabulate(records, baseline=baseline, metrics=columns)
+    pictures, remarks = influences_of(folder, records, columns, data_root)
+    table = tabulate(
+        records,
+        baseline=baseline,
+        metrics=columns,
+        pictures=pictures,
+        remarks=remarks,
+        about=about.value,
+        spread=spread.value,
+    )
     match format_:
         case Format.TERMINAL:
-            content = render.terminal(table)
+            content = render.terminal(table, pairs=pairs)
         case Format.MARKDOWN:
             content = render.markdown(table)
         case Format.LATEX:

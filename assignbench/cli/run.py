@@ -67,7 +67,6 @@ def run(
     """
     from assignbench.cli.launching import start_all_processes
     from assignbench.cli.output import console, show
-    from assignbench.compare import compare, render
     from assignbench.config import Matrix, load_recipe
     from assignbench.options import split_list
 
@@ -89,5 +88,10 @@ def run(
 
     outcome = run_matrix(matrix, console())
     if outcome.records:
-        show(render.terminal(compare(outcome.records)))
+        from assignbench.cli.judging import influences_of
+        from assignbench.compare import render
+        from assignbench.compare.table import METRICS, compare
+
+        pictures, remarks = influences_of(output, outcome.records, METRICS, data_root)
+        show(render.terminal(compare(outcome.records, pictures=pictures, remarks=remarks)))
     raise typer.Exit(outcome.exit_code)

@@ -7,7 +7,9 @@ import io
 import json
 from typing import TYPE_CHECKING
 
+from assignbench.compare.legend import question
 from assignbench.compare.table import Block, Cell, Row, Table
+from assignbench.compare.verdicts import Judged, Verdicts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,11 +25,32 @@ COLUMNS: tuple[str, ...] = (
     "std",
     "n",
     "difference",
+    "low",
+    "high",
+    "p",
+    "p_family",
+    "family_size",
+    "about",
+    "shared_seeds",
+    "images",
+    "freedom",
+    "sd_seed",
+    "sd_images",
+    "shared_spread",
+    "noisy",
+    "best",
+    "rank_low",
+    "rank_high",
 )
 
 
-def terminal(table: Table) -> RenderableType:
-    """Something for `rich.console.Console.print`."""
+def terminal(table: Table, *, pairs: bool = False) -> RenderableType:
+    """Something for `rich.console.Console.print`.
+
+    Args:
+        table: what to show.
+        pairs: every row against every other one, too.
+    """
     from rich import box
     from rich.console import Group
     from rich.table import Table as RichTable
@@ -44,9 +67,73 @@ def terminal(table: Table) -> RenderableType:
         for head in numbers:
             grid.add_column(head, justify="right", no_wrap=True)
         for row in block.rows:
-            grid.add_row(*(Text(text.replace(" ± ", "±")) for text in _texts(table, row)))
+            bold = ["", "", *("bold" if is_best(found, row) else "" for found in block.verdicts), ""]
+            texts = (text.replace(" ± ", "±") for text in _texts(table, block, row, short=True))
+            grid.add_row(*(Text(text, style) for text, style in zip(texts, bold, strict=False)))
         parts += [Text(_title(block), style="bold"), grid]  # as rich's own title it would wrap at the grid's width
+        found = block.verdicts[0]
+        families = [found.baseline] if table.baseline is not None else []
+        families += [found.pairs] if pairs else []
+        for family in families:
+            if family:
+                parts.append(_differences(found, family))
+        parts += [Text(line, style="dim") for line in block.legend]
     return Group(*parts, *(Text(note, style="dim") for note in table.notes))
+
+
+def _differences(found: Verdicts, family: tuple[Judged, ...]) -> RenderableType:
+    """One line a comparison."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(box=box.SIMPLE_HEAD)
+    grid.padding, grid.show_edge = (0, 1), False
+    grid.add_column("difference", overflow="fold")
+    for head in (f"Δ {found.metric}", "95 % interval", "p", "p by Holm", ""):
+        grid.add_column(head, justify="right" if head else "left", no_wrap=True)
+    for one in family:
+        grid.add_row(*(Text(text) for text in difference_texts(found, one)))
+    return grid
+
+
+def difference_texts(found: Verdicts, one: Judged) -> list[str]:
+    """Who against whom, Δ, interval, p, p within the family, and the verdict in a word."""
+    each = one.difference
+    word = "no verdict" if not each.settles else "undecided"
+    if one.decided:
+        word = "better" if each.mean > 0 else "worse"
+    return [
+        f"{one.a} − {one.b}",
+        signed(each.mean),
+        interval(one) or MISSING,
+        probability(each.p),
+        probability(one.p_family),
+        f"{word}{question(one, found)}",
+    ]
+
+
+def probability(p: float | None) -> str:
+    """0.03, 0.004, < 0.001; a dash where there is none."""
+    if p is None:
+        return MISSING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def interval(one: Judged) -> str:
+    """[0.4, 2.0]; empty where nothing is known of the error."""
+    mean, half = one.difference.mean, one.difference.half
+    return "" if half is None else f"[{signless(mean - half)}, {signless(mean + half)}]"
+
+
+def signless(value: float) -> str:
+    """1.2, −0.3 or 0.0."""
+    return signed(value).removeprefix("+")
+
+
+def is_best(found: Verdicts, row: Row) -> bool:
+    """Whether a row is in the group of the best, and some row is not."""
+    return found.tells_apart and row.strategy in found.best
 
 
 def markdown(table: Table) -> str:
@@ -56,8 +143,12 @@ def markdown(table: Table) -> str:
         head = _head(table)
         lines += [f"**{escaped(_title(block))}**", ""]
         lines += [pipes(head), pipes(["---"] + ["---:"] * (len(head) - 1))]
-        lines += [pipes([escaped(text) for text in _texts(table, row)]) for row in block.rows]
-        lines.append("")
+        for row in block.rows:
+            texts = [escaped(text) for text in _texts(table, block, row)]
+            for column, found in enumerate(block.verdicts, start=2):
+                texts[column] = f"**{texts[column]}**" if is_best(found, row) else texts[column]
+            lines.append(pipes(texts))
+        lines += ["", *(escaped(line) for line in block.legend), *([""] if block.legend else [])]
     lines += [f"- {escaped(note)}" for note in table.notes]
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -78,9 +169,14 @@ def latex(table: Table) -> str:
             rf"\multicolumn{{{len(head)}}}{{l}}{{{_latex(_title(block))}}} \\",
             r"\midrule",
         ]
-        lines += [" & ".join(_latex(text) for text in _texts(table, row)) + r" \\" for row in block.rows]
+        for row in block.rows:
+            texts = [_latex(text) for text in _texts(table, block, row)]
+            for column, found in enumerate(block.verdicts, start=2):
+                texts[column] = rf"\textbf{{{texts[column]}}}" if is_best(found, row) else texts[column]
+            lines.append(" & ".join(texts) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {_latex(note)}" for note in table.notes]
+    told = dict.fromkeys(line for block in table.blocks for line in block.legend)
+    lines += [rf"\par\footnotesize {_latex(note)}" for note in (*told, *table.notes)]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
@@ -100,11 +196,39 @@ def rows(table: Table) -> list[dict[str, str | int | float | None]]:
             "std": cell.std,
             "n": len(row.seeds),
             "difference": cell.difference,
+            **_judged(found, row),
         }
         for block in table.blocks
         for row in block.rows
-        for metric, cell in zip(table.metrics, row.cells, strict=True)
+        for metric, cell, found in zip(table.metrics, row.cells, block.verdicts, strict=True)
     ]
+
+
+def _judged(found: Verdicts, row: Row) -> dict[str, str | int | float | None]:
+    """What the difference to the baseline says, and where the row stands among all."""
+    settled = row.strategy in found.rows and any(one.difference.settles for one in found.pairs)
+    low, high = found.ranks[row.strategy] if settled else (None, None)
+    standing = {"best": int(row.strategy in found.best) if settled else None, "rank_low": low, "rank_high": high}
+    one = found.against(row.strategy)
+    if one is None:
+        return {**dict.fromkeys(COLUMNS[9:-3]), **standing}
+    each, half = one.difference, one.difference.half
+    return {
+        "low": None if half is None else each.mean - half,
+        "high": None if half is None else each.mean + half,
+        "p": each.p,
+        "p_family": one.p_family,
+        "family_size": len(found.baseline),
+        "about": each.about,
+        "shared_seeds": len(each.seeds),
+        "images": each.images,
+        "freedom": each.freedom,
+        "sd_seed": each.seed**0.5,
+        "sd_images": each.main**0.5,
+        "shared_spread": int(each.shared),
+        "noisy": int(each.noisy),
+        **standing,
+    }
 
 
 def as_json(table: Table) -> str:
@@ -130,11 +254,25 @@ def _head(table: Table) -> list[str]:
     return ["strategy", "n", *table.metrics, *difference]
 
 
-def _texts(table: Table, row: Row) -> list[str]:
-    """The fields of one row as they are printed; the difference is shown for the first metric only."""
+def _texts(table: Table, block: Block, row: Row, *, short: bool = False) -> list[str]:
+    """The fields of one row as they are printed; the difference is shown for the first metric only.
+
+    Args:
+        table: the whole.
+        block: of the row.
+        row: which one.
+        short: without the interval of the difference.
+    """
     difference = []
     if table.baseline is not None:
-        difference = ["base" if row.strategy == table.baseline else signed(row.cells[0].difference)]
+        found, cell = block.verdicts[0], row.cells[0]
+        one = found.against(row.strategy)
+        text = "base" if row.strategy == table.baseline else signed(cell.difference)
+        if one is not None:
+            text += ("" if short or not interval(one) else f" {interval(one)}") + one.mark + question(one, found)
+        elif row.strategy != table.baseline and cell.difference is not None:
+            text += "?"
+        difference = [text]
     return [row.strategy, str(len(row.seeds)), *(number(cell) for cell in row.cells), *difference]
 
 

@@ -1,4 +1,4 @@
-"""Strategies × data sets: mean and spread over seeds, difference to a baseline, all in percent points."""
+"""Strategies × data sets: mean and spread over seeds, differences with their errors, all in percent points."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from assignbench.compare.checks import check_comparable, environment_notes
+from assignbench.compare.influences import Floats
+from assignbench.compare.legend import legend
+from assignbench.compare.twolevel import About, Runs
+from assignbench.compare.verdicts import Spread, Verdicts, verdicts
 from assignbench.errors import UsageError
 from assignbench.run.results.record import RunRecord, named_apart
 from assignbench.suggest import did_you_mean
@@ -41,6 +45,8 @@ class Block:
     protocol: str
     recipe: str
     rows: tuple[Row, ...]
+    verdicts: tuple[Verdicts, ...]  # in the order of Table.metrics
+    legend: tuple[str, ...]  # what the signs of this block mean, made from its verdicts
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,16 @@ class Table:
     notes: tuple[str, ...]  # missing runs, unequal seeds, unequal machines: to be printed with the table
 
 
-def compare(records: Sequence[RunRecord], *, baseline: str | None = None, metrics: Sequence[str] = METRICS) -> Table:
+def compare(
+    records: Sequence[RunRecord],
+    *,
+    baseline: str | None = None,
+    metrics: Sequence[str] = METRICS,
+    pictures: Mapping[str, Mapping[str, Floats]] = MappingProxyType({}),
+    about: About = "strategies",
+    spread: Spread = "auto",
+    remarks: Sequence[str] = (),
+) -> Table:
     """Put finished runs side by side.
 
     Differences are paired, over the seeds that a strategy shares with the baseline; without a shared seed
@@ -63,6 +78,11 @@ def compare(records: Sequence[RunRecord], *, baseline: str | None = None, metric
         records: finished runs in any order.
         baseline: label of the strategy that the others are held against.
         metrics: which metrics, in which order.
+        pictures: run id → metric → influences of the pictures (`influences`); of runs that are not there, nothing is
+            said about other pictures.
+        about: the question that is asked, see `twolevel`.
+        spread: whose spread over seeds counts, see `verdicts`.
+        remarks: further notes.
 
     Raises:
         UsageError: no records, an unknown baseline or metric, or runs that must not stand in one table.
@@ -96,9 +116,21 @@ def compare(records: Sequence[RunRecord], *, baseline: str | None = None, metric
             )
             for strategy, own in runs.items()
         )
-        blocks.append(Block(dataset, protocol, here[0].recipe, rows))
+        judged = tuple(
+            verdicts(metric, {row: _told(metric, own, pictures) for row, own in runs.items()}, base_row, about, spread)
+            for metric in metrics
+        )
+        blocks.append(Block(dataset, protocol, here[0].recipe, rows, judged, legend(judged[0], base_row)))
         notes += [*_seed_notes(dataset, rows, base_row), *environment_notes(here)]
-    return Table(tuple(metrics), baseline, tuple(blocks), tuple(notes))
+    return Table(tuple(metrics), baseline, tuple(blocks), (*notes, *remarks))
+
+
+def _told(metric: str, records: Sequence[RunRecord], pictures: Mapping[str, Mapping[str, Floats]]) -> Runs:
+    """The runs of one row as `verdicts` wants them."""
+    values = percent(metric, records)
+    known = {record.seed: pictures.get(record.run_id, {}).get(metric) for record in records}
+    some = {seed: each for seed, each in known.items() if each is not None and seed in values}
+    return Runs(values, some if some.keys() == values.keys() else None)
 
 
 def _refuse_unknown(baseline: str | None, records: Sequence[RunRecord]) -> None:

@@ -63,7 +63,7 @@ class Difference:
     seeds: tuple[int, ...]  # that both have
     images: int | None  # None: the pictures have no part
     mean: float
-    p: float  # NaN: nothing is known of the error
+    p: float | None  # None: nothing is known of the error
     seed: float  # variance of the mean by the seeds
     main: float  # variance of the mean by the pictures
     inter: float  # variance that the parts of seeds and pictures share
@@ -72,14 +72,14 @@ class Difference:
     noisy: bool = False  # whether one of the two rows spreads more than the others
 
     @cached_property
-    def half(self) -> float:
-        """Half the width of the 95 % interval around the mean; NaN: nothing is known of the error."""
-        return float("nan") if np.isnan(self.p) else float(half_width(self.seed, self.main, self.freedom))
+    def half(self) -> float | None:
+        """Half the width of the 95 % interval around the mean; None: nothing is known of the error."""
+        return None if self.p is None else float(half_width(self.seed, self.main, self.freedom))
 
     @property
     def settles(self) -> bool:
         """Whether a verdict may be read from it."""
-        return self.about != "networks" and len(self.seeds) >= LEAST_SEEDS and not np.isnan(self.p)
+        return self.about != "networks" and len(self.seeds) >= LEAST_SEEDS and self.p is not None
 
 
 def difference(a: Runs, b: Runs, about: About = "strategies", shared: SeedSpread | None = None) -> Difference | None:
@@ -114,7 +114,9 @@ def difference(a: Runs, b: Runs, about: About = "strategies", shared: SeedSpread
         spread = shared or SeedSpread(float(each.var(ddof=1)), count - 1)
     seed = spread.variance / count
     p = float(tail(mean, seed, main, spread.freedom))
-    return Difference(about, seeds, images, mean, p, seed, main, inter, spread.freedom, spread.shared)
+    return Difference(
+        about, seeds, images, mean, None if np.isnan(p) else p, seed, main, inter, spread.freedom, spread.shared
+    )
 
 
 def _parts(a: Runs, b: Runs, seeds: Sequence[int]) -> tuple[float, float, int] | None:
@@ -175,5 +177,5 @@ def guarded(a: Runs, b: Runs, about: About, shared: SharedSpread, noisy: bool) -
     ours = difference(a, b, about, SeedSpread(variance, shared.spread.freedom, shared=True))
     if ours is None or not noisy:
         return ours
-    chosen = own if np.isnan(own.p) or own.p > ours.p else ours
+    chosen = own if own.p is None or ours.p is None or own.p > ours.p else ours
     return replace(chosen, noisy=True)

@@ -5,8 +5,8 @@ import json
 import pytest
 from rich.console import Console
 
-from assignbench.compare import compare
-from assignbench.compare.render import as_csv, as_json, latex, markdown, rows, terminal
+from assignbench.compare.render import COLUMNS, as_csv, as_json, latex, markdown, rows, terminal
+from assignbench.compare.table import compare
 
 
 @pytest.fixture
@@ -39,8 +39,13 @@ def test_json_is_a_list_of_unrounded_rows(table):
         "mean": pytest.approx(41),
         "std": pytest.approx(2**0.5),
         "n": 2,
-        "difference": None,
+        **dict.fromkeys(COLUMNS[8:]),
     }
+    other = next(e for e in entries if e["strategy"] != "fcos" and e["dataset"] == "shapes" and e["metric"] == "AP")
+    half = 12.706 * 2**0.5 / 2**0.5  # Student's with one degree of freedom; differences 0.5 and −1.5
+    assert (other["low"], other["high"]) == (pytest.approx(-0.5 - half, abs=1e-3), pytest.approx(-0.5 + half, abs=1e-3))
+    assert (other["about"], other["shared_seeds"], other["images"]) == ("set", 2, None)
+    assert other["p_family"] is other["best"] is None  # two seeds: no verdict
     missing = [e for e in entries if e["dataset"] != "shapes" and e["strategy"] != "fcos"]
     assert {(e["mean"], e["std"], e["n"], e["difference"]) for e in missing} == {(None, None, 0, None)}
 
@@ -56,7 +61,7 @@ def test_markdown_prints_aps_as_papers_do(table):
     assert "**shapes · controlled protocol · recipe tiny**" in text
     assert "| strategy | n | AP | AP50 | APl | Δ AP |\n| --- | ---: | ---: | ---: | ---: | ---: |" in text
     assert "| fcos | 2 | 41.0 ± 1.4 | 41.0 ± 1.4 | – | base |" in text
-    assert r"| my\_assigner\[tau=0.5\] | 2 | 40.5 ± 0.0 | 40.5 ± 0.0 | – | −0.5 |" in text
+    assert r"| my\_assigner\[tau=0.5\] | 2 | 40.5 ± 0.0 | 40.5 ± 0.0 | – | −0.5 \[−13.2, 12.2\]? |" in text
     assert "| fcos | 1 | 70.0 | 70.0 | – | base |" in text
     assert r"| my\_assigner\[tau=0.5\] | 0 | – | – | – | – |" in text
     assert text.endswith(r"not run (–): my\_assigner\[tau=0.5\]" + "\n")
@@ -72,7 +77,9 @@ def test_latex_is_escaped_and_uses_booktabs(table):
     text = latex(table)
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrrrrr}"):
         assert rule in text
-    assert r"my\_assigner{[}tau=0.5{]} & 2 & 40.5 $\pm$ 0.0 & 40.5 $\pm$ 0.0 & -- & $-$0.5 \\" in text
+    assert (
+        r"my\_assigner{[}tau=0.5{]} & 2 & 40.5 $\pm$ 0.0 & 40.5 $\pm$ 0.0 & -- & $-$0.5 {[}$-$13.2, 12.2{]}? \\" in text
+    )
     assert r"voc:/data/50\%\_x $\cdot$ controlled protocol $\cdot$ recipe 1x" in text
     assert r"strategy & n & AP & AP50 & APl & $\Delta$ AP \\" in text
     assert r"\par\footnotesize voc:/data/50\%\_x: not run (--): my\_assigner{[}tau=0.5{]}" in text
@@ -88,7 +95,9 @@ def test_latex_escapes_every_special_letter_once(make_record):
 
 def test_the_terminal_shows_brackets_and_notes(table):
     text = shown(table)
-    assert text.count("my_assigner[tau=0.5]") == 3  # a row in each table and the note
+    assert text.count("my_assigner[tau=0.5]") == 4  # a row in each table, the difference and the note
+    assert "my_assigner[tau=0.5] − fcos" in text
+    assert "[−13.2, 12.2]" in text
     assert "41.0±1.4" in text
     assert "not run (–)" in text
 
@@ -110,9 +119,51 @@ def test_without_a_baseline_there_is_no_column_of_differences(make_record):
 
 def test_a_difference_that_rounds_to_nothing_has_no_sign(make_record):
     table = compare([make_record("fcos", ap=0.4), make_record("atss", ap=0.39999)], baseline="fcos")
-    assert "| atss | 1 | 40.0 | 40.0 | 40.0 | 40.0 | 40.0 | – | 0.0 |" in markdown(table)
+    assert "| atss | 1 | 40.0 | 40.0 | 40.0 | 40.0 | 40.0 | – | 0.0? |" in markdown(table)
 
 
 def test_a_gain_is_shown_with_its_sign(make_record):
     table = compare([make_record("fcos", ap=0.4), make_record("atss", ap=0.412)], baseline="fcos")
-    assert "| +1.2 |" in markdown(table)
+    assert "| +1.2? |" in markdown(table)
+
+
+def several(make_record, **values: list[float]):
+    """Three seeds of each strategy, in percent points."""
+    return compare(
+        [make_record(name, seed, value / 100) for name, each in values.items() for seed, value in enumerate(each)],
+        baseline="fcos",
+        metrics=("AP",),
+    )
+
+
+def test_bold_is_what_no_other_row_is_shown_to_be_better_than(make_record):
+    table = several(make_record, fcos=[40, 40.1, 40.2], atss=[43.0, 43.2, 43.1], plain=[43.1, 43.0, 43.2])
+    assert "| **43.1 ± 0.1** |" in markdown(table)
+    assert "| 40.1 ± 0.1 | base |" in markdown(table)
+    assert r"\textbf{43.1 $\pm$ 0.1}" in latex(table)
+    assert "Best, and not to be told apart: atss, plain (3 pairs, Holm)." in markdown(table)
+    assert "+3.0 \\[2.8, 3.2\\]\\*" in markdown(table)
+    assert "better" in shown(table)
+    entries = {one["strategy"]: one for one in rows(table)}
+    assert [entries[name]["best"] for name in ("fcos", "atss", "plain")] == [0, 1, 1]
+    assert (entries["atss"]["rank_low"], entries["atss"]["rank_high"]) == (1, 2)
+
+
+def test_nothing_is_bold_where_nothing_is_decided(make_record):
+    table = several(make_record, fcos=[40, 42, 44], atss=[44, 42, 40.5])
+    assert "**4" not in markdown(table)
+    assert "No row is shown to be better than another (1 pair, Holm). That does not make them equal." in markdown(table)
+
+
+def test_two_seeds_decide_nothing_however_far_apart(make_record):
+    table = several(make_record, fcos=[10, 10.1], atss=[90, 90.2])
+    assert "**9" not in markdown(table)
+    assert "No verdict: it takes three seeds that both rows have." in markdown(table)
+
+
+def test_all_pairs_are_shown_when_they_are_asked_for(make_record):
+    table = several(make_record, fcos=[40, 42, 44], atss=[44, 42, 40.5], plain=[1, 2, 3])
+    console = Console(file=io.StringIO(), width=100)
+    console.print(terminal(table, pairs=True))
+    assert "atss − plain" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "atss − plain" not in shown(table)

@@ -5,6 +5,7 @@ The file names the detections and the data that it was made of; matches of other
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from assignbench.data.dataset import Dataset
-from assignbench.errors import RunError, SystemProblem
+from assignbench.errors import AssignbenchError, RunError, SystemProblem
 from assignbench.files import sha256_of, written
+from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detections import DetectionRows, read_detections
 from assignbench.run.scoring.matches import Found, Matches, Objects, match
 
@@ -103,3 +105,36 @@ def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matc
     return Matches(
         arrays["objects"].shape[1], arrays["image"], arrays["label"], bits("right"), bits("counted"), arrays["objects"]
     )
+
+
+def matches_of_run(
+    folder: Path, record: RunRecord, detections: Path, opened: Callable[[str], Dataset]
+) -> tuple[Matches | None, str]:
+    """The matches of a finished run: those that were kept, or made again from its detections.
+
+    Args:
+        folder: of the run.
+        record: of the run.
+        detections: its file of detections.
+        opened: opens the evaluation split of a data set by what names it.
+
+    Returns:
+        The matches and "", or None and the reason.
+
+    Raises:
+        RunError: the file of matches is damaged.
+    """
+    facts = record.dataset.evaluation
+    if (found := kept_matches(folder, record.detections_sha256, facts.fingerprint)) is not None:
+        return found, ""
+    if not detections.is_file():
+        return None, "its detections are not there"
+    if sha256_of(detections) != record.detections_sha256:
+        return None, "its detections are not those of its record"
+    try:
+        dataset = opened(record.dataset.spec)
+        if dataset.fingerprint != facts.fingerprint:
+            return None, f"{record.dataset.name} is no longer the data that it was evaluated on"
+        return keep_matches(dataset, detections), ""
+    except AssignbenchError as error:
+        return None, str(error).partition("\n")[0]

@@ -1,0 +1,61 @@
+"""How much each picture moves each number of a run: what `twolevel` needs beside the number itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assignbench.compare.weighted import Packed, ap, deleted, deletion_influence, influence, pack
+from assignbench.run.scoring.matches import Matches
+
+Floats = NDArray[np.float64]
+
+# metric → range of areas, thresholds
+NUMBERS: dict[str, tuple[str, slice]] = {
+    "AP": ("all", slice(None)),
+    "AP50": ("all", slice(0, 1)),
+    "AP75": ("all", slice(5, 6)),
+    "APs": ("small", slice(None)),
+    "APm": ("medium", slice(None)),
+    "APl": ("large", slice(None)),
+}
+FEW_IMAGES = 1000  # up to here every picture is left out in turn
+RARE = 120  # pictures with a class, up to which the derivative of its AP is too small
+
+
+def value_of(matches: Matches, metric: str) -> float:
+    """AP of one kind as a fraction, the evaluator's to the bit; NaN: there are no objects."""
+    return ap(pack(matches, *NUMBERS[metric]))
+
+
+def influences(matches: Matches, metrics: Sequence[str]) -> dict[str, Floats]:
+    """Influences in percent points, for those metrics that have them (`NUMBERS`).
+
+    Args:
+        matches: of one run.
+        metrics: names, as in a record.
+
+    Returns:
+        metric → ``[kind, image]``. Up to 1,000 pictures there are two kinds, derivatives and left-out pictures; the
+        one with the larger variance counts. Beyond, classes on 120 pictures or fewer have left-out pictures, all
+        others derivatives.
+    """
+    return {metric: 100 * _kinds(pack(matches, *NUMBERS[metric])) for metric in metrics if metric in NUMBERS}
+
+
+def _kinds(packed: Packed) -> Floats:
+    """``[kind, image]``."""
+    pictures = (packed.objects > 0).sum(axis=0)
+    measured = pictures > 0
+    classes = max(int(measured.sum()), 1)
+    slope = influence(packed)
+    if packed.images <= FEW_IMAGES:
+        left = deleted(packed)
+        some = ~np.isnan(left)
+        mean = np.where(some, left, 0).sum(axis=0) / np.maximum(some.sum(axis=0), 1)
+        return np.stack([slope.sum(axis=0) / classes, deletion_influence(mean)])
+    rare = measured & (pictures <= RARE)
+    slope[rare] = deletion_influence(deleted(packed, rare))[rare]
+    return slope.sum(axis=0)[None] / classes

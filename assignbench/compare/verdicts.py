@@ -1,0 +1,156 @@
+"""What a table shows for one metric on one data set: every difference with its error, and what stands of it.
+
+Two families are looked at, each held to 5 % by Holm's rule: every row against the baseline, and every row against
+every other one. From the latter follow the group of the best and the ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+from assignbench.compare.behrens_fisher import smallest_found
+from assignbench.compare.families import ALPHA, beats, best_group, holm, ranks
+from assignbench.compare.twolevel import (
+    LEAST_SEEDS,
+    About,
+    Difference,
+    Runs,
+    SharedSpread,
+    difference,
+    guarded,
+    shared_spread,
+)
+
+Spread = Literal["auto", "own", "shared"]
+SHARING = 4  # rows from which on they share their spread over seeds
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One difference, as a member of its family."""
+
+    a: str
+    b: str
+    difference: Difference
+    p_family: float | None  # by Holm; None: no verdict may be read from it
+
+    @property
+    def decided(self) -> bool:
+        """Whether it stands within its family."""
+        return self.p_family is not None and self.p_family < ALPHA
+
+    @property
+    def mark(self) -> str:
+        """``*`` decided; ``·`` its own interval leaves out zero, and Holm's rule does not let it stand.
+
+        ``?`` no verdict: fewer than three seeds, or nothing is known of its error.
+        """
+        one = self.difference
+        if one.p is None or not one.settles:
+            return "?"
+        return "*" if self.decided else "·" if one.p < ALPHA else ""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """One metric on one data set."""
+
+    metric: str
+    rows: tuple[str, ...]  # those that have values
+    baseline: tuple[Judged, ...]  # every other row against the baseline; (): there is none
+    pairs: tuple[Judged, ...]  # every row against every other one
+    best: frozenset[str]  # no row is decided to be better than these
+    ranks: Mapping[str, tuple[int, int]]  # best and worst that a row may have
+    noisy: frozenset[str]  # rows whose spread over seeds is larger than that of the others
+    smallest: float | None  # difference that this table would find four times in five; None: not with these seeds
+
+    def against(self, row: str) -> Judged | None:
+        """A row against the baseline."""
+        return next((one for one in self.baseline if one.a == row), None)
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether some row is decided to be worse than another."""
+        return len(self.best) < len(self.rows)
+
+
+def verdicts(
+    metric: str,
+    rows: Mapping[str, Runs],
+    baseline: str | None = None,
+    about: About = "strategies",
+    spread: Spread = "auto",
+) -> Verdicts:
+    """Judge the differences of the rows of a table.
+
+    Args:
+        metric: its name.
+        rows: name → runs; rows without a value are left out.
+        baseline: the row that the others are held against.
+        about: the question, see `twolevel`.
+        spread: whose spread over seeds counts: each pair's own, that of all rows (guarded), or, by itself, the latter
+            from four rows with the same three or more seeds on.
+    """
+    rows = {name: runs for name, runs in rows.items() if runs.values}
+    shared = _shared(rows, spread)
+    noisy = dict(zip(rows, shared.noisy.tolist(), strict=True)) if shared else dict.fromkeys(rows, False)
+
+    def judged(pairs: list[tuple[str, str]]) -> tuple[Judged, ...]:
+        found = []
+        for a, b in pairs:
+            one = (
+                guarded(rows[a], rows[b], about, shared, noisy[a] or noisy[b])
+                if shared
+                else difference(rows[a], rows[b], about)
+            )
+            if one is not None:
+                found.append((a, b, one))
+        p = holm([one.p if one.settles and one.p is not None else np.nan for _, _, one in found])
+        p = [None if np.isnan(each) else float(each) for each in p]
+        return tuple(Judged(a, b, one, each) for (a, b, one), each in zip(found, p, strict=True))
+
+    base = judged([(row, baseline) for row in rows if row != baseline]) if baseline in rows and baseline else ()
+    pairs = judged(list(combinations(rows, 2)))
+    place = {name: number for number, name in enumerate(rows)}
+    better = beats(
+        len(rows),
+        [(place[one.a], place[one.b]) for one in pairs],
+        [one.difference.mean for one in pairs],
+        [np.nan if one.p_family is None else one.p_family for one in pairs],
+    )
+    best, bounds = best_group(better), ranks(better)
+    return Verdicts(
+        metric,
+        tuple(rows),
+        base,
+        pairs,
+        frozenset(name for name, number in place.items() if best[number]),
+        {name: (int(bounds[number, 0]), int(bounds[number, 1])) for name, number in place.items()},
+        frozenset(name for name, odd in noisy.items() if odd),
+        _smallest(base or pairs),
+    )
+
+
+def _shared(rows: Mapping[str, Runs], spread: Spread) -> SharedSpread | None:
+    """The spread over seeds that the rows share; None: each pair has its own."""
+    seeds = {tuple(sorted(runs.values)) for runs in rows.values()}
+    alike = len(seeds) == 1 and len(next(iter(seeds))) >= LEAST_SEEDS
+    if spread == "own" or not alike or len(rows) < (2 if spread == "shared" else SHARING):
+        return None
+    (order,) = seeds
+    return shared_spread(np.array([[runs.values[seed] for seed in order] for runs in rows.values()]))
+
+
+def _smallest(family: tuple[Judged, ...]) -> float | None:
+    """The difference that is found four times in five, for the typical member of a family."""
+    some = [one.difference for one in family if one.difference.settles]
+    if not some:
+        return None
+    seed, main = (float(np.median(each)) for each in zip(*((one.seed, one.main) for one in some), strict=True))
+    freedom = float(np.median([one.freedom for one in some]))
+    return smallest_found(seed, main, freedom, level=1 - ALPHA / len(family))
