@@ -9,6 +9,7 @@ import inspect
 import json
 import math
 import re
+import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from assignbench.errors import UsageError
 from assignbench.strict_yaml import parse_yaml
 from assignbench.suggest import did_you_mean
 
+_PLAIN = (bool, int, float, str)
 LARGEST = 10**9  # what an option of a strategy can be; squares of it are still numbers in float32
 _REQUIRED = inspect.Parameter.empty
 # what may stand after a name: nothing that a path, a class or a value could be
@@ -50,6 +52,23 @@ class Option:
         if self.is_strategy:
             return "a strategy"
         return self.hint.__name__ if isinstance(self.hint, type) else str(self.hint).replace("typing.", "")
+
+    @property
+    def problem(self) -> str:
+        """Why nobody could set the option; empty: its type can be given as text, and its default is of it."""
+        if self.hint is Any:
+            kind = type(self.default).__name__ if type(self.default) in _PLAIN else "int"
+            return f"option {self.name} says no type: write {self.name}: {kind} = …"
+        if self.is_strategy:
+            return ""
+        if not _can_be_text(self.hint):
+            return (
+                f"option {self.name} has the type {self.kind}, which cannot be given as text: "
+                "use bool, int, float, str, Literal[…], a tuple of these, or Assigner"
+            )
+        if self.default is not _REQUIRED and not _is(self.hint, self.default):
+            return f"option {self.name}: its default {_text(self.default)} is not of its type, {self.kind}"
+        return ""
 
     def __str__(self) -> str:
         if self.default is _REQUIRED:
@@ -159,6 +178,9 @@ def check_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: an unknown option, a missing one, or a value of another type; names the valid ones.
     """
     schema = {option.name: option for option in option_schema(cls)}
+    for option in schema.values():
+        if option.problem:
+            raise UsageError(f"{cls.__name__}.__init__: {option.problem}")
     valid = f"\nits options: {', '.join(map(str, schema.values()))}" if schema else "\nit has no options"
     for name in options:
         if name not in schema:
@@ -167,6 +189,27 @@ def check_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
         if option.default is _REQUIRED and option.name not in options:
             raise UsageError(f"{cls.__name__} needs option {option.name!r}{valid}")
     return {name: _fitted(cls, schema[name], value) for name, value in options.items()}
+
+
+def _can_be_text(hint: Any) -> bool:
+    """Whether YAML can say every value of a type."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return all(type(part) in _PLAIN for part in parts)
+    if typing.get_origin(hint) in (tuple, typing.Union, types.UnionType):
+        return all(part in (Ellipsis, type(None)) or _can_be_text(part) for part in parts)
+    return hint in _PLAIN
+
+
+def _is(hint: Any, value: Any) -> bool:
+    """Whether a value is of a type."""
+    from pydantic import TypeAdapter
+
+    try:
+        TypeAdapter(hint).validate_python(value, strict=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _fitted(cls: type, option: Option, value: Any) -> Any:

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core import Head, PairViews, Predictions, Priors, Setting, Targets
+from assignbench.core import Head, PairViews, Predictions, Priors, Setting, Targets, centers, sides
+from assignbench.core.coding import Coding, Distribution
 from assignbench.core.head import MAIN
 from assignbench.core.parts import PairLoss, RawOutputs, predictions_of
 from assignbench.core.priors import map_sizes, pyramid_priors
@@ -219,6 +220,48 @@ def random_problem(
     outputs = random_outputs(head, len(counts), generator, classes, height, width, dtype)
     outputs = outputs.with_targets(random_targets(generator, classes, counts, height, width, dtype))
     return outputs.with_pyramid(random_pyramid(generator, len(counts), channels, height, width, dtype))
+
+
+def learned_problem(problem: Problem, seed: int) -> Problem:
+    """The same batch as a network sees it that has learned: boxes near the objects', high scores of their classes.
+
+    A location in a box predicts the smallest box around it, the better the nearer it is to the centre. What a strategy
+    does with good predictions differs much from what it does at the start of training.
+
+    Args:
+        problem: whose objects are to be found.
+        seed: of the errors.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def seen(one: Problem) -> Problem:
+        raw, targets, coding = one.raw, problem.targets, one.head.coding
+        logits, regression = raw.logits.detach() - 3, raw.regression.detach().clone()
+        priors = one.priors.boxes.detach().expand(targets.images, -1, -1)
+        size = targets.boxes[:, 2:] - targets.boxes[:, :2]
+        for index in (-size.prod(-1)).argsort(stable=True).tolist():  # of several objects the smallest one is left
+            image, box = int(targets.image[index]), targets.boxes[index]
+            offset = ((one.priors.points - centers(box)) / size[index]).norm(dim=-1)
+            inside = (sides(box, one.priors.points) > 0).all(-1).nonzero()[:, 0]
+            off = offset[inside, None]
+            noise = torch.randn(len(inside), 5, generator=generator, dtype=torch.float64).to(box)
+            near = box + 0.2 * off * noise[:, :4] * size[index].repeat(2)
+            wanted = coding.encode(near, priors[image, inside], one.priors.stride[inside])
+            regression[image, inside] = outputs_near(coding, wanted)
+            logits[image, inside, targets.labels[index]] = 2 - 4 * off[:, 0] + noise[:, 4]
+        return replace(one, raw=RawOutputs(leaf(logits), leaf(regression), raw.extras, raw.priors))
+
+    main = seen(problem)
+    beside = {name: main if one.raw is problem.raw else seen(one) for name, one in problem.beside.items()}
+    return replace(main, beside={name: replace(one, beside={}) for name, one in beside.items()})
+
+
+def outputs_near(coding: Coding, wanted: Tensor) -> Tensor:
+    """Raw outputs that decode to about what `Coding.encode` wants."""
+    if not isinstance(coding, Distribution):
+        return wanted
+    bins = torch.arange(coding.bins, dtype=wanted.dtype)
+    return (-2 * (bins - wanted[..., None]).square()).flatten(-2)
 
 
 def random_pyramid(

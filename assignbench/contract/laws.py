@@ -33,7 +33,7 @@ from assignbench.detector.objective import objective
 from assignbench.importing import place, written_at
 from assignbench.options import check_options, option_schema
 from assignbench.plugins import built
-from assignbench.synthetic import Problem, in_larger_canvas, random_problem
+from assignbench.synthetic import Problem, in_larger_canvas, learned_problem, random_problem
 
 SETTING = Setting(classes=3, channels=32)
 LOSS = PairLoss()
@@ -60,9 +60,9 @@ class Subject:
     told_padding: bool = True  # whether it is told where images end; a preset may teach padding as background
 
     def case(
-        self, counts: tuple[int, ...], seed: int = 7, height: int = 128, width: int = 160
+        self, counts: tuple[int, ...], seed: int = 7, height: int = 128, width: int = 160, *, learned: bool = False
     ) -> tuple[Assigner, Problem]:
-        """A strategy and a random batch for its head."""
+        """A strategy and a random batch for its head, as a network sees it at its start, or when it has learned."""
         assigner = self.build()
         head = self.head(assigner.head)
         problem = random_problem(
@@ -74,7 +74,7 @@ class Subject:
             height=height,
             width=width,
         )
-        return assigner, problem
+        return assigner, learned_problem(problem, seed) if learned else problem
 
     def decide(self, assigner: Assigner, problem: Problem) -> Mapping[str, Assignment]:
         """The records of a problem, by branch."""
@@ -228,9 +228,7 @@ def declares_itself(subject: Subject) -> None:
         require(isinstance(preset, Preset), f"preset {name} is not a Preset")
         check_options(type(assigner), preset.options)
     for option in option_schema(type(assigner)):
-        require(
-            option.hint is not Any, f"option {option.name} says no type: write {option.name}: int = …, or another one"
-        )
+        require(not option.problem, option.problem)
     require(bool(assigner.source) or bool(type(assigner).__doc__), "neither source nor docstring says what it is")
     unseen = ", ".join(f"self.{name}" for name in unseen_parameters(assigner))
     require(not unseen, f"{unseen}: {UNSEEN}")
@@ -249,7 +247,12 @@ def well_formed(subject: Subject) -> None:
 
 def batch_equals_images(subject: Subject) -> None:
     """A batch gives each image what it gets alone, and is divided by the sum of what its images are divided by."""
-    assigner, problem = subject.case((5, 0, 1, 9))
+    for learned in (False, True):
+        a_batch_equals_its_images(subject, *subject.case((5, 0, 1, 9), learned=learned))
+
+
+def a_batch_equals_its_images(subject: Subject, assigner: Assigner, problem: Problem) -> None:
+    """The law for one batch."""
     whole = subject.decide(assigner, problem)
     parts = []
     for image in range(problem.targets.images):
@@ -266,7 +269,12 @@ def batch_equals_images(subject: Subject) -> None:
 
 def order_is_free(subject: Subject) -> None:
     """The order in which objects are listed does not matter (no two of them being equal)."""
-    assigner, problem = subject.case((8, 6))
+    for learned in (False, True):
+        the_order_is_free(subject, *subject.case((8, 6), learned=learned))
+
+
+def the_order_is_free(subject: Subject, assigner: Assigner, problem: Problem) -> None:
+    """The law for one batch."""
     targets = problem.targets
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(1))
     shuffled = Targets(targets.boxes[order], targets.labels[order], targets.image[order], targets.images)
@@ -282,8 +290,8 @@ def padding_changes_nothing(subject: Subject) -> None:
     if not subject.told_padding:
         return
     sizes = torch.tensor([[64, 96]])
-    for counts, boxes in (((6,), None), ((3,), BORDERS)):
-        assigner, alone = subject.case(counts, height=64, width=96)
+    for counts, boxes, learned in (((6,), None, False), ((3,), BORDERS, False), ((6,), None, True)):
+        assigner, alone = subject.case(counts, height=64, width=96, learned=learned)
         if boxes is not None:
             alone = alone.with_targets(replace(alone.targets, boxes=torch.tensor(boxes)))
         padded, place = in_larger_canvas(alone, height=256, width=160)
