@@ -92,24 +92,6 @@ class Problem:
 
         return self.changed(lambda x: x[image : image + 1], priors=own, targets=self.targets.of_image(image))
 
-    def twice(self) -> Problem:
-        """The same images once more in the batch, after the first ones."""
-        once = self.targets
-        targets = Targets(
-            boxes=torch.cat((once.boxes, once.boxes)),
-            labels=torch.cat((once.labels, once.labels)),
-            image=torch.cat((once.image, once.image + once.images)),
-            images=2 * once.images,
-        )
-
-        def both(priors: Priors) -> Priors:
-            if priors.boxes.ndim == 3:
-                priors = priors.predicted(torch.cat((priors.boxes, priors.boxes)))
-            extent = priors.extent
-            return priors if extent is None else replace(priors, extent=torch.cat((extent, extent)))
-
-        return self.changed(lambda x: torch.cat((x, x)), priors=both, targets=targets)
-
     def padded(self, sizes: Tensor) -> Problem:
         """The same images, which end earlier than the batch: height and width of each, ``[image, 2]``."""
         return self.changed(torch.clone, priors=lambda priors: priors.padded(sizes))

@@ -2,7 +2,7 @@
 
     b          (ln h/H, ln w/W)                 an anchor by a standard one, H = W = 2.5 strides (20 pixels on P3)
     F_b        last layers of class and box, with kernel θ_b = θ* + W₂ · ReLU(W₁ b)
-    anchors    training: nine a cell, drawn for each batch: sides of RetinaNet's times 2^u, u uniform in ±spread
+    anchors    training: nine a cell, drawn for each step: sides of RetinaNet's times 2^u, u uniform in ±spread
                test: RetinaNet's nine
     positive   IoU ≥ 0.5 with the object of highest IoU; equal IoU: the object listed first
     background best IoU < 0.4; in between nothing is taught
@@ -12,7 +12,7 @@ Source: arXiv 1807.00980, Sections 3.1–3.3, Eq. 5, 6, 8; the matching is Retin
 there is no preset, and tests can only compare with a slow reading of the paper's formulas. What the paper does not say
 is chosen here: the distribution of the draws, the width of the generators, their initial values,
 and one bias for all anchors. Its second generator, which reads the features as well, is not built. The draw is a
-function of the batch and the weights: see `detector/generated.py`.
+function of the run's seed and the progress of training: see `detector/generated.py`.
 """
 
 from __future__ import annotations

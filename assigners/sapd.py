@@ -47,6 +47,7 @@ from assignbench.core import (
     smallest_k,
     winners,
 )
+from assignbench.core.parts import Cost
 from assigners.presets.sapd import PRESETS
 
 SELECTION = 0.1  # weight of L_sel
@@ -116,7 +117,7 @@ class SAPD(Assigner):
             discounts=Discounts.of_pairs(objects, locations, targets, torch.zeros_like(weight)),
             normalisers=Normalisers(total, total, total),
             background=background,
-            losses={"selection": SELECTION * surprise / easiest.sum().clamp(min=1)},
+            losses={"selection": Cost.mean(SELECTION * surprise, easiest.sum())},
         )
 
     @torch.no_grad()

@@ -183,6 +183,10 @@ def tensors_in(record: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
         if isinstance(value, Tensor):
             yield own, value
         elif isinstance(value, Mapping):
-            yield from ((f"{own}[{key!r}]", one) for key, one in value.items())
+            for key, one in value.items():
+                entry = f"{own}[{key!r}]"
+                yield from ((entry, one),) if isinstance(one, Tensor) else tensors_in(one, entry)
         elif is_dataclass(value):
             yield from tensors_in(value, type(value).__name__)
+        elif isinstance(value, tuple):
+            yield from ((f"{own}[{index}]", one) for index, one in enumerate(value) if isinstance(one, Tensor))

@@ -25,10 +25,10 @@ from assignbench.contract.comparison import (
     same_records,
     tensors_in,
 )
-from assignbench.contract.learning import finite_gradients, networks_of, put_out_by, unseen_parameters
+from assignbench.contract.learning import finite_gradients, images_are_apart, networks_of, put_out_by, unseen_parameters
 from assignbench.core import Assigner, Assignment, Extra, Head, Regions, Setting, Targets, sides
-from assignbench.core.assigner import asks_for, assign_branches
-from assignbench.core.parts import PairLoss, Preset
+from assignbench.core.assigner import asks_for, assign_branches, learned_by, tensors_of
+from assignbench.core.parts import Cost, PairLoss, Preset
 from assignbench.detector.objective import objective
 from assignbench.importing import place, written_at
 from assignbench.options import check_options, option_schema
@@ -230,6 +230,10 @@ def declares_itself(subject: Subject) -> None:
     for option in option_schema(type(assigner)):
         require(not option.problem, option.problem)
     require(bool(assigner.source) or bool(type(assigner).__doc__), "neither source nor docstring says what it is")
+    try:
+        learned_by(assigner)
+    except ValueError as error:
+        raise Broken(str(error)) from error
     unseen = ", ".join(f"self.{name}" for name in unseen_parameters(assigner))
     require(not unseen, f"{unseen}: {UNSEEN}")
 
@@ -249,6 +253,9 @@ def batch_equals_images(subject: Subject) -> None:
     """A batch gives each image what it gets alone, and is divided by the sum of what its images are divided by."""
     for learned in (False, True):
         a_batch_equals_its_images(subject, *subject.case((5, 0, 1, 9), learned=learned))
+    if subject.told_padding:
+        assigner, problem = subject.case((3, 0, 6))
+        a_batch_equals_its_images(subject, assigner, with_padding_and_crowd(problem))
 
 
 def a_batch_equals_its_images(subject: Subject, assigner: Assigner, problem: Problem) -> None:
@@ -260,11 +267,26 @@ def a_batch_equals_its_images(subject: Subject, assigner: Assigner, problem: Pro
         first = int((problem.targets.image < image).sum())
         same_records(whole, parts[-1], problem, image, lambda index, first=first: index + first)
     for branch, record in whole.items():
-        for name in ("positive", "box", "negative"):
-            sums = sum(float(getattr(part[branch].normalisers, name)) for part in parts)
-            close(float(getattr(record.normalisers, name)), sums, f"normaliser {name} of a batch and of its images")
-    for branch, record in subject.decide(assigner, problem.twice()).items():
-        same_losses(whole[branch].losses, record.losses, "of a batch that holds its images twice")
+        for name in ("positive", "box", "negative", "unpaired"):
+            sums = sum(float(getattr(part[branch].normalisers, name) or 0) for part in parts)
+            close(
+                float(getattr(record.normalisers, name) or 0), sums, f"normaliser {name} of a batch and of its images"
+            )
+        for name in () if record.normalisers.local else ("least", "least_box"):
+            values = {getattr(part[branch].normalisers, name) for part in (whole, *parts)}
+            require(len(values) == 1, f"normaliser {name} of a batch and of its images differ: {sorted(values)}")
+        for name, loss in record.losses.items():
+            own = [cost_of(part[branch].losses[name], 1) for part in parts]
+            for number, what in enumerate(("sum", "divisor")):
+                said = cost_of(loss, problem.targets.images)[number]
+                close(said, sum(one[number] for one in own), f"the {what} of loss {name} of a batch and of its images")
+
+
+def cost_of(loss: Tensor | Cost, images: int) -> tuple[float, float]:
+    """Sum and divisor of a loss of the strategy's own; without a divisor it is a mean over images."""
+    if not isinstance(loss, Cost):
+        return images * loss.detach().item(), images
+    return loss.total.detach().item(), 0.0 if loss.share is None else float(loss.share[0])
 
 
 def order_is_free(subject: Subject) -> None:
@@ -368,19 +390,30 @@ def deterministic(subject: Subject) -> None:
 def inputs_untouched(subject: Subject) -> None:
     """Predictions, priors, targets and views are read, not written."""
     assigner, problem = subject.case((5, 2))
-    watched = {
-        "logits": problem.raw.logits,
-        "regression": problem.raw.regression,
-        "target boxes": problem.targets.boxes,
-        **{f"prior boxes of branch {name}": one.priors.boxes for name, one in problem.branches().items()},
-    }
+    problem = with_padding_and_crowd(problem)
+    views = problem.branches(subject.loss, subject.progress)
+    watched = dict(tensors_of(problem.targets, problem.priors, views))
     before = {name: tensor.detach().clone() for name, tensor in watched.items()}
     try:
+        assign_branches(assigner, views, subject.progress)
         subject.losses(assigner, problem)
     except ValueError as error:
         raise Broken(str(error)) from error
     for name, tensor in watched.items():
-        require(torch.equal(before[name], tensor.detach()), f"{name} were changed in place")
+        same = torch.equal(before[name], tensor.detach())
+        require(same, f"{type(assigner).__name__}.forward changed the {name}; they are for reading: work on a copy")
+
+
+def with_padding_and_crowd(problem: Problem) -> Problem:
+    """The batch with a last image that ends earlier than the canvas, and a crowd region in the first."""
+    images, size = problem.targets.images, problem.pyramid[0].shape[-2:]
+    height, width = (8 * side for side in size)
+    sizes = torch.tensor([[height, width]] * (images - 1) + [[height, width // 2]])
+    crowd = Regions(torch.tensor([[32.0, 32.0, 128.0, 96.0]]), torch.tensor([0]))
+    kept = (problem.targets.image < images - 1) | (problem.targets.boxes[:, 0] < width // 2)
+    whole = problem.targets
+    targets = Targets(whole.boxes[kept], whole.labels[kept], whole.image[kept], images, crowd)
+    return problem.padded(sizes).with_targets(targets)
 
 
 def padding_and_crowds(subject: Subject) -> None:
@@ -407,14 +440,16 @@ def padding_and_crowds(subject: Subject) -> None:
 
 
 def network_learns(subject: Subject) -> None:
-    """The network of the head, its own or ours, puts out what is asked for, and all of it learns."""
+    """The network of the head, its own or ours, looks at one image at a time, and all of it learns."""
     assigner, problem = subject.case((3, 0, 2))
     torch.manual_seed(0)
     networks = networks_of(problem.head, SETTING)
     unseen = ", ".join(unseen_parameters(networks))
     require(not unseen, f"{unseen} of the head's network: {UNSEEN}")
     modules = {"the head's network": networks, "the strategy": assigner}
-    finite_gradients(subject.losses(assigner, put_out_by(networks, problem)), {}, modules)
+    finite_gradients(subject.losses(assigner, put_out_by(networks, problem, subject.progress)), {}, modules)
+    if problem.head.make is not None or any(one.head and one.head.make for one in problem.head.beside):
+        images_are_apart(networks, problem, subject.progress)
 
 
 LAWS: Mapping[str, Law] = {

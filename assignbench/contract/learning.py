@@ -70,13 +70,13 @@ def networks_of(head: Head, setting: Setting) -> nn.ModuleDict:
     )
 
 
-def put_out_by(networks: nn.ModuleDict, problem: Problem) -> Problem:
+def put_out_by(networks: nn.ModuleDict, problem: Problem, progress: float = 0.0) -> Problem:
     """The problem with what networks put out for its pyramid in place of its own outputs."""
 
     def seen(one: Problem, network: nn.Module) -> Problem:
         height, width = (8 * side for side in problem.pyramid[0].shape[-2:])
         priors = pyramid_priors(one.head, height, width)
-        raw = put_out(network, one.head, problem.pyramid, priors)
+        raw = put_out(network, one.head, problem.pyramid, priors, progress)
         return replace(one, raw=raw, priors=priors if raw.priors is None else priors.predicted(raw.priors))
 
     main = seen(problem, networks[MAIN])
@@ -85,3 +85,29 @@ def put_out_by(networks: nn.ModuleDict, problem: Problem) -> Problem:
         for name, one in problem.beside.items()
     }
     return replace(main, beside=beside)
+
+
+def images_are_apart(networks: nn.ModuleDict, problem: Problem, progress: float) -> None:
+    """What networks put out for an image, and the priors they draw, do not depend on the rest of the batch.
+
+    Batch norm is in its mode of evaluation: that it mixes the images of a batch is what it is for.
+    """
+    for part in networks.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
+    with torch.no_grad():
+        whole = put_out_by(networks, problem, progress)
+        for image in range(problem.targets.images):
+            alone = put_out_by(networks, problem.of_image(image), progress)
+            for branch in networks:
+                ours, theirs = whole.of_branch(branch), alone.of_branch(branch)
+                pairs = {
+                    "logits": (ours.raw.logits, theirs.raw.logits),
+                    "regression": (ours.raw.regression, theirs.raw.regression),
+                    **{f"extras[{name!r}]": (one, theirs.raw.extras[name]) for name, one in ours.raw.extras.items()},
+                }
+                if ours.raw.priors is not None and theirs.raw.priors is not None:
+                    pairs["priors"] = (ours.raw.priors, theirs.raw.priors)
+                for name, (of_batch, of_image) in pairs.items():
+                    near = torch.allclose(of_batch[image], of_image[0], rtol=1e-3, atol=1e-4)
+                    require(near, f"{name} of branch {branch} differ for image {image}, in a batch and alone")

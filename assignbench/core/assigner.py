@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -91,7 +91,7 @@ def learned_by(assigner: Assigner) -> dict[str, list[float]]:
     """What `Assigner.learned` says, as numbers.
 
     Raises:
-        ValueError: it is something else than lists of finite numbers by name.
+        ValueError: it is something else than finite numbers by name, one or one a class.
     """
     told = assigner.learned()
     where = f"{type(assigner).__name__}.learned()"
@@ -99,6 +99,11 @@ def learned_by(assigner: Assigner) -> dict[str, list[float]]:
         raise ValueError(f"{where} must map names to tensors, not be {type(told).__name__}")
     for name, values in told.items():
         require_shape(f"{where}[{name!r}]", values, None)
+        classes = assigner.setting.classes
+        require(
+            len(values) in (1, classes),
+            f"{where}[{name!r}] must hold one number, or one for each of {classes} classes, not {len(values)}",
+        )
         require(bool(values.isfinite().all()), f"{where}[{name!r}] is not finite")
     return {name: values.tolist() for name, values in told.items()}
 
@@ -159,7 +164,7 @@ def assign_branches(
         for what, tensor in tensors_of(targets, priors, branches)
         if not tensor.is_inference()
     }
-    answer = assigner(**{name: told[name] for name in asked})
+    answer = undisturbed(assigner, {name: told[name] for name in asked})
     for what, (tensor, version) in shown.items():
         if tensor._version != version:
             raise ValueError(
@@ -183,18 +188,59 @@ def assign_branches(
     }
 
 
+def undisturbed(assigner: Assigner, told: Mapping[str, Any]) -> Any:
+    """The strategy's answer, with torch left as it was: what it sets there would reach all that runs after it.
+
+    Raises:
+        ValueError: it switched gradients on or off, or chose another default dtype.
+    """
+    gradients, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    try:
+        answer = assigner(**told)
+        changed = [
+            what
+            for what, is_changed in (
+                ("torch.set_grad_enabled", torch.is_grad_enabled() != gradients),
+                ("torch.set_default_dtype", torch.get_default_dtype() != dtype),
+            )
+            if is_changed
+        ]
+    finally:
+        torch.set_grad_enabled(gradients)
+        torch.set_default_dtype(dtype)
+    if changed:
+        raise ValueError(
+            f"{type(assigner).__name__}.forward leaves torch changed by {changed[0]}, which would reach all that runs "
+            "after it; write: with torch.no_grad(): …, or name the dtype where a tensor is made"
+        )
+    return answer
+
+
 def tensors_of(targets: Targets, priors: Priors, branches: Mapping[str, PairViews]) -> Iterator[tuple[str, Tensor]]:
-    """All tensors that a strategy can reach, with their names."""
+    """All tensors that a strategy can reach, with their names; what is computed once for all readers is computed."""
     told: dict[str, object] = {"targets": targets, "priors": priors}
     for branch, view in branches.items():
         told[f"predictions of branch {branch}"], told[f"priors of branch {branch}"] = view.predictions, view.priors
     for name, whole in told.items():
-        for part in fields(whole):  # type: ignore[arg-type]
-            value = getattr(whole, part.name)
-            if isinstance(value, Tensor):
-                yield f"{part.name} of the {name}", value
-            elif isinstance(value, Mapping):
-                yield from ((f"{part.name}[{key!r}] of the {name}", one) for key, one in value.items())
+        if isinstance(whole, Priors):
+            _ = whole.inside
+        for part, tensor in tensors_within(whole):
+            yield f"{part} of the {name}", tensor
+
+
+def tensors_within(whole: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Tensors of records, tables and lists, however deep, with their names: ``ignore.boxes``, ``pyramid[0]``."""
+    if isinstance(whole, Tensor):
+        yield name, whole
+    elif isinstance(whole, Mapping):
+        for key, value in whole.items():
+            yield from tensors_within(value, f"{name}[{key!r}]")
+    elif isinstance(whole, tuple | list):
+        for index, value in enumerate(whole):
+            yield from tensors_within(value, f"{name}[{index}]")
+    elif is_dataclass(whole):
+        for part, value in vars(whole).items():
+            yield from tensors_within(value, f"{name}.{part}" if name else part)
 
 
 def completed(assignment: Assignment, view: PairViews, crowded: Tensor | None) -> Assignment:

@@ -125,6 +125,34 @@ class Normalisers:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """A loss that is a sum and what the objective divides it by: of an extra output, or one of the strategy's own."""
+
+    total: Tensor  # []
+    # this process's share of a normaliser of its own, and of that normaliser's floor: [] each; the objective averages
+    # both over processes, then floors at 1. None: the positive normaliser
+    share: tuple[Tensor, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        require_numbers("Cost.total", self.total)
+        if self.share is not None:
+            share, floor = self.share
+            require_numbers("Cost.share", share)
+            require_numbers("Cost.share", floor)
+
+    @classmethod
+    def mean(cls, total: Tensor, count: Tensor) -> Cost:
+        """A mean over the whole batch, on however many processes it lies: the sum here, over the number here."""
+        number = count.detach().to(total.dtype)
+        return cls(total, (number, number))
+
+    def to(self, device: torch.device | str) -> Cost:
+        """The same cost on another device."""
+        share = None if self.share is None else (to_device(self.share[0], device), to_device(self.share[1], device))
+        return Cost(to_device(self.total, device), share)
+
+
+@dataclass(frozen=True)
 class Assignment:
     """The record between strategy and objective, and the only channel between them.
 
@@ -140,7 +168,8 @@ class Assignment:
     ignored: Tensor | None = None
     # how the pairs of an object count: None: each on its own; any: one good pair is enough; all: each has to be good
     bag: Literal["any", "all"] | None = None
-    losses: Mapping[str, Tensor] = field(default_factory=dict)  # [] losses on the strategy's own parameters
+    # losses on the strategy's own parameters: [], a mean over images; or a `Cost`, divided by what all processes have
+    losses: Mapping[str, Tensor | Cost] = field(default_factory=dict)
     # what the strategy shows of its decision, for figures and statistics: name → [pair] or [object], without gradient
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -161,6 +190,8 @@ class Assignment:
             if not isinstance(table, Mapping):
                 raise TypeError(f"{what} must map names to tensors, not {type(table).__name__}")
             for name, values in table.items():
+                if what == "losses" and isinstance(values, Cost):
+                    continue
                 require_shape(f"{what}[{name!r}]", values, *[None] * axes)
                 if what == "diagnostics":
                     require_fixed(f"{what}[{name!r}]", values)
@@ -174,7 +205,10 @@ class Assignment:
             background=moved_to(self.background, device),
             ignored=moved_to(self.ignored, device),
             bag=self.bag,
-            losses={name: to_device(loss, device) for name, loss in self.losses.items()},
+            losses={
+                name: loss.to(device) if isinstance(loss, Cost) else to_device(loss, device)
+                for name, loss in self.losses.items()
+            },
             diagnostics={name: to_device(shown, device) for name, shown in self.diagnostics.items()},
         )
 
@@ -224,8 +258,9 @@ class Assignment:
         if self.ignored is not None:
             require_shape("ignored", self.ignored, images, predictions.locations)
         for name, loss in self.losses.items():
-            if not bool(loss.isfinite()):
-                raise ValueError(f"losses[{name!r}] is {loss.item()}")
+            value = loss.total if isinstance(loss, Cost) else loss
+            if not bool(value.isfinite()):
+                raise ValueError(f"losses[{name!r}] is {value.item()}")
         for name, shown in self.diagnostics.items():
             if len(shown) not in (len(pairs), len(targets)):
                 raise ValueError(

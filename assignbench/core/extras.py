@@ -20,34 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assignbench.core.assignment import Assignment
+from assignbench.core.assignment import Assignment, Cost
 from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import inside_pairs
 from assignbench.core.geometry import centerness, iou, sides
 from assignbench.core.pair_view import PairViews
-from assignbench.core.tensors import require_numbers
 from assignbench.core.types import Priors
 
 MAX_LOG_FACTOR = 10.0  # of a side
 LEAST_OVERLAP = 1e-6  # a first box that misses its object is still taught
 LEAST_SHARE = 0.01  # of the locations taught: floor of the number in boxes
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an extra output costs: a sum, and what the objective divides it by."""
-
-    total: Tensor  # []
-    # this process's share of a normaliser of its own, and of that normaliser's floor: [] each; the objective averages
-    # both over processes, then floors at 1. None: the positive normaliser
-    share: tuple[Tensor, Tensor] | None = None
-
-    def __post_init__(self) -> None:
-        require_numbers("Cost.total", self.total)
-        if self.share is not None:
-            share, floor = self.share
-            require_numbers("Cost.share", share)
-            require_numbers("Cost.share", floor)
 
 
 class Extra(ABC):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -78,33 +79,37 @@ class Detector(nn.Module):
         predictions, priors = self.predict(self.normalise(images, sizes))
         return predictions, self.told(priors, sizes)
 
-    def every_branch(self, images: Tensor, sizes: Tensor) -> Mapping[str, tuple[Predictions, Priors]]:
-        """As `forward`, of all branches of the head, by name."""
-        pyramid, priors, raw = self.outputs(self.normalise(images, sizes))
+    def every_branch(
+        self, images: Tensor, sizes: Tensor, progress: float = 0.0
+    ) -> Mapping[str, tuple[Predictions, Priors]]:
+        """As `forward`, of all branches of the head, by name; in training networks may ask for its progress."""
+        pyramid, priors, raw = self.outputs(self.normalise(images, sizes), progress)
         heads, decoded = self.spec.by_branch(), {MAIN: self.decoded(raw, self.spec, priors, pyramid)}
         for branch, network in self.branches.items():
             own = self.priors(heads[branch], images)
-            raw = put_out(network, heads[branch], pyramid, own)
+            raw = put_out(network, heads[branch], pyramid, own, progress)
             decoded[branch] = self.decoded(raw, heads[branch], own, pyramid)
         told = {branch: (predictions, self.told(priors, sizes)) for branch, (predictions, priors) in decoded.items()}
         return {branch: told.get(branch, told[MAIN]) for branch in heads}
 
-    def predict(self, x: Tensor) -> tuple[Predictions, Priors]:
+    def predict(self, x: Tensor, progress: float = 0.0) -> tuple[Predictions, Priors]:
         """As `forward`, for images that are normalised already: float32 ``[image, 3, height, width]``."""
-        pyramid, priors, raw = self.outputs(x)
+        pyramid, priors, raw = self.outputs(x, progress)
         return self.decoded(raw, self.spec, priors, pyramid)
 
-    def outputs(self, x: Tensor) -> tuple[tuple[Tensor, ...], Priors, RawOutputs]:
+    def outputs(self, x: Tensor, progress: float = 0.0) -> tuple[tuple[Tensor, ...], Priors, RawOutputs]:
         """Normalised images → P3 … P7, priors, and the raw outputs of the branch that speaks."""
         priors = self.priors(self.spec, x)
         network = self.compiled if self.training else None
-        pyramid, raw = self.network(x, priors) if network is None else network(x)
+        pyramid, raw = self.network(x, priors, progress) if network is None else network(x)
         return pyramid, priors, raw
 
-    def network(self, x: Tensor, priors: Priors | None = None) -> tuple[tuple[Tensor, ...], RawOutputs]:
+    def network(
+        self, x: Tensor, priors: Priors | None = None, progress: float = 0.0
+    ) -> tuple[tuple[Tensor, ...], RawOutputs]:
         """Normalised images → P3 … P7, and the raw outputs of the branch that speaks."""
         pyramid = self.pyramid(self.backbone(x))
-        return pyramid, put_out(self.head, self.spec, pyramid, priors)
+        return pyramid, put_out(self.head, self.spec, pyramid, priors, progress)
 
     def priors(self, head: Head, x: Tensor) -> Priors:
         """The priors of a head for images of this size."""
@@ -132,10 +137,22 @@ class Detector(nn.Module):
         return x.contiguous(memory_format=torch.channels_last)
 
 
-def put_out(network: nn.Module, head: Head, pyramid: tuple[Tensor, ...], priors: Priors | None) -> RawOutputs:
-    """A head's raw outputs; a network of the strategy's own is told the priors, too."""
+def put_out(
+    network: nn.Module, head: Head, pyramid: tuple[Tensor, ...], priors: Priors | None, progress: float = 0.0
+) -> RawOutputs:
+    """A head's raw outputs; a network of the strategy's own is told the priors, and the progress if it asks for it."""
     features = tuple(pyramid[level].detach() if head.detached else pyramid[level] for level in head.levels)
-    return network(features) if head.make is None else network(features, priors)
+    if head.make is None:
+        return network(features)
+    return (
+        network(features, priors, progress=progress) if follows_progress(type(network)) else network(features, priors)
+    )
+
+
+@cache
+def follows_progress(network: type[nn.Module]) -> bool:
+    """Whether a network's `forward` asks for the progress of training."""
+    return "progress" in inspect.signature(network.forward).parameters
 
 
 @lru_cache(maxsize=64)

@@ -3,9 +3,10 @@
     b = (ln h/H, ln w/W)                a prior by a standard one, H = W = 2.5 strides
     θ_b = θ* + W₂ · ReLU(W₁ b)          the last layer's kernel for it; its bias is shared by all priors
 
-One generator for class and one for box. In training the priors of a cell are drawn anew for each batch: each side is
-that of the head's own prior times 2^u, u uniform in ±spread. The draw is a function of the batch and the weights alone:
-it is read off the bits of the coarsest map. In evaluation the head's own priors are used.
+One generator for class and one for box. In training the priors of a cell are drawn anew for each step: each side is
+that of the head's own prior times 2^u, u uniform in ±spread. The draw is a function of the run's seed and the progress
+of training alone, so that all images of a step have the same priors, whichever process looks at them. In evaluation the
+head's own priors are used.
 
 Source: arXiv 1807.00980, Section 3, Eq. 5, 6 and 8. The paper does not say from which distribution it draws, nor how
 W₁ and W₂ start: here W₂ as θ*, N(0, 0.01), and W₁ so that |ReLU(W₁ b)| is about |b|, N(0, 1/√hidden): a step then
@@ -60,19 +61,20 @@ class GeneratedHead(nn.Module):
         self.extra_outputs = extra_outputs(head, channels)
         self.scale = level_scale(head)
         self.head, self.classes, self.spread = head, classes, spread
+        self.key = int(torch.randint(2**62, ()))  # of the draws; as the weights, it follows from the run's seed
 
-    def forward(self, pyramid: tuple[Tensor, ...], priors: Priors) -> RawOutputs:
+    def forward(self, pyramid: tuple[Tensor, ...], priors: Priors, progress: float = 0.0) -> RawOutputs:
         """The levels that the head speaks on → raw outputs, float32, and in training the priors that were drawn."""
         cells, images = self.head.priors_per_cell, len(pyramid[0])
         sides = (priors.boxes[:cells, 2:] - priors.boxes[:cells, :2]) / priors.stride[:cells, None]
-        drawn = self.training and self.spread > 0
-        if drawn:
-            sides = sides * 2 ** (self.spread * (2 * drawn_from(pyramid[-1], sides.shape) - 1))
+        draws = self.training and self.spread > 0
+        if draws:
+            sides = sides * 2 ** (self.spread * (2 * drawn(self.key, progress, sides) - 1))
         code = (sides.flip(-1) / STANDARD).log()  # h, w
 
         kernels = self.class_output.kernel(code), self.box_output.kernel(code)
         raw = raw_outputs([self.said(one, *kernels) for one in pyramid], self.head, self.classes, self.scale)
-        if not drawn:
+        if not draws:
             return raw
         half = sides.repeat(len(priors) // cells, 1) * priors.stride[:, None] / 2
         boxes = torch.cat((priors.points - half, priors.points + half), dim=-1)
@@ -115,14 +117,11 @@ class GeneratedConv2d(nn.Module):
         return F.conv2d(features, kernel, bias, padding=1)
 
 
-@torch.no_grad()
-def drawn_from(features: Tensor, shape: torch.Size) -> Tensor:
-    """Numbers in [0, 1) that look random and are a function of the features' bits, on their device; splitmix64."""
-    bits = features.float().flatten().view(torch.int32).long()
-    place = torch.arange(1, len(bits) + 1, device=bits.device)
-    key = (mixed(place) * bits).sum()  # integers: the order of summation does not matter
-    numbers = torch.arange(1, shape.numel() + 1, device=bits.device)
-    return ((mixed(key + numbers) & 0xFFFFFF).float() / 2**24).view(shape)
+def drawn(key: int, progress: float, like: Tensor) -> Tensor:
+    """Numbers in [0, 1) that look random and are a function of key and progress, shaped and placed as ``like``."""
+    step = mixed(torch.tensor(key) + round(progress * 2**53))
+    numbers = mixed(step + torch.arange(1, like.numel() + 1))
+    return ((numbers & 0xFFFFFF).float() / 2**24).view(like.shape).to(like.device)
 
 
 def mixed(numbers: Tensor) -> Tensor:

@@ -5,7 +5,7 @@
     bag, all      −w_box Σ_objects Σ_pairs w log P / N⁺                     the mean taken in logarithms
     background     c⁻ Σ_{image, location, class} b · v · q^γ · −log(1 − q) / N⁻,     q = p · d
     extras         each one's own loss / N⁺, or / its own N
-    strategy       as the assignment gives them
+    strategy       as the assignment gives them, means over images; a `Cost` as an extra's
 
 w, b_box: the pairs' weights (`PairLoss.weigh_by` may set b_box, and N_box to its sum); b: the assignment's background,
 0 where it ignores a location; d, v: factor and weight of its discounts, 1 where there is none; c⁺, c⁻, γ: the class
@@ -58,6 +58,7 @@ def objective(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]
         if cost is not None and not isinstance(cost, Cost):
             raise TypeError(f"the loss of the extra output {name!r} must be a Cost or None, not {type(cost).__name__}")
     costs = {name: cost for name, cost in found.items() if cost is not None}
+    costs |= {name: cost for name, cost in assignment.losses.items() if isinstance(cost, Cost)}
     positive, box, negative, *own = normalisers(assignment, list(costs.values()))
     terms = {
         name: term / {"class": positive, "bag": positive, "box": box}[name]
@@ -65,7 +66,7 @@ def objective(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]
     }
     terms["background"] = loss.classes.negative_weight * background_loss(assignment, view) / negative
     terms |= {name: cost.total / count for (name, cost), count in zip(costs.items(), own, strict=True)}
-    terms |= assignment.losses
+    terms |= {name: loss for name, loss in assignment.losses.items() if not isinstance(loss, Cost)}
 
     untaught = predictions.regression.sum() + sum(extra.sum() for extra in predictions.extras.values())
     terms["background"] = terms["background"] + 0 * untaught

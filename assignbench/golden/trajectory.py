@@ -104,7 +104,7 @@ def steps(
     optimizer = torch.optim.SGD(trainable, lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
     found = []
     for step in names:
-        losses = learner.charge({MAIN: learner.detector.predict(image)}, targets, progress=progress).losses
+        losses = learner.charge({MAIN: learner.detector.predict(image, progress)}, targets, progress=progress).losses
         found.append({name: loss.detach() for name, loss in terms_as(step, losses, where, origin.terms).items()})
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()

@@ -1,4 +1,4 @@
-"""MetaAnchor: RetinaNet's pairs, kernels that depend on the prior, and draws that depend on the batch alone."""
+"""MetaAnchor: RetinaNet's pairs, kernels that depend on the prior, and draws that depend on seed and progress alone."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 from assignbench.core import Setting, assign
 from assignbench.core.priors import pyramid_priors
-from assignbench.detector.generated import GeneratedHead, drawn_from, mixed
+from assignbench.detector.generated import GeneratedHead, drawn, mixed
 from assignbench.detector.networks import head_network
 from assignbench.synthetic import random_problem
 from assigners.metaanchor import MetaAnchor
@@ -41,12 +41,16 @@ def test_its_pairs_are_retinanets(seed: int) -> None:
     assert mine.normalisers == theirs.normalisers
 
 
-def test_anchors_are_drawn_in_training_and_are_a_function_of_the_batch() -> None:
+def test_anchors_are_drawn_in_training_and_are_a_function_of_seed_and_progress() -> None:
     network, priors = network_of(), pyramid_priors(MetaAnchor.head.controlled(), 64, 96)
     with torch.no_grad():
-        first, other, again = (network(pyramid_of(seed), priors).priors for seed in (0, 1, 0))
+        first, later, again = (network(pyramid_of(0), priors, progress).priors for progress in (0.2, 0.2 + 1e-6, 0.2))
         assert torch.equal(first, again)
-        assert not torch.equal(first, other)
+        assert not torch.equal(first, later)
+        assert torch.equal(first, network(pyramid_of(1), priors, 0.2).priors)
+        assert torch.equal(first[:1], network(pyramid_of(2, images=1), priors, 0.2).priors)
+        network.key += 1
+        assert not torch.equal(first, network(pyramid_of(0), priors, 0.2).priors)
         ratio = (first[0, :, 2:] - first[0, :, :2]) / (priors.boxes[:, 2:] - priors.boxes[:, :2])
         assert ratio.log2().abs().max() <= 0.5 + 1e-4
         assert len(ratio.log2().mul(1e3).round().unique()) > 9
@@ -75,7 +79,7 @@ def test_a_kernel_is_the_formula() -> None:
 
 def test_draws_are_splitmix64_and_uniform() -> None:
     assert [number % (1 << 64) for number in mixed(torch.tensor([1, 2])).tolist()] == [slow(1), slow(2)]
-    numbers = torch.stack([drawn_from(torch.tensor([float(i)]), torch.Size((9, 2))) for i in range(500)])
+    numbers = torch.stack([drawn(7, step / 500, torch.zeros(9, 2)) for step in range(500)])
     assert numbers.mean().item() == pytest.approx(0.5, abs=0.02)
     assert numbers.std().item() == pytest.approx(12**-0.5, abs=0.02)
     assert (numbers >= 0).all()

@@ -23,10 +23,12 @@ from assignbench.core import (
     Priors,
     Setting,
     Targets,
+    area,
     hard_assignment,
     sum_by,
 )
 from assignbench.core.parts import PairLoss, Preset, RawOutputs
+from assignbench.detector.networks import head_network
 from assigners.atss import ATSS
 from assigners.plain import Plain
 
@@ -289,6 +291,77 @@ def noisy_loss(record: Assignment, *_: Any) -> Assignment:
     return replace(record, losses={"own": torch.rand(())})
 
 
+def weight_by_mean_likelihood(record: Assignment, predictions: Predictions, _: Priors, targets: Targets) -> Assignment:
+    """Of the batch; at the start of training all scores are so low that nothing comes of it."""
+    image, location = targets.image[record.pairs.object], record.pairs.location
+    score = predictions.logits.detach()[image, location].amax(-1).sigmoid()
+    return replace(record, pairs=replace(record.pairs, weight=score / score.mean().clamp(min=0.5)))
+
+
+def weight_by_crowds(record: Assignment, _p: Predictions, _q: Priors, targets: Targets) -> Assignment:
+    weight = record.pairs.weight / (1 + len(targets.ignore.boxes))
+    return replace(record, pairs=replace(record.pairs, weight=weight))
+
+
+def weight_by_ends(record: Assignment, _p: Predictions, priors: Priors, _t: Targets) -> Assignment:
+    apart = priors.extent is not None and len(priors.extent.unique(dim=0)) > 1
+    return replace(record, pairs=replace(record.pairs, weight=record.pairs.weight * (0.5 if apart else 1.0)))
+
+
+def unpaired_by_images(record: Assignment, _p: Predictions, _q: Priors, targets: Targets) -> Assignment:
+    unpaired = torch.tensor(float(targets.images**2))
+    return replace(record, normalisers=replace(record.normalisers, unpaired=unpaired))
+
+
+def mean_over_objects(record: Assignment, _p: Predictions, _q: Priors, targets: Targets) -> Assignment:
+    """Of one process: of two, whose shares of objects differ, the mean is another one."""
+    return replace(record, losses={"own": area(targets.boxes).sum() / max(len(targets), 1)})
+
+
+def overwrite_inside(record: Assignment, _p: Predictions, priors: Priors, _t: Targets) -> Assignment:
+    if priors.inside is not None:
+        taught = priors.inside
+        taught &= priors.level < 2
+    return record
+
+
+def overwrite_crowd(record: Assignment, _p: Predictions, _q: Priors, targets: Targets) -> Assignment:
+    targets.ignore.boxes.data.mul_(0)
+    return record
+
+
+def overwrite_labels(record: Assignment, _p: Predictions, _q: Priors, targets: Targets) -> Assignment:
+    targets.labels.numpy()[:] = 0
+    return record
+
+
+def switch_gradients_off(record: Assignment, *_: Any) -> Assignment:
+    torch.set_grad_enabled(False)
+    return record
+
+
+class Levels(Overwriting):
+    """What it has learned is a number for each level."""
+
+    def forward(self, priors: Priors, targets: Targets) -> Assignment:  # type: ignore[override]
+        return self.plain(priors, targets)
+
+    def learned(self) -> dict[str, torch.Tensor]:
+        return {"scale": torch.ones(5)}
+
+
+class Mixing(nn.Module):
+    """Convolutions whose output depends on the mean of the batch."""
+
+    def __init__(self, head: Head, classes: int, channels: int, depth: int) -> None:
+        super().__init__()
+        self.own = head_network(replace(head, make=None), classes, channels, depth, deformable=False)
+
+    def forward(self, pyramid: tuple[torch.Tensor, ...], priors: Priors) -> RawOutputs:
+        raw = self.own(pyramid)
+        return replace(raw, logits=raw.logits + raw.logits.mean(0, keepdim=True))
+
+
 def networked(make: Any) -> type[Assigner]:
     """`Plain`, with a network of its own for the head."""
     return strategy(unchanged, head=Head(make=make))
@@ -310,6 +383,7 @@ FAULTS: dict[str, dict[str, type[Assigner]]] = {
         "head is not a Head": strategy(unchanged, head=None),
         "Asking.forward asks for 'preds'": Asking,
         "self.scales[0], self.networks['x']: no optimizer sees it": Hiding,
+        "Levels.learned()['scale'] must hold one number, or one for each of 3 classes, not 5": Levels,
     },
     "well-formed record": {
         "Discounts must not hold an entry twice, as image 0, location ": strategy(discount_twice),
@@ -330,7 +404,12 @@ FAULTS: dict[str, dict[str, type[Assigner]]] = {
         "normaliser negative of a batch and of its images differ": strategy(divided_by_images),
         "Discounts.weight of image 0 differs, for location 30 and class 2: 0.25 and 1": strategy(discounts_by_images),
         "losses are {'own'}, then set()": strategy(split_by_images),
-        "loss own and the same of a batch that holds its images twice differ: 4 and 8": strategy(loss_by_images),
+        "the sum of loss own of a batch and of its images differ: 16 and 4": strategy(loss_by_images),
+        "the sum of loss own of a batch and of its images differ": strategy(mean_over_objects),
+        "Pairs.weight of image 0 differs, for object 0 at location 245: ": strategy(weight_by_mean_likelihood),
+        "Pairs.weight of image 2 differs, for object 3 at location 83: 0.5 and 1": strategy(weight_by_crowds),
+        "Pairs.weight of image 0 differs, for object 0 at location 32: 0.5 and 1": strategy(weight_by_ends),
+        "normaliser unpaired of a batch and of its images differ": strategy(unpaired_by_images),
         "Pairs of image 0 differ: object 0 at location 245 is there, then not": strategy(pairs_by_images),
     },
     "order does not matter": {
@@ -360,6 +439,10 @@ FAULTS: dict[str, dict[str, type[Assigner]]] = {
         "Faulty.forward changed the regression": strategy(overwrite),
         "view.box_part was changed": Overwriting,
         "view.likelihood was changed": Likely,
+        "Faulty.forward changed the inside of the priors": strategy(overwrite_inside),
+        "Faulty.forward changed the ignore.boxes of the targets": strategy(overwrite_crowd),
+        "Faulty.forward changed the labels of the targets": strategy(overwrite_labels),
+        "Faulty.forward leaves torch changed by torch.set_grad_enabled": strategy(switch_gradients_off),
     },
     "padding and crowds": {
         "the pair of object 3 and location 427, in image 1, lies in the padding": strategy(pair_in_padding)
@@ -368,6 +451,7 @@ FAULTS: dict[str, dict[str, type[Assigner]]] = {
         "raises RuntimeError: no network": networked(NoNetwork),
         "raises ValueError: RawOutputs.regression must have shape [3, 428, 4], not [3, 428, 3]": networked(Narrow),
         "parameter main.spare.weight of the head's network has no gradient": networked(Idle),
+        "logits of branch main differ for image 0, in a batch and alone": networked(Mixing),
         "main.hidden[0] of the head's network: no optimizer sees it": networked(Hidden),
     },
 }
@@ -446,7 +530,7 @@ class Untyped(Assigner):
 def test_an_option_needs_a_type_and_presets_a_name() -> None:
     broken = {result.name: result.message for result in check(Untyped) if not result.passed}
     assert broken.keys() == {"declares itself"}
-    assert broken["declares itself"].startswith("option k says no type: write k: int = …, or another one (")
+    assert broken["declares itself"].startswith("option k says no type: write k: int = … (")
     broken = {result.name: result.message for result in check(strategy(unchanged, presets=())) if not result.passed}
     assert broken.keys() == {"declares itself"}
 

@@ -63,6 +63,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         extras=run.candidate.extras,
         loss=recipe.loss,
     )
+    learned_by(learner.assigner)  # what it says is refused before hours of training, not after
     with main_process(accelerator) as writes:
         if writes:
             write_json_atomic(folder / CONFIG, {key: value.model_dump() for key, value in config_of(run).items()})

@@ -68,7 +68,7 @@ class Learner(nn.Module):
         Raises:
             RunError: the strategy's record is impossible.
         """
-        seen = self.detector.every_branch(batch.images, batch.sizes)
+        seen = self.detector.every_branch(batch.images, batch.sizes, progress)
         return self.charge(seen, batch.targets, timed=timed, progress=progress)
 
     def charge(
