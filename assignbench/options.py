@@ -134,6 +134,11 @@ def format_strategy(name: str, options: Mapping[str, Any], extras: Iterable[str]
     return "+".join((f"{name}[{inner}]" if inner else name, *sorted(extras)))
 
 
+def without_folders(text: str) -> str:
+    """A strategy's text as names hold it: ``dual[one='v1/mine.py:Mine']`` without ``v1/``, wherever the file lies."""
+    return re.sub(r"[^\[\],=+'\"]*/(?=[^/\[\],=+'\"]+\.py:)", "", text)
+
+
 def option_schema(cls: type) -> tuple[Option, ...]:
     """The options that a strategy's constructor declares.
 

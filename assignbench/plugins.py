@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from assignbench.errors import AssignbenchWarning, UsageError
 from assignbench.importing import import_file, import_named, in_words, place, written_at
-from assignbench.options import check_options, format_strategy, option_schema, parse_strategy
+from assignbench.options import check_options, format_strategy, option_schema, parse_strategy, without_folders
 from assignbench.sources import sources_digest, with_imports
 from assignbench.suggest import did_you_mean
 
@@ -115,7 +115,7 @@ def resolve(text: str) -> Strategy:
     name = wanted.name
 
     def found(name: str, target: str, origin: str, version: str | None = None) -> Strategy:
-        label = format_strategy(name, wanted.options, wanted.extras)
+        label = without_folders(format_strategy(name, wanted.options, wanted.extras))
         return Strategy(label, name, wanted.options, wanted.extras, target, origin, version)
 
     if name.endswith(".py"):

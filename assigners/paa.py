@@ -109,7 +109,8 @@ class PAA(Assigner):
         """A_n of all objects, at most one object an anchor: ``[pair]`` each."""
         objects, locations, overlap = overlapping_pairs(targets, priors, self.least_iou, best=True)
         forcing = overlap == max_by(overlap, objects, len(targets))[objects]
-        claim = overlap if self.forced == "best" else objects.to(overlap.dtype)
+        overlap = overlap.double()  # 1 more than an overlap keeps its last digit
+        claim = overlap if self.forced == "best" else objects
         won = winners(torch.where(forcing, 1 + claim, overlap), objects, locations, targets, priors)
         return objects[won], locations[won]
 

@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "assignbench.figures": (*_BASE, *_SETTINGS, "assignbench.plot", _CORE, _DATA, _RUN, "assignbench.figures"),
     "assignbench.compare": (
         *(*_BASE, *_SETTINGS, "assignbench.compare"),
-        *("assignbench.run.results.record", "assignbench.run.scoring.matches"),
+        *("assignbench.run.results", "assignbench.run.scoring.matches"),
     ),
     "assignbench.reproduce": (
         *_BASE,

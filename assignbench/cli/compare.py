@@ -44,6 +44,15 @@ class Format(StrEnum):
     JSON = "json"
 
 
+def canonical(text: str) -> str:
+    """A row's name as tables write it: ``atss[b=1,a=2]`` → ``atss[a=2,b=1]``; a preset in brackets stays behind it."""
+    from assignbench.options import format_strategy, parse_strategy, without_folders
+
+    strategy, space, preset = text.partition(" (")
+    wanted = parse_strategy(strategy)
+    return without_folders(format_strategy(wanted.name, wanted.options, wanted.extras)) + space + preset
+
+
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
     baseline: Annotated[
@@ -101,6 +110,8 @@ def compare(
     from assignbench.compare.table import compare as tabulate
 
     columns = METRICS if metrics is None else comma_list([metrics], "--metrics")
+    if baseline is not None and "[" in baseline:  # as `run` reads it: options in any order
+        baseline = canonical(baseline)
     pictures, remarks = influences_of(folder, records, columns, data_root)
     table = tabulate(
         records,

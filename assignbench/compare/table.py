@@ -13,6 +13,7 @@ from assignbench.compare.legend import legend
 from assignbench.compare.twolevel import About, Runs
 from assignbench.compare.verdicts import Spread, Verdicts, verdicts
 from assignbench.errors import UsageError
+from assignbench.run.results.changed import recipe_told
 from assignbench.run.results.record import RunRecord, named_apart
 from assignbench.suggest import did_you_mean
 
@@ -43,7 +44,7 @@ class Block:
 
     dataset: str
     protocol: str
-    recipe: str
+    recipe: str  # with what was changed of it
     rows: tuple[Row, ...]
     verdicts: tuple[Verdicts, ...]  # in the order of Table.metrics
     legend: tuple[str, ...]  # what the signs of this block mean, made from its verdicts
@@ -120,7 +121,7 @@ def compare(
             verdicts(metric, {row: _told(metric, own, pictures) for row, own in runs.items()}, base_row, about, spread)
             for metric in metrics
         )
-        blocks.append(Block(dataset, protocol, here[0].recipe, rows, judged, legend(judged[0], base_row)))
+        blocks.append(Block(dataset, protocol, recipe_told(here[0]), rows, judged, legend(judged[0], base_row)))
         notes += [*_seed_notes(dataset, rows, base_row), *environment_notes(here)]
     return Table(tuple(metrics), baseline, tuple(blocks), (*notes, *remarks))
 

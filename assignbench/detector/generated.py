@@ -107,7 +107,7 @@ class GeneratedConv2d(nn.Module):
 
     def kernel(self, code: Tensor) -> Tensor:
         """The kernels for priors, one after the other: ``[prior, 2] → [prior · output, channel, 3, 3]``."""
-        change = self.second(self.first(code).relu()).unflatten(1, self.shared.weight.shape)
+        change = self.second(self.first(code.to(self.first.weight.dtype)).relu()).unflatten(1, self.shared.weight.shape)
         return (self.shared.weight + change).flatten(0, 1)
 
     def forward(self, features: Tensor, kernel: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from assignbench.data.specs import data_root as resolve_data_root
 from assignbench.data.specs import open_dataset
 from assignbench.errors import UsageError
 from assignbench.recipe import Recipe
+from assignbench.run.results.changed import recipe_told
 from assignbench.run.results.record import FILE, RunRecord, named_apart, read_record, read_records
 from assignbench.run.scoring.reopen import open_run, unchanged
 from assignbench.run.training.device import device_of
@@ -32,7 +33,8 @@ class ShownRun:
     @property
     def facts(self) -> str:
         """For captions: ``autoassign (run 433aee4b82, recipe tiny, iteration 800)``."""
-        return f"{self.name} (run {self.short_id}, recipe {self.record.recipe}, iteration {self.record.iterations:,})"
+        recipe = recipe_told(self.record)
+        return f"{self.name} (run {self.short_id}, recipe {recipe}, iteration {self.record.iterations:,})"
 
     @property
     def short_id(self) -> str:

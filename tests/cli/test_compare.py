@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from assignbench.run.results.record import write_record
+from assignbench.run.results.record import ResolvedValue, write_record
 
 
 @pytest.fixture
@@ -85,3 +85,25 @@ def test_wrong_values(call, folder, arguments, message):
 def test_no_runs(call, tmp_path):
     assert call("compare", str(tmp_path))[0] == 2
     assert "does not exist" in call("compare", str(tmp_path / "no"))[2]
+
+
+def test_the_baseline_may_be_written_as_run_was_told(tmp_path, call, make_record):
+    for label in ("fcos[a=1,b=2]", "atss"):
+        record = make_record(label)
+        write_record(tmp_path / record.run_id, record)
+    assert call("compare", str(tmp_path), "--baseline", "fcos[b=2,a=1]")[0] == 0
+    assert call("compare", str(tmp_path), "--baseline", "fcos[b=2,a=3]")[0] == 2
+
+
+def test_the_head_of_a_table_says_what_was_changed_of_the_recipe(tmp_path, call, make_record):
+    record = make_record()
+    changed = {
+        "train.lr": ResolvedValue(value=0.5, origin="--set"),
+        "train.log_every": ResolvedValue(value=1, origin="--set"),
+    }
+    record = record.model_copy(update={"config": {**record.config, **changed}})
+    write_record(tmp_path / record.run_id, record)
+    for form in ("terminal", "markdown", "csv", "json"):
+        _, out, _ = call("compare", str(tmp_path), "--format", form)
+        assert "tiny with train.lr=0.5" in out.replace("\\", "")
+        assert "log_every" not in out

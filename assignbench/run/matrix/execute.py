@@ -31,7 +31,7 @@ from assignbench.run.results.record import (
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
 from assignbench.run.scoring.kept_matches import keep_matches
-from assignbench.run.training.checkpoint import remove, save_tensors, total_parameters
+from assignbench.run.training.checkpoint import remove, require_numbers, save_tensors, total_parameters
 from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
@@ -79,6 +79,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         resume=resume,
         console=console,
     )
+    require_numbers(learner.state_dict(), f"the network after iteration {recipe.train.iterations}")
     evaluating = time.perf_counter()
     found = detections_of(
         learner.detector, run.splits.evaluation, accelerator, data=recipe.data, settings=recipe.evaluate

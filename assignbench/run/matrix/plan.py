@@ -19,7 +19,7 @@ from assignbench.detector.pretrained import weights_file
 from assignbench.errors import DataError, UsageError
 from assignbench.files import sha256_of
 from assignbench.naming import Known, names_apart
-from assignbench.options import check_options, option_schema
+from assignbench.options import check_options, option_schema, without_folders
 from assignbench.plugins import Strategy, extras_named, load_class, named_by, resolve, source_digest
 from assignbench.run.matrix.protocol import Protocol, protocol_of
 from assignbench.sources import sources_digest, with_imports
@@ -65,8 +65,9 @@ class Candidate:
 
     @property
     def all_options(self) -> dict[str, Any]:
-        """Every option with its value, defaults included."""
-        return {option.name: option.default for option in option_schema(self.cls)} | self.options
+        """Every option with its value, defaults included; a strategy of a file without the folder it lies in."""
+        values = {option.name: option.default for option in option_schema(self.cls)} | self.options
+        return {name: without_folders(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,7 @@ def detect_images(
         advice: beside evaluate.batch, what to change where memory is short.
 
     Raises:
+        RunError: the network puts out numbers that are not finite.
         SystemProblem: memory is short.
     """
     height, width = images.shape[-2:]
@@ -130,6 +131,9 @@ def detect_images(
     )
     with memory_advice(short):
         predictions, priors = detector(images, sizes)
+        if not bool(predictions.outputs.isfinite().all() & predictions.boxes.isfinite().all()):
+            # such entries are above no threshold: they would end in an AP of 0 that looks like a result
+            raise RunError("the network puts out numbers that are not finite, so that nothing can be detected with it")
         rule = rule_of(settings, suppress=detector.spec.suppress)
         return (find or detect)(predictions, priors, sizes, detector.spec.extras, rule)
 

@@ -67,6 +67,22 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise RunError(f"{path} is missing or damaged: {error}") from error
 
 
+def require_numbers(tensors: Mapping[str, Tensor], whose: str) -> None:
+    """Refuse weights that are no numbers: such a network finds nothing, and its AP of 0 would look like a result.
+
+    Infinity is refused in the detector alone: a strategy may keep it, as AutoAssign does for a σ that is switched off.
+
+    Raises:
+        RunError: names the first of them.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            continue
+        odd = ~tensor.isfinite() if name.startswith("detector.") else tensor.isnan()
+        if count := int(odd.sum()):
+            raise RunError(f"{whose}: {count} of {tensor.numel()} numbers of {name} are not finite; it cannot be used")
+
+
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Ctrl-C waits for the end of the block: while safetensors reads, it would look like a damaged file."""

@@ -19,6 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from assignbench.compare.table import compare
+from assignbench.core import Setting
 from assignbench.data.batch import Batch
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
@@ -443,7 +444,7 @@ def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(go: Go, tmp_path: Pa
 )
 def test_what_a_strategy_learned_is_written_by_class(said: dict[str, list[float]], written: dict[str, object]) -> None:
     columns = {name: torch.tensor(values) for name, values in said.items()}
-    learner = SimpleNamespace(assigner=SimpleNamespace(learned=lambda: columns))
+    learner = SimpleNamespace(assigner=SimpleNamespace(learned=lambda: columns, setting=Setting(classes=2)))
     assert learned(learner, ("cat", "dog")) == written  # type: ignore[arg-type]
 
 

@@ -30,6 +30,8 @@ TRAININGS = {
     "freeanchor": ((1, 2), 1),
     "atss": ((1, 2), 1),
     "fcos": ((1, 2), 2),
+    "sapd": ((1, 2), 1),  # a loss of its own
+    "metaanchor": ((1, 2), 2),  # priors that are drawn
 }  # strategy → numbers of processes, micro-steps
 SETTINGS = (
     "model.backbone=miniature",

@@ -41,9 +41,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("strategy", "processes"), [("autoassign", 4), ("freeanchor", 2), ("atss", 2), ("fcos", 2)])
+@pytest.mark.parametrize(
+    ("strategy", "processes"),
+    [("autoassign", 4), ("freeanchor", 2), ("atss", 2), ("fcos", 2), ("sapd", 2), ("metaanchor", 2)],
+)
 def test_processes_train_as_one_does(folder: Path, strategy: str, processes: int) -> None:
-    """Losses of all steps, and all weights and statistics; ``fcos`` in two micro-steps."""
+    """Losses of all steps, and all weights and statistics; ``fcos`` and ``metaanchor`` in two micro-steps."""
     files = [folder / f"{strategy}-{number}" for number in (1, processes)]
     one, several = ([json.loads(line) for line in (file / "losses.jsonl").read_text().splitlines()] for file in files)
     assert len(one) == 3
