@@ -152,8 +152,19 @@ def written_at(function: Callable[..., object]) -> tuple[str, int]:
     return (code.co_filename, code.co_firstlineno) if code else ("", 0)
 
 
+def _is_machinery(file: str) -> bool:
+    """Whether a file is ours or torch's."""
+    torch = sys.modules.get("torch")
+    ours = [Path(__file__).parent, *([Path(torch.__file__).parent] if torch is not None and torch.__file__ else [])]
+    return any(Path(file).is_relative_to(folder) for folder in ours)
+
+
 def place(error: BaseException, files: Collection[Path] = ()) -> str:
-    """``file:line``: the error's own; the last one in ``files``, if some are given; the last one outside of here."""
+    """``file:line`` where an error comes from.
+
+    The last place in ``files``, if some are given; else the last one in a stranger's code, since an error that we or
+    torch raise there is theirs to mend; else the last one.
+    """
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}"
     machinery = (__file__, importlib.__file__)
@@ -164,4 +175,6 @@ def place(error: BaseException, files: Collection[Path] = ()) -> str:
     ]
     if files:
         frames = [frame for frame in frames if Path(frame.filename) in files]
+    else:
+        frames = [frame for frame in frames if not _is_machinery(frame.filename)] or frames
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(next(iter(files), "no line"))

@@ -8,6 +8,7 @@ plug-in, for who asks for it. Extra outputs that any of them may be given (``nam
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -121,7 +122,10 @@ def resolve(text: str) -> Strategy:
     if name.endswith(".py"):
         if not Path(name).expanduser().is_file():
             raise UsageError(f"{name}: there is no such file")
-        raise UsageError(f"{name}: which class of the file? Write {name}:Class")
+        classes = re.findall(r"^class (\w+)", Path(name).expanduser().read_text("utf-8", "replace"), re.MULTILINE)
+        raise UsageError(
+            f"{name}: which class of the file? Write {' or '.join(f'{name}:{one}' for one in classes or ['Class'])}"
+        )
     if ":" not in name:
         known = _by_name(name)
         return found(name, known.target, known.origin, known.version)

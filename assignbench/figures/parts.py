@@ -149,7 +149,7 @@ def meaning_of_blanks(run: ShownRun) -> str:
     """What a cell of the box without colour says, a sentence and a space; nothing where there is none."""
     if run.record.assigner.options.get("center") == "none":
         return ""
-    return "A cell in the box without colour: G is so small there that the location weighs nothing. "
+    return "A cell without colour: its location lies outside the box, or G is so small there that it weighs nothing. "
 
 
 def meaning_of_confidence(run: ShownRun) -> str:

@@ -21,6 +21,7 @@ from assignbench.detector.objective import objective
 from assignbench.detector.pixels import PIXELS
 from assignbench.detector.pyramid import Pyramid
 from assignbench.errors import RunError
+from assignbench.importing import written_at
 from assignbench.recipe import LossSettings, ModelSettings
 from assignbench.run.matrix.plan import Candidate
 from assignbench.run.matrix.protocol import CONTROLLED, Protocol
@@ -94,8 +95,9 @@ class Learner(nn.Module):
                         assignment.check(seen[branch][0], targets)
                 losses = self.losses(assignments, views)
             except ValueError as error:
-                name = type(self.assigner).__name__
-                raise RunError(f"{name} puts out an impossible assignment: {error}") from error
+                file, line = written_at(type(self.assigner).forward)
+                name, where = type(self.assigner).__name__, f"{file}:{line}"
+                raise RunError(f"{name} puts out an impossible assignment: {error} ({where})") from error
         return Step(losses, assignments, priors, seconds)
 
     def views(
