@@ -219,7 +219,6 @@ def _is(hint: Any, value: Any) -> bool:
 
 def _fitted(cls: type, option: Option, value: Any) -> Any:
     from pydantic import TypeAdapter
-    from pydantic.errors import PydanticUserError
 
     kind = "a finite number" if option.hint is float else option.kind
     if option.is_strategy and isinstance(value, str):  # as text: who builds the other builds this one before
@@ -237,8 +236,6 @@ def _fitted(cls: type, option: Option, value: Any) -> Any:
         return TypeAdapter(option.hint).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except ValueError as error:
         raise UsageError(f"{cls.__name__}: option {option.name} = {_text(value)} must be {kind}") from error
-    except PydanticUserError as error:
-        raise UsageError(f"{cls.__name__}: option {option} has a type that cannot be given as text") from error
 
 
 def _text(value: Any) -> str:

@@ -219,7 +219,7 @@ def test_options_that_no_text_can_give():
     class Odd:
         def __init__(self, setting: object, *, net: "Plain" = None, lost: int = 0) -> None: ...  # type: ignore
 
-    with pytest.raises(UsageError, match="has a type that cannot be given as text"):
+    with pytest.raises(UsageError, match="option net has the type Plain, which cannot be given as text: use bool, int"):
         check_options(Odd, {"net": 1})
 
     class Unreadable:

@@ -187,7 +187,7 @@ def test_unreadable_text(text):
 
 
 def test_file_problems(plugin):
-    assert f"Write {plugin}:Class" in refused(lambda: resolve(str(plugin)))
+    assert f"which class of the file? Write {plugin}:" in refused(lambda: resolve(str(plugin)))
     assert "there is no file" in refused(lambda: resolve("nowhere.py:A"))
     for name, message in (
         ("Min", "no class 'Min' in"),

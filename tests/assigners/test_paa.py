@@ -108,3 +108,14 @@ def test_the_cost_is_what_the_location_would_be_charged() -> None:
 def test_options_that_make_no_sense_are_refused(setting: Setting, options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         PAA(setting, **options)  # type: ignore[arg-type]
+
+
+def test_of_two_objects_the_one_of_higher_overlap_forces_an_anchor_however_small_the_difference() -> None:
+    boxes = torch.tensor([[48.0, 80, 56, 88], [48.0, 80, 56, 88.00002]])  # 1 + IoU is the same in float32
+    problem = random_problem(PAA.head.controlled(), seed=0, classes=3, counts=(2,), height=96, width=96, channels=32)
+    owners = []
+    for listed in (boxes, boxes.flip(0)):
+        targets = Targets(listed, torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64), 1)
+        objects, _ = PAA(Setting(classes=3)).candidates(targets, problem.priors)
+        owners.append({float(listed[number, 3]) for number in objects.tolist()})
+    assert owners[0] == owners[1]

@@ -224,3 +224,17 @@ def test_planning_builds_a_strategy_with_the_loss_of_its_preset(splits: Splits, 
         candidate(plugin(tmp_path / "mine.py", loss="PairLoss(Focal)", parts="Focal, PairLoss, Preset"), "published")
     with pytest.raises(UsageError, match=r"S.presets must map names to presets"):
         candidate(plugin(tmp_path / "mine.py", 'S.presets = {"mine": 1}'), "published")
+
+
+def test_a_strategy_of_a_file_in_an_option_has_one_name_wherever_the_file_lies(tmp_path, monkeypatch):
+    names = set()
+    for folder in ("v1", "v2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text("from assigners.plain import Plain as Mine\n")
+        one = candidate(f"dual[many={tmp_path}/{folder}/mine.py:Mine,one=poto]")
+        names.add((one.strategy.label, one.all_options["many"], one.source_sha256))
+        monkeypatch.chdir(tmp_path / folder)
+        assert candidate("dual[many=mine.py:Mine,one=poto]").all_options == one.all_options
+    ((label, many, _),) = names
+    assert label == "dual[many='mine.py:Mine',one=poto]"
+    assert many == "mine.py:Mine"

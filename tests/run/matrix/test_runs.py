@@ -470,7 +470,14 @@ class Base(Assigner):
             return replace(record, background=torch.full((targets.images, len(priors)), -3.0))
         if self.fault == "leaves":
             raise SystemExit(3)
+        if self.fault == "gradient":  # its loss is 0, and the slope of a root at 0 is infinite
+            x = predictions.regression.mean()
+            return replace(record, losses={"own": (x - x.detach()).square().sqrt()})
+        if self.fault == "gradients off":
+            torch.set_grad_enabled(False)
         return record
+    def learned(self):
+        return {"scale": torch.ones(5)} if self.fault == "learned" else {}
 """
 
 
@@ -481,6 +488,9 @@ class Base(Assigner):
         ("nothing", "must return an Assignment, not NoneType"),
         ("leaves", "SystemExit: 3 (FILE:22)"),
         ("background", "Base puts out an impossible assignment: background must be finite and at least 0"),
+        ("gradient", "the network after iteration 1: "),
+        ("gradients off", "Base.forward leaves torch changed by torch.set_grad_enabled"),
+        ("learned", "Base.learned()['scale'] must hold one number, or one for each of 7 classes, not 5"),
     ],
 )
 def test_what_a_strategy_does_wrong_is_said_and_the_others_go_on(
@@ -488,7 +498,7 @@ def test_what_a_strategy_does_wrong_is_said_and_the_others_go_on(
 ) -> None:
     file = tmp_path / "faulty.py"
     file.write_text(FAULTY)
-    outcome, text = go(strategies=(f"{file}:Base[fault={fault}]", "plain"))
+    outcome, text = go("train.iterations=1", strategies=(f"{file}:Base[fault={fault}]", "plain"))
     assert outcome.errors == (1,)
     assert len(outcome.records) == 1
     assert message.replace("FILE", str(file)) in text

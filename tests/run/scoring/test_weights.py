@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from assignbench.cli.main import main
 from assignbench.config import load_recipe
 from assignbench.detector.importers import theirs
 from assignbench.detector.names import MMDET
-from assignbench.errors import DataError, UsageError
+from assignbench.errors import DataError, RunError, UsageError
 from assignbench.run.matrix.plan import candidate
 from assignbench.run.scoring.weights import evaluate_weights, import_checkpoint, read_weights_facts
+from assignbench.run.training.checkpoint import load_tensors, save_tensors
 from assignbench.run.training.learner import bare_learner
 
 SMALL = ("model.backbone=miniature", "model.weights=any.pth", "model.channels=32", "model.towers=1")
@@ -211,3 +213,20 @@ def test_import_and_eval_on_the_command_line(data, tmp_path, capsys):
 def test_eval_says_what_it_needs(arguments, message, capsys):
     assert main(["eval", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_weights_that_are_no_numbers_are_refused(atss, data, tmp_path):
+    checkpoint = save(tmp_path / "odd.pth", config=ATSS_MEAN)
+    content = torch.load(checkpoint, weights_only=True)  # noqa: TID251 - what others do
+    name = next(name for name in content["state_dict"] if name.endswith("atss_reg.weight"))
+    content["state_dict"][name][0] = torch.nan
+    torch.save(content, checkpoint)  # noqa: TID251 - what others do
+    with pytest.raises(RunError, match=r"odd\.pth: \d+ of \d+ numbers of detector\.head\..* are not finite"):
+        bring(checkpoint, tmp_path / "odd.safetensors")
+    assert not (tmp_path / "odd.safetensors").exists()
+
+    facts, tensors = read_weights_facts(atss), load_tensors(atss)
+    tensors["detector.head.box_output.bias"][0] = torch.inf
+    save_tensors(tmp_path / "inf.safetensors", tensors, {"assignbench": json.dumps(asdict(facts))})
+    with pytest.raises(RunError, match=r"inf\.safetensors: 1 of 4 numbers of detector\.head\.box_output\.bias"):
+        evaluated(tmp_path / "inf.safetensors", data, tmp_path / "x.json")
