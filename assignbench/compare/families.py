@@ -60,7 +60,7 @@ def beats(rows: int, pairs: Sequence[tuple[int, int]], means: ArrayLike, p: Arra
 
 def best_group(better: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """``[row]`` rows that no other one is decided to be better than."""
-    return ~better.any(axis=0)
+    return np.logical_not(better.any(axis=0))
 
 
 def ranks(better: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -186,15 +186,15 @@ class Assignment:
                 raise TypeError(f"ignored must be bool, not {str(self.ignored.dtype).removeprefix('torch.')}")
         if self.bag not in (None, "any", "all"):
             raise ValueError(f'bag must be None, "any" or "all", not {self.bag!r}')
-        for what, table, axes in (("losses", self.losses, 0), ("diagnostics", self.diagnostics, 1)):
+        for what, table in (("losses", self.losses), ("diagnostics", self.diagnostics)):
             if not isinstance(table, Mapping):
                 raise TypeError(f"{what} must map names to tensors, not {type(table).__name__}")
-            for name, values in table.items():
-                if what == "losses" and isinstance(values, Cost):
-                    continue
-                require_shape(f"{what}[{name!r}]", values, *[None] * axes)
-                if what == "diagnostics":
-                    require_fixed(f"{what}[{name!r}]", values)
+        for name, loss in self.losses.items():
+            if not isinstance(loss, Cost):
+                require_shape(f"losses[{name!r}]", loss)
+        for name, shown in self.diagnostics.items():
+            require_shape(f"diagnostics[{name!r}]", shown, None)
+            require_fixed(f"diagnostics[{name!r}]", shown)
 
     def to(self, device: torch.device | str) -> Assignment:
         """The same record on another device; the host does not wait for it."""

@@ -105,8 +105,6 @@ def test_what_the_record_leaves_out_weighs_nothing_and_stays_blank(narrow, datas
         assert all(np.isnan(drawn(row[1 + level])[blank]).all() for row in rows)
     caption = " ".join(figure.get_supxlabel().split())
     assert "colour: its location lies outside the box, or G is so small there that it weighs nothing." in caption
-        "without colour: its location lies outside the box, or G is so small there that it weighs nothing." in caption
-    )
 
 
 def test_without_a_centre_weighting_no_cell_is_left_blank(shown):
