@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +69,6 @@ def read_lists(dataset: Dataset) -> tuple[dict[str, Faces] | None, str]:
     files = {difficulty: file_of(folder, difficulty) for difficulty in METRICS.values()}
     if absent := [str(file) for file in files.values() if not file.is_file()]:
         return None, f"{', '.join(absent)} are missing; they come in the publisher's eval_tools.zip"
-    if find_spec("scipy") is None:
-        return None, "reading their lists needs scipy: pip install 'assignbench[widerface]'"
     names = {f"{image.path.parent.name}/{image.path.stem}": index for index, image in enumerate(dataset.images)}
     found = {}
     for difficulty, file in files.items():

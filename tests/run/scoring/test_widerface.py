@@ -237,12 +237,6 @@ def test_without_the_files_there_is_cocos_alone_and_it_is_said(make_dataset, tmp
     assert "names no folder" in scored(nowhere, [], tmp_path / "d.json").notes[-1]
 
 
-def test_without_scipy_it_is_said(make_dataset, tmp_path, monkeypatch):
-    dataset = of_faces(make_dataset, tmp_path / "lists", {"0--A/x": ([A], counting([1]))})
-    monkeypatch.setattr("assignbench.run.scoring.widerface.find_spec", lambda name: None)
-    assert "pip install 'assignbench[widerface]'" in scored(dataset, [], tmp_path / "d.json").notes[-1]
-
-
 def test_lists_of_other_pictures_are_not_used(make_dataset, tmp_path):
     dataset = of_faces(make_dataset, tmp_path / "lists", {"0--A/x": ([A], counting([1]))})
     write_lists(tmp_path / "lists", {"0--A/other": ([A], counting([1])), "0--A/x": ([A], counting([1]))})
