@@ -109,9 +109,9 @@ class PAA(Assigner):
         """A_n of all objects, at most one object an anchor: ``[pair]`` each."""
         objects, locations, overlap = overlapping_pairs(targets, priors, self.least_iou, best=True)
         forcing = overlap == max_by(overlap, objects, len(targets))[objects]
-        overlap = overlap.double()  # 1 more than an overlap keeps its last digit
-        claim = overlap if self.forced == "best" else objects
-        won = winners(torch.where(forcing, 1 + claim, overlap), objects, locations, targets, priors)
+        claim = overlap if self.forced == "best" else 1.0 + objects
+        # above all that is not forced; unlike 1 + overlap, a power of two keeps the last digit
+        won = winners(torch.where(forcing, 2.0**64 * claim, overlap), objects, locations, targets, priors)
         return objects[won], locations[won]
 
     def easy(self, cost: Tensor, objects: Tensor, count: int) -> Tensor:
