@@ -92,10 +92,11 @@ def compare(
 ) -> None:
     """Put finished runs into one table, strategies × data sets.
 
-    Mean ± standard deviation over the seeds, in percent points. Differences have
-    95 % intervals over seeds and pictures, corrected for their number; bold is what no
-    other row is shown to be better than. Runs that differ in more than strategy and seed
-    are refused, with what differs. How it is computed: docs/comparisons.md
+    Mean ± standard deviation over the seeds, in percent points. Differences
+    have 95 % intervals over seeds and pictures, corrected for their number;
+    what no other row is shown to be better than is bold. Runs that differ in
+    more than strategy and seed are refused, with what differs.
+    How it is computed: docs/comparisons.md
     """
     from assignbench.cli.judging import influences_of
     from assignbench.cli.output import as_text, show

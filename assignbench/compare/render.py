@@ -105,7 +105,7 @@ def difference_texts(found: Verdicts, one: Judged) -> list[str]:
         word = "better" if each.mean > 0 else "worse"
     return [
         f"{one.a} − {one.b}",
-        signed(each.mean),
+        signed(each.mean, digits_of(one)),
         interval(one) or MISSING,
         probability(each.p),
         probability(one.p_family),
@@ -122,13 +122,18 @@ def probability(p: float | None) -> str:
 
 def interval(one: Judged) -> str:
     """[0.4, 2.0]; empty where nothing is known of the error."""
-    mean, half = one.difference.mean, one.difference.half
-    return "" if half is None else f"[{signless(mean - half)}, {signless(mean + half)}]"
+    mean, half, digits = one.difference.mean, one.difference.half, digits_of(one)
+    if half is None:
+        return ""
+    low, high = (signed(value, digits).removeprefix("+") for value in (mean - half, mean + half))
+    return f"[{low}, {high}]"
 
 
-def signless(value: float) -> str:
-    """1.2, −0.3 or 0.0."""
-    return signed(value).removeprefix("+")
+def digits_of(one: Judged) -> int:
+    """Decimals of a difference: 1, or as many as it takes to see on which side of zero its interval ends."""
+    mean, half = one.difference.mean, one.difference.half or 0.0
+    ends = [end for end in (mean - half, mean + half) if abs(end) >= 0.0005]
+    return next((digits for digits in (1, 2) if all(round(end, digits) for end in ends)), 3)
 
 
 def is_best(found: Verdicts, row: Row) -> bool:
@@ -269,6 +274,7 @@ def _texts(table: Table, block: Block, row: Row, *, short: bool = False) -> list
         one = found.against(row.strategy)
         text = "base" if row.strategy == table.baseline else signed(cell.difference)
         if one is not None:
+            text = signed(one.difference.mean, digits_of(one))
             text += ("" if short or not interval(one) else f" {interval(one)}") + one.mark + question(one, found)
         elif row.strategy != table.baseline and cell.difference is not None:
             text += "?"
