@@ -183,7 +183,8 @@ def _refuse_unknown(keys: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}: {key!r} is a group of settings, not one; name a setting in it, as {example}")
         if key not in known:
             suggestion = did_you_mean(key, known)
-            hint = "" if suggestion else f"\nknown: {', '.join(known)}"
+            group = [name for name in known if name.startswith(f"{key.partition('.')[0]}.")]
+            hint = "" if suggestion else f"\nknown: {', '.join(group or known)}"
             raise UsageError(f"{where}: unknown key {key!r}{suggestion}{hint}")
 
 

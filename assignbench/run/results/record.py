@@ -251,10 +251,13 @@ def read_records(root: Path) -> list[RunRecord]:
     files = sorted(root.glob(f"*/{FILE}"))
     if not files:
         if not root.is_dir():
-            raise UsageError(f"{root} does not exist; name the folder that assignbench run has written to (--output)")
+            raise UsageError(f"there is no folder {root}; name the one that assignbench run has written to (--output)")
         begun = len(list(root.glob("*/losses.jsonl")))
         if begun:
             raise UsageError(f"{root} holds {begun} unfinished and no finished run; repeat the command with --resume")
+        if below := sorted({file.parent.parent for file in root.glob(f"*/*/{FILE}")}):
+            names = ", ".join(map(str, below))
+            raise UsageError(f"{root} holds no finished run itself; there are some in {names}: name one of these folders")
         raise UsageError(f"{root} holds no finished run; start one with: assignbench run --output {root}")
     by_id: dict[str, tuple[Path, RunRecord]] = {}
     for file in files:

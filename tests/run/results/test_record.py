@@ -147,10 +147,16 @@ def test_a_copied_run_is_refused_with_both_folders(make_record, tmp_path):
         read_records(tmp_path)
 
 
+def test_a_folder_of_folders_of_runs_names_them(make_record, tmp_path):
+    write_record(tmp_path / "mine" / "run", make_record())
+    with pytest.raises(UsageError, match=r"holds no finished run itself; there are some in .*mine: name one"):
+        read_records(tmp_path)
+
+
 def test_without_a_finished_run_the_message_says_what_to_do(tmp_path):
     with pytest.raises(UsageError, match="holds no finished run; start one with: assignbench run --output"):
         read_records(tmp_path)
-    with pytest.raises(UsageError, match="nowhere does not exist; name the folder"):
+    with pytest.raises(UsageError, match="there is no folder .*nowhere; name the one"):
         read_records(tmp_path / "nowhere")
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "losses.jsonl").touch()
