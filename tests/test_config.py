@@ -100,7 +100,7 @@ def test_a_file_needs_only_what_has_no_default(tmp_path):
         ("lr=1", "--set: unknown key 'lr'; did you mean train.lr?"),
         ("train.lrr=1", "did you mean train.lr?"),
         ("zzz=1", "unknown key 'zzz'\nknown: model.backbone, "),
-        ("train.learning_speed=1", "unknown key 'train.learning_speed'\nknown: train.iterations, "),
+        ("train.zzz=1", "unknown key 'train.zzz'\nknown: train.iterations, "),
         ("train=1", "'train' is a group of settings"),
         ("train={lr: 1}", "'train' is a group of settings"),
         ("train.lr=fast", 'train.lr = "fast" (from --set) must be a number > 0 and ≤ 10'),

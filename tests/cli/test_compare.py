@@ -84,7 +84,7 @@ def test_wrong_values(call, folder, arguments, message):
 
 def test_no_runs(call, tmp_path):
     assert call("compare", str(tmp_path))[0] == 2
-    assert "does not exist" in call("compare", str(tmp_path / "no"))[2]
+    assert "there is no folder" in call("compare", str(tmp_path / "no"))[2]
 
 
 def test_the_baseline_may_be_written_as_run_was_told(tmp_path, call, make_record):

@@ -257,7 +257,7 @@ def read_records(root: Path) -> list[RunRecord]:
             raise UsageError(f"{root} holds {begun} unfinished and no finished run; repeat the command with --resume")
         if below := sorted({file.parent.parent for file in root.glob(f"*/*/{FILE}")}):
             names = ", ".join(map(str, below))
-            raise UsageError(f"{root} holds no finished run itself; there are some in {names}: name one of these folders")
+            raise UsageError(f"{root} holds no finished run itself; there are some in {names}: name one of these")
         raise UsageError(f"{root} holds no finished run; start one with: assignbench run --output {root}")
     by_id: dict[str, tuple[Path, RunRecord]] = {}
     for file in files:

@@ -156,7 +156,7 @@ def test_a_folder_of_folders_of_runs_names_them(make_record, tmp_path):
 def test_without_a_finished_run_the_message_says_what_to_do(tmp_path):
     with pytest.raises(UsageError, match="holds no finished run; start one with: assignbench run --output"):
         read_records(tmp_path)
-    with pytest.raises(UsageError, match="there is no folder .*nowhere; name the one"):
+    with pytest.raises(UsageError, match=r"there is no folder .*nowhere; name the one"):
         read_records(tmp_path / "nowhere")
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "losses.jsonl").touch()
