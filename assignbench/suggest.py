@@ -7,11 +7,15 @@ from difflib import get_close_matches
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean atss?"`` when a known word is close, else ``""``; to be appended to a message.
 
-    Dotted keys are also found by their last part: ``lr`` for ``train.lr``.
+    Of a dotted key whose group is known the last part alone is looked at, first within the group, then in all: ``lr``
+    and ``data.lr`` find ``train.lr``.
     """
     whole = {name.casefold(): name for name in known}
-    close = get_close_matches(word.casefold(), whole, n=1)
-    if not close:
-        last = {name.rpartition(".")[2].casefold(): name for name in whole.values()}
-        close, whole = get_close_matches(word.rpartition(".")[2].casefold(), last, n=1), last
-    return f"; did you mean {whole[close[0]]}?" if close else ""
+    group, _, last = word.casefold().rpartition(".")
+    ends = {name: name.rpartition(".")[2] for name in whole}
+    own = {ends[name]: full for name, full in whole.items() if group and name.rpartition(".")[0] == group}
+    anywhere = {ends[name]: full for name, full in whole.items()}
+    for wanted, names in ((last, own) if own else (word.casefold(), whole), (last, anywhere)):
+        if close := get_close_matches(wanted, names, n=1):
+            return f"; did you mean {names[close[0]]}?"
+    return ""
