@@ -261,7 +261,14 @@ def show_result(record: RunRecord, seconds: float, console: Console) -> None:
         console.print(learned_table(record))
 
 
-SYMBOLS = {"mu_x": "μx", "mu_y": "μy", "sigma_x": "σx", "sigma_y": "σy"}  # of names that have one
+# of names that have one; the true offset beside them has another unit
+SYMBOLS = {"mu_x": "μx, strides", "mu_y": "μy, strides", "sigma_x": "σx, strides", "sigma_y": "σy, strides"}
+
+
+def two_digits(value: float, *, sign: bool = True) -> str:
+    """+0.12, −0.12 or 0.00."""
+    rounded = round(value, 2) + 0.0  # −0 becomes 0
+    return f"{rounded:+.2f}" if sign and rounded else f"{rounded:.2f}"
 
 
 def learned_table(record: RunRecord) -> RichTable:
@@ -272,8 +279,8 @@ def learned_table(record: RunRecord) -> RichTable:
     if offsets:
         table.add_column("true offset x, y, in box sizes")
     for label, numbers in record.learned.items():
-        row = [f"{numbers[name]:+.2f}" for name in names]
+        row = [two_digits(numbers[name], sign=not name.startswith("sigma")) for name in names]
         if offsets:
-            row.append("{:+.2f}, {:+.2f}".format(*offsets[label]) if label in offsets else "–")
+            row.append(", ".join(two_digits(value) for value in offsets[label]) if label in offsets else "–")
         table.add_row(label, *row)
     return table
