@@ -37,7 +37,7 @@ def influences_of(
     for number, record in enumerate(records, start=1):
         progress(f"pictures of run {number} of {len(records)}")
         folder = root / record.run_id
-        matches, reason = matches_of_run(folder, record, folder / "detections.json", opened)
+        matches, reason = matches_of_run(folder, record, opened)
         if matches is None:
             missing.setdefault(reason, []).append(record.run_id)
             continue

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from assignbench.compare.weighted import Packed, ap, deleted, deletion_influence, influence, pack
+from assignbench.compare.weighted import Packed, ap, deleted, deletion_influence, influence, mean_of_known, pack
 from assignbench.run.scoring.matches import Matches
 
 Floats = NDArray[np.float64]
@@ -52,10 +52,8 @@ def _kinds(packed: Packed) -> Floats:
     classes = max(int(measured.sum()), 1)
     slope = influence(packed)
     if packed.images <= FEW_IMAGES:
-        left = deleted(packed)
-        some = ~np.isnan(left)
-        mean = np.where(some, left, 0).sum(axis=0) / np.maximum(some.sum(axis=0), 1)
-        return np.stack([slope.sum(axis=0) / classes, deletion_influence(mean)])
+        left = mean_of_known(deleted(packed), axis=0)
+        return np.stack([slope.sum(axis=0) / classes, deletion_influence(left)])
     rare = measured & (pictures <= RARE)
     slope[rare] = deletion_influence(deleted(packed, rare))[rare]
     return slope.sum(axis=0)[None] / classes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from assignbench.compare.legend import question
@@ -67,9 +68,8 @@ def terminal(table: Table, *, pairs: bool = False) -> RenderableType:
         for head in numbers:
             grid.add_column(head, justify="right", no_wrap=True)
         for row in block.rows:
-            bold = ["", "", *("bold" if is_best(found, row) else "" for found in block.verdicts), ""]
-            texts = (text.replace(" ± ", "±") for text in _texts(table, block, row, short=True))
-            grid.add_row(*(Text(text, style) for text, style in zip(texts, bold, strict=False)))
+            texts = zip(_texts(table, block, row, short=True), _bold(table, block, row), strict=True)
+            grid.add_row(*(Text(text.replace(" ± ", "±"), "bold" if best else "") for text, best in texts))
         parts += [Text(_title(block), style="bold"), grid]  # as rich's own title it would wrap at the grid's width
         found = block.verdicts[0]
         families = [found.baseline] if table.baseline is not None else []
@@ -136,9 +136,10 @@ def digits_of(one: Judged) -> int:
     return next((digits for digits in (1, 2) if all(round(end, digits) for end in ends)), 3)
 
 
-def is_best(found: Verdicts, row: Row) -> bool:
-    """Whether a row is in the group of the best, and some row is not."""
-    return found.tells_apart and row.strategy in found.best
+def _bold(table: Table, block: Block, row: Row) -> list[bool]:
+    """Which fields of a row are bold: of metrics by which it is among the best, and some row is not."""
+    best = [found.tells_apart and row.strategy in found.best for found in block.verdicts]
+    return [False, False, *best, *[False] * (table.baseline is not None)]
 
 
 def markdown(table: Table) -> str:
@@ -149,10 +150,8 @@ def markdown(table: Table) -> str:
         lines += [f"**{escaped(_title(block))}**", ""]
         lines += [pipes(head), pipes(["---"] + ["---:"] * (len(head) - 1))]
         for row in block.rows:
-            texts = [escaped(text) for text in _texts(table, block, row)]
-            for column, found in enumerate(block.verdicts, start=2):
-                texts[column] = f"**{texts[column]}**" if is_best(found, row) else texts[column]
-            lines.append(pipes(texts))
+            texts = zip(_texts(table, block, row), _bold(table, block, row), strict=True)
+            lines.append(pipes([f"**{escaped(text)}**" if best else escaped(text) for text, best in texts]))
         lines += ["", *(escaped(line) for line in block.legend), *([""] if block.legend else [])]
     lines += [f"- {escaped(note)}" for note in table.notes]
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -175,10 +174,9 @@ def latex(table: Table) -> str:
             r"\midrule",
         ]
         for row in block.rows:
-            texts = [_latex(text) for text in _texts(table, block, row)]
-            for column, found in enumerate(block.verdicts, start=2):
-                texts[column] = rf"\textbf{{{texts[column]}}}" if is_best(found, row) else texts[column]
-            lines.append(" & ".join(texts) + r" \\")
+            texts = zip(_texts(table, block, row), _bold(table, block, row), strict=True)
+            fields = [rf"\textbf{{{_latex(text)}}}" if best else _latex(text) for text, best in texts]
+            lines.append(" & ".join(fields) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     told = dict.fromkeys(line for block in table.blocks for line in block.legend)
     lines += [rf"\par\footnotesize {_latex(note)}" for note in (*told, *table.notes)]
@@ -191,7 +189,8 @@ def rows(table: Table) -> list[dict[str, str | int | float | None]]:
     A strategy without a run on a data set has ``n`` 0 and ``mean`` None.
     """
     return [
-        {
+        dict.fromkeys(COLUMNS)
+        | {
             "dataset": block.dataset,
             "strategy": row.strategy,
             "protocol": block.protocol,
@@ -209,14 +208,14 @@ def rows(table: Table) -> list[dict[str, str | int | float | None]]:
     ]
 
 
-def _judged(found: Verdicts, row: Row) -> dict[str, str | int | float | None]:
+def _judged(found: Verdicts, row: Row) -> Mapping[str, str | int | float | None]:
     """What the difference to the baseline says, and where the row stands among all."""
     settled = row.strategy in found.rows and any(one.difference.settles for one in found.pairs)
     low, high = found.ranks[row.strategy] if settled else (None, None)
     standing = {"best": int(row.strategy in found.best) if settled else None, "rank_low": low, "rank_high": high}
     one = found.against(row.strategy)
     if one is None:
-        return {**dict.fromkeys(COLUMNS[9:-3]), **standing}
+        return standing
     each, half = one.difference, one.difference.half
     return {
         "low": None if half is None else each.mean - half,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from assignbench.compare.checks import check_comparable, environment_notes
-from assignbench.compare.influences import Floats
+from assignbench.compare.influences import NUMBERS, Floats
 from assignbench.compare.legend import legend
 from assignbench.compare.twolevel import About, Runs
 from assignbench.compare.verdicts import Spread, Verdicts, verdicts
@@ -17,7 +17,7 @@ from assignbench.run.results.changed import recipe_told
 from assignbench.run.results.record import RunRecord, named_apart
 from assignbench.suggest import did_you_mean
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+METRICS = tuple(NUMBERS)
 
 
 @dataclass(frozen=True)

@@ -219,11 +219,15 @@ def deletion_influence(left: Floats) -> Floats:
     Args:
         left: ``[…, image]`` as `deleted` gives it, or its mean over classes; a NaN has no influence.
     """
-    some = ~np.isnan(left)
-    count = np.maximum(some.sum(axis=-1, keepdims=True), 1)
-    mean = np.where(some, left, 0).sum(axis=-1, keepdims=True) / count
+    mean = mean_of_known(left, axis=-1)[..., None]
     images = left.shape[-1]
-    return np.sqrt((images - 1) / images) * np.where(some, mean - left, 0.0)
+    return np.sqrt((images - 1) / images) * np.nan_to_num(mean - left)
+
+
+def mean_of_known(values: Floats, axis: int) -> Floats:
+    """Mean along an axis of what is no NaN; 0 where nothing is known."""
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(axis=axis) / np.maximum(known.sum(axis=axis), 1)
 
 
 def _cells(packed: Packed) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from assignbench.core import Assignment
+from assignbench.core.assigner import tensors_within
 from assignbench.synthetic import Problem
 
 
@@ -180,13 +181,7 @@ def tensors_in(record: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
     for part in fields(record):  # type: ignore[arg-type]
         value = getattr(record, part.name)
         own = f"{name}.{part.name}" if name else part.name
-        if isinstance(value, Tensor):
-            yield own, value
-        elif isinstance(value, Mapping):
-            for key, one in value.items():
-                entry = f"{own}[{key!r}]"
-                yield from ((entry, one),) if isinstance(one, Tensor) else tensors_in(one, entry)
-        elif is_dataclass(value):
+        if is_dataclass(value):
             yield from tensors_in(value, type(value).__name__)
-        elif isinstance(value, tuple):
-            yield from ((f"{own}[{index}]", one) for index, one in enumerate(value) if isinstance(one, Tensor))
+        else:
+            yield from tensors_within(value, own)

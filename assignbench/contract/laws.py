@@ -404,23 +404,26 @@ def inputs_untouched(subject: Subject) -> None:
         require(same, f"{type(assigner).__name__}.forward changed the {name}; they are for reading: work on a copy")
 
 
+def crowd_region() -> Regions:
+    """A crowd in the first image; made anew, since a strategy that is tried may write to it."""
+    return Regions(torch.tensor([[32.0, 32.0, 128.0, 96.0]]), torch.tensor([0]))
+
+
 def with_padding_and_crowd(problem: Problem) -> Problem:
     """The batch with a last image that ends earlier than the canvas, and a crowd region in the first."""
     images, size = problem.targets.images, problem.pyramid[0].shape[-2:]
     height, width = (8 * side for side in size)
     sizes = torch.tensor([[height, width]] * (images - 1) + [[height, width // 2]])
-    crowd = Regions(torch.tensor([[32.0, 32.0, 128.0, 96.0]]), torch.tensor([0]))
     kept = (problem.targets.image < images - 1) | (problem.targets.boxes[:, 0] < width // 2)
     whole = problem.targets
-    targets = Targets(whole.boxes[kept], whole.labels[kept], whole.image[kept], images, crowd)
+    targets = Targets(whole.boxes[kept], whole.labels[kept], whole.image[kept], images, crowd_region())
     return problem.padded(sizes).with_targets(targets)
 
 
 def padding_and_crowds(subject: Subject) -> None:
     """Neither the batch's padding nor a crowd region is taught to be background."""
     assigner, problem = subject.case((3, 2))
-    crowd = torch.tensor([[32.0, 32.0, 128.0, 96.0]])
-    targets = replace(problem.targets, ignore=Regions(crowd, torch.tensor([0])))
+    targets = replace(problem.targets, ignore=crowd_region())
     problem = problem.padded(torch.tensor([[128, 160], [128, 64]])).with_targets(targets)
     for branch, record in subject.decide(assigner, problem).items():
         priors = problem.of_branch(branch).priors
@@ -435,7 +438,7 @@ def padding_and_crowds(subject: Subject) -> None:
             number, location = int(record.pairs.object[pair]), int(record.pairs.location[pair])
             where = f"object {number} and location {location}, in image {int(targets.image[number])}"
             raise Broken(f"the pair of {where}, lies in the padding")
-        crowded = (sides(crowd, priors.points).amin(-1) > 0) & ~paired[0]
+        crowded = (sides(crowd_region().boxes, priors.points).amin(-1) > 0) & ~paired[0]
         require(bool(ignored[0, crowded].all()), "a crowd region is taught background")
 
 

@@ -30,14 +30,14 @@ from assignbench.run.results.record import (
 )
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
-from assignbench.run.scoring.kept_matches import keep_matches
-from assignbench.run.training.checkpoint import remove, require_numbers, save_tensors, total_parameters
+from assignbench.run.scoring.kept_matches import DETECTIONS, keep_matches
+from assignbench.run.training.checkpoint import remove, require_finite, save_tensors, total_parameters
 from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
 from assignbench.run.training.train import CHECKPOINTS, Trained, train
 
-WEIGHTS, DETECTIONS, CONFIG, LEARNED = "weights.safetensors", "detections.json", "config.json", "learned.json"
+WEIGHTS, CONFIG, LEARNED = "weights.safetensors", "config.json", "learned.json"
 
 
 def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> RunRecord | None:
@@ -79,7 +79,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         resume=resume,
         console=console,
     )
-    require_numbers(learner.state_dict(), f"the network after iteration {recipe.train.iterations}")
+    require_finite(learner.state_dict(), f"the network after iteration {recipe.train.iterations}")
     evaluating = time.perf_counter()
     found = detections_of(
         learner.detector, run.splits.evaluation, accelerator, data=recipe.data, settings=recipe.evaluate

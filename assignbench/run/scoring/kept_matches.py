@@ -20,7 +20,7 @@ from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detections import DetectionRows, read_detections
 from assignbench.run.scoring.matches import Found, Matches, Objects, match
 
-FILE = "matches.safetensors"
+FILE, DETECTIONS = "matches.safetensors", "detections.json"
 RULE = "coco 1"  # of matching; another one makes other matches
 
 
@@ -107,15 +107,12 @@ def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matc
     )
 
 
-def matches_of_run(
-    folder: Path, record: RunRecord, detections: Path, opened: Callable[[str], Dataset]
-) -> tuple[Matches | None, str]:
+def matches_of_run(folder: Path, record: RunRecord, opened: Callable[[str], Dataset]) -> tuple[Matches | None, str]:
     """The matches of a finished run: those that were kept, or made again from its detections.
 
     Args:
         folder: of the run.
         record: of the run.
-        detections: its file of detections.
         opened: opens the evaluation split of a data set by what names it.
 
     Returns:
@@ -127,6 +124,7 @@ def matches_of_run(
     facts = record.dataset.evaluation
     if (found := kept_matches(folder, record.detections_sha256, facts.fingerprint)) is not None:
         return found, ""
+    detections = folder / DETECTIONS
     if not detections.is_file():
         return None, "its detections are not there"
     if sha256_of(detections) != record.detections_sha256:

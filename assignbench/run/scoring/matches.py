@@ -19,6 +19,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from assignbench.run.scoring.evaluators import CAPS
+
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU
 AREAS: dict[str, tuple[float, float]] = {
     "all": (0.0, 1e10),
@@ -26,7 +28,7 @@ AREAS: dict[str, tuple[float, float]] = {
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, 1e10),
 }
-CAP = 100  # detections of a class that count in a picture
+CAP = CAPS[-1]  # detections of a class that count in a picture
 
 
 @dataclass(frozen=True)

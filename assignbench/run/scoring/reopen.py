@@ -26,7 +26,7 @@ from assignbench.run.scoring.evaluate import Detections, Evaluation, evaluate, w
 from assignbench.run.scoring.evaluators import check_evaluator
 from assignbench.run.scoring.test_time import cost, with_views_in_name, with_views_noted, write_views
 from assignbench.run.scoring.views import ViewSet, load_views
-from assignbench.run.training.checkpoint import load_tensors, require_numbers
+from assignbench.run.training.checkpoint import load_tensors, require_finite
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
@@ -83,7 +83,7 @@ def open_run(folder: Path) -> Finished:
     tensors = load_tensors(folder / WEIGHTS)
     if sha256_of(folder / WEIGHTS) != record.weights_sha256:
         raise RunError(f"{folder / WEIGHTS} was altered: its sha256 is not the record's; the run has to be repeated")
-    require_numbers(tensors, str(folder / WEIGHTS))
+    require_finite(tensors, str(folder / WEIGHTS))
     try:
         learner.load_state_dict(tensors)
     except RuntimeError as error:

@@ -28,7 +28,7 @@ from assignbench.run.scoring.evaluators import check_evaluator
 from assignbench.run.scoring.reopen import detect_again
 from assignbench.run.scoring.test_time import with_views_in_name, with_views_noted, write_views
 from assignbench.run.scoring.views import load_views
-from assignbench.run.training.checkpoint import load_tensors, require_numbers, save_tensors
+from assignbench.run.training.checkpoint import load_tensors, require_finite, save_tensors
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import bare_learner
 from assignbench.run.training.processes import main_process
@@ -104,7 +104,7 @@ def import_checkpoint(
         checkpoint=path.name,
         checkpoint_sha256=sha256_of(path),
     )
-    require_numbers(learner.state_dict(), str(path))
+    require_finite(learner.state_dict(), str(path))
     save_tensors(output, learner.state_dict(), {KEY: json.dumps(asdict(facts), ensure_ascii=False)})
     return facts, notes
 
@@ -199,7 +199,7 @@ def evaluate_weights(
         console.print(f"note: {note}", soft_wrap=True)
     learner = bare_learner(one, settings.model, facts.classes)
     tensors = load_tensors(file)
-    require_numbers(tensors, str(file))
+    require_finite(tensors, str(file))
     learner.load_state_dict(tensors)
     found = detect_again(learner, evaluation, settings, view_set, accelerator, console)
     target = with_views_in_name(output or file.with_suffix(".detections.json"), view_set)

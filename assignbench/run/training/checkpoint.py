@@ -67,7 +67,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise RunError(f"{path} is missing or damaged: {error}") from error
 
 
-def require_numbers(tensors: Mapping[str, Tensor], whose: str) -> None:
+def require_finite(tensors: Mapping[str, Tensor], whose: str) -> None:
     """Refuse weights that are no numbers: such a network finds nothing, and its AP of 0 would look like a result.
 
     Infinity is refused in the detector alone: a strategy may keep it, as AutoAssign does for a σ that is switched off.

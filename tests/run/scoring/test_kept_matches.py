@@ -30,7 +30,7 @@ def unopened(spec: str) -> Dataset:
 
 def test_a_run_keeps_its_matches_and_they_give_the_numbers_of_its_record(run: tuple[RunRecord, Path]) -> None:
     record, folder = run
-    matches, reason = matches_of_run(folder, record, folder / "detections.json", unopened)
+    matches, reason = matches_of_run(folder, record, unopened)
     assert matches is not None
     assert reason == ""
     for metric in NUMBERS:
@@ -46,9 +46,7 @@ def test_lost_matches_are_made_again_from_the_detections(run: tuple[RunRecord, P
     kept = kept_matches(folder, record.detections_sha256, record.dataset.evaluation.fingerprint)
     assert kept is not None
     (folder / FILE).unlink()
-    found, _ = matches_of_run(
-        folder, record, folder / "detections.json", lambda spec: open_dataset(spec, data_root(None)).evaluation
-    )
+    found, _ = matches_of_run(folder, record, lambda spec: open_dataset(spec, data_root(None)).evaluation)
     assert found is not None
     assert kept_matches(folder, record.detections_sha256, record.dataset.evaluation.fingerprint) is not None
     for name in ("image", "label", "right", "counted", "objects"):
@@ -66,15 +64,15 @@ def test_what_belongs_to_another_run_is_not_taken(run: tuple[RunRecord, Path]) -
     def gone(spec: str) -> Dataset:
         raise DataError(f"{Path(spec).name} is gone\nlook for it")
 
-    assert matches_of_run(folder, record, detections, gone) == (None, "mini.yaml is gone")
+    assert matches_of_run(folder, record, gone) == (None, "mini.yaml is gone")
     detections.write_text(detections.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    assert matches_of_run(folder, record, detections, unopened) == (None, "its detections are not those of its record")
+    assert matches_of_run(folder, record, unopened) == (None, "its detections are not those of its record")
     detections.unlink()
-    assert matches_of_run(folder, record, detections, unopened) == (None, "its detections are not there")
+    assert matches_of_run(folder, record, unopened) == (None, "its detections are not there")
 
 
 def test_a_damaged_file_is_said(run: tuple[RunRecord, Path]) -> None:
     record, folder = run
     (folder / FILE).write_bytes((folder / FILE).read_bytes()[:50])
     with pytest.raises(RunError, match=r"matches\.safetensors is damaged: .*; remove it, it is made again"):
-        matches_of_run(folder, record, folder / "detections.json", unopened)
+        matches_of_run(folder, record, unopened)

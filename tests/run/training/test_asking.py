@@ -11,11 +11,12 @@ import torch
 
 from assignbench.data.specs import open_dataset
 from assignbench.detector.head import DenseHead
-from assignbench.run.matrix.execute import DETECTIONS, WEIGHTS
+from assignbench.run.matrix.execute import WEIGHTS
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.detections import write_detections
+from assignbench.run.scoring.kept_matches import DETECTIONS
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.checkpoint import load_tensors
 from assignbench.run.training.device import build_accelerator

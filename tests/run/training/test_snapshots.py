@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 
 from assignbench.config import load_recipe
 from assignbench.errors import RunError, SystemProblem, UsageError
-from assignbench.run.matrix.execute import DETECTIONS, WEIGHTS
+from assignbench.run.matrix.execute import WEIGHTS
 from assignbench.run.results.record import RunRecord
+from assignbench.run.scoring.kept_matches import DETECTIONS
 from assignbench.run.training import checkpoint, snapshots
 from assignbench.run.training.checkpoint import load_tensors
 from assignbench.run.training.snapshots import load_snapshot, save_snapshot, snapshot_file
