@@ -49,14 +49,22 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "assignbench.bench": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _DATA, _RUN, "assignbench.bench"),
     "assignbench.figures": (*_BASE, *_SETTINGS, "assignbench.plot", _CORE, _DATA, _RUN, "assignbench.figures"),
     "assignbench.compare": (
-        *(*_BASE, *_SETTINGS, "assignbench.compare"),
+        *(*_BASE, *_SETTINGS, "assignbench.tables", "assignbench.compare"),
         *("assignbench.run.results", "assignbench.run.scoring.matches"),
     ),
     "assignbench.reproduce": (
         *_BASE,
         *_SETTINGS,
         *_STRANGERS,
-        *(_CORE, _DATA, _RUN, "assignbench.bench", "assignbench.compare", "assignbench.reproduce"),
+        *(
+            _CORE,
+            _DATA,
+            _RUN,
+            "assignbench.bench",
+            "assignbench.tables",
+            "assignbench.compare",
+            "assignbench.reproduce",
+        ),
     ),
     "assignbench.template": (*VOCABULARY, "assignbench.synthetic"),  # a stranger's strategy and its test
     "assignbench.cli": ("assignbench",),

@@ -40,6 +40,7 @@ class Format(StrEnum):
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
     LATEX = "latex"
+    HTML = "html"
     CSV = "csv"
     JSON = "json"
 
@@ -127,9 +128,11 @@ def compare(
         case Format.TERMINAL:
             content = render.terminal(table, pairs=pairs)
         case Format.MARKDOWN:
-            content = render.markdown(table)
+            content = render.markdown(table, pairs=pairs)
         case Format.LATEX:
-            content = render.latex(table)
+            content = render.latex(table, pairs=pairs)
+        case Format.HTML:
+            content = render.html(table, pairs=pairs)
         case Format.CSV:
             content = render.as_csv(table)
         case Format.JSON:

@@ -1,18 +1,17 @@
-"""A table printed: terminal, Markdown, LaTeX for people; CSV and JSON, unrounded, for programs."""
+"""A table printed: texts for people, the values behind them for programs, both as frames (`assignbench.tables`)."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from assignbench import tables
 from assignbench.compare.legend import question
 from assignbench.compare.table import Block, Cell, Row, Table
 from assignbench.compare.verdicts import Judged, Verdicts
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.console import RenderableType
 
 MISSING = "–"
@@ -43,6 +42,8 @@ COLUMNS: tuple[str, ...] = (
     "rank_low",
     "rank_high",
 )
+STRATEGY = "strategy"  # the column that is aligned to the left
+DIFFERENCES = ("difference", "95 % interval", "p", "p by Holm", "verdict")  # between the first two stands Δ
 
 
 def terminal(table: Table, *, pairs: bool = False) -> RenderableType:
@@ -52,49 +53,107 @@ def terminal(table: Table, *, pairs: bool = False) -> RenderableType:
         table: what to show.
         pairs: every row against every other one, too.
     """
-    from rich import box
     from rich.console import Group
-    from rich.table import Table as RichTable
     from rich.text import Text
 
-    parts = []
+    parts: list[RenderableType] = []
     for block in table.blocks:
-        # Text, not str: rich would read the brackets of "autoassign[tau=0.5]" as markup and drop them.
-        grid = RichTable(box=box.SIMPLE_HEAD)
-        # Tight, so that six metrics with their spread fit into 80 letters; only names may be folded.
-        grid.padding, grid.show_edge = 0, False
-        strategy, *numbers = _head(table)
-        grid.add_column(strategy, overflow="fold")
-        for head in numbers:
-            grid.add_column(head, justify="right", no_wrap=True)
-        for row in block.rows:
-            texts = zip(_texts(table, block, row, short=True), _bold(table, block, row), strict=True)
-            grid.add_row(*(Text(text.replace(" ± ", "±"), "bold" if best else "") for text, best in texts))
+        # without gaps, so that six metrics with their spread fit into 80 letters; only names may be folded
+        grid = tables.terminal(texts(table, block, short=True), bold(table, block), left=[STRATEGY], gap=0)
         parts += [Text(_title(block), style="bold"), grid]  # as rich's own title it would wrap at the grid's width
         found = block.verdicts[0]
-        families = [found.baseline] if table.baseline is not None else []
-        families += [found.pairs] if pairs else []
-        for family in families:
+        for family in (found.baseline, found.pairs if pairs else ()):
             if family:
-                parts.append(_differences(found, family))
+                parts.append(tables.terminal(differences(found, family), left=(DIFFERENCES[0], DIFFERENCES[-1])))
         parts += [Text(line, style="dim") for line in block.legend]
     return Group(*parts, *(Text(note, style="dim") for note in table.notes))
 
 
-def _differences(found: Verdicts, family: tuple[Judged, ...]) -> RenderableType:
-    """One line a comparison."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
+def markdown(table: Table, *, pairs: bool = False) -> str:
+    """One GitHub table a data set, notes as a list below."""
+    parts = []
+    for block in table.blocks:
+        parts.append(f"**{tables.markdown_text(_title(block))}**")
+        parts.append(tables.markdown(texts(table, block), bold(table, block), left=[STRATEGY]))
+        found = block.verdicts[0]
+        if pairs and found.pairs:
+            parts.append(tables.markdown(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1])))
+        if block.legend:
+            parts.append("\n".join(map(tables.markdown_text, block.legend)))
+    if table.notes:
+        parts.append("\n".join(f"- {tables.markdown_text(note)}" for note in table.notes))
+    return "\n\n".join(parts) + "\n"
 
-    grid = RichTable(box=box.SIMPLE_HEAD)
-    grid.padding, grid.show_edge = (0, 1), False
-    grid.add_column("difference", overflow="fold")
-    for head in (f"Δ {found.metric}", "95 % interval", "p", "p by Holm", ""):
-        grid.add_column(head, justify="right" if head else "left", no_wrap=True)
-    for one in family:
-        grid.add_row(*(Text(text) for text in difference_texts(found, one)))
-    return grid
+
+def latex(table: Table, *, pairs: bool = False) -> str:
+    """One `table` environment with a `tabular` for each data set; the preamble needs the package booktabs."""
+    lines = [r"\begin{table}", r"\centering"]
+    for block in table.blocks:
+        found = block.verdicts[0]
+        lines += [rf"{tables.latex_text(_title(block))}\par\smallskip"]
+        lines += [tables.latex(texts(table, block), bold(table, block), left=[STRATEGY]) + r"\par\smallskip"]
+        if pairs and found.pairs:
+            grid = tables.latex(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1]))
+            lines += [grid + r"\par\smallskip"]
+    told = dict.fromkeys(line for block in table.blocks for line in block.legend)
+    lines += [rf"{{\footnotesize\raggedright {tables.latex_text(note)}\par}}" for note in (*told, *table.notes)]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def html(table: Table, *, pairs: bool = False) -> str:
+    """A fragment for a page or a notebook: a `table` for each data set, what its signs mean, and the notes."""
+    from html import escape
+
+    parts = []
+    for block in table.blocks:
+        found = block.verdicts[0]
+        parts.append(f"<p><strong>{escape(_title(block))}</strong></p>")
+        parts.append(tables.html(texts(table, block), bold(table, block), left=[STRATEGY]))
+        if pairs and found.pairs:
+            parts.append(tables.html(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1])))
+        parts += [f"<p>{escape(line)}</p>" for line in block.legend]
+    if table.notes:
+        parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in table.notes)}</ul>")
+    return "\n".join(parts) + "\n"
+
+
+def as_csv(table: Table) -> str:
+    """`values`; None is an empty field."""
+    return tables.as_csv(values(table))
+
+
+def as_json(table: Table) -> str:
+    """`values` as a list of rows; the notes of the table are not in it."""
+    return tables.as_json(values(table))
+
+
+def texts(table: Table, block: Block, *, short: bool = False) -> DataFrame:
+    """What is read of a block: a row a strategy; Δ is shown for the first metric only.
+
+    Args:
+        table: the whole.
+        block: a data set of it.
+        short: without the interval of Δ.
+    """
+    difference = [f"Δ {table.metrics[0]}"] if table.baseline is not None else []
+    head = [STRATEGY, "n", *table.metrics, *difference]
+    return tables.frame_of(head, [_texts(table, block, row, short=short) for row in block.rows])
+
+
+def bold(table: Table, block: Block) -> DataFrame:
+    """Which of these `texts` are bold: metrics by which the row is among the best, and some row is not."""
+    head = texts(table, block).columns
+    rows = [
+        [False, False, *(found.tells_apart and row.strategy in found.best for found in block.verdicts)]
+        for row in block.rows
+    ]
+    return tables.frame_of(list(head), [[*row, *[False] * (len(head) - len(row))] for row in rows])
+
+
+def differences(found: Verdicts, family: tuple[Judged, ...]) -> DataFrame:
+    """One row a comparison: who against whom, Δ, its interval, p, p within the family, and the verdict in a word."""
+    first, *others = DIFFERENCES
+    return tables.frame_of([first, f"Δ {found.metric}", *others], [difference_texts(found, one) for one in family])
 
 
 def difference_texts(found: Verdicts, one: Judged) -> list[str]:
@@ -136,59 +195,12 @@ def digits_of(one: Judged) -> int:
     return next((digits for digits in (1, 2) if all(round(end, digits) for end in ends)), 3)
 
 
-def _bold(table: Table, block: Block, row: Row) -> list[bool]:
-    """Which fields of a row are bold: of metrics by which it is among the best, and some row is not."""
-    best = [found.tells_apart and row.strategy in found.best for found in block.verdicts]
-    return [False, False, *best, *[False] * (table.baseline is not None)]
-
-
-def markdown(table: Table) -> str:
-    """One GitHub table a data set, notes as a list below."""
-    lines = []
-    for block in table.blocks:
-        head = _head(table)
-        lines += [f"**{escaped(_title(block))}**", ""]
-        lines += [pipes(head), pipes(["---"] + ["---:"] * (len(head) - 1))]
-        for row in block.rows:
-            texts = zip(_texts(table, block, row), _bold(table, block, row), strict=True)
-            lines.append(pipes([f"**{escaped(text)}**" if best else escaped(text) for text, best in texts]))
-        lines += ["", *(escaped(line) for line in block.legend), *([""] if block.legend else [])]
-    lines += [f"- {escaped(note)}" for note in table.notes]
-    return "\n".join(lines).rstrip("\n") + "\n"
-
-
-def latex(table: Table) -> str:
-    """One `table` environment; the preamble needs the package booktabs."""
-    head = _head(table)
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-        r"\toprule",
-        " & ".join(_latex(text) for text in head) + r" \\",
-    ]
-    for block in table.blocks:
-        lines += [
-            r"\midrule",
-            rf"\multicolumn{{{len(head)}}}{{l}}{{{_latex(_title(block))}}} \\",
-            r"\midrule",
-        ]
-        for row in block.rows:
-            texts = zip(_texts(table, block, row), _bold(table, block, row), strict=True)
-            fields = [rf"\textbf{{{_latex(text)}}}" if best else _latex(text) for text, best in texts]
-            lines.append(" & ".join(fields) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    told = dict.fromkeys(line for block in table.blocks for line in block.legend)
-    lines += [rf"\par\footnotesize {_latex(note)}" for note in (*told, *table.notes)]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def rows(table: Table) -> list[dict[str, str | int | float | None]]:
-    """Long form: one entry per data set, strategy and metric, percent points unrounded.
+def values(table: Table) -> DataFrame:
+    """Long form: one row per data set, strategy and metric, percent points unrounded.
 
     A strategy without a run on a data set has ``n`` 0 and ``mean`` None.
     """
-    return [
+    rows = [
         dict.fromkeys(COLUMNS)
         | {
             "dataset": block.dataset,
@@ -206,6 +218,7 @@ def rows(table: Table) -> list[dict[str, str | int | float | None]]:
         for row in block.rows
         for metric, cell, found in zip(table.metrics, row.cells, block.verdicts, strict=True)
     ]
+    return tables.frame_of(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
 
 
 def _judged(found: Verdicts, row: Row) -> Mapping[str, str | int | float | None]:
@@ -235,27 +248,8 @@ def _judged(found: Verdicts, row: Row) -> Mapping[str, str | int | float | None]
     }
 
 
-def as_json(table: Table) -> str:
-    """The list of `rows`; the notes of the table are not in it."""
-    return json.dumps(rows(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def as_csv(table: Table) -> str:
-    """The list of `rows` with a line of names; None is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows(table))
-    return text.getvalue()
-
-
 def _title(block: Block) -> str:
     return f"{block.dataset} · {block.protocol} protocol · recipe {block.recipe}"
-
-
-def _head(table: Table) -> list[str]:
-    difference = [f"Δ {table.metrics[0]}"] if table.baseline is not None else []
-    return ["strategy", "n", *table.metrics, *difference]
 
 
 def _texts(table: Table, block: Block, row: Row, *, short: bool = False) -> list[str]:
@@ -294,40 +288,3 @@ def signed(value: float | None, digits: int = 1) -> str:
         return MISSING
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
-def pipes(fields: list[str]) -> str:
-    """One line of a Markdown table."""
-    return f"| {' | '.join(fields)} |"
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return "".join(f"\\{letter}" if letter in "\\`*_<>|[]" else letter for letter in text)
-
-
-# A field that starts with "[" after "\\" would be read as the length of a line skip, hence the braces.
-_LATEX = {
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "×": r"$\times$",
-    "[": "{[}",
-    "]": "{]}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "·": r"$\cdot$",
-    "Δ": r"$\Delta$",
-    "μ": r"$\mu$",
-    "σ": r"$\sigma$",
-}
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)

@@ -1,11 +1,14 @@
 import csv
 import io
 import json
+import re
+import shutil
+import subprocess
 
 import pytest
 from rich.console import Console
 
-from assignbench.compare.render import COLUMNS, as_csv, as_json, latex, markdown, rows, terminal
+from assignbench.compare.render import COLUMNS, as_csv, as_json, html, latex, markdown, terminal, values
 from assignbench.compare.table import compare
 
 
@@ -19,6 +22,11 @@ def table(make_record):
     return compare(records, baseline="fcos", metrics=("AP", "AP50", "APl"))
 
 
+def plain(table):
+    """Markdown without the blanks that align its columns."""
+    return re.sub(" +", " ", markdown(table))
+
+
 def shown(table, width=100):
     console = Console(file=io.StringIO(), width=width)
     console.print(terminal(table))
@@ -28,7 +36,7 @@ def shown(table, width=100):
 def test_json_is_a_list_of_unrounded_rows(table):
     entries = json.loads(as_json(table))
     assert len(entries) == 2 * 2 * 3  # data sets, strategies, metrics
-    assert entries == rows(table)
+    assert entries == values(table).to_dict("records")
     first = next(e for e in entries if e["strategy"] == "fcos" and e["dataset"] == "shapes" and e["metric"] == "AP")
     assert first == {
         "dataset": "shapes",
@@ -52,14 +60,15 @@ def test_json_is_a_list_of_unrounded_rows(table):
 
 def test_csv_holds_the_same_rows(table):
     lines = list(csv.DictReader(io.StringIO(as_csv(table))))
-    for line, entry in zip(lines, rows(table), strict=True):
+    for line, entry in zip(lines, values(table).to_dict("records"), strict=True):
         assert line == {key: "" if value is None else str(value) for key, value in entry.items()}
 
 
 def test_markdown_prints_aps_as_papers_do(table):
-    text = markdown(table)
+    text = plain(table)
     assert "**shapes · controlled protocol · recipe tiny**" in text
-    assert "| strategy | n | AP | AP50 | APl | Δ AP |\n| --- | ---: | ---: | ---: | ---: | ---: |" in text
+    assert "| strategy | n | AP | AP50 | APl | Δ AP |\n" in text
+    assert re.search(r"^\|:-+\|-+:\|-+:\|-+:\|-+:\|-+:\|$", text, re.MULTILINE)
     assert "| fcos | 2 | 41.0 ± 1.4 | 41.0 ± 1.4 | – | base |" in text
     assert r"| my\_assigner\[tau=0.5\] | 2 | 40.5 ± 0.0 | 40.5 ± 0.0 | – | −0.5 \[−13.2, 12.2\]? |" in text
     assert "| fcos | 1 | 70.0 | 70.0 | – | base |" in text
@@ -68,7 +77,7 @@ def test_markdown_prints_aps_as_papers_do(table):
 
 
 def test_markdown_survives_a_pipe_in_a_name(make_record):
-    line = markdown(compare([make_record("a|b")])).splitlines()[4]
+    line = plain(compare([make_record("a|b")])).splitlines()[4]
     assert line.startswith(r"| a\|b |")
     assert line.replace(r"\|", "").count("|") == len(("strategy", "n", "AP", "AP50", "AP75", "s", "m", "l")) + 1
 
@@ -77,20 +86,37 @@ def test_latex_is_escaped_and_uses_booktabs(table):
     text = latex(table)
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrrrrr}"):
         assert rule in text
-    assert (
-        r"my\_assigner{[}tau=0.5{]} & 2 & 40.5 $\pm$ 0.0 & 40.5 $\pm$ 0.0 & -- & $-$0.5 {[}$-$13.2, 12.2{]}? \\" in text
-    )
-    assert r"voc:/data/50\%\_x $\cdot$ controlled protocol $\cdot$ recipe 1x" in text
-    assert r"strategy & n & AP & AP50 & APl & $\Delta$ AP \\" in text
-    assert r"\par\footnotesize voc:/data/50\%\_x: not run (--): my\_assigner{[}tau=0.5{]}" in text
+    sd, minus = r"\ensuremath{\pm}", r"\ensuremath{-}"
+    row = rf"my\_assigner[tau=0.5] & 2 & 40.5 {sd} 0.0 & 40.5 {sd} 0.0 & {{\textendash}} & {minus}0.5 "
+    assert row + rf"[{minus}13.2, 12.2]? \\" in text
+    assert r"voc:/data/50\%\_x {\textperiodcentered} controlled protocol {\textperiodcentered} recipe 1x" in text
+    assert r"strategy & n & AP & AP50 & APl & \ensuremath{\Delta} AP \\" in text
+    assert r"{\footnotesize\raggedright voc:/data/50\%\_x: not run ({\textendash}): my\_assigner[tau=0.5]\par}" in text
     assert text.isascii()
-    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
 
 
-def test_latex_escapes_every_special_letter_once(make_record):
-    text = latex(compare([make_record("\\{}$&#^_%~<>|")]))
-    assert r"\textbackslash{}\{\}\$\&\#\textasciicircum{}\_\%\textasciitilde{}" in text
-    assert r"\textless{}\textgreater{}\textbar{} & 1" in text
+HOSTILE = '*[\\{}$&#^_%~<>|"’ τ = ½ 🎉 שלום]'
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no LaTeX")
+def test_latex_compiles_whatever_a_name_holds(make_record, tmp_path):
+    table = compare([make_record(name, seed) for name in (HOSTILE, "fcos") for seed in (0, 1)], baseline="fcos")
+    page = (
+        rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{latex(table, pairs=True)}\end{{document}}"
+    )
+    (tmp_path / "page.tex").write_text(page, encoding="ascii")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    assert (tmp_path / "page.pdf").is_file()
+
+
+def test_html_escapes_names_and_marks_numbers(make_record):
+    text = html(compare([make_record("<script>alert(1)</script>&")], metrics=("AP",)))
+    assert "<script" not in text
+    assert "<td>&lt;script&gt;alert(1)&lt;/script&gt;&amp;</td>" in text
+    assert '<th scope="col">strategy</th><th scope="col" class="number">n</th>' in text
+    assert '<td class="number">40.0</td>' in text
 
 
 def test_the_terminal_shows_brackets_and_notes(table):
@@ -119,12 +145,12 @@ def test_without_a_baseline_there_is_no_column_of_differences(make_record):
 
 def test_a_difference_that_rounds_to_nothing_has_no_sign(make_record):
     table = compare([make_record("fcos", ap=0.4), make_record("atss", ap=0.39999)], baseline="fcos")
-    assert "| atss | 1 | 40.0 | 40.0 | 40.0 | 40.0 | 40.0 | – | 0.0? |" in markdown(table)
+    assert "| atss | 1 | 40.0 | 40.0 | 40.0 | 40.0 | 40.0 | – | 0.0? |" in plain(table)
 
 
 def test_a_gain_is_shown_with_its_sign(make_record):
     table = compare([make_record("fcos", ap=0.4), make_record("atss", ap=0.412)], baseline="fcos")
-    assert "| +1.2? |" in markdown(table)
+    assert "| +1.2? |" in plain(table)
 
 
 def several(make_record, **values: list[float]):
@@ -138,13 +164,14 @@ def several(make_record, **values: list[float]):
 
 def test_bold_is_what_no_other_row_is_shown_to_be_better_than(make_record):
     table = several(make_record, fcos=[40, 40.1, 40.2], atss=[43.0, 43.2, 43.1], plain=[43.1, 43.0, 43.2])
-    assert "| **43.1 ± 0.1** |" in markdown(table)
-    assert "| 40.1 ± 0.1 | base |" in markdown(table)
-    assert r"\textbf{43.1 $\pm$ 0.1}" in latex(table)
+    assert "| **43.1 ± 0.1** |" in plain(table)
+    assert "| 40.1 ± 0.1 | base |" in plain(table)
+    assert r"\bfseries 43.1 \ensuremath{\pm} 0.1 &" in latex(table)
+    assert "<strong>43.1 ± 0.1</strong>" in html(table)
     assert "Best, and not to be told apart: atss, plain (3 pairs, Holm)." in markdown(table)
     assert "+3.0 \\[2.8, 3.2\\]\\*" in markdown(table)
     assert "better" in shown(table)
-    entries = {one["strategy"]: one for one in rows(table)}
+    entries = {one["strategy"]: one for one in values(table).to_dict("records")}
     assert [entries[name]["best"] for name in ("fcos", "atss", "plain")] == [0, 1, 1]
     assert (entries["atss"]["rank_low"], entries["atss"]["rank_high"]) == (1, 2)
 
