@@ -48,8 +48,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "assignbench.golden": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _RUN, "assignbench.golden"),
     "assignbench.bench": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _DATA, _RUN, "assignbench.bench"),
     "assignbench.figures": (*_BASE, *_SETTINGS, "assignbench.plot", _CORE, _DATA, _RUN, "assignbench.figures"),
-    "assignbench.compare": (
-        *(*_BASE, *_SETTINGS, "assignbench.tables", "assignbench.compare"),
+    "assignbench.comparison": (
+        *(*_BASE, *_SETTINGS, "assignbench.tables", "assignbench.comparison"),
         *("assignbench.run.results", "assignbench.run.scoring.matches"),
     ),
     "assignbench.reproduce": (
@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             _RUN,
             "assignbench.bench",
             "assignbench.tables",
-            "assignbench.compare",
+            "assignbench.comparison",
             "assignbench.reproduce",
         ),
     ),
@@ -135,7 +135,7 @@ def test_no_circles():
         ("assignbench/core/bad.py", "from assignbench.errors import UsageError"),
         ("assignbench/data/bad.py", "from assignbench import run"),
         ("assignbench/run/bad.py", "from assigners.atss import ATSS"),
-        ("assignbench/compare/bad.py", "from assignbench.run.training.train import train"),
+        ("assignbench/comparison/bad.py", "from assignbench.run.training.train import train"),
         ("assignbench/detector/bad.py", "from assignbench.config import digest"),
         ("assigners/bad.py", "from assignbench.detector import head"),
         ("assigners/bad.py", "from assignbench.core.fast.rows import smallest_columns"),

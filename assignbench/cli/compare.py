@@ -1,5 +1,7 @@
 """``assignbench compare``: finished runs in one table."""
 
+import re
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +9,7 @@ from typing import Annotated
 import typer
 
 from assignbench.cli.arguments import DataRootOption, comma_list
+from assignbench.errors import UsageError
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -15,6 +18,8 @@ assignbench compare --baseline atss   [dim]# differences to ATSS[/dim]
 assignbench compare --pairs   [dim]# every strategy against every other one[/dim]
 
 assignbench compare --format latex --metrics AP,AP50 --output table.tex
+
+assignbench compare --label 'autoassign[tau=0.5]=τ = ½'
 """
 
 
@@ -45,13 +50,21 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def canonical(text: str) -> str:
-    """A row's name as tables write it: ``atss[b=1,a=2]`` → ``atss[a=2,b=1]``; a preset in brackets stays behind it."""
-    from assignbench.options import format_strategy, parse_strategy, without_folders
+def labelled(texts: Sequence[str]) -> dict[str, str]:
+    """Strategy → label of ``strategy=label``; an equals sign within brackets is one of the strategy's options.
 
-    strategy, space, preset = text.partition(" (")
-    wanted = parse_strategy(strategy)
-    return without_folders(format_strategy(wanted.name, wanted.options, wanted.extras)) + space + preset
+    Raises:
+        UsageError: one has no such form, or names a strategy that another one has named.
+    """
+    labels: dict[str, str] = {}
+    for text in texts:
+        written = re.fullmatch(r"((?:[^=\[]|\[[^\]]*\])+)=(.*\S.*)", text)
+        if written is None:
+            raise UsageError(f"--label {text!r} has to be STRATEGY=TEXT, as in --label 'atss[k=5]=five locations'")
+        if written[1] in labels:
+            raise UsageError(f"--label gives {written[1]} two names, {labels[written[1]]!r} and {written[2]!r}")
+        labels[written[1]] = written[2].strip()
+    return labels
 
 
 def compare(
@@ -85,6 +98,9 @@ def compare(
             "same three or more seeds on.",
         ),
     ] = Spread.AUTO,
+    label: Annotated[
+        list[str], typer.Option(metavar="A=TEXT", help="What the table calls a strategy; may be repeated.")
+    ] = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
     format_: Annotated[Format, typer.Option("--format", metavar="F", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
     output: Annotated[
@@ -99,31 +115,25 @@ def compare(
     more than strategy and seed are refused, with what differs.
     How it is computed: docs/comparisons.md
     """
-    from assignbench.cli.judging import influences_of
-    from assignbench.cli.output import as_text, show
-    from assignbench.compare.checks import select
+    from assignbench import api
+    from assignbench.cli.output import as_text, progress, show
     from assignbench.files import write_text_atomic
-    from assignbench.run.results.record import read_records
 
-    records = select(read_records(folder), recipe=recipe, protocol=protocol)
-
-    from assignbench.compare import render  # numpy: after what can be refused without it
-    from assignbench.compare.table import METRICS
-    from assignbench.compare.table import compare as tabulate
-
-    columns = METRICS if metrics is None else comma_list([metrics], "--metrics")
-    if baseline is not None and "[" in baseline:  # as `run` reads it: options in any order
-        baseline = canonical(baseline)
-    pictures, remarks = influences_of(folder, records, columns, data_root)
-    table = tabulate(
-        records,
+    table = api.compare(
+        folder,
         baseline=baseline,
-        metrics=columns,
-        pictures=pictures,
-        remarks=remarks,
+        metrics=None if metrics is None else comma_list([metrics], "--metrics"),
+        recipe=recipe,
+        protocol=protocol,
+        labels=labelled(label),
         about=about.value,
         spread=spread.value,
-    )
+        data_root=data_root,
+        progress=progress,
+    ).table
+
+    from assignbench.comparison import render  # numpy and pandas: after what can be refused without them
+
     match format_:
         case Format.TERMINAL:
             content = render.terminal(table, pairs=pairs)

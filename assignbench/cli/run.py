@@ -88,10 +88,12 @@ def run(
 
     outcome = run_matrix(matrix, console())
     if outcome.records:
-        from assignbench.cli.judging import influences_of
-        from assignbench.compare import render
-        from assignbench.compare.table import METRICS, compare
+        from assignbench.cli.output import progress
+        from assignbench.comparison import render
+        from assignbench.comparison.table import METRICS, compare
+        from assignbench.judging import influences_of
 
-        pictures, remarks = influences_of(output, outcome.records, METRICS, data_root)
+        runs = [(output / record.run_id, record) for record in outcome.records]
+        pictures, remarks = influences_of(runs, METRICS, data_root, progress)
         show(render.terminal(compare(outcome.records, pictures=pictures, remarks=remarks)))
     raise typer.Exit(outcome.exit_code)

@@ -6,8 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from assignbench.compare.paired import LEVEL, Paired
-from assignbench.compare.render import MISSING, escaped, number, pipes, signed
+from assignbench.comparison.paired import LEVEL, Paired
+from assignbench.comparison.render import MISSING, escaped, number, pipes, signed
 from assignbench.reproduce.results import Entry, Result, Tested
 from assignbench.reproduce.sheet import Line, Sheet
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from assignbench.compare.checks import environment_notes
-from assignbench.compare.paired import Paired, paired
-from assignbench.compare.table import Cell, cell_of
+from assignbench.comparison.checks import environment_notes
+from assignbench.comparison.paired import Paired, paired
+from assignbench.comparison.table import Cell, cell_of
 from assignbench.reproduce.priors import prior_notes
 from assignbench.reproduce.published import class_column
 from assignbench.reproduce.schema import OFF_CENTRE, Claim

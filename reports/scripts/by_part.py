@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from assignbench.compare.paired import paired
+from assignbench.comparison.paired import paired
 from assignbench.run.results.record import FILE, read_record
 
 Range = tuple[float, float]

@@ -14,10 +14,10 @@ from itertools import combinations
 
 import numpy as np
 
-from assignbench.compare.behrens_fisher import smallest_found
-from assignbench.compare.influences import influences, value_of
-from assignbench.compare.twolevel import Runs, difference, guarded, shared_spread
-from assignbench.compare.verdicts import verdicts
+from assignbench.comparison.behrens_fisher import smallest_found
+from assignbench.comparison.influences import influences, value_of
+from assignbench.comparison.twolevel import Runs, difference, guarded, shared_spread
+from assignbench.comparison.verdicts import verdicts
 from assignbench.run.scoring.matches import Found, Matches, Objects, match
 
 PICTURES = {64: 1.8, 500: 0.73, 5000: 0.25}  # spread of the difference of two runs by the pictures, in AP

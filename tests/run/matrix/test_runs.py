@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from assignbench.compare.table import compare
+from assignbench.comparison.table import compare
 from assignbench.core import Setting
 from assignbench.data.batch import Batch
 from assignbench.data.specs import open_dataset

@@ -219,7 +219,7 @@ def test_the_commit_of_a_checkout_and_whether_it_was_changed(tmp_path):
 
 def test_reading_records_needs_nothing_heavy():
     script = (
-        "import sys, assignbench.run.results.record, assignbench.compare.checks\n"
+        "import sys, assignbench.run.results.record, assignbench.comparison.checks\n"
         "heavy = {'torch', 'torchvision', 'numpy', 'pandas', 'pycocotools'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assignbench.compare.influences import NUMBERS, influences, value_of
+from assignbench.comparison.influences import NUMBERS, influences, value_of
 from assignbench.data.dataset import Dataset
 from assignbench.data.specs import data_root, open_dataset
 from assignbench.errors import DataError, RunError

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from assignbench import tables
-from assignbench.compare.legend import question
-from assignbench.compare.table import Block, Cell, Row, Table
-from assignbench.compare.verdicts import Judged, Verdicts
+from assignbench.comparison.legend import question
+from assignbench.comparison.table import Block, Cell, Row, Table
+from assignbench.comparison.verdicts import Judged, Verdicts
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -221,21 +221,37 @@ def values(table: Table) -> DataFrame:
     return tables.frame_of(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
 
 
+def pair_values(table: Table) -> DataFrame:
+    """Long form of `Verdicts.pairs`: one row per data set, metric and pair of strategies, percent points unrounded."""
+    rows = [
+        {"dataset": block.dataset, "protocol": block.protocol, "recipe": block.recipe, "metric": found.metric}
+        | {"strategy": one.a, "other": one.b, "difference": one.difference.mean, **_error(one, found.pairs)}
+        for block in table.blocks
+        for found in block.verdicts
+        for one in found.pairs
+    ]
+    columns = [*dict.fromkeys(name for row in rows for name in row)]
+    return tables.frame_of(columns, [[row[name] for name in columns] for row in rows])
+
+
 def _judged(found: Verdicts, row: Row) -> Mapping[str, str | int | float | None]:
     """What the difference to the baseline says, and where the row stands among all."""
     settled = row.strategy in found.rows and any(one.difference.settles for one in found.pairs)
     low, high = found.ranks[row.strategy] if settled else (None, None)
     standing = {"best": int(row.strategy in found.best) if settled else None, "rank_low": low, "rank_high": high}
     one = found.against(row.strategy)
-    if one is None:
-        return standing
+    return standing if one is None else {**_error(one, found.baseline), **standing}
+
+
+def _error(one: Judged, family: tuple[Judged, ...]) -> Mapping[str, str | int | float | None]:
+    """How sure a difference is."""
     each, half = one.difference, one.difference.half
     return {
         "low": None if half is None else each.mean - half,
         "high": None if half is None else each.mean + half,
         "p": each.p,
         "p_family": one.p_family,
-        "family_size": len(found.baseline),
+        "family_size": len(family),
         "about": each.about,
         "shared_seeds": len(each.seeds),
         "images": each.images,
@@ -244,7 +260,6 @@ def _judged(found: Verdicts, row: Row) -> Mapping[str, str | int | float | None]
         "sd_images": each.main**0.5,
         "shared_spread": int(each.shared),
         "noisy": int(each.noisy),
-        **standing,
     }
 
 

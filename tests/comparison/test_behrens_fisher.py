@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from assignbench.compare.behrens_fisher import half_width, smallest_found, tail
+from assignbench.comparison.behrens_fisher import half_width, smallest_found, tail
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 4, 18.5, 1e5])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from assignbench.compare.families import at_least, beats, benjamini_hochberg, best_group, holm, ranks
+from assignbench.comparison.families import at_least, beats, benjamini_hochberg, best_group, holm, ranks
 
 
 def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:

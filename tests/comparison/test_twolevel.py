@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from assignbench.compare.behrens_fisher import tail
-from assignbench.compare.families import holm
-from assignbench.compare.twolevel import Difference, Runs, difference, guarded, shared_spread
+from assignbench.comparison.behrens_fisher import tail
+from assignbench.comparison.families import holm
+from assignbench.comparison.twolevel import Difference, Runs, difference, guarded, shared_spread
 
 
 def known(difference: Difference | None) -> Difference:

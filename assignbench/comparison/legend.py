@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assignbench.compare.verdicts import Judged, Verdicts
+from assignbench.comparison.verdicts import Judged, Verdicts
 
 OTHER_QUESTION = "‡"  # this difference answers another question than its table
 

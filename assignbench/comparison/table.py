@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from assignbench.compare.checks import check_comparable, environment_notes
-from assignbench.compare.influences import NUMBERS, Floats
-from assignbench.compare.legend import legend
-from assignbench.compare.twolevel import About, Runs
-from assignbench.compare.verdicts import Spread, Verdicts, verdicts
+from assignbench.comparison.checks import check_comparable, environment_notes
+from assignbench.comparison.influences import NUMBERS, Floats
+from assignbench.comparison.legend import legend
+from assignbench.comparison.twolevel import About, Runs
+from assignbench.comparison.verdicts import Spread, Verdicts, verdicts
 from assignbench.errors import UsageError
 from assignbench.run.results.changed import recipe_told
 from assignbench.run.results.record import RunRecord, named_apart

@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from assignbench.compare.checks import select
-from assignbench.compare.table import compare
+from assignbench.comparison.checks import select
+from assignbench.comparison.table import compare
 from assignbench.errors import UsageError
 from assignbench.recipe import BOOKKEEPING
 

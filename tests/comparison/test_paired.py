@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from assignbench.compare.paired import paired, student_cdf, student_quantile
+from assignbench.comparison.paired import paired, student_cdf, student_quantile
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 8, 29, 30])

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from assignbench.compare.render import COLUMNS, as_csv, as_json, html, latex, markdown, terminal, values
-from assignbench.compare.table import compare
+from assignbench.comparison.render import COLUMNS, as_csv, as_json, html, latex, markdown, terminal, values
+from assignbench.comparison.table import compare
 
 
 @pytest.fixture

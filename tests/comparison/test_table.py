@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assignbench.compare.table import compare
+from assignbench.comparison.table import compare
 from assignbench.errors import UsageError
 
 

@@ -1,42 +1,52 @@
 """What a comparison needs beside the records: how much each picture moves each run's numbers."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assignbench.errors import RunError
+from assignbench.run.results.record import RunRecord
+
 if TYPE_CHECKING:
-    from assignbench.compare.influences import Floats
+    from assignbench.comparison.influences import Floats
     from assignbench.data.dataset import Dataset
-    from assignbench.run.results.record import RunRecord
 
 AGREEMENT = 1e-9  # of a number of the record with that of the matches, as fractions
 
 
 def influences_of(
-    root: Path, records: Sequence["RunRecord"], metrics: Sequence[str], data_root: Path | None
-) -> tuple[dict[str, Mapping[str, "Floats"]], list[str]]:
+    runs: Sequence[tuple[Path, RunRecord]],
+    metrics: Sequence[str],
+    data_root: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[dict[str, Mapping[str, Floats]], list[str]]:
     """Run id → metric → influences, for the runs whose matches are kept or can be made again; and a note on the others.
+
+    Args:
+        runs: folder and record of each.
+        metrics: names, as in a record.
+        data_root: folder of the data sets, which are opened where matches have to be made again.
+        progress: is told what is being done.
 
     Raises:
         RunError: a file of matches is damaged, or its numbers are not those of the record.
     """
-    from assignbench.cli.output import progress
-    from assignbench.compare.influences import influences, value_of
-    from assignbench.errors import RunError
+    from assignbench.comparison.influences import influences, value_of
     from assignbench.run.scoring.kept_matches import FILE, matches_of_run
 
     @cache
-    def opened(spec: str) -> "Dataset":
+    def opened(spec: str) -> Dataset:
         from assignbench.data.specs import data_root as resolve_data_root
         from assignbench.data.specs import open_dataset
 
         return open_dataset(spec, resolve_data_root(data_root)).evaluation
 
     found, missing = {}, {}
-    for number, record in enumerate(records, start=1):
-        progress(f"pictures of run {number} of {len(records)}")
-        folder = root / record.run_id
+    for number, (folder, record) in enumerate(runs, start=1):
+        progress(f"pictures of run {number} of {len(runs)}")
         matches, reason = matches_of_run(folder, record, opened)
         if matches is None:
             missing.setdefault(reason, []).append(record.run_id)
@@ -46,7 +56,7 @@ def influences_of(
             raise RunError(f"{folder / FILE} gives another AP than the record; remove it, it is made again")
         found[record.run_id] = influences(matches, metrics)
     told = [
-        f"pictures have no part in {len(runs)} of {len(records)} runs, as {runs[0]}: {reason}"
-        for reason, runs in missing.items()
+        f"pictures have no part in {len(ids)} of {len(runs)} runs, as {ids[0]}: {reason}"
+        for reason, ids in missing.items()
     ]
     return found, told

@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from assignbench.compare.behrens_fisher import half_width, tail
+from assignbench.comparison.behrens_fisher import half_width, tail
 
 Floats = NDArray[np.float64]
 About = Literal["strategies", "set", "networks"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assignbench.compare.weighted import (
+from assignbench.comparison.weighted import (
     Packed,
     ap,
     by_class,

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from assignbench.compare.behrens_fisher import smallest_found
-from assignbench.compare.families import ALPHA, beats, best_group, holm, ranks
-from assignbench.compare.twolevel import (
+from assignbench.comparison.behrens_fisher import smallest_found
+from assignbench.comparison.families import ALPHA, beats, best_group, holm, ranks
+from assignbench.comparison.twolevel import (
     LEAST_SEEDS,
     About,
     Difference,

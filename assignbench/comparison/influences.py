@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from assignbench.compare.weighted import Packed, ap, deleted, deletion_influence, influence, mean_of_known, pack
+from assignbench.comparison.weighted import Packed, ap, deleted, deletion_influence, influence, mean_of_known, pack
 from assignbench.run.scoring.matches import Matches
 
 Floats = NDArray[np.float64]

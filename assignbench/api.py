@@ -1,0 +1,198 @@
+"""Finished runs in Python: `load` makes a frame of them, `compare` a table with honest differences.
+
+    runs = assignbench.load("runs")                                      # one row a run
+    table = assignbench.compare(runs[runs.seed < 3], baseline="atss")    # shows itself in a notebook
+    table.frame                                                          # one row a data set, strategy and metric
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from assignbench.comparison.table import Table
+    from assignbench.run.results.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table; in a notebook it shows itself."""
+
+    table: Table
+
+    @property
+    def frame(self) -> DataFrame:
+        """One row per data set, strategy and metric, percent points unrounded: what ``--format csv`` writes."""
+        from assignbench.comparison.render import values
+
+        return values(self.table).convert_dtypes()
+
+    @property
+    def pairs(self) -> DataFrame:
+        """One row per data set, metric and pair of strategies, percent points unrounded."""
+        from assignbench.comparison.render import pair_values
+
+        return pair_values(self.table).convert_dtypes()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the signs of the table mean, and what has to be known of the runs."""
+        return (*dict.fromkeys(line for block in self.table.blocks for line in block.legend), *self.table.notes)
+
+    def to_markdown(self) -> str:
+        """As ``--format markdown``."""
+        from assignbench.comparison.render import markdown
+
+        return markdown(self.table)
+
+    def to_latex(self) -> str:
+        """As ``--format latex``; the preamble needs the package booktabs."""
+        from assignbench.comparison.render import latex
+
+        return latex(self.table)
+
+    def to_html(self) -> str:
+        """As ``--format html``."""
+        from assignbench.comparison.render import html
+
+        return html(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+
+def load(folder: str | Path = "runs") -> DataFrame:
+    """The finished runs of a folder.
+
+    Args:
+        folder: the one that ``assignbench run`` wrote to.
+
+    Returns:
+        One row a run, ordered by data set, strategy and seed: ``dataset``, ``strategy`` as tables write it,
+        ``protocol``, ``recipe``, ``seed``, every metric in percent points (missing: no ground truth), ``iterations``,
+        ``parameters``, ``seconds``, ``images_per_second``, ``finished``, ``run_id`` and ``folder``.
+
+    Raises:
+        UsageError: there is no finished run.
+        RunError: a record is damaged.
+    """
+    from pandas import DataFrame
+
+    from assignbench.run.results.record import named_apart, read_records
+
+    root = Path(folder)
+    records = named_apart(read_records(root))
+    metrics = dict.fromkeys(metric for record in records for metric in record.metrics)
+    rows = [
+        {
+            "dataset": record.dataset.name,
+            "strategy": record.row,
+            "protocol": record.protocol,
+            "recipe": record.recipe,
+            "seed": record.seed,
+            **{name: None if (value := record.metrics.get(name)) is None else 100 * value for name in metrics},
+            "iterations": record.iterations,
+            "parameters": record.parameters,
+            "seconds": record.seconds.total,
+            "images_per_second": record.images_per_second,
+            "finished": record.finished,
+            "run_id": record.run_id,
+            "folder": str(root / record.run_id),
+        }
+        for record in records
+    ]
+    frame = DataFrame(rows).astype({name: "Float64" for name in metrics})
+    return frame.sort_values(["dataset", "strategy", "seed"], ignore_index=True)
+
+
+def compare(
+    runs: str | Path | DataFrame = "runs",
+    *,
+    baseline: str | None = None,
+    metrics: Sequence[str] | None = None,
+    recipe: str | None = None,
+    protocol: str | None = None,
+    labels: Mapping[str, str] = MappingProxyType({}),
+    about: Literal["strategies", "set", "networks"] = "strategies",
+    spread: Literal["auto", "own", "shared"] = "auto",
+    data_root: str | Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Put finished runs into one table, as ``assignbench compare`` does; docs/comparisons.md says how.
+
+    Args:
+        runs: a folder of runs, or some of the rows of `load`.
+        baseline: strategy that the others are held against.
+        metrics: columns; None: AP, AP50, AP75, APs, APm, APl.
+        recipe: only the runs of this recipe; None: of all.
+        protocol: only the runs under this protocol; None: under all.
+        labels: strategy → what the table calls it.
+        about: the question that differences answer.
+        spread: whose spread over seeds counts.
+        data_root: folder of the data sets, where matches have to be made again.
+        progress: is told what is being done.
+
+    Raises:
+        UsageError: there are no such runs, they must not stand in one table, or a name is unknown.
+        RunError: a record or a file of matches is damaged.
+    """
+    from assignbench.comparison.checks import select
+    from assignbench.judging import influences_of
+
+    found = _found(runs)
+    chosen = select([record for _, record in found], recipe=recipe, protocol=protocol)
+    kept = {record.run_id for record in chosen}
+
+    from assignbench.comparison.table import METRICS
+    from assignbench.comparison.table import compare as tabulate
+
+    columns = METRICS if metrics is None else metrics
+    own = [(folder, record) for folder, record in found if record.run_id in kept]
+    root = None if data_root is None else Path(data_root)
+    pictures, remarks = influences_of(own, columns, root, progress)
+    table = tabulate(
+        chosen,
+        baseline=None if baseline is None else canonical(baseline),
+        metrics=columns,
+        pictures=pictures,
+        labels={canonical(row): label for row, label in labels.items()},
+        about=about,
+        spread=spread,
+        remarks=remarks,
+    )
+    return Comparison(table)
+
+
+def canonical(row: str) -> str:
+    """A row's name as tables write it: ``atss[b=1,a=2]`` → ``atss[a=2,b=1]``; a preset in brackets stays behind it."""
+    if "[" not in row:
+        return row
+    from assignbench.options import format_strategy, parse_strategy, without_folders
+
+    strategy, space, preset = row.partition(" (")
+    wanted = parse_strategy(strategy)
+    return without_folders(format_strategy(wanted.name, wanted.options, wanted.extras)) + space + preset
+
+
+def _found(runs: str | Path | DataFrame) -> list[tuple[Path, RunRecord]]:
+    """Folder and record of each run."""
+    from assignbench.errors import UsageError
+    from assignbench.run.results.record import FILE, read_record, read_records
+
+    if isinstance(runs, str | Path):
+        return [(Path(runs) / record.run_id, record) for record in read_records(Path(runs))]
+    if "folder" not in runs:
+        raise UsageError("the frame has no column 'folder'; hand in rows of assignbench.load as they are")
+    if runs.empty:
+        raise UsageError("the frame has no rows; choose some of assignbench.load")
+    folders = [Path(str(folder)) for folder in dict.fromkeys(runs["folder"])]
+    return [(folder, read_record(folder / FILE)) for folder in folders]
