@@ -1,8 +1,8 @@
 """Finished runs in Python: `load` makes a frame of them, `compare` a table with honest differences.
 
-    runs = assignbench.load("runs")                                      # one row a run
-    table = assignbench.compare(runs[runs.seed < 3], baseline="atss")    # shows itself in a notebook
-    table.frame                                                          # one row a data set, strategy and metric
+runs = assignbench.load("runs")                                      # one row a run
+table = assignbench.compare(runs[runs.seed < 3], baseline="atss")    # shows itself in a notebook
+table.frame                                                          # one row a data set, strategy and metric
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from assignbench.run.results.record import RunRecord
 
 
+NUMBERS = ("mean", "std", "difference", "low", "high", "p", "p_family", "freedom", "sd_seed", "sd_images")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A table; in a notebook it shows itself."""
@@ -31,14 +34,14 @@ class Comparison:
         """One row per data set, strategy and metric, percent points unrounded: what ``--format csv`` writes."""
         from assignbench.comparison.render import values
 
-        return values(self.table).convert_dtypes()
+        return _typed(values(self.table))
 
     @property
     def pairs(self) -> DataFrame:
         """One row per data set, metric and pair of strategies, percent points unrounded."""
         from assignbench.comparison.render import pair_values
 
-        return pair_values(self.table).convert_dtypes()
+        return _typed(pair_values(self.table))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -110,7 +113,7 @@ def load(folder: str | Path = "runs") -> DataFrame:
         }
         for record in records
     ]
-    frame = DataFrame(rows).astype({name: "Float64" for name in metrics})
+    frame = DataFrame(rows).astype(dict.fromkeys(metrics, "Float64"))
     return frame.sort_values(["dataset", "strategy", "seed"], ignore_index=True)
 
 
@@ -164,7 +167,6 @@ def compare(
         baseline=None if baseline is None else canonical(baseline),
         metrics=columns,
         pictures=pictures,
-        labels={canonical(row): label for row, label in labels.items()},
         about=about,
         spread=spread,
         remarks=remarks,
@@ -181,6 +183,11 @@ def canonical(row: str) -> str:
     strategy, space, preset = row.partition(" (")
     wanted = parse_strategy(strategy)
     return without_folders(format_strategy(wanted.name, wanted.options, wanted.extras)) + space + preset
+
+
+def _typed(frame: DataFrame) -> DataFrame:
+    """Columns with the types of what they hold, also where every number of one happens to be whole."""
+    return frame.convert_dtypes().astype({name: "Float64" for name in NUMBERS if name in frame})
 
 
 def _found(runs: str | Path | DataFrame) -> list[tuple[Path, RunRecord]]:

@@ -69,7 +69,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "assignbench.template": (*VOCABULARY, "assignbench.synthetic"),  # a stranger's strategy and its test
     "assignbench.cli": ("assignbench",),
     "assignbench.__main__": ("assignbench.cli",),
-    "assignbench": (*_BASE, *_SETTINGS, *_STRANGERS),  # config, options and whatever else stands alone
+    "assignbench.judging": (
+        *(*_BASE, "assignbench.comparison", _DATA),
+        *("assignbench.run.results", "assignbench.run.scoring.kept_matches"),
+    ),
+    "assignbench.api": (
+        *(*_BASE, "assignbench.options", "assignbench.comparison", "assignbench.judging"),
+        "assignbench.run.results",
+    ),
+    "assignbench": (
+        *_BASE,
+        *_SETTINGS,
+        *_STRANGERS,
+        "assignbench.api",
+    ),  # config, options and whatever else stands alone
 }
 
 

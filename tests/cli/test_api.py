@@ -1,0 +1,81 @@
+import csv
+import io
+
+import pytest
+
+import assignbench
+from assignbench.errors import RunError, UsageError
+from assignbench.run.results.record import write_record
+
+
+@pytest.fixture
+def folder(tmp_path, make_record):
+    for seed in (1, 0, 2):
+        for name, ap in (("fcos", 0.38), ("atss", 0.41), ("autoassign[tau=0.5]", 0.40)):
+            record = make_record(name, seed, ap + seed / 100)
+            write_record(tmp_path / record.run_id, record)
+    return tmp_path
+
+
+def test_load_is_a_row_a_run_in_percent_points(folder):
+    runs = assignbench.load(folder)
+    assert runs.shape[0] == 9
+    assert runs["strategy"].tolist() == ["atss"] * 3 + ["autoassign[tau=0.5]"] * 3 + ["fcos"] * 3
+    assert runs["seed"].tolist() == [0, 1, 2] * 3
+    assert runs["AP"].tolist() == pytest.approx([41, 42, 43, 40, 41, 42, 38, 39, 40])
+    assert runs["APl"].isna().all()  # no ground truth
+    assert (folder / runs["run_id"][0] / "record.json").is_file()
+
+
+def test_compare_says_what_the_command_writes(folder, call):
+    table = assignbench.compare(folder, baseline="fcos", metrics=["AP", "AP50"])
+    _, text, _ = call("compare", str(folder), "--baseline", "fcos", "--metrics", "AP,AP50", "--format", "csv")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    frame = table.frame
+    assert list(lines[0]) == list(frame.columns)
+    assert [line["strategy"] for line in lines] == frame["strategy"].tolist()
+    assert [float(line["mean"]) for line in lines] == frame["mean"].tolist()
+    assert frame["low"].isna().tolist() == [not line["low"] for line in lines]
+    assert str(frame["mean"].dtype) == "Float64"
+    for form, own in (("markdown", table.to_markdown()), ("latex", table.to_latex()), ("html", table._repr_html_())):
+        command = ("compare", str(folder), "--baseline", "fcos", "--metrics", "AP,AP50", "--format", form)
+        assert call(*command)[1] == own
+    assert any("95 % interval" in note for note in table.notes)
+
+
+def test_pairs_are_every_two_rows_once(folder):
+    pairs = assignbench.compare(folder, metrics=["AP"]).pairs
+    assert pairs[["strategy", "other"]].to_numpy().tolist() == [
+        ["atss", "autoassign[tau=0.5]"],
+        ["atss", "fcos"],
+        ["autoassign[tau=0.5]", "fcos"],
+    ]
+    assert pairs["difference"].tolist() == pytest.approx([1, 3, 2])
+    assert pairs["family_size"].tolist() == [3, 3, 3]
+
+
+def test_rows_of_load_are_compared_alone(folder):
+    runs = assignbench.load(folder)
+    table = assignbench.compare(runs[(runs["seed"] < 2) & (runs["strategy"] != "fcos")])
+    assert table.frame["strategy"].unique().tolist() == ["atss", "autoassign[tau=0.5]"]
+    assert set(table.frame["n"]) == {2}
+
+
+def test_options_are_read_in_any_form(folder):
+    table = assignbench.compare(folder, baseline="autoassign[tau=0.50]", metrics=["AP"])
+    assert table.frame["difference"].dropna().tolist() == pytest.approx([1, -2])
+
+
+def test_misuse_has_a_reason(folder):
+    runs = assignbench.load(folder)
+    with pytest.raises(UsageError, match="no column 'folder'"):
+        assignbench.compare(runs.drop(columns="folder"))
+    with pytest.raises(UsageError, match="the frame has no rows"):
+        assignbench.compare(runs[:0])
+    with pytest.raises(UsageError, match="there is no folder"):
+        assignbench.load(folder / "nothing")
+    with pytest.raises(UsageError, match="no run of the baseline 'atts'; did you mean atss?"):
+        assignbench.compare(folder, baseline="atts")
+    moved = runs.assign(folder="elsewhere")
+    with pytest.raises((RunError, UsageError), match="elsewhere"):
+        assignbench.compare(moved)
