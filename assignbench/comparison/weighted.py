@@ -96,12 +96,14 @@ class _Curve:
 
 def _curve(packed: Packed, weights: Floats) -> _Curve:
     entry, cell = weights[packed.image], packed.cell
-    running = np.concatenate([np.zeros((len(packed.counted), 1)), np.cumsum(packed.counted * entry, axis=1)], axis=1)
+    running = np.zeros((len(packed.counted), len(entry) + 1))
+    np.cumsum(packed.counted * entry, axis=1, out=running[:, 1:])
     start = np.searchsorted(packed.label, np.arange(packed.classes))
     label = packed.label[packed.place]
     total = running[packed.threshold, packed.place + 1] - running[packed.threshold, start[label]]
     right = np.concatenate([[0.0], np.cumsum(entry[packed.place])])
-    right = right[1:] - right[np.searchsorted(cell, cell)]
+    counts = np.bincount(cell, minlength=len(packed.counted) * packed.classes)
+    right = right[1:] - np.repeat(right[np.cumsum(counts) - counts], counts)
     required = weights @ packed.objects
     with np.errstate(divide="ignore", invalid="ignore"):  # where all objects of a class have weight 0
         recall = np.nan_to_num(right / required[label])
@@ -150,10 +152,11 @@ def influence(packed: Packed) -> Floats:
     mass = np.bincount(carrier, weights=step, minlength=len(cell))  # of recall whose envelope a right one carries
     # what adding to TP of its place gives all that come behind, and what adding to ALL takes
     gain = _from_here(mass / curve.total, cell)
-    loss = np.zeros((thresholds, len(packed.image)))
-    loss[packed.threshold, packed.place] = mass * curve.precision / curve.total
-    loss = _from_here(loss.ravel(), _cells(packed)).reshape(loss.shape)
-    entry = -(loss * packed.counted).sum(axis=0)
+    loss = mass * curve.precision / curve.total
+    entry, bounds = np.zeros(len(packed.image)), np.searchsorted(packed.threshold, np.arange(thresholds + 1))
+    for row, first, end in zip(packed.counted, bounds[:-1], bounds[1:], strict=True):  # each fits into a cache
+        taken = np.bincount(packed.place[first:end], loss[first:end], minlength=len(entry))
+        entry -= row * _from_here(taken, packed.label)
     entry += np.bincount(packed.place, weights=step * curve.precision[carrier] + gain, minlength=len(entry))
     moved = np.bincount(packed.label.astype(np.int64) * images + packed.image, entry, minlength=classes * images)
     area = np.bincount(label, step * curve.precision[carrier], minlength=classes)
@@ -230,12 +233,6 @@ def mean_of_known(values: Floats, axis: int) -> Floats:
     return np.where(known, values, 0).sum(axis=axis) / np.maximum(known.sum(axis=axis), 1)
 
 
-def _cells(packed: Packed) -> NDArray[np.int64]:
-    """``[threshold · entry]`` cell of each entry at each threshold, ascending."""
-    thresholds = np.arange(len(packed.counted))[:, None]
-    return (thresholds * packed.classes + packed.label).ravel()
-
-
 def _carrier(values: Floats, cell: NDArray[np.int64]) -> NDArray[np.int64]:
     """``[right]`` the place, from here to the end of the cell, of the largest value."""
     # backwards, cells of smaller number come later: 2 more for each keeps the running maximum inside a cell
@@ -245,7 +242,13 @@ def _carrier(values: Floats, cell: NDArray[np.int64]) -> NDArray[np.int64]:
     return (len(back) - 1 - last)[::-1]
 
 
-def _from_here(values: Floats, cell: NDArray[np.int64]) -> Floats:
-    """``[any]`` sum from here to the end of the cell."""
+def _from_here(values: Floats, cell: NDArray[np.integer]) -> Floats:
+    """``[any]`` sum from here to the end of the cell.
+
+    Args:
+        values: ``[any]``.
+        cell: ``[any]`` ascending.
+    """
     total = np.concatenate([np.cumsum(values[::-1])[::-1], [0.0]])
-    return total[:-1] - total[np.searchsorted(cell, cell, side="right")]
+    counts = np.bincount(cell)
+    return total[:-1] - np.repeat(total[np.cumsum(counts)], counts)
