@@ -62,6 +62,22 @@ class Matches:
     right: NDArray[np.bool_]  # [area, threshold, detection]
     counted: NDArray[np.bool_]  # [area, threshold, detection] right or wrong
     objects: NDArray[np.int32]  # [area, image, class] objects that are not ignored
+    # [threshold, object] whether it was found, in the order of `Objects` and with the area "all"; of a crowd: False
+    taken: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What each detection has chosen; those behind the first 100 of their picture and class are left out.
+
+    They stand by picture, then by class, then by falling score.
+    """
+
+    detection: NDArray[np.int64]  # [choice] place in `Found`
+    right: NDArray[np.bool_]  # [area, threshold, choice] it has taken an object that counts
+    counted: NDArray[np.bool_]  # [area, threshold, choice] it is right or wrong
+    # [threshold, choice] what a right one has taken, as a place in `Objects`, with the area "all"; -1: it is not right
+    target: NDArray[np.int32]
 
 
 def match(objects: Objects, found: Found, images: int, classes: int) -> Matches:
@@ -73,32 +89,57 @@ def match(objects: Objects, found: Found, images: int, classes: int) -> Matches:
         images: number of pictures.
         classes: number of classes.
     """
-    lows, highs = np.array(list(AREAS.values())).T[:, :, None]
-    ignored = objects.crowd | (objects.area < lows) | (objects.area > highs)  # [area, object]
     required = np.zeros((len(AREAS), images, classes), dtype=np.int32)
-    for area, skip in enumerate(ignored):
+    for area, skip in enumerate(_ignored(objects)):
         np.add.at(required[area], (objects.image[~skip], objects.label[~skip]), 1)
+    choices = choose(objects, found, classes)
+    taken = np.zeros((len(THRESHOLDS), len(objects.image)), dtype=np.bool_)
+    threshold, choice = np.nonzero(choices.right[0])
+    taken[threshold, choices.target[threshold, choice]] = True
 
+    order = choices.detection
+    label = found.label[order]
+    last = np.lexsort((np.arange(len(order)), -found.score[order], label))
+    return Matches(
+        images,
+        found.image[order[last]].astype(np.int32),
+        label[last].astype(np.int32),
+        choices.right[..., last],
+        choices.counted[..., last],
+        required,
+        taken,
+    )
+
+
+def choose(objects: Objects, found: Found, classes: int) -> Choices:
+    """Let detections choose objects.
+
+    Args:
+        objects: in the order of their annotations.
+        found: detections.
+        classes: number of classes.
+    """
     group = found.image * classes + found.label
     order = np.lexsort((-found.score, group))  # stable
     group = group[order]
     rank = np.arange(len(group)) - np.searchsorted(group, group)
     order, group, rank = (each[rank < CAP] for each in (order, group, rank))
     box = found.box[order]
-    right, ignores = _choose(group, rank, box, objects, ignored, classes)
+    right, ignores, target = _choose(group, rank, box, objects, _ignored(objects), classes)
+    lows, highs = _bounds()
     outside = (box[:, 2] * box[:, 3] < lows) | (box[:, 2] * box[:, 3] > highs)  # [area, detection]
-    counted = ~(ignores | (~right & outside[:, None]))
+    return Choices(order, right, ~(ignores | (~right & outside[:, None])), target)
 
-    image, label = found.image[order], found.label[order]
-    last = np.lexsort((np.arange(len(order)), -found.score[order], label))
-    return Matches(
-        images,
-        image[last].astype(np.int32),
-        label[last].astype(np.int32),
-        right[..., last],
-        counted[..., last],
-        required,
-    )
+
+def _bounds() -> NDArray[np.float64]:
+    """``[2, area, 1]`` the smallest and the largest area of each range."""
+    return np.array(list(AREAS.values())).T[:, :, None]
+
+
+def _ignored(objects: Objects) -> NDArray[np.bool_]:
+    """``[area, object]``."""
+    lows, highs = _bounds()
+    return objects.crowd | (objects.area < lows) | (objects.area > highs)
 
 
 def _choose(
@@ -108,19 +149,23 @@ def _choose(
     objects: Objects,
     ignored: NDArray[np.bool_],
     classes: int,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which detections take an object, and which an ignored one: both ``[area, threshold, detection]``."""
-    detection, target, overlap = _pairs(group, box, objects, classes)
-    order = np.lexsort((-target, -overlap, detection, rank[detection]))  # a detection's pairs: the one it wants first
-    detection, target, overlap = detection[order], target[order], overlap[order]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int32]]:
+    """Which detections take an object, and which an ignored one: both ``[area, threshold, detection]``.
+
+    And what they take, where it counts and with the area "all": ``[threshold, detection]``.
+    """
+    detection, wanted, overlap = _pairs(group, box, objects, classes)
+    order = np.lexsort((-wanted, -overlap, detection, rank[detection]))  # a detection's pairs: the one it wants first
+    detection, wanted, overlap = detection[order], wanted[order], overlap[order]
     shape = (len(AREAS), len(THRESHOLDS))
     right, ignores = (np.zeros((*shape, len(group)), dtype=np.bool_) for _ in range(2))
+    target = np.full((len(THRESHOLDS), len(group)), -1, dtype=np.int32)
     free = np.ones((*shape, len(objects.image)), dtype=np.bool_)
     bounds = np.searchsorted(rank[detection], np.arange(CAP + 1))
     for first, end in pairwise(bounds):
         if first == end:
             continue
-        who, what = detection[first:end], target[first:end]
+        who, what = detection[first:end], wanted[first:end]
         starts = np.flatnonzero(np.diff(who, prepend=-1))
         may = (free[..., what] | objects.crowd[what]) & (overlap[first:end] >= THRESHOLDS[:, None])
         place = np.arange(len(who))
@@ -131,9 +176,12 @@ def _choose(
         choice = choice[area, threshold, chooser]
         taken = what[choice % len(who)]
         free[area, threshold, taken] = False
-        right[area, threshold, who[starts[chooser]]] = choice < len(who)
-        ignores[area, threshold, who[starts[chooser]]] = choice >= len(who)
-    return right, ignores
+        chooser = who[starts[chooser]]
+        right[area, threshold, chooser] = choice < len(who)
+        ignores[area, threshold, chooser] = choice >= len(who)
+        every = (area == 0) & (choice < len(who))  # the first range is "all"
+        target[threshold[every], chooser[every]] = taken[every]
+    return right, ignores, target
 
 
 def _pairs(
