@@ -90,7 +90,7 @@ def match(objects: Objects, found: Found, images: int, classes: int) -> Matches:
         classes: number of classes.
     """
     required = np.zeros((len(AREAS), images, classes), dtype=np.int32)
-    for area, skip in enumerate(_ignored(objects)):
+    for area, skip in enumerate(ignored_objects(objects)):
         np.add.at(required[area], (objects.image[~skip], objects.label[~skip]), 1)
     choices = choose(objects, found, classes)
     taken = np.zeros((len(THRESHOLDS), len(objects.image)), dtype=np.bool_)
@@ -125,7 +125,7 @@ def choose(objects: Objects, found: Found, classes: int) -> Choices:
     rank = np.arange(len(group)) - np.searchsorted(group, group)
     order, group, rank = (each[rank < CAP] for each in (order, group, rank))
     box = found.box[order]
-    right, ignores, target = _choose(group, rank, box, objects, _ignored(objects), classes)
+    right, ignores, target = _choose(group, rank, box, objects, ignored_objects(objects), classes)
     lows, highs = _bounds()
     outside = (box[:, 2] * box[:, 3] < lows) | (box[:, 2] * box[:, 3] > highs)  # [area, detection]
     return Choices(order, right, ~(ignores | (~right & outside[:, None])), target)
@@ -136,8 +136,8 @@ def _bounds() -> NDArray[np.float64]:
     return np.array(list(AREAS.values())).T[:, :, None]
 
 
-def _ignored(objects: Objects) -> NDArray[np.bool_]:
-    """``[area, object]``."""
+def ignored_objects(objects: Objects) -> NDArray[np.bool_]:
+    """``[area, object]`` crowd regions, and what is outside the range of areas."""
     lows, highs = _bounds()
     return objects.crowd | (objects.area < lows) | (objects.area > highs)
 
@@ -190,15 +190,35 @@ def _pairs(
     """Detections and objects of one picture and class that overlap by the lowest threshold, and their IoU."""
     theirs = objects.image * classes + objects.label
     by_group = np.argsort(theirs, kind="stable")
-    first = np.searchsorted(theirs[by_group], group, side="left")
-    count = np.searchsorted(theirs[by_group], group, side="right") - first
-    detection = np.repeat(np.arange(len(group)), count)
-    target = by_group[np.arange(len(detection)) - np.repeat(np.cumsum(count) - count - first, count)]
-    mine, other = box[detection], objects.box[target]
-    side = np.minimum(mine[:, :2] + mine[:, 2:], other[:, :2] + other[:, 2:]) - np.maximum(mine[:, :2], other[:, :2])
-    inner = np.maximum(side, 0).prod(axis=1)
-    own = mine[:, 2] * mine[:, 3]
-    union = np.where(objects.crowd[target], own, own + other[:, 2] * other[:, 3] - inner)
-    overlap = inner / union
+    detection, target = alike(group, theirs[by_group])
+    target = by_group[target]
+    overlap = overlaps(box[detection], objects.box[target], objects.crowd[target])
     near = overlap >= THRESHOLDS[0]
     return detection[near], target[near], overlap[near]
+
+
+def alike(mine: NDArray[np.int64], others: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every pair of equal numbers: places in the one and the other, ``[pair]`` each, by place in the first.
+
+    Args:
+        mine: in any order.
+        others: ascending.
+    """
+    first = np.searchsorted(others, mine, side="left")
+    count = np.searchsorted(others, mine, side="right") - first
+    place = np.repeat(np.arange(len(mine)), count)
+    return place, np.arange(len(place)) - np.repeat(np.cumsum(count) - count - first, count)
+
+
+def overlaps(box: NDArray[np.float64], other: NDArray[np.float64], crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """``[pair]`` IoU of row and row; with a crowd region the part of the own area.
+
+    Args:
+        box: ``[pair, 4]`` x y width height.
+        other: ``[pair, 4]`` likewise.
+        crowd: ``[pair]`` whether the other one is a crowd region.
+    """
+    side = np.minimum(box[:, :2] + box[:, 2:], other[:, :2] + other[:, 2:]) - np.maximum(box[:, :2], other[:, :2])
+    inner = np.maximum(side, 0).prod(axis=1)
+    own = box[:, 2] * box[:, 3]
+    return inner / np.where(crowd, own, own + other[:, 2] * other[:, 3] - inner)
