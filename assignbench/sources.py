@@ -7,7 +7,7 @@ import hashlib
 import json
 import site
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,7 +53,7 @@ def home_of(file: Path) -> Home:
     return Home(top.parent, top.stem if alone else None)
 
 
-def with_imports(start: Path) -> set[Path]:
+def with_imports(start: Path, but: Collection[Path] = ()) -> set[Path]:
     """A file and all files of its own (`home_of`) that it imports, directly or through others.
 
     Imports inside functions count, and so does every ``__init__.py`` that an import runs. A module that is imported by
@@ -61,17 +61,19 @@ def with_imports(start: Path) -> set[Path]:
 
     Args:
         start: the file, absolute.
+        but: files that are left out, with what only they import.
 
     Raises:
         OSError, SyntaxError, ValueError: a file cannot be read.
     """
     home = home_of(start)
     found: set[Path] = set()
+    left_out = set(but)
     waiting = {start, *home.run_by(start.relative_to(home.folder).parent.parts or (start.stem,))}
     while waiting:
         file = waiting.pop()
         found.add(file)
-        waiting.update(set(_imports(file, home)) - found)
+        waiting.update(set(_imports(file, home)) - found - left_out)
     return found
 
 

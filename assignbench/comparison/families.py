@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 ALPHA = 0.05
+FALSE_DISCOVERIES = 0.10  # of what Benjamini's and Hochberg's rule lets stand, at most
 
 
 def holm(p: ArrayLike) -> Floats:

@@ -47,13 +47,39 @@ def influences(matches: Matches, metrics: Sequence[str]) -> dict[str, Floats]:
 
 def _kinds(packed: Packed) -> Floats:
     """``[kind, image]``."""
-    pictures = (packed.objects > 0).sum(axis=0)
-    measured = pictures > 0
-    classes = max(int(measured.sum()), 1)
-    slope = influence(packed)
-    if packed.images <= FEW_IMAGES:
-        left = mean_of_known(deleted(packed), axis=0)
-        return np.stack([slope.sum(axis=0) / classes, deletion_influence(left)])
-    rare = measured & (pictures <= RARE)
-    slope[rare] = deletion_influence(deleted(packed, rare))[rare]
-    return slope.sum(axis=0)[None] / classes
+    classes = max(int((packed.objects > 0).any(axis=0).sum()), 1)
+    if packed.images > FEW_IMAGES:
+        return kinds_by_class(packed).sum(axis=1) / classes
+    left = mean_of_known(deleted(packed), axis=0)
+    return np.stack([influence(packed).sum(axis=0) / classes, deletion_influence(left)])
+
+
+def kinds_by_class(packed: Packed) -> Floats:
+    """``[kind, class, image]`` influences on the AP of each class, a fraction; the kinds are those of `influences`."""
+    asked = left_out(packed.images, (packed.objects > 0).sum(axis=0))
+    return kinds(influence(packed), deleted(packed, asked), asked)
+
+
+def left_out(images: int, pictures: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """``[part]`` whether the pictures with a part of the data, as a class, are left out in turn.
+
+    Args:
+        images: number of pictures.
+        pictures: ``[part]`` those with an object of it.
+    """
+    return (pictures > 0) & ((pictures <= RARE) | (images <= FEW_IMAGES))
+
+
+def kinds(slope: Floats, left: Floats, asked: NDArray[np.bool_]) -> Floats:
+    """``[kind, part, image]`` influences.
+
+    Args:
+        slope: ``[part, image]`` derivatives.
+        left: ``[part, image]`` values without the picture; NaN: nothing is left.
+        asked: ``[part]`` as `left_out` gives it; of the others ``left`` is not looked at.
+    """
+    if slope.shape[-1] <= FEW_IMAGES:
+        return np.stack([slope, deletion_influence(left)])
+    moved = slope.copy()
+    moved[asked] = deletion_influence(left[asked])
+    return moved[None]

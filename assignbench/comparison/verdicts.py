@@ -6,7 +6,7 @@ every other one. From the latter follow the group of the best and the ranks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -97,19 +97,11 @@ def verdicts(
             from four rows with the same three or more seeds on.
     """
     rows = {name: runs for name, runs in rows.items() if runs.values}
-    shared = _shared(rows, spread)
-    noisy = dict(zip(rows, shared.noisy.tolist(), strict=True)) if shared else dict.fromkeys(rows, False)
+    noisy = _noisy(rows, _shared(rows, spread))
 
     def judged(pairs: list[tuple[str, str]]) -> tuple[Judged, ...]:
-        found = []
-        for a, b in pairs:
-            one = (
-                guarded(rows[a], rows[b], about, shared, noisy[a] or noisy[b])
-                if shared
-                else difference(rows[a], rows[b], about)
-            )
-            if one is not None:
-                found.append((a, b, one))
+        each = differences(rows, pairs, about, spread)
+        found = [(a, b, one) for (a, b), one in zip(pairs, each, strict=True) if one is not None]
         p = holm([one.p if one.settles and one.p is not None else np.nan for _, _, one in found])
         p = [None if np.isnan(each) else float(each) for each in p]
         return tuple(Judged(a, b, one, each) for (a, b, one), each in zip(found, p, strict=True))
@@ -134,6 +126,32 @@ def verdicts(
         frozenset(name for name, odd in noisy.items() if odd),
         _smallest(base or pairs),
     )
+
+
+def differences(
+    rows: Mapping[str, Runs], pairs: Sequence[tuple[str, str]], about: About = "strategies", spread: Spread = "auto"
+) -> tuple[Difference | None, ...]:
+    """The difference of each pair of rows, as `twolevel.difference`.
+
+    Args:
+        rows: name → runs, of all rows of the table.
+        pairs: names.
+        about: the question.
+        spread: as `verdicts`.
+    """
+    shared = _shared(rows, spread)
+    noisy = _noisy(rows, shared)
+    return tuple(
+        guarded(rows[a], rows[b], about, shared, noisy[a] or noisy[b])
+        if shared
+        else difference(rows[a], rows[b], about)
+        for a, b in pairs
+    )
+
+
+def _noisy(rows: Mapping[str, Runs], shared: SharedSpread | None) -> dict[str, bool]:
+    """Whether each row spreads more than the others."""
+    return dict(zip(rows, shared.noisy.tolist(), strict=True)) if shared else dict.fromkeys(rows, False)
 
 
 def _shared(rows: Mapping[str, Runs], spread: Spread) -> SharedSpread | None:

@@ -84,6 +84,21 @@ def pack(matches: Matches, area: str = "all", thresholds: slice = slice(None)) -
     )
 
 
+def only(packed: Packed, classes: slice) -> Packed:
+    """Some classes that stand one after the other, alone."""
+    first, end, _ = classes.indices(packed.classes)
+    low, high = np.searchsorted(packed.label, (first, max(first, end)))
+    some = (packed.place >= low) & (packed.place < high)
+    return Packed(
+        packed.image[low:high],
+        packed.label[low:high] - first,
+        packed.counted[:, low:high],
+        packed.place[some] - low,
+        packed.threshold[some],
+        packed.objects[:, classes],
+    )
+
+
 @dataclass(frozen=True)
 class _Curve:
     """Precision and recall at the right detections."""

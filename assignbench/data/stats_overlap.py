@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +12,11 @@ from assignbench.core.fast.grid import covered_cells
 from assignbench.core.head import Head
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Priors
+from assignbench.data.meeting import meeting_pairs
 
 LEAST = 0.3  # IoU from which on, exclusive, two objects count as overlapping
 
-_CHUNK = 1 << 18  # boxes or pairs at once
+_CHUNK = 1 << 18  # boxes at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,30 +64,6 @@ def crowdedness(
         for marks, chosen in ((own, same), (every, close), (location, shared)):
             marks[one[chosen]] = marks[other[chosen]] = True
     return Crowdedness(own, every, location)
-
-
-def meeting_pairs(
-    boxes: NDArray[np.float32], image: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of objects of one picture that meet along x, each once, some at a time: places, ``[pair]`` each."""
-    if not len(boxes):
-        return
-    # one axis for all pictures, side by side: sorted along it, those that an object meets come next
-    span = float(boxes[:, 2].max()) + 1.0
-    left = image * span + boxes[:, 0].astype(np.float64)
-    right = image * span + boxes[:, 2].astype(np.float64)
-    order = np.argsort(left, kind="stable")
-    last = np.searchsorted(left[order], right[order], side="left")
-    count = np.maximum(last - np.arange(len(order)) - 1, 0)
-    ends = np.cumsum(count)
-    start = 0
-    while start < len(order):
-        stop = max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + _CHUNK, side="right")))
-        some = count[start:stop]
-        one = np.repeat(np.arange(start, stop), some)
-        rank = np.arange(len(one)) - np.repeat(np.cumsum(some) - some, some)
-        yield order[one], order[one + 1 + rank]
-        start = stop
 
 
 def _priors(extent: tuple[int, int]) -> Priors:

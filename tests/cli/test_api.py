@@ -74,7 +74,7 @@ def test_misuse_has_a_reason(folder):
         assignbench.compare(runs[:0])
     with pytest.raises(UsageError, match="there is no folder"):
         assignbench.load(folder / "nothing")
-    with pytest.raises(UsageError, match="no run of the baseline 'atts'; did you mean atss?"):
+    with pytest.raises(UsageError, match=r"no run of the baseline 'atts'; did you mean atss\?"):
         assignbench.compare(folder, baseline="atts")
     moved = runs.assign(folder="elsewhere")
     with pytest.raises((RunError, UsageError), match="elsewhere"):

@@ -8,9 +8,10 @@ from assignbench.core import inside_pairs
 from assignbench.core.head import Head
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.types import Targets
+from assignbench.data.meeting import meeting_pairs
 from assignbench.data.specs import open_dataset
 from assignbench.data.stats import fcos_level, network_boxes, retinanet_level, split_stats
-from assignbench.data.stats_overlap import crowdedness, meeting_pairs, without_location
+from assignbench.data.stats_overlap import crowdedness, without_location
 
 
 def counts(histogram) -> dict[str, int]:
@@ -135,5 +136,13 @@ def test_pairs_come_once_whatever_the_chunk(monkeypatch):
 
     whole = pairs()
     assert len(set(whole)) == len(whole) > 50
-    monkeypatch.setattr("assignbench.data.stats_overlap._CHUNK", 7)
+    monkeypatch.setattr("assignbench.data.meeting._CHUNK", 7)
     assert pairs() == whole
+
+
+def test_boxes_that_leave_their_pictures_meet_none_of_another_picture():
+    boxes = np.array([[-500, 0, -400, 10], [0, 0, 1000, 10], [-450, 0, 10, 10]], np.float32)
+    pairs = [
+        sorted(map(int, pair)) for both in meeting_pairs(boxes, np.array([1, 0, 1])) for pair in zip(*both, strict=True)
+    ]
+    assert pairs == [[0, 2]]

@@ -197,7 +197,8 @@ def deciding_files(package: Path) -> list[Path]:
     imports, directly or through others, but for `ONLY_SAID`. All else acts through what the name holds anyway: readers
     through the fingerprints of the data, recipes and options through their values.
     """
-    reached = with_imports(package / "run" / "matrix" / "execute.py")
+    # whoever imports assignbench imports its interface for notebooks, too; a run does not use it
+    reached = with_imports(package / "run" / "matrix" / "execute.py", but=[package / "api.py"])
     files = {file.relative_to(package).as_posix(): file for file in (*reached, *package.rglob("*.py"))}
     return [
         file

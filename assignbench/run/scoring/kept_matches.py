@@ -18,10 +18,11 @@ from assignbench.errors import AssignbenchError, RunError, SystemProblem
 from assignbench.files import sha256_of, written
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detections import DetectionRows, read_detections
-from assignbench.run.scoring.matches import Found, Matches, Objects, match
+from assignbench.run.scoring.matches import THRESHOLDS, Found, Matches, Objects, match
 
 FILE, DETECTIONS = "matches.safetensors", "detections.json"
-RULE = "coco 1"  # of matching; another one makes other matches
+ARRAYS = ("image", "label", "right", "counted", "objects", "taken")
+RULE = "coco 2"  # of matching; another one makes other matches
 
 
 def matches_of(dataset: Dataset, rows: DetectionRows) -> Matches:
@@ -31,20 +32,35 @@ def matches_of(dataset: Dataset, rows: DetectionRows) -> Matches:
         dataset: one that `evaluate` accepts. Pictures are numbered by rising id, and so are classes.
         rows: as `read_detections` gives them.
     """
-    images = np.array([image.id for image in dataset.images], dtype=np.int64)
-    categories = np.array(dataset.category_ids, dtype=np.int64)
-    number, label = (np.argsort(np.argsort(each)) for each in (images, categories))
+    return match(objects_of(dataset), found_of(dataset, rows), len(dataset.images), len(dataset.classes))
+
+
+def objects_of(dataset: Dataset) -> Objects:
+    """What there is to be found, in the order of the data set's objects. Classes are numbered by rising category id."""
     box = np.hstack([dataset.boxes[:, :2], dataset.boxes[:, 2:] - dataset.boxes[:, :2]])
-    return match(
-        Objects(number[dataset.image], label[dataset.labels], box, dataset.area, dataset.crowd),
-        Found(
-            np.searchsorted(np.sort(images), rows.image_id),
-            np.searchsorted(np.sort(categories), rows.category_id),
-            rows.bbox,
-            rows.score,
-        ),
-        len(images),
-        len(categories),
+    images, categories = _ids(dataset)
+    number, label = (np.argsort(np.argsort(each)) for each in (images, categories))
+    return Objects(number[dataset.image], label[dataset.labels], box, dataset.area, dataset.crowd)
+
+
+def found_of(dataset: Dataset, rows: DetectionRows) -> Found:
+    """What was found, in the order of the rows. Classes are numbered as in `objects_of`."""
+    images, categories = (np.sort(each) for each in _ids(dataset))
+    return Found(
+        np.searchsorted(images, rows.image_id), np.searchsorted(categories, rows.category_id), rows.bbox, rows.score
+    )
+
+
+def class_names(dataset: Dataset) -> tuple[str, ...]:
+    """The classes in the order of `Matches`: by rising category id."""
+    return tuple(name for _, name in sorted(zip(dataset.category_ids, dataset.classes, strict=True)))
+
+
+def _ids(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of the pictures and of the classes."""
+    return (
+        np.array([image.id for image in dataset.images], dtype=np.int64),
+        np.array(dataset.category_ids, dtype=np.int64),
     )
 
 
@@ -63,6 +79,7 @@ def keep_matches(dataset: Dataset, detections: Path) -> Matches:
         "right": np.packbits(found.right, axis=-1),
         "counted": np.packbits(found.counted, axis=-1),
         "objects": found.objects,
+        "taken": np.packbits(found.taken, axis=0),
     }
     facts = {"rule": RULE, "detections": sha256_of(detections), "data": dataset.fingerprint}
     try:
@@ -94,16 +111,22 @@ def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matc
         with safe_open(file, "np") as opened:
             if opened.metadata() != {"rule": RULE, "detections": detections_sha256, "data": fingerprint}:
                 return None
-            arrays = {key: opened.get_tensor(key) for key in ("image", "label", "right", "counted", "objects")}
+            arrays = {key: opened.get_tensor(key) for key in ARRAYS}
     except (OSError, SafetensorError) as error:
         raise RunError(f"{file} is damaged: {error}; remove it, it is made again") from error
     count = len(arrays["image"])
 
-    def bits(key: str) -> NDArray[np.bool_]:
-        return np.unpackbits(arrays[key], axis=-1, count=count).astype(np.bool_)
+    def bits(key: str, axis: int, count: int) -> NDArray[np.bool_]:
+        return np.unpackbits(arrays[key], axis=axis, count=count).astype(np.bool_)
 
     return Matches(
-        arrays["objects"].shape[1], arrays["image"], arrays["label"], bits("right"), bits("counted"), arrays["objects"]
+        arrays["objects"].shape[1],
+        arrays["image"],
+        arrays["label"],
+        bits("right", -1, count),
+        bits("counted", -1, count),
+        arrays["objects"],
+        bits("taken", 0, len(THRESHOLDS)),
     )
 
 

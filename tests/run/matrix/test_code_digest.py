@@ -30,7 +30,7 @@ DECIDING = """
 NOT_DECIDING = """
     data/annotations data/build data/cache data/check data/check_coco data/check_kinds data/check_pictures
     data/check_raw data/check_rules data/check_splits data/check_text data/coco data/coco_entries data/fix
-    data/fix_write data/forms data/mend data/opening data/plain data/prepare/__init__ data/prepare/archive
+    data/fix_write data/forms data/meeting data/mend data/opening data/plain data/prepare/__init__ data/prepare/archive
     data/prepare/digest data/prepare/download data/prepare/plan data/prepare/prepare data/prepare/publish
     data/prepare/report data/prepare/unpack data/prepare/web data/scan data/scene data/schema data/shapes data/show
     data/show_draw data/sources data/specs data/stats data/stats_overlap data/stored data/voc data/widerface data/yolo

@@ -49,15 +49,20 @@ def test_lost_matches_are_made_again_from_the_detections(run: tuple[RunRecord, P
     found, _ = matches_of_run(folder, record, lambda spec: open_dataset(spec, data_root(None)).evaluation)
     assert found is not None
     assert kept_matches(folder, record.detections_sha256, record.dataset.evaluation.fingerprint) is not None
-    for name in ("image", "label", "right", "counted", "objects"):
+    for name in ("image", "label", "right", "counted", "objects", "taken"):
         assert np.array_equal(getattr(found, name), getattr(kept, name))
 
 
-def test_what_belongs_to_another_run_is_not_taken(run: tuple[RunRecord, Path]) -> None:
+def test_what_belongs_to_another_run_or_rule_is_not_taken(
+    run: tuple[RunRecord, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     record, folder = run
     fingerprint = record.dataset.evaluation.fingerprint
     assert kept_matches(folder, "0" * 64, fingerprint) is None
     assert kept_matches(folder, record.detections_sha256, "0" * 64) is None
+    with monkeypatch.context() as patch:
+        patch.setattr("assignbench.run.scoring.kept_matches.RULE", "coco 1")
+        assert kept_matches(folder, record.detections_sha256, fingerprint) is None
     (folder / FILE).unlink()
     detections = folder / "detections.json"
 
