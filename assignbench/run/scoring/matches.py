@@ -151,6 +151,6 @@ def _pairs(
     inner = np.maximum(side, 0).prod(axis=1)
     own = mine[:, 2] * mine[:, 3]
     union = np.where(objects.crowd[target], own, own + other[:, 2] * other[:, 3] - inner)
-    overlap = inner / union
+    overlap = np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)  # a side may be 0
     near = overlap >= THRESHOLDS[0]
     return detection[near], target[near], overlap[near]
