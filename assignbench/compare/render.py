@@ -250,7 +250,7 @@ def as_csv(table: Table) -> str:
 
 
 def _title(block: Block) -> str:
-    return f"{block.dataset} · {block.protocol} protocol · recipe {block.recipe}"
+    return block.title
 
 
 def _head(table: Table) -> list[str]:
