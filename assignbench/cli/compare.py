@@ -1,5 +1,6 @@
-"""``assignbench compare``: finished runs in one table."""
+"""``assignbench compare``: finished runs, or detections files, in one table."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 
 from assignbench.cli.arguments import DataRootOption, comma_list
+from assignbench.errors import UsageError
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -15,6 +17,10 @@ assignbench compare --baseline atss   [dim]# differences to ATSS[/dim]
 assignbench compare --pairs   [dim]# every strategy against every other one[/dim]
 
 assignbench compare --format latex --metrics AP,AP50 --output table.tex
+
+assignbench compare --detections mine.json theirs.json --dataset coco   [dim]# COCO results of any tool[/dim]
+
+assignbench compare --detections a=a0.json a=a1.json a=a2.json b=b0.json b=b1.json b=b2.json --dataset coco
 """
 
 
@@ -53,8 +59,40 @@ def canonical(text: str) -> str:
     return without_folders(format_strategy(wanted.name, wanted.options, wanted.extras)) + space + preset
 
 
+def _folder(places: Sequence[str]) -> Path:
+    """The one folder of runs."""
+    if len(places) > 1 or Path(places[0]).is_file():
+        raise UsageError(
+            "compare takes one folder of runs; detections files are compared with --detections and --dataset"
+        )
+    return Path(places[0])
+
+
 def compare(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DIR | FILE | NAME=FILE",
+            help="Folder of runs; with --detections files, each with the name of its row.",
+            show_default="runs",
+        ),
+    ] = None,
+    detections: Annotated[
+        bool,
+        typer.Option(
+            "--detections",
+            help="Compare detections files of any tool, in COCO results format. Files of one NAME are seeds of one "
+            "strategy; the first of each NAME are held against each other as one seed, then the second, and so on.",
+        ),
+    ] = False,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D",
+            help="With --detections: the data set; the files are of its evaluation split.",
+            show_default=False,
+        ),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="A", help="Strategy that the others are held against.")
     ] = None,
@@ -96,33 +134,37 @@ def compare(
     have 95 % intervals over seeds and pictures, corrected for their number;
     what no other row is shown to be better than is bold. Runs that differ in
     more than strategy and seed are refused, with what differs.
+
+    With --detections: files that any tool wrote, in COCO results format.
+    One file of a strategy says nothing of other seeds, so the difference is
+    that of two networks; verdicts need three files of each.
+
     How it is computed: docs/comparisons.md
     """
-    from assignbench.cli.judging import influences_of
     from assignbench.cli.output import as_text, show
-    from assignbench.compare.checks import select
     from assignbench.files import write_text_atomic
-    from assignbench.run.results.record import read_records
 
-    records = select(read_records(folder), recipe=recipe, protocol=protocol)
+    columns = None if metrics is None else comma_list([metrics], "--metrics")
+    if detections:
+        from assignbench.cli.comparing_files import table_of_files
+
+        if recipe is not None or protocol is not None:
+            raise UsageError("--recipe and --protocol choose among runs; a detections file says nothing of either")
+        if not places or dataset is None:
+            raise UsageError("--detections needs files and their data set: --detections A.json B.json --dataset coco")
+        table = table_of_files(places, dataset, columns, data_root, baseline, about.value, spread.value)
+    else:
+        from assignbench.cli.judging import table_of_runs
+
+        if dataset is not None:
+            raise UsageError("--dataset is for --detections; runs know their data set")
+        if baseline is not None and "[" in baseline:  # as `run` reads it: options in any order
+            baseline = canonical(baseline)
+        folder = _folder(places or ["runs"])
+        table = table_of_runs(folder, recipe, protocol, columns, data_root, baseline, about.value, spread.value)
 
     from assignbench.compare import render  # numpy: after what can be refused without it
-    from assignbench.compare.table import METRICS
-    from assignbench.compare.table import compare as tabulate
 
-    columns = METRICS if metrics is None else comma_list([metrics], "--metrics")
-    if baseline is not None and "[" in baseline:  # as `run` reads it: options in any order
-        baseline = canonical(baseline)
-    pictures, remarks = influences_of(folder, records, columns, data_root)
-    table = tabulate(
-        records,
-        baseline=baseline,
-        metrics=columns,
-        pictures=pictures,
-        remarks=remarks,
-        about=about.value,
-        spread=spread.value,
-    )
     match format_:
         case Format.TERMINAL:
             content = render.terminal(table, pairs=pairs)

@@ -1,4 +1,4 @@
-"""What a comparison needs beside the records: how much each picture moves each run's numbers."""
+"""Runs in one table, and what that needs beside their records: how much each picture moves each run's numbers."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -7,10 +7,53 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from assignbench.compare.influences import Floats
+    from assignbench.compare.table import Table
+    from assignbench.compare.twolevel import About
+    from assignbench.compare.verdicts import Spread
     from assignbench.data.dataset import Dataset
     from assignbench.run.results.record import RunRecord
 
 AGREEMENT = 1e-9  # of a number of the record with that of the matches, as fractions
+
+
+def table_of_runs(
+    root: Path,
+    recipe: str | None,
+    protocol: str | None,
+    metrics: Sequence[str] | None,
+    data_root: Path | None,
+    baseline: str | None,
+    about: "About",
+    spread: "Spread",
+) -> "Table":
+    """The finished runs of a folder side by side.
+
+    Args:
+        root: folder of runs.
+        recipe: only the runs of this one.
+        protocol: only the runs under this one.
+        metrics: columns; None: those of a table.
+        data_root: folder of the data sets.
+        baseline: row or label.
+        about: the question.
+        spread: whose spread over seeds counts.
+
+    Raises:
+        UsageError: there are no such runs, no such baseline or metric, or runs that must not stand in one table.
+        RunError: a record or a file of matches is damaged.
+    """
+    from assignbench.compare.checks import select
+    from assignbench.run.results.record import read_records
+
+    records = select(read_records(root), recipe=recipe, protocol=protocol)
+
+    from assignbench.compare.table import METRICS, compare  # numpy: after what can be refused without it
+
+    metrics = METRICS if metrics is None else metrics
+    pictures, remarks = influences_of(root, records, metrics, data_root)
+    return compare(
+        records, baseline=baseline, metrics=metrics, pictures=pictures, remarks=remarks, about=about, spread=spread
+    )
 
 
 def influences_of(
