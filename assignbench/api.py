@@ -167,6 +167,7 @@ def compare(
         baseline=None if baseline is None else canonical(baseline),
         metrics=columns,
         pictures=pictures,
+        labels={canonical(row): label for row, label in labels.items()},
         about=about,
         spread=spread,
         remarks=remarks,

@@ -102,14 +102,18 @@ def write_json_atomic(path: Path, content: Any) -> None:
     write_text_atomic(path, text + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, finite: bool = True) -> Any:
     """The content of a JSON file; NaN and infinity are refused as the writer refuses them.
+
+    Args:
+        path: the file.
+        finite: False: NaN and infinity pass; the caller looks for them and says where they stand.
 
     Raises:
         RunError: the file is missing, unreadable or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant if finite else None)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors

@@ -1,4 +1,4 @@
-"""``assignbench compare``: finished runs in one table."""
+"""``assignbench compare``: finished runs, or detections files, in one table."""
 
 import re
 from collections.abc import Sequence
@@ -20,6 +20,9 @@ assignbench compare --pairs   [dim]# every strategy against every other one[/dim
 assignbench compare --format latex --metrics AP,AP50 --output table.tex
 
 assignbench compare --label 'autoassign[tau=0.5]=τ = ½'
+assignbench compare --detections mine.json theirs.json --dataset coco   [dim]# COCO results of any tool[/dim]
+
+assignbench compare --detections a=a0.json a=a1.json a=a2.json b=b0.json b=b1.json b=b2.json --dataset coco
 """
 
 
@@ -67,8 +70,40 @@ def labelled(texts: Sequence[str]) -> dict[str, str]:
     return labels
 
 
+def _folder(places: Sequence[str]) -> Path:
+    """The one folder of runs."""
+    if len(places) > 1 or Path(places[0]).is_file():
+        raise UsageError(
+            "compare takes one folder of runs; detections files are compared with --detections and --dataset"
+        )
+    return Path(places[0])
+
+
 def compare(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DIR | FILE | NAME=FILE",
+            help="Folder of runs; with --detections files, each with the name of its row.",
+            show_default="runs",
+        ),
+    ] = None,
+    detections: Annotated[
+        bool,
+        typer.Option(
+            "--detections",
+            help="Compare detections files of any tool, in COCO results format. Files of one NAME are seeds of one "
+            "strategy; the first of each NAME are held against each other as one seed, then the second, and so on.",
+        ),
+    ] = False,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D",
+            help="With --detections: the data set; the files are of its evaluation split.",
+            show_default=False,
+        ),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="A", help="Strategy that the others are held against.")
     ] = None,
@@ -113,24 +148,44 @@ def compare(
     have 95 % intervals over seeds and pictures, corrected for their number;
     what no other row is shown to be better than is bold. Runs that differ in
     more than strategy and seed are refused, with what differs.
+
+    With --detections: files that any tool wrote, in COCO results format.
+    One file of a strategy says nothing of other seeds, so the difference is
+    that of two networks; verdicts need three files of each.
+
     How it is computed: docs/comparisons.md
     """
-    from assignbench import api
     from assignbench.cli.output import as_text, progress, show
     from assignbench.files import write_text_atomic
 
-    table = api.compare(
-        folder,
-        baseline=baseline,
-        metrics=None if metrics is None else comma_list([metrics], "--metrics"),
-        recipe=recipe,
-        protocol=protocol,
-        labels=labelled(label),
-        about=about.value,
-        spread=spread.value,
-        data_root=data_root,
-        progress=progress,
-    ).table
+    columns = None if metrics is None else comma_list([metrics], "--metrics")
+    if detections:
+        from assignbench.cli.comparing_files import table_of_files
+
+        if recipe is not None or protocol is not None:
+            raise UsageError("--recipe and --protocol choose among runs; a detections file says nothing of either")
+        if label:
+            raise UsageError("--label is for runs; a detections file gets its name by NAME=FILE")
+        if not places or dataset is None:
+            raise UsageError("--detections needs files and their data set: --detections A.json B.json --dataset coco")
+        table = table_of_files(places, dataset, columns, data_root, baseline, about.value, spread.value)
+    else:
+        from assignbench import api
+
+        if dataset is not None:
+            raise UsageError("--dataset is for --detections; runs know their data set")
+        table = api.compare(
+            _folder(places or ["runs"]),
+            baseline=baseline,
+            metrics=columns,
+            recipe=recipe,
+            protocol=protocol,
+            labels=labelled(label),
+            about=about.value,
+            spread=spread.value,
+            data_root=data_root,
+            progress=progress,
+        ).table
 
     from assignbench.comparison import render  # numpy and pandas: after what can be refused without them
 

@@ -1,8 +1,9 @@
-"""How much each picture moves each number of a run: what `twolevel` needs beside the number itself."""
+"""The numbers of a run or of a detections file, and how much each picture moves them: what a comparison is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,26 @@ NUMBERS: dict[str, tuple[str, slice]] = {
 }
 FEW_IMAGES = 1000  # up to here every picture is left out in turn
 RARE = 120  # pictures with a class, up to which the derivative of its AP is too small
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a comparison knows of one run, or of one detections file."""
+
+    metrics: Mapping[str, float | None]  # fractions; None: there are no objects
+    pictures: Mapping[str, Floats]  # metric → [kind, image] influences; of others nothing is known
+
+
+def scored(matches: Matches, metrics: Sequence[str]) -> Scored:
+    """The numbers that follow from matches alone.
+
+    Args:
+        matches: of one detections file.
+        metrics: of `NUMBERS`.
+    """
+    values = {metric: value_of(matches, metric) for metric in metrics}
+    known = {metric: None if np.isnan(value) else value for metric, value in values.items()}
+    return Scored(known, influences(matches, metrics))
 
 
 def value_of(matches: Matches, metric: str) -> float:

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from assignbench.comparison.verdicts import Judged, Verdicts
+from assignbench.comparison.words import RUNS, Words
 
 OTHER_QUESTION = "‡"  # this difference answers another question than its table
 
 
-def legend(found: Verdicts, baseline: str | None) -> tuple[str, ...]:
+def legend(found: Verdicts, baseline: str | None, words: Words = RUNS) -> tuple[str, ...]:
     """What Δ and its signs mean; (): there is nothing to compare.
 
     Args:
         found: of the metric that Δ is shown of.
         baseline: the row that others are held against; None: all pairs are looked at.
+        words: for what is compared.
     """
     family = found.baseline if baseline is not None else found.pairs
     if not family:
-        alone = "?: no verdict. One seed says nothing of its error, and no matches of the runs are kept."
+        alone = f"?: no verdict. {words.alone}"
         return (alone,) if baseline in found.rows and len(found.rows) > 1 else ()
     against = f"against {baseline}" if baseline is not None else "between every two rows"
-    told = [f"Δ: {found.metric} {against}, 95 % interval over {_errors(family)}. {_marks(family)}".rstrip()]
+    over = _errors(family, words)
+    told = [f"Δ: {found.metric} {against}, 95 % interval over {over}. {_marks(family, words)}".rstrip()]
     if _about(family) == "networks":
-        told.append("Of strategies nothing is decided: that takes three seeds and another question.")
+        told.append(words.nothing)
     elif not any(one.difference.settles for one in family):
-        told.append("No verdict: it takes three seeds that both rows have.")
+        told.append(words.few)
     else:
         told.append(_standing(found))
         if found.smallest is not None:
             told.append(
                 f"A true difference of {found.smallest:.1f} is found four times in five, a smaller one less often."
             )
-    told.append("The training data and the recipe are fixed: nothing is said of others.")
+    told.append(words.fixed)
     if any(one.difference.noisy for one in family):
         told.append(f"Spread over seeds larger than that of the others, so that its own counts: {_list(found.noisy)}.")
     return tuple(told)
@@ -46,26 +49,26 @@ def _about(family: tuple[Judged, ...]) -> str:
     return max(("strategies", "set", "networks"), key=each.count)
 
 
-def _errors(family: tuple[Judged, ...]) -> str:
+def _errors(family: tuple[Judged, ...], words: Words) -> str:
     """What the interval is an interval over."""
     about = _about(family)
     some = [one.difference for one in family if one.difference.about == about]
     one = next((each for each in some if each.shared), some[0])
     seeds = sorted({seed for each in some for seed in each.seeds})
-    named = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    named = (words.seeds if len(seeds) > 1 else words.seed).format(seeds=", ".join(map(str, seeds)))
     spread = (
         f"spread over seeds shared by the rows, {one.freedom:g} degrees of freedom"
         if one.shared
         else f"each pair's own spread over seeds, {one.freedom:g} degrees of freedom"
     )
     if about == "networks":
-        return f"{one.images:,} pictures like these, of the networks trained with {named}, not of the strategies"
+        return f"{one.images:,} pictures like these, {words.networks.format(seeds=named)}"
     if about == "set":
         return f"{named}, on exactly these pictures (Student; {spread})"
     return f"{named} and {one.images:,} pictures like these (Behrens–Fisher; {spread})"
 
 
-def _marks(family: tuple[Judged, ...]) -> str:
+def _marks(family: tuple[Judged, ...], words: Words) -> str:
     """The signs that occur, and what they mean."""
     present = {one.mark for one in family}
     means = {
@@ -78,7 +81,7 @@ def _marks(family: tuple[Judged, ...]) -> str:
     if any(one.difference.about == "set" != about for one in family):
         told.append(f"{OTHER_QUESTION} without detections: seeds alone, on exactly these pictures.")
     if any(one.difference.about == "networks" != about for one in family):
-        told.append(f"{OTHER_QUESTION} one seed in common: of these two networks, not of the strategies.")
+        told.append(f"{OTHER_QUESTION} {words.common}")
     return " ".join(told)
 
 

@@ -60,7 +60,7 @@ def terminal(table: Table, *, pairs: bool = False) -> RenderableType:
     for block in table.blocks:
         # without gaps, so that six metrics with their spread fit into 80 letters; only names may be folded
         grid = tables.terminal(texts(table, block, short=True), bold(table, block), left=[STRATEGY], gap=0)
-        parts += [Text(_title(block), style="bold"), grid]  # as rich's own title it would wrap at the grid's width
+        parts += [Text(block.title, style="bold"), grid]  # as rich's own title it would wrap at the grid's width
         found = block.verdicts[0]
         for family in (found.baseline, found.pairs if pairs else ()):
             if family:
@@ -73,7 +73,7 @@ def markdown(table: Table, *, pairs: bool = False) -> str:
     """One GitHub table a data set, notes as a list below."""
     parts = []
     for block in table.blocks:
-        parts.append(f"**{tables.markdown_text(_title(block))}**")
+        parts.append(f"**{tables.markdown_text(block.title)}**")
         parts.append(tables.markdown(texts(table, block), bold(table, block), left=[STRATEGY]))
         found = block.verdicts[0]
         if pairs and found.pairs:
@@ -90,7 +90,7 @@ def latex(table: Table, *, pairs: bool = False) -> str:
     lines = [r"\begin{table}", r"\centering"]
     for block in table.blocks:
         found = block.verdicts[0]
-        lines += [rf"{tables.latex_text(_title(block))}\par\smallskip"]
+        lines += [rf"{tables.latex_text(block.title)}\par\smallskip"]
         lines += [tables.latex(texts(table, block), bold(table, block), left=[STRATEGY]) + r"\par\smallskip"]
         if pairs and found.pairs:
             grid = tables.latex(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1]))
@@ -107,7 +107,7 @@ def html(table: Table, *, pairs: bool = False) -> str:
     parts = []
     for block in table.blocks:
         found = block.verdicts[0]
-        parts.append(f"<p><strong>{escape(_title(block))}</strong></p>")
+        parts.append(f"<p><strong>{escape(block.title)}</strong></p>")
         parts.append(tables.html(texts(table, block), bold(table, block), left=[STRATEGY]))
         if pairs and found.pairs:
             parts.append(tables.html(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1])))
@@ -263,10 +263,6 @@ def _error(one: Judged, family: tuple[Judged, ...]) -> Mapping[str, str | int | 
     }
 
 
-def _title(block: Block) -> str:
-    return f"{block.dataset} · {block.protocol} protocol · recipe {block.recipe}"
-
-
 def _texts(table: Table, block: Block, row: Row, *, short: bool = False) -> list[str]:
     """The fields of one row as they are printed; the difference is shown for the first metric only.
 
@@ -280,11 +276,11 @@ def _texts(table: Table, block: Block, row: Row, *, short: bool = False) -> list
     if table.baseline is not None:
         found, cell = block.verdicts[0], row.cells[0]
         one = found.against(row.strategy)
-        text = "base" if row.strategy == table.baseline else signed(cell.difference)
+        text = "base" if row.strategy == block.baseline else signed(cell.difference)
         if one is not None:
             text = signed(one.difference.mean, digits_of(one))
             text += ("" if short or not interval(one) else f" {interval(one)}") + one.mark + question(one, found)
-        elif row.strategy != table.baseline and cell.difference is not None:
+        elif row.strategy != block.baseline and cell.difference is not None:
             text += "?"
         difference = [text]
     return [row.strategy, str(len(row.seeds)), *(number(cell) for cell in row.cells), *difference]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from assignbench.comparison.checks import check_comparable, environment_notes
-from assignbench.comparison.influences import NUMBERS, Floats
+from assignbench.comparison.influences import NUMBERS, Floats, Scored
 from assignbench.comparison.legend import legend
 from assignbench.comparison.twolevel import About, Runs
 from assignbench.comparison.verdicts import Spread, Verdicts, verdicts
+from assignbench.comparison.words import FILES, RUNS, Words
 from assignbench.errors import UsageError
 from assignbench.run.results.changed import recipe_told
 from assignbench.run.results.record import RunRecord, named_apart
 from assignbench.suggest import did_you_mean
 
 METRICS = tuple(NUMBERS)
+
+Rows = Mapping[str, Mapping[int, Scored]]  # row → seed → what is known; of files the seed is a number in their order
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """One data set under one protocol; its runs share the recipe, and every strategy run under it has a row."""
+    """One data set under one protocol; its runs share the recipe, and every strategy run under it has a row.
 
+    Or the detections files of one data set: of them neither is known.
+    """
+
+    title: str
     dataset: str
-    protocol: str
-    recipe: str  # with what was changed of it
+    protocol: str | None
+    recipe: str | None  # with what was changed of it
+    baseline: str | None  # row that the others are held against
     rows: tuple[Row, ...]
     verdicts: tuple[Verdicts, ...]  # in the order of Table.metrics
     legend: tuple[str, ...]  # what the signs of this block mean, made from its verdicts
@@ -66,6 +75,7 @@ def compare(
     baseline: str | None = None,
     metrics: Sequence[str] = METRICS,
     pictures: Mapping[str, Mapping[str, Floats]] = MappingProxyType({}),
+    labels: Mapping[str, str] = MappingProxyType({}),
     about: About = "strategies",
     spread: Spread = "auto",
     remarks: Sequence[str] = (),
@@ -81,12 +91,14 @@ def compare(
         metrics: which metrics, in which order.
         pictures: run id → metric → influences of the pictures (`influences`); of runs that are not there, nothing is
             said about other pictures.
+        labels: row → what the table calls it.
         about: the question that is asked, see `twolevel`.
         spread: whose spread over seeds counts, see `verdicts`.
         remarks: further notes.
 
     Raises:
-        UsageError: no records, an unknown baseline or metric, or runs that must not stand in one table.
+        UsageError: no records, an unknown baseline, metric or row, two rows of one name, or runs that must not stand
+            in one table.
     """
     if not records:
         raise UsageError("there is no finished run to compare; start one with: assignbench run")
@@ -96,6 +108,7 @@ def compare(
         if metric not in known:
             raise UsageError(f"unknown metric {metric!r}; the runs have: {', '.join(known)}")
     _refuse_unknown(baseline, records)
+    names = _names({record.row for record in records}, labels)
     blocks, notes = [], []
     for dataset, protocol in sorted({(record.dataset.name, record.protocol) for record in records}):
         under = [record for record in records if record.protocol == protocol]
@@ -104,34 +117,99 @@ def compare(
         base_row = _baseline_row(baseline, under)
         if baseline is not None and base_row is None:
             notes.append(f"{dataset}: no run of the baseline {baseline} under the {protocol} protocol")
-        runs = {strategy: _runs_of(strategy, here) for strategy in _strategies(under, base_row)}
-        base = runs.get(base_row, []) if base_row is not None else []
-        rows = tuple(
-            Row(
-                strategy,
-                tuple(record.seed for record in own),
-                tuple(
-                    cell_of(percent(metric, own), {} if strategy == base_row else percent(metric, base))
-                    for metric in metrics
-                ),
-            )
-            for strategy, own in runs.items()
+        rows = {
+            names[row]: {one.seed: Scored(one.metrics, pictures.get(one.run_id, {})) for one in here if one.row == row}
+            for row in baseline_first({record.row for record in under}, base_row)
+        }
+        base_row = None if base_row is None else names[base_row]
+        title, recipe = f"{dataset} · {protocol} protocol", recipe_told(here[0])
+        block = Block(
+            f"{title} · recipe {recipe}",
+            dataset,
+            protocol,
+            recipe,
+            base_row,
+            *_compared(rows, base_row, metrics, about, spread, RUNS),
         )
-        judged = tuple(
-            verdicts(metric, {row: _told(metric, own, pictures) for row, own in runs.items()}, base_row, about, spread)
-            for metric in metrics
-        )
-        blocks.append(Block(dataset, protocol, recipe_told(here[0]), rows, judged, legend(judged[0], base_row)))
-        notes += [*_seed_notes(dataset, rows, base_row), *environment_notes(here)]
+        blocks.append(block)
+        notes += [*_seed_notes(dataset, block.rows, base_row, RUNS), *environment_notes(here)]
     return Table(tuple(metrics), baseline, tuple(blocks), (*notes, *remarks))
 
 
-def _told(metric: str, records: Sequence[RunRecord], pictures: Mapping[str, Mapping[str, Floats]]) -> Runs:
-    """The runs of one row as `verdicts` wants them."""
-    values = percent(metric, records)
-    known = {record.seed: pictures.get(record.run_id, {}).get(metric) for record in records}
-    some = {seed: each for seed, each in known.items() if each is not None and seed in values}
-    return Runs(values, some if some.keys() == values.keys() else None)
+def compare_detections(
+    rows: Rows,
+    dataset: str,
+    split: str,
+    *,
+    baseline: str | None = None,
+    metrics: Sequence[str] = METRICS,
+    about: About = "strategies",
+    spread: Spread = "auto",
+    remarks: Sequence[str] = (),
+) -> Table:
+    """Put detections files of any tool side by side; what they were made with is not known.
+
+    Args:
+        rows: name → number of the file → its numbers. Files of one number are held against each other.
+        dataset: name of the data set that the files are of.
+        split: name of its split.
+        baseline: name of the row that the others are held against.
+        metrics: of `METRICS`, in the order of the columns; the rows have them.
+        about: the question that is asked, see `twolevel`. With one file a row it becomes ``networks``.
+        spread: whose spread over seeds counts, see `verdicts`.
+        remarks: notes to be printed with the table.
+
+    Raises:
+        UsageError: as `check_question`.
+    """
+    check_question(rows, baseline, metrics)
+    ordered = {row: rows[row] for row in baseline_first(rows, baseline)}
+    title = f"{dataset} · {split} · detections of files"
+    block = Block(title, dataset, None, None, baseline, *_compared(ordered, baseline, metrics, about, spread, FILES))
+    notes = _seed_notes(dataset, block.rows, baseline, FILES)
+    return Table(tuple(metrics), baseline, (block,), (*notes, *remarks))
+
+
+def check_question(rows: Iterable[str], baseline: str | None, metrics: Sequence[str]) -> None:
+    """What can be asked of detections files; to be found out before they are read.
+
+    Raises:
+        UsageError: there is no row, no such baseline or metric.
+    """
+    names = sorted(rows)
+    if not names:
+        raise UsageError("there is no detections file to compare")
+    if unknown := [metric for metric in metrics if metric not in NUMBERS]:
+        raise UsageError(
+            f"{unknown[0]!r} is not computed of detections files{did_you_mean(unknown[0], METRICS)}\n"
+            f"there are: {', '.join(METRICS)}"
+        )
+    if baseline is not None and baseline not in names:
+        raise UsageError(f"no row is called {baseline!r}{did_you_mean(baseline, names)}\nthere are: {', '.join(names)}")
+
+
+def _compared(
+    rows: Rows, base_row: str | None, metrics: Sequence[str], about: About, spread: Spread, words: Words
+) -> tuple[tuple[Row, ...], tuple[Verdicts, ...], tuple[str, ...]]:
+    """The rows, verdicts and legend of a block."""
+    runs = {metric: {row: _runs(metric, seeds) for row, seeds in rows.items()} for metric in metrics}
+    judged = tuple(verdicts(metric, runs[metric], base_row, about, spread) for metric in metrics)
+    cells = {
+        row: tuple(
+            cell_of(runs[metric][row].values, {} if base_row in (None, row) else runs[metric][base_row].values)
+            for metric in metrics
+        )
+        for row in rows
+    }
+    listed = tuple(Row(row, tuple(sorted(seeds)), cells[row]) for row, seeds in rows.items())
+    return listed, judged, legend(judged[0], base_row, words)
+
+
+def _runs(metric: str, seeds: Mapping[int, Scored]) -> Runs:
+    """One row for one metric, as `verdicts` wants it."""
+    values = {seed: 100 * value for seed in sorted(seeds) if (value := seeds[seed].metrics[metric]) is not None}
+    pictures = {seed: known for seed in values if (known := seeds[seed].pictures.get(metric)) is not None}
+    return Runs(values, pictures if pictures.keys() == values.keys() else None)
 
 
 def _refuse_unknown(baseline: str | None, records: Sequence[RunRecord]) -> None:
@@ -149,19 +227,22 @@ def _baseline_row(baseline: str | None, records: Sequence[RunRecord]) -> str | N
     return rows[0] if rows else None
 
 
-def _strategies(records: Sequence[RunRecord], base_row: str | None) -> list[str]:
-    """Rows in their order: the baseline first, then by alphabet."""
-    rows = sorted({record.row for record in records})
-    return rows if base_row is None else [base_row, *(row for row in rows if row != base_row)]
+def _names(rows: Set[str], labels: Mapping[str, str]) -> Mapping[str, str]:
+    """Row → what the table calls it."""
+    for row in labels:
+        if row not in rows:
+            raise UsageError(f"no row is called {row!r}{did_you_mean(row, rows)}\nthere are: {', '.join(sorted(rows))}")
+    names = {row: labels.get(row, row) for row in sorted(rows)}
+    for name, count in Counter(names.values()).items():
+        if count > 1:
+            same = ", ".join(row for row in names if names[row] == name)
+            raise UsageError(f"{count} rows would be called {name!r}: {same}; label them differently")
+    return names
 
 
-def _runs_of(row: str, records: Sequence[RunRecord]) -> list[RunRecord]:
-    return sorted((record for record in records if record.row == row), key=lambda record: record.seed)
-
-
-def percent(metric: str, records: Sequence[RunRecord]) -> dict[int, float]:
-    """Seed → percent points, where there is ground truth."""
-    return {record.seed: 100 * value for record in records if (value := record.metrics[metric]) is not None}
+def baseline_first(rows: Iterable[str], base_row: str | None) -> list[str]:
+    """Rows in their order: the baseline, then by alphabet."""
+    return sorted(rows, key=lambda row: (row != base_row, row))
 
 
 def cell_of(values: Mapping[int, float], others: Mapping[int, float] = MappingProxyType({})) -> Cell:
@@ -183,18 +264,18 @@ def cell_of(values: Mapping[int, float], others: Mapping[int, float] = MappingPr
     return Cell(mean, std, difference)
 
 
-def _seed_notes(dataset: str, rows: Sequence[Row], baseline: str | None) -> list[str]:
+def _seed_notes(dataset: str, rows: Sequence[Row], baseline: str | None, words: Words) -> list[str]:
     missing = [row.strategy for row in rows if not row.seeds]
     notes = [f"{dataset}: not run (–): {', '.join(missing)}"] if missing else []
     run = [row for row in rows if row.seeds]
     if len({row.seeds for row in run}) > 1:
         told = "; ".join(f"{row.strategy} {_listed(row.seeds)}" for row in run)
-        notes.append(f"{dataset}: the strategies were run with different seeds ({told})")
+        notes.append(f"{dataset}: {words.unequal.format(told=told)}")
     base = next((row.seeds for row in run if row.strategy == baseline), ())
     for row in run:
         if base and row.seeds != base:
             shared = sorted({*row.seeds} & {*base})
-            how = f"paired over seeds {_listed(shared)} only" if shared else "not paired: no seed in common"
+            how = words.paired.format(seeds=_listed(shared)) if shared else "not paired: no seed in common"
             notes.append(f"{dataset}: the difference of {row.strategy} to {baseline} is {how}")
     return notes
 

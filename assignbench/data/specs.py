@@ -71,6 +71,15 @@ def open_evaluation(spec: str, data_root: Path) -> Dataset:
     return _open(found, "evaluation", None)
 
 
+def states_ids(spec: str, data_root: Path) -> bool:
+    """Whether the files of a data set state the ids of pictures and classes; else they are numbered from 1 here.
+
+    Raises:
+        As `locate`.
+    """
+    return isinstance(locate(spec, data_root).spec, CocoSpec)
+
+
 def open_test(spec: str, data_root: Path, classes: tuple[str, ...]) -> tuple[Dataset, str]:
     """The split whose objects only the publisher knows, without any, and the publisher's name for it.
 
@@ -98,7 +107,12 @@ class Located:
 
 
 def locate(spec: str, data_root: Path) -> Located:
-    """Where the parts of a data set are; ``shapes`` is drawn on the way."""
+    """Where the parts of a data set are; ``shapes`` is drawn on the way.
+
+    Raises:
+        UsageError: for an unknown name or a wrong YAML file.
+        DataError: there is no such folder, or it holds no such data set.
+    """
     kind, _, place = spec.partition(":")
     if kind in _FOLDERS and place:
         folder = Path(place).expanduser().resolve()

@@ -79,3 +79,29 @@ def test_misuse_has_a_reason(folder):
     moved = runs.assign(folder="elsewhere")
     with pytest.raises((RunError, UsageError), match="elsewhere"):
         assignbench.compare(moved)
+
+
+def test_labels_name_rows_wherever_they_stand(folder, call):
+    labels = {"autoassign[tau=0.50]": "τ = ½", "fcos": "FCOS"}
+    table = assignbench.compare(folder, baseline="fcos", labels=labels, metrics=["AP"])
+    assert table.frame["strategy"].tolist() == ["FCOS", "atss", "τ = ½"]
+    assert table.frame["difference"].isna().tolist() == [True, False, False]
+    assert "against FCOS" in " ".join(table.notes)
+    given = ("--label", "fcos=FCOS", "--label", "autoassign[tau=0.5]=τ = ½")
+    assert "τ = ½ − FCOS" in call("compare", str(folder), "--baseline", "fcos", *given)[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["atts=A"], "no row is called 'atts'; did you mean atss?"),
+        (["atss=fcos"], "2 rows would be called 'fcos': atss, fcos"),
+        (["atss"], "has to be STRATEGY=TEXT"),
+        (["atss= "], "has to be STRATEGY=TEXT"),
+        (["atss=A", "atss=B"], "two names, 'A' and 'B'"),
+    ],
+)
+def test_a_label_that_cannot_be_has_a_reason(folder, call, given, told):
+    code, _, err = call("compare", str(folder), *(word for text in given for word in ("--label", text)))
+    assert code == 2
+    assert told in err

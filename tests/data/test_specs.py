@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from assignbench.data.schema import load_spec
-from assignbench.data.specs import data_root, known_datasets, open_dataset, open_evaluation, open_test
+from assignbench.data.specs import data_root, known_datasets, open_dataset, open_evaluation, open_test, states_ids
 from assignbench.errors import DataError, UsageError
 from assignbench.paths import configs_folder
 
@@ -105,6 +105,13 @@ def test_a_list_of_classes_orders_them_and_is_all_there_is(coco, tmp_path):
     file.write_text(f"format: coco\ntrain: {train}\nevaluation: {val}\nclasses: [dog]\n")
     with pytest.raises(DataError, match="the list of classes does not know the class 'cat'"):
         open_dataset(str(file), Path())
+
+
+def test_pictures_and_classes_have_ids_in_coco_s_files_alone(coco, miniatures, tmp_path):
+    coco.write()
+    assert states_ids(f"coco:{coco.folder}", Path())
+    assert not states_ids(miniatures.write_voc(tmp_path / "voc").spec, Path())
+    assert not states_ids(miniatures.write_yolo(tmp_path / "yolo").spec, Path())
 
 
 def test_a_test_split_has_pictures_and_no_objects(coco, tmp_path):

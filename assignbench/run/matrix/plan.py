@@ -30,6 +30,7 @@ ONLY_SAID = (
     "run/results/",  # writes records and logs, and reads them
     "run/scoring/kept_matches.py",  # what comparisons weigh by picture
     "run/scoring/matches.py",  # the same
+    "run/scoring/remarks.py",  # words of notes
     "run/scoring/test_time.py",  # only `eval` looks at a picture in several views
     "run/scoring/views.py",  # the same
     "run/training/reporter.py",  # shows progress

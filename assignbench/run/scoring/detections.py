@@ -3,15 +3,17 @@
 One JSON list, one entry a line: original image id, original category id, ``bbox`` as x, y, width, height
 in pixels of the original picture (0.01 px), score (1e-6). Entries stand in one canonical order, so neither
 batch size nor number of processes nor order of arrival can move a number when scores tie. pycocotools accepts
-NaN, negative widths and unknown classes without a word; nothing of that kind passes here.
+NaN, negative widths and unknown classes without a word; nothing of that kind passes here. Files of other tools are
+read by `assignbench.run.scoring.foreign`, through the same gate with wider bounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,17 @@ from assignbench.errors import RunError
 from assignbench.files import read_json, write_text_atomic
 
 LIMIT = 1e9  # pixels; no picture is larger, and beyond it areas lose their meaning
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the numbers of a detections file may be."""
+
+    scores: tuple[float, float] = (0.0, 1.0)
+    empty_boxes: bool = False  # whether a side may be 0
+
+
+OURS = Bounds()
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,7 @@ def write_detections(dataset: Dataset, detections: Iterable[Detections], file: P
             raise RunError(f"image id {dataset.images[found.image].id} was predicted twice; each image counts once")
         seen.add(found.image)
         parts.append(_rows_of_image(dataset, found))
-    rows = _in_order(_concatenate(parts))
+    rows = in_order(_concatenate(parts))
     entries = (
         # as json.dumps writes it, in less than half the time; no number here is infinite
         f'{{"image_id": {image}, "category_id": {category}, "bbox": [{x!r}, {y!r}, {w!r}, {h!r}], "score": {score!r}}}'
@@ -103,17 +116,48 @@ def read_detections(dataset: Dataset, file: Path) -> DetectionRows:
     Raises:
         RunError: no JSON list, or an entry (counted from 1) with unknown ids, an impossible box or score.
     """
-    entries = read_json(file)
+    return in_order(rows_of(read_entries(file), dataset, file))
+
+
+def read_entries(file: Path) -> list[Any]:
+    """The entries of a detections file, not yet looked at.
+
+    Raises:
+        RunError: the file is missing, unreadable, damaged or no JSON list.
+    """
+    entries = read_json(file, finite=False)  # so that a NaN is found in its entry
     if not isinstance(entries, list):
-        raise RunError(f"{file} is not a list of detections in COCO results format")
+        raise RunError(f"{file} is not a list of detections in COCO results format{_instead(entries)}")
+    return entries
+
+
+def rows_of(entries: list[Any], dataset: Dataset, file: Path, bounds: Bounds = OURS) -> DetectionRows:
+    """Entries as columns, in their own order.
+
+    Args:
+        entries: as `read_entries` gives them; keys beside the four of `DetectionRows` are passed over.
+        dataset: whose ids they have.
+        file: where they stand, for the message.
+        bounds: what the numbers may be.
+
+    Raises:
+        RunError: an entry (counted from 1) has unknown ids, an impossible box or score.
+    """
     image_ids = {image.id for image in dataset.images}
     category_ids = set(dataset.category_ids)
-    rows = _sound_rows(entries, image_ids, category_ids)
+    rows = _sound_rows(entries, image_ids, category_ids, bounds)
     if rows is None:
-        problems = enumerate((_problem(entry, image_ids, category_ids) for entry in entries), start=1)
+        problems = enumerate((_problem(entry, image_ids, category_ids, bounds) for entry in entries), start=1)
         number, problem = next((number, problem) for number, problem in problems if problem)
         raise RunError(f"{file}, entry {number}: {problem}; the file does not belong to {dataset.name} or is damaged")
-    return _in_order(rows)
+    return rows
+
+
+def in_order(rows: DetectionRows) -> DetectionRows:
+    """Sorted by image, category, falling score, box; equal rows are interchangeable."""
+    x, y, width, height = rows.bbox.T
+    order = np.lexsort((height, width, y, x, -rows.score, rows.category_id, rows.image_id))
+    return DetectionRows(rows.image_id[order], rows.category_id[order], rows.bbox[order], rows.score[order])
 
 
 def _rows_of_image(dataset: Dataset, found: Detections) -> DetectionRows:
@@ -140,49 +184,71 @@ def _rows_of_image(dataset: Dataset, found: Detections) -> DetectionRows:
     )
 
 
-def _sound_rows(entries: list[Any], image_ids: set[int], category_ids: set[int]) -> DetectionRows | None:
+def _instead(content: object) -> str:
+    """What to do with a file that holds something else."""
+    lists = [key for key, value in content.items() if isinstance(value, list)] if isinstance(content, dict) else []
+    return f"; it holds lists under {', '.join(lists)}: write that of the detections alone into a file" if lists else ""
+
+
+def _sound_rows(
+    entries: list[Any], image_ids: set[int], category_ids: set[int], bounds: Bounds = OURS
+) -> DetectionRows | None:
     """The entries as columns; None: `_problem` finds something. A column at a time, which is several times as fast."""
     try:
         columns = [[entry[key] for entry in entries] for key in ("image_id", "category_id", "bbox", "score")]
         image_id, category_id, bbox, score = columns
         sides = list(chain.from_iterable(bbox))
-        kinds = {type(value) for value in (*image_id, *category_id)}, {type(value) for value in (*sides, *score)}
+        kinds = {type(value) for value in (*image_id, *category_id, *sides, *score)}
         if not (
-            kinds[0] <= {int}
-            and kinds[1] <= {int, float}
+            kinds <= {int, float}
             and {(type(one), len(one)) for one in bbox} <= {(list, 4)}
             and image_ids.issuperset(image_id)
             and category_ids.issuperset(category_id)
         ):
             return None
         rows = DetectionRows(
-            image_id=np.array(image_id, dtype=np.int64),
-            category_id=np.array(category_id, dtype=np.int64),
+            image_id=_whole(image_id),
+            category_id=_whole(category_id),
             bbox=np.array(sides, dtype=np.float64).reshape(-1, 4),
             score=np.array(score, dtype=np.float64),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    sound = (np.abs(rows.bbox) < LIMIT).all() and (rows.bbox[:, 2:] > 0).all()
-    return rows if sound and ((rows.score >= 0) & (rows.score <= 1)).all() else None
+    size, (low, high) = rows.bbox[:, 2:], bounds.scores
+    sound = all((np.abs(each) < LIMIT).all() for each in (rows.bbox, rows.score))
+    sound = sound and (size >= 0 if bounds.empty_boxes else size > 0).all()
+    return rows if sound and ((rows.score >= low) & (rows.score <= high)).all() else None
 
 
-def _problem(entry: object, image_ids: Container[int], category_ids: Container[int]) -> str | None:
+def _whole(ids: list[float]) -> np.ndarray:
+    """Known ids as numbers of one kind: other tools write 42.0, too."""
+    return np.array([int(each) for each in ids], dtype=np.int64)
+
+
+def _problem(entry: object, image_ids: set[int], category_ids: set[int], bounds: Bounds = OURS) -> str | None:
     """What is wrong with one entry of a file; `type` and not `isinstance`, because True is an int."""
-    if not isinstance(entry, dict) or not {"image_id", "category_id", "bbox", "score"} <= entry.keys():
-        return "image_id, category_id, bbox or score is missing"
+    if not isinstance(entry, dict):
+        return f"it is not an object but {short(entry)}"
+    if absent := [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]:
+        return f"{', '.join(absent)} is missing"
     image_id, category_id, bbox, score = (entry[key] for key in ("image_id", "category_id", "bbox", "score"))
-    if type(image_id) is not int or image_id not in image_ids:
-        return f"image id {image_id!r} is unknown"
-    if type(category_id) is not int or category_id not in category_ids:
-        return f"image id {image_id} has the unknown category id {category_id!r}"
+    if type(image_id) not in (int, float) or image_id not in image_ids:
+        return f"image id {short(image_id)} is unknown{_known(image_ids)}"
+    if type(category_id) not in (int, float) or category_id not in category_ids:
+        return f"image id {image_id} has the unknown category id {short(category_id)}{_known(category_ids)}"
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_finite(value) for value in bbox):
-        return f"image id {image_id} has a box that is not four finite numbers: {bbox!r}"
-    if bbox[2] <= 0 or bbox[3] <= 0:
+        return f"image id {image_id} has a box that is not four finite numbers: {short(bbox)}"
+    if min(bbox[2:]) < 0 or (min(bbox[2:]) == 0 and not bounds.empty_boxes):
         return f"image id {image_id} has a box without positive size: {bbox!r}"
-    if not _is_finite(score) or not 0 <= score <= 1:
-        return f"image id {image_id} has a score that is not within 0 and 1: {score!r}"
+    low, high = bounds.scores
+    if not _is_finite(score) or not low <= score <= high:
+        return f"image id {image_id} has a score that is not within {low:,.0f} and {high:,.0f}: {short(score)}"
     return None
+
+
+def _known(ids: set[int]) -> str:
+    """From where to where the known ones go."""
+    return f", they go from {min(ids)} to {max(ids)}"
 
 
 def _is_finite(value: object) -> bool:
@@ -197,10 +263,3 @@ def _concatenate(parts: list[DetectionRows]) -> DetectionRows:
         bbox=np.concatenate([np.zeros((0, 4)), *(part.bbox for part in parts)]),
         score=np.concatenate([np.zeros(0), *(part.score for part in parts)]),
     )
-
-
-def _in_order(rows: DetectionRows) -> DetectionRows:
-    """Sorted by image, category, falling score, box; equal rows are interchangeable."""
-    x, y, width, height = rows.bbox.T
-    order = np.lexsort((height, width, y, x, -rows.score, rows.category_id, rows.image_id))
-    return DetectionRows(rows.image_id[order], rows.category_id[order], rows.bbox[order], rows.score[order])

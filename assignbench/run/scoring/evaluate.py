@@ -20,13 +20,11 @@ from assignbench.data.dataset import Dataset
 from assignbench.errors import DataError
 from assignbench.run.scoring.detections import DetectionRows, Detections, read_detections, write_detections
 from assignbench.run.scoring.evaluators import METRICS, Evaluator, score
+from assignbench.run.scoring.remarks import on_data, on_detections, on_pictures
 from assignbench.run.scoring.voc import mean, voc_metrics
 from assignbench.run.scoring.widerface import read_lists, widerface_metrics
 
 __all__ = ["METRICS", "Detections", "Evaluation", "check_dataset", "evaluate", "write_detections"]
-
-CAP = 100  # detections of a class that count in an image
-SHOWN = 5  # class names in a note
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,9 @@ def evaluate(dataset: Dataset, file: Path, evaluator: Evaluator = "pycocotools")
         evaluator=who,
         notes=(
             *([] if evaluator == "pycocotools" else [f"scored by {who}"]),
-            *_notes(dataset, rows, per_class),
+            *on_pictures(dataset, rows),
+            *on_data(dataset),
+            *on_detections(rows),
             *remarks,
         ),
         official_per_class=official_per_class,
@@ -210,29 +210,3 @@ def _results(truth: dict[str, list[dict[str, Any]]], rows: DetectionRows) -> dic
 def _mean_of_measured(precision: np.ndarray) -> float | None:
     measured = precision[precision > -1]
     return float(measured.mean()) if measured.size else None
-
-
-def _notes(dataset: Dataset, rows: DetectionRows, per_class: Mapping[str, float | None]) -> list[str]:
-    notes = []
-    if silent := len(dataset.images) - len(np.unique(rows.image_id)):
-        notes.append(f"{silent} of {len(dataset.images)} images have no detection")
-    if absent := [name for name, value in per_class.items() if value is None]:
-        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
-        notes.append(f"no ground truth, so not in any mean: {', '.join(absent[:SHOWN])}{more}")
-    objects = Counter(zip(dataset.image[~dataset.crowd].tolist(), dataset.labels[~dataset.crowd].tolist(), strict=True))
-    if dense := sum(count > CAP for count in objects.values()):
-        notes.append(f"{dense} times an image holds more than {CAP} objects of a class: COCO's AP cannot reach 1 there")
-    group = np.cumsum(_changes(rows.image_id, rows.category_id))  # rows stand by image and category
-    if beyond := int(np.maximum(np.bincount(group) - CAP, 0).sum()):
-        notes.append(f"{beyond} detections beyond the {CAP} best of their image and class do not count")
-    order = np.lexsort((*rows.bbox.T, group))
-    if copies := int((~_changes(group[order], *rows.bbox[order].T)).sum()):
-        notes.append(f"{copies} detections repeat a box of the same image and class")
-    return notes
-
-
-def _changes(*columns: np.ndarray) -> np.ndarray:
-    """Where a row differs from the one before; the first does."""
-    differ = np.ones(len(columns[0]), dtype=bool)
-    differ[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
-    return differ

@@ -221,4 +221,5 @@ def overlaps(box: NDArray[np.float64], other: NDArray[np.float64], crowd: NDArra
     side = np.minimum(box[:, :2] + box[:, 2:], other[:, :2] + other[:, 2:]) - np.maximum(box[:, :2], other[:, :2])
     inner = np.maximum(side, 0).prod(axis=1)
     own = box[:, 2] * box[:, 3]
-    return inner / np.where(crowd, own, own + other[:, 2] * other[:, 3] - inner)
+    union = np.where(crowd, own, own + other[:, 2] * other[:, 3] - inner)
+    return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)  # a side may be 0

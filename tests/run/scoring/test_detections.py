@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from assignbench.errors import RunError
 from assignbench.run.scoring import detections
-from assignbench.run.scoring.detections import Detections, read_detections, write_detections
+from assignbench.run.scoring.detections import OURS, Detections, read_detections, write_detections
+from assignbench.run.scoring.foreign import FOREIGN
 
 
 def found(image: int, *rows: Sequence[float]) -> Detections:
@@ -185,10 +186,10 @@ ENTRIES = st.one_of(
 
 
 @settings(derandomize=True, max_examples=300, deadline=None)
-@given(entries=st.lists(ENTRIES, max_size=3))
-def test_column_by_column_the_same_is_refused_as_entry_by_entry(entries):
-    rows = detections._sound_rows(entries, {1, 2}, {1})
-    assert (rows is None) == any(detections._problem(entry, {1, 2}, {1}) for entry in entries)
+@given(entries=st.lists(ENTRIES, max_size=3), bounds=st.sampled_from((OURS, FOREIGN)))
+def test_column_by_column_the_same_is_refused_as_entry_by_entry(entries, bounds):
+    rows = detections._sound_rows(entries, {1, 2}, {1}, bounds)
+    assert (rows is None) == any(detections._problem(entry, {1, 2}, {1}, bounds) for entry in entries)
     assert rows is None or len(rows) == len(entries)
 
 

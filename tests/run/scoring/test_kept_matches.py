@@ -1,5 +1,6 @@
 """The matches of a run: the evaluator's, kept beside its detections, and never those of another run."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,11 @@ import pytest
 
 from assignbench.comparison.influences import NUMBERS, influences, value_of
 from assignbench.data.dataset import Dataset
-from assignbench.data.specs import data_root, open_dataset
+from assignbench.data.specs import data_root, open_dataset, open_evaluation
 from assignbench.errors import DataError, RunError
 from assignbench.run.results.record import RunRecord
-from assignbench.run.scoring.kept_matches import FILE, kept_matches, matches_of_run
+from assignbench.run.scoring.foreign import read_foreign
+from assignbench.run.scoring.kept_matches import FILE, kept_matches, matches_of, matches_of_run
 
 SHORT = ("train.iterations=2", "train.warmup=1")
 
@@ -39,6 +41,21 @@ def test_a_run_keeps_its_matches_and_they_give_the_numbers_of_its_record(run: tu
     found = influences(matches, [*NUMBERS, "AR100"])
     assert set(found) == set(NUMBERS)
     assert found["AP"].shape == (2, record.dataset.evaluation.images)
+
+
+def test_another_tool_s_dump_of_its_detections_gives_the_numbers_of_its_record(
+    run: tuple[RunRecord, Path], tmp_path: Path
+) -> None:
+    record, folder = run
+    entries = json.loads((folder / "detections.json").read_text())
+    assert entries
+    dump = [{"id": number, "segmentation": [], **entry} for number, entry in enumerate(entries)]
+    (tmp_path / "dump.json").write_text(json.dumps(dump[::-1]))
+    dataset = open_evaluation(record.dataset.spec, data_root(None))
+    matches = matches_of(dataset, read_foreign(dataset, tmp_path / "dump.json").rows)
+    for metric in NUMBERS:
+        stated = record.metrics[metric]
+        assert value_of(matches, metric) == (pytest.approx(np.nan, nan_ok=True) if stated is None else stated)
 
 
 def test_lost_matches_are_made_again_from_the_detections(run: tuple[RunRecord, Path]) -> None:

@@ -1,0 +1,137 @@
+"""A detections file of any tool: COCO results format, as pycocotools' ``loadRes`` takes it for boxes.
+
+It passes the gate of our own files, with wider bounds: scores may be any numbers, since only their order counts, and
+a box may have a side of 0; it overlaps nothing, so it counts as wrong. Ids may be written 42.0. The order of the
+entries does not matter: of equal scores in one picture and class the one with the smaller x, y, width, height comes
+first, where pycocotools takes the order of the file. Everything that was passed over, and what a wrong export looks
+like, is counted and said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assignbench.data.dataset import Dataset
+from assignbench.errors import RunError, UsageError
+from assignbench.files import sha256_of
+from assignbench.run.scoring.detections import LIMIT, Bounds, DetectionRows, in_order, read_entries, rows_of
+from assignbench.run.scoring.remarks import on_detections, on_pictures
+
+FOREIGN = Bounds(scores=(-LIMIT, LIMIT), empty_boxes=True)
+USED = {"image_id", "category_id", "bbox", "score"}
+SHOWN = 5  # keys in a remark
+_PACKED = {b"\x1f\x8b": "compressed by gzip", b"PK": "a zip archive", b"\x80": "a pickle, which may run code"}
+
+
+@dataclass(frozen=True)
+class ForeignDetections:
+    """The content of a detections file, and what its reader has to know."""
+
+    rows: DetectionRows  # in canonical order
+    sha256: str  # of the file
+    content: str  # digest of the rows: order and notation of the entries and the scale of the scores do not count
+    remarks: tuple[str, ...]
+
+
+def read_foreign(dataset: Dataset, file: Path) -> ForeignDetections:
+    """Read a detections file of any tool.
+
+    Args:
+        dataset: the split that it is of; its ids are those of the file.
+        file: one JSON list.
+
+    Raises:
+        UsageError: as `require_plain`.
+        RunError: no JSON list, or an entry (counted from 1) with unknown ids, a side below 0, or what is no number.
+    """
+    require_plain(file)
+    digest = sha256_of(file)
+    entries = read_entries(file)
+    as_written = rows_of(entries, dataset, file, FOREIGN)
+    if sha256_of(file) != digest:
+        raise RunError(f"{file} changed while it was read")
+    rows = in_order(as_written)
+    return ForeignDetections(
+        rows,
+        digest,
+        _digest(rows),
+        (
+            *on_pictures(dataset, rows),
+            *_ignored(entries),
+            *on_detections(rows),
+            *_odd(dataset, rows),
+            *_moved(as_written, rows),
+        ),
+    )
+
+
+def require_plain(file: Path) -> None:
+    """Whether there is a file that could hold plain JSON.
+
+    Raises:
+        UsageError: there is none, or it is packed.
+    """
+    if file.is_dir():
+        inside = file / "detections.json"
+        which = f"; its detections file is {inside}" if inside.is_file() else ""
+        raise UsageError(f"{file} is a folder, not a detections file{which}")
+    if not file.is_file():
+        raise UsageError(f"there is no detections file {file}")
+    with file.open("rb") as opened:
+        start = opened.read(2)
+    for mark, what in _PACKED.items():
+        if start.startswith(mark):
+            raise UsageError(f"{file} is {what}; write the detections as plain JSON, in COCO results format")
+
+
+def _digest(rows: DetectionRows) -> str:
+    digest = hashlib.sha256()
+    rank = np.unique(rows.score, return_inverse=True)[1]
+    for column in (rows.image_id, rows.category_id, rows.bbox, rank):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def _ignored(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys that are passed over."""
+    keys = Counter(key for entry in entries if len(entry) > len(USED) for key in entry if key not in USED)
+    if not keys:
+        return []
+    told = [f"{key!r} ({count:,})" for key, count in sorted(keys.items())]
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return [f"keys passed over, with the number of entries: {', '.join(told[:SHOWN])}{more}"]
+
+
+def _odd(dataset: Dataset, rows: DetectionRows) -> list[str]:
+    """What is no error, and often is one of the program that wrote the file."""
+    remarks = []
+    if empty := int((rows.bbox[:, 2:] == 0).any(axis=1).sum()):
+        remarks.append(f"{empty:,} boxes have a side of 0 and count as wrong")
+    if int(((rows.score < 0) | (rows.score > 1)).sum()):
+        remarks.append(
+            f"scores go from {rows.score.min():.4g} to {rows.score.max():.4g}; only their order counts, across pictures"
+        )
+    ids = np.array([image.id for image in dataset.images], dtype=np.int64)
+    order = np.argsort(ids)
+    sizes = dataset.sizes[order[np.searchsorted(ids[order], rows.image_id)]]
+    centre = rows.bbox[:, :2] + rows.bbox[:, 2:] / 2
+    if outside := int(((centre < 0) | (centre > sizes)).any(axis=1).sum()):
+        remarks.append(f"{outside:,} boxes have their centre outside the picture; COCO's boxes are x, y, width, height")
+    if len(rows) and (rows.bbox[:, 2:] <= 1).all():
+        remarks.append("no box is larger than a pixel; COCO's boxes are in pixels, not in fractions of the picture")
+    return remarks
+
+
+def _moved(as_written: DetectionRows, rows: DetectionRows) -> list[str]:
+    """Detections of equal score that pycocotools would look at in another order."""
+    order = np.lexsort((-as_written.score, as_written.category_id, as_written.image_id))  # stable
+    moved = int((as_written.bbox[order] != rows.bbox).any(axis=1).sum())
+    told = f"{moved:,} detections of equal picture, class and score stand in another order than in the file"
+    return [f"{told}; pycocotools, which keeps the file's, may give another AP"] if moved else []
