@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from assignbench.data.dataset import Dataset
     from assignbench.run.results.record import RunRecord
 
-AGREEMENT = 1e-9  # of a number of the record with that of the matches, as fractions
-
 
 def influences_of(
     root: Path, records: Sequence["RunRecord"], metrics: Sequence[str], data_root: Path | None
@@ -22,7 +20,7 @@ def influences_of(
         RunError: a file of matches is damaged, or its numbers are not those of the record.
     """
     from assignbench.cli.output import progress
-    from assignbench.compare.influences import influences, value_of
+    from assignbench.compare.influences import influences, same_ap
     from assignbench.errors import RunError
     from assignbench.run.scoring.kept_matches import FILE, matches_of_run
 
@@ -41,8 +39,7 @@ def influences_of(
         if matches is None:
             missing.setdefault(reason, []).append(record.run_id)
             continue
-        stated = record.metrics.get("AP")
-        if stated is not None and not abs(value_of(matches, "AP") - stated) <= AGREEMENT:
+        if not same_ap(matches, record.metrics.get("AP")):
             raise RunError(f"{folder / FILE} gives another AP than the record; remove it, it is made again")
         found[record.run_id] = influences(matches, metrics)
     told = [

@@ -6,20 +6,15 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from assignbench.compare.paired import LEVEL, Paired
-from assignbench.compare.render import MISSING, escaped, number, pipes, signed
-from assignbench.reproduce.results import Entry, Result, Tested
+from assignbench.compare.render import MISSING, digits_of, escaped, interval, number, pipes, probability, signed
+from assignbench.reproduce.claims import Tested
+from assignbench.reproduce.legend import legend, question
+from assignbench.reproduce.results import Entry, Result
 from assignbench.reproduce.sheet import Line, Sheet
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table as RichTable
-
-TESTS = (
-    f"Claims: mean of the differences, paired by seed, ± half its {LEVEL:.0%} interval (Student's t); confidence: "
-    "1 − p of the one-sided test that the claim's direction is the true one. Supported or contradicted: the interval "
-    "leaves out zero. Each claim is tested for itself: of twenty with nothing behind them, one comes out decided."
-)
 
 
 def header(sheet: Sheet) -> list[str]:
@@ -87,7 +82,7 @@ def terminal(result: Result) -> RenderableType:
     parts += [Text(line) for line in header(result.sheet)]
     parts.append(_grid(*table_of(result)))
     if result.claims:
-        parts += [_grid(*claims_table(result)), Text(TESTS, style="dim")]
+        parts += [_grid(*claims_table(result)), *(Text(line, style="dim") for line in legend(result.claims))]
     parts += [Text(note, style="dim") for note in result.notes]
     return Group(*parts)
 
@@ -97,7 +92,8 @@ def markdown(result: Result) -> str:
     lines = [f"## {escaped(title(result))}", "", *(f"{escaped(line)}  " for line in header(result.sheet)), ""]
     lines += _markdown_table(*table_of(result))
     if result.claims:
-        lines += ["", *_markdown_table(*claims_table(result)), "", escaped(TESTS)]
+        told = legend(result.claims)
+        lines += ["", *_markdown_table(*claims_table(result)), *([""] if told else []), *map(escaped, told)]
     lines += ["", *(f"- {escaped(note)}" for note in result.notes)] if result.notes else []
     return "\n".join(lines) + "\n"
 
@@ -128,13 +124,12 @@ def table_of(result: Result) -> tuple[list[str], list[list[str]]]:
 def claims_table(result: Result) -> tuple[list[str], list[list[str]]]:
     """One row a claim."""
     grouped = ["data set"] if result.sheet.experiment.groups else []
-    head = [*grouped, "claim of the paper", "Δ AP ours", "n", "confidence", "Δ AP paper", "verdict", "because"]
+    head = [*grouped, "claim of the paper", "Δ AP ours", "n", "p", "p by Holm", "Δ AP paper", "verdict", "because"]
     rows = []
     for tested in result.claims:
         group = [group_of(result.sheet, tested.group)] if grouped else []
-        rows.append(
-            [*group, tested.claim.says, *_difference(tested), signed(tested.published), tested.verdict, tested.why]
-        )
+        ours = _difference(tested, question(tested, result.claims))
+        rows.append([*group, tested.claim.says, *ours, signed(tested.published), tested.verdict, tested.why])
     return head, rows
 
 
@@ -165,6 +160,7 @@ def as_csv(result: Result) -> str:
 
 def claims_csv(result: Result) -> str:
     """One line a claim, unrounded."""
+    size = sum(tested.judged is not None and tested.judged.p_family is not None for tested in result.claims)
     lines = [
         {
             "experiment": result.sheet.name,
@@ -176,10 +172,10 @@ def claims_csv(result: Result) -> str:
             "better": tested.claim.better,
             "worse": tested.claim.worse,
             "on": tested.claim.on,
-            "difference": tested.difference.mean if tested.difference else None,
-            "half_interval": tested.difference.half if tested.difference else None,
-            "confidence": tested.difference.confidence if tested.difference else None,
-            "n": len(tested.difference.seeds) if tested.difference else 0,
+            "difference": tested.mean,
+            **dict.fromkeys(_ERRORS),
+            **_error(tested, size),
+            "n": len(tested.seeds),
             "published_difference": tested.published,
             "verdict": tested.verdict,
             "because": tested.why,
@@ -187,6 +183,44 @@ def claims_csv(result: Result) -> str:
         for tested in result.claims
     ]
     return _csv(lines)
+
+
+# columns of the file of claims that are empty where nothing is known of the error
+_ERRORS = (
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "family_size",
+    "about",
+    "images",
+    "freedom",
+    "sd_seed",
+    "sd_images",
+    "shared_spread",
+    "noisy",
+)
+
+
+def _error(tested: Tested, family_size: int) -> dict[str, Any]:
+    """What is known of a difference beside itself."""
+    if tested.judged is None:
+        return {}
+    one, half = tested.judged.difference, tested.judged.difference.half
+    return {
+        "low": None if half is None else one.mean - half,
+        "high": None if half is None else one.mean + half,
+        "p": one.p,
+        "p_holm": tested.judged.p_family,
+        "family_size": None if tested.judged.p_family is None else family_size,
+        "about": one.about,
+        "images": one.images,
+        "freedom": one.freedom,
+        "sd_seed": one.seed**0.5,
+        "sd_images": one.main**0.5,
+        "shared_spread": int(one.shared),
+        "noisy": int(one.noisy),
+    }
 
 
 def _first_entries(result: Result) -> list[Entry]:
@@ -200,28 +234,13 @@ def _entry(entry: Entry) -> str:
     return number(entry.cell) + (f" ({entry.published:.1f})" if entry.published is not None else "")
 
 
-def _difference(tested: Tested) -> list[str]:
-    difference = tested.difference
-    if difference is None:
-        return [MISSING, "0", MISSING]
-    digits = _digits(difference)
-    half = "" if difference.half is None else f" ± {difference.half:.{digits}f}"
-    return [signed(difference.mean, digits) + half, str(len(difference.seeds)), _confidence(difference.confidence)]
-
-
-def _digits(difference: Paired) -> int:
-    """One, or as many as it takes for what is printed not to contradict the verdict: 0.0 ± 0.0 leaves out nothing."""
-    for digits in range(1, 6):
-        if (abs(round(difference.mean, digits)) > round(difference.half or 0.0, digits)) == difference.decided:
-            return digits
-    return 1
-
-
-def _confidence(value: float | None) -> str:
-    """In percent; never all or nothing."""
-    if value is None:
-        return MISSING
-    return "> 99.9%" if value > 0.9995 else "< 0.1%" if value < 0.0005 else f"{value:.1%}"
+def _difference(tested: Tested, mark: str) -> list[str]:
+    """Mean with its interval, number of seeds, p, and p by Holm."""
+    one = tested.judged
+    if one is None:
+        return [signed(tested.mean), str(len(tested.seeds)), MISSING, MISSING]
+    mean = f"{signed(one.difference.mean, digits_of(one))} {interval(one)}".rstrip() + mark
+    return [mean, str(len(tested.seeds)), probability(one.difference.p), probability(one.p_family)]
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> RichTable:
