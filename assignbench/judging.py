@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from assignbench.comparison.influences import Floats
     from assignbench.data.dataset import Dataset
 
-AGREEMENT = 1e-9  # of a number of the record with that of the matches, as fractions
-
 
 def influences_of(
     runs: Sequence[tuple[Path, RunRecord]],
@@ -34,7 +32,7 @@ def influences_of(
     Raises:
         RunError: a file of matches is damaged, or its numbers are not those of the record.
     """
-    from assignbench.comparison.influences import influences, value_of
+    from assignbench.comparison.influences import influences, same_ap
     from assignbench.run.scoring.kept_matches import FILE, matches_of_run
 
     @cache
@@ -51,8 +49,7 @@ def influences_of(
         if matches is None:
             missing.setdefault(reason, []).append(record.run_id)
             continue
-        stated = record.metrics.get("AP")
-        if stated is not None and not abs(value_of(matches, "AP") - stated) <= AGREEMENT:
+        if not same_ap(matches, record.metrics.get("AP")):
             raise RunError(f"{folder / FILE} gives another AP than the record; remove it, it is made again")
         found[record.run_id] = influences(matches, metrics)
     told = [

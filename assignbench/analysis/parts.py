@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from assignbench.comparison.families import ALPHA, FALSE_DISCOVERIES, benjamini_hochberg, holm
 from assignbench.comparison.twolevel import About, Difference, Runs
-from assignbench.comparison.verdicts import Spread, differences
+from assignbench.comparison.verdicts import Spread, differences, shared_by
 
 Floats = NDArray[np.float64]
 Family = Literal["holm", "benjamini-hochberg"]
@@ -103,7 +103,9 @@ def part_differences(
         measured = {row: {seed: one(some) for seed, one in seeds.items()} for row, seeds in rows.items()}
         for place, part in enumerate(parts[some]):
             own = {row: runs(seeds, place) for row, seeds in measured.items()}
-            found.append(differences(own, pairs, about, spread) if part.objects else (None,) * len(pairs))
+            judged = differences(own, pairs if part.objects else (), about, shared_by(own, spread))
+            known = {(a, b): one for a, b, one in judged}
+            found.append(tuple(known.get(pair) for pair in pairs))
     return {pair: _judged(parts, [each[number] for each in found], family) for number, pair in enumerate(pairs)}
 
 

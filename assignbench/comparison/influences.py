@@ -24,6 +24,7 @@ NUMBERS: dict[str, tuple[str, slice]] = {
 }
 FEW_IMAGES = 1000  # up to here every picture is left out in turn
 RARE = 120  # pictures with a class, up to which the derivative of its AP is too small
+AGREEMENT = 1e-9  # of a number of the record with that of the matches, as fractions
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ def value_of(matches: Matches, metric: str) -> float:
     return ap(pack(matches, *NUMBERS[metric]))
 
 
+def same_ap(matches: Matches, stated: float | None) -> bool:
+    """Whether matches give the AP that a record states, a fraction; None, nothing to find, agrees with everything."""
+    return stated is None or abs(value_of(matches, "AP") - stated) <= AGREEMENT
+
+
 def influences(matches: Matches, metrics: Sequence[str]) -> dict[str, Floats]:
     """Influences in percent points, for those metrics that have them (`NUMBERS`).
 
@@ -66,13 +72,32 @@ def influences(matches: Matches, metrics: Sequence[str]) -> dict[str, Floats]:
     return {metric: 100 * _kinds(pack(matches, *NUMBERS[metric])) for metric in metrics if metric in NUMBERS}
 
 
-def _kinds(packed: Packed) -> Floats:
-    """``[kind, image]``."""
-    classes = max(int((packed.objects > 0).any(axis=0).sum()), 1)
+def class_influences(matches: Matches, classes: Sequence[int]) -> Floats:
+    """Influences on the mean AP of some classes, in percent points, ``[kind, image]`` as `influences` has them.
+
+    Args:
+        matches: of one run.
+        classes: numbers in the evaluator's order, by rising category id; those without objects have no part.
+    """
+    packed = pack(matches)
+    asked = np.zeros(packed.classes, dtype=np.bool_)
+    asked[list(classes)] = True
+    return 100 * _kinds(packed, asked)
+
+
+def _kinds(packed: Packed, asked: NDArray[np.bool_] | None = None) -> Floats:
+    """``[kind, image]``.
+
+    Args:
+        packed: what AP needs.
+        asked: ``[class]`` whose mean it is; None: all.
+    """
+    some = np.flatnonzero((packed.objects > 0).any(axis=0) & (True if asked is None else asked))
+    classes = max(len(some), 1)
     if packed.images > FEW_IMAGES:
-        return kinds_by_class(packed).sum(axis=1) / classes
-    left = mean_of_known(deleted(packed), axis=0)
-    return np.stack([influence(packed).sum(axis=0) / classes, deletion_influence(left)])
+        return kinds_by_class(packed)[:, some].sum(axis=1) / classes
+    left = mean_of_known(deleted(packed)[some], axis=0)
+    return np.stack([influence(packed)[some].sum(axis=0) / classes, deletion_influence(left)])
 
 
 def kinds_by_class(packed: Packed) -> Floats:

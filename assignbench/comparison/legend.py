@@ -21,9 +21,9 @@ def legend(found: Verdicts, baseline: str | None, words: Words = RUNS) -> tuple[
         alone = f"?: no verdict. {words.alone}"
         return (alone,) if baseline in found.rows and len(found.rows) > 1 else ()
     against = f"against {baseline}" if baseline is not None else "between every two rows"
-    over = _errors(family, words)
+    over = errors_of(family, words)
     told = [f"Δ: {found.metric} {against}, 95 % interval over {over}. {_marks(family, words)}".rstrip()]
-    if _about(family) == "networks":
+    if about_of(family) == "networks":
         told.append(words.nothing)
     elif not any(one.difference.settles for one in family):
         told.append(words.few)
@@ -41,17 +41,18 @@ def legend(found: Verdicts, baseline: str | None, words: Words = RUNS) -> tuple[
 
 def question(one: Judged, found: Verdicts) -> str:
     """‡ where a difference answers another question than most of its table."""
-    return OTHER_QUESTION if one.difference.about != _about(found.baseline or found.pairs) else ""
+    return OTHER_QUESTION if one.difference.about != about_of(found.baseline or found.pairs) else ""
 
 
-def _about(family: tuple[Judged, ...]) -> str:
+def about_of(family: tuple[Judged, ...]) -> str:
+    """The question that most of them answer."""
     each = [one.difference.about for one in family]
     return max(("strategies", "set", "networks"), key=each.count)
 
 
-def _errors(family: tuple[Judged, ...], words: Words) -> str:
+def errors_of(family: tuple[Judged, ...], words: Words) -> str:
     """What the interval is an interval over."""
-    about = _about(family)
+    about = about_of(family)
     some = [one.difference for one in family if one.difference.about == about]
     one = next((each for each in some if each.shared), some[0])
     seeds = sorted({seed for each in some for seed in each.seeds})
@@ -76,7 +77,7 @@ def _marks(family: tuple[Judged, ...], words: Words) -> str:
         "·": "· leaves out zero, but does not stand after the correction.",
         "?": "? no verdict.",
     }
-    about = _about(family)
+    about = about_of(family)
     told = [text for mark, text in means.items() if mark in present]
     if any(one.difference.about == "set" != about for one in family):
         told.append(f"{OTHER_QUESTION} without detections: seeds alone, on exactly these pictures.")

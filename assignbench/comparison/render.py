@@ -42,6 +42,7 @@ COLUMNS: tuple[str, ...] = (
     "rank_low",
     "rank_high",
 )
+ERRORS = COLUMNS[COLUMNS.index("low") : COLUMNS.index("best")]  # how sure a difference is
 STRATEGY = "strategy"  # the column that is aligned to the left
 DIFFERENCES = ("difference", "95 % interval", "p", "p by Holm", "verdict")  # between the first two stands Δ
 
@@ -225,7 +226,7 @@ def pair_values(table: Table) -> DataFrame:
     """Long form of `Verdicts.pairs`: one row per data set, metric and pair of strategies, percent points unrounded."""
     rows = [
         {"dataset": block.dataset, "protocol": block.protocol, "recipe": block.recipe, "metric": found.metric}
-        | {"strategy": one.a, "other": one.b, "difference": one.difference.mean, **_error(one, found.pairs)}
+        | {"strategy": one.a, "other": one.b, "difference": one.difference.mean, **error_values(one, len(found.pairs))}
         for block in table.blocks
         for found in block.verdicts
         for one in found.pairs
@@ -240,18 +241,23 @@ def _judged(found: Verdicts, row: Row) -> Mapping[str, str | int | float | None]
     low, high = found.ranks[row.strategy] if settled else (None, None)
     standing = {"best": int(row.strategy in found.best) if settled else None, "rank_low": low, "rank_high": high}
     one = found.against(row.strategy)
-    return standing if one is None else {**_error(one, found.baseline), **standing}
+    return standing if one is None else {**error_values(one, len(found.baseline)), **standing}
 
 
-def _error(one: Judged, family: tuple[Judged, ...]) -> Mapping[str, str | int | float | None]:
-    """How sure a difference is."""
+def error_values(one: Judged | None, family_size: int) -> Mapping[str, str | int | float | None]:
+    """How sure a difference is, unrounded; ``p_family`` is by Holm's rule, for ``family_size`` comparisons.
+
+    Of None, a difference of whose error nothing is known, all are None.
+    """
+    if one is None:
+        return dict.fromkeys(ERRORS)
     each, half = one.difference, one.difference.half
     return {
         "low": None if half is None else each.mean - half,
         "high": None if half is None else each.mean + half,
         "p": each.p,
         "p_family": one.p_family,
-        "family_size": len(family),
+        "family_size": family_size,
         "about": each.about,
         "shared_seeds": len(each.seeds),
         "images": each.images,
@@ -278,7 +284,7 @@ def _texts(table: Table, block: Block, row: Row, *, short: bool = False) -> list
         one = found.against(row.strategy)
         text = "base" if row.strategy == block.baseline else signed(cell.difference)
         if one is not None:
-            text = signed(one.difference.mean, digits_of(one))
+            text = signed(one.difference.mean, 1 if short else digits_of(one))
             text += ("" if short or not interval(one) else f" {interval(one)}") + one.mark + question(one, found)
         elif row.strategy != block.baseline and cell.difference is not None:
             text += "?"

@@ -6,7 +6,7 @@ every other one. From the latter follow the group of the best and the ranks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -97,17 +97,10 @@ def verdicts(
             from four rows with the same three or more seeds on.
     """
     rows = {name: runs for name, runs in rows.items() if runs.values}
-    noisy = _noisy(rows, _shared(rows, spread))
-
-    def judged(pairs: list[tuple[str, str]]) -> tuple[Judged, ...]:
-        each = differences(rows, pairs, about, spread)
-        found = [(a, b, one) for (a, b), one in zip(pairs, each, strict=True) if one is not None]
-        p = holm([one.p if one.settles and one.p is not None else np.nan for _, _, one in found])
-        p = [None if np.isnan(each) else float(each) for each in p]
-        return tuple(Judged(a, b, one, each) for (a, b, one), each in zip(found, p, strict=True))
-
-    base = judged([(row, baseline) for row in rows if row != baseline]) if baseline in rows and baseline else ()
-    pairs = judged(list(combinations(rows, 2)))
+    shared = shared_by(rows, spread)
+    others = [(row, baseline) for row in rows if row != baseline] if baseline in rows and baseline else []
+    base = family_of(differences(rows, others, about, shared))
+    pairs = family_of(differences(rows, list(combinations(rows, 2)), about, shared))
     place = {name: number for number, name in enumerate(rows)}
     better = beats(
         len(rows),
@@ -123,39 +116,18 @@ def verdicts(
         pairs,
         frozenset(name for name, number in place.items() if best[number]),
         {name: (int(bounds[number, 0]), int(bounds[number, 1])) for name, number in place.items()},
-        frozenset(name for name, odd in noisy.items() if odd),
-        _smallest(base or pairs),
+        noisy_of(rows, shared),
+        smallest_of(base or pairs),
     )
 
 
-def differences(
-    rows: Mapping[str, Runs], pairs: Sequence[tuple[str, str]], about: About = "strategies", spread: Spread = "auto"
-) -> tuple[Difference | None, ...]:
-    """The difference of each pair of rows, as `twolevel.difference`.
+def shared_by(rows: Mapping[str, Runs], spread: Spread = "auto") -> SharedSpread | None:
+    """The spread over seeds that the rows of a table share; None: each pair has its own.
 
     Args:
-        rows: name → runs, of all rows of the table.
-        pairs: names.
-        about: the question.
-        spread: as `verdicts`.
+        rows: name → runs, of every row that has values.
+        spread: as `verdicts` has it.
     """
-    shared = _shared(rows, spread)
-    noisy = _noisy(rows, shared)
-    return tuple(
-        guarded(rows[a], rows[b], about, shared, noisy[a] or noisy[b])
-        if shared
-        else difference(rows[a], rows[b], about)
-        for a, b in pairs
-    )
-
-
-def _noisy(rows: Mapping[str, Runs], shared: SharedSpread | None) -> dict[str, bool]:
-    """Whether each row spreads more than the others."""
-    return dict(zip(rows, shared.noisy.tolist(), strict=True)) if shared else dict.fromkeys(rows, False)
-
-
-def _shared(rows: Mapping[str, Runs], spread: Spread) -> SharedSpread | None:
-    """The spread over seeds that the rows share; None: each pair has its own."""
     seeds = {tuple(sorted(runs.values)) for runs in rows.values()}
     alike = len(seeds) == 1 and len(next(iter(seeds))) >= LEAST_SEEDS
     if spread == "own" or not alike or len(rows) < (2 if spread == "shared" else SHARING):
@@ -164,8 +136,45 @@ def _shared(rows: Mapping[str, Runs], spread: Spread) -> SharedSpread | None:
     return shared_spread(np.array([[runs.values[seed] for seed in order] for runs in rows.values()]))
 
 
-def _smallest(family: tuple[Judged, ...]) -> float | None:
-    """The difference that is found four times in five, for the typical member of a family."""
+def noisy_of(rows: Iterable[str], shared: SharedSpread | None) -> frozenset[str]:
+    """Rows whose spread over seeds is larger than that of the others; of `shared_by` the same rows."""
+    return frozenset(row for row, odd in zip(rows, shared.noisy, strict=True) if odd) if shared else frozenset()
+
+
+def differences(
+    rows: Mapping[str, Runs], pairs: Iterable[tuple[str, str]], about: About, shared: SharedSpread | None
+) -> list[tuple[str, str, Difference]]:
+    """The first row of each pair against the second; pairs about which nothing can be said are left out.
+
+    Args:
+        rows: name → runs.
+        pairs: names.
+        about: the question, see `twolevel`.
+        shared: spread of these rows, from `shared_by`.
+    """
+    noisy = noisy_of(rows, shared)
+    found = []
+    for a, b in pairs:
+        one = (
+            guarded(rows[a], rows[b], about, shared, not noisy.isdisjoint((a, b)))
+            if shared
+            else difference(rows[a], rows[b], about)
+        )
+        if one is not None:
+            found.append((a, b, one))
+    return found
+
+
+def family_of(found: Sequence[tuple[str, str, Difference]]) -> tuple[Judged, ...]:
+    """Differences that are looked at together, corrected by Holm's rule; one without a verdict is no member."""
+    p = holm([one.p if one.settles and one.p is not None else np.nan for _, _, one in found])
+    return tuple(
+        Judged(a, b, one, None if np.isnan(each) else float(each)) for (a, b, one), each in zip(found, p, strict=True)
+    )
+
+
+def smallest_of(family: Sequence[Judged]) -> float | None:
+    """The difference that is found four times in five, for the typical member of a family; None: no verdicts."""
     some = [one.difference for one in family if one.difference.settles]
     if not some:
         return None

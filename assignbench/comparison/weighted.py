@@ -170,7 +170,8 @@ def influence(packed: Packed) -> Floats:
     loss = mass * curve.precision / curve.total
     entry, bounds = np.zeros(len(packed.image)), np.searchsorted(packed.threshold, np.arange(thresholds + 1))
     for row, first, end in zip(packed.counted, bounds[:-1], bounds[1:], strict=True):  # each fits into a cache
-        taken = np.bincount(packed.place[first:end], weights=loss[first:end], minlength=len(entry))
+        taken = np.zeros(len(entry))
+        taken[packed.place[first:end]] = loss[first:end]
         entry -= row * _from_here(taken, packed.label)
     entry += np.bincount(packed.place, weights=step * curve.precision[carrier] + gain, minlength=len(entry))
     moved = np.bincount(packed.label.astype(np.int64) * images + packed.image, entry, minlength=classes * images)

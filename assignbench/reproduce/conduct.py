@@ -17,8 +17,10 @@ from assignbench.errors import UsageError
 from assignbench.files import make_folder, write_text_atomic
 from assignbench.reproduce import render
 from assignbench.reproduce.estimate import show_estimate
+from assignbench.reproduce.filled import nothing_to_run
 from assignbench.reproduce.outcomes import Outcomes, bring, evaluated_in_views, filled
-from assignbench.reproduce.results import Result, nothing_to_run, result_of
+from assignbench.reproduce.pictures import with_pictures
+from assignbench.reproduce.results import Result, result_of
 from assignbench.reproduce.schema import chosen_experiments, load_experiment, load_scale
 from assignbench.reproduce.sheet import Opened, Request, Sheet, sheet_of
 from assignbench.run.matrix.matrix import show_data, state_in_words
@@ -154,7 +156,10 @@ def one_precision(runs: Mapping[str, Run]) -> str:
 def table_of(sheet: Sheet, output: Path, accelerator: Accelerator, console: Console, outcomes: Outcomes) -> Result:
     """The table of a sheet whose runs have ended, written."""
     evaluations = [evaluated_in_views(line, output / RUNS, accelerator, console, outcomes) for line in sheet.lines]
-    result = result_of(sheet, [filled(*pair, outcomes) for pair in zip(sheet.lines, evaluations, strict=True)])
+    lines = [filled(*pair, outcomes) for pair in zip(sheet.lines, evaluations, strict=True)]
+    if accelerator.is_main_process:  # which alone writes
+        lines = with_pictures(sheet, lines, output / RUNS)
+    result = result_of(sheet, lines)
     outcomes.codes.update(line.problem.exit_code for line in sheet.lines if line.problem)
     if accelerator.is_main_process:
         write_tables(result, output, console)

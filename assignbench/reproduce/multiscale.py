@@ -11,7 +11,10 @@ from assignbench.files import read_json, sha256_of
 from assignbench.run.matrix.plan import Run
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detect import detections_of
+from assignbench.run.scoring.detections import read_detections
 from assignbench.run.scoring.evaluate import Evaluation, evaluate, write_detections
+from assignbench.run.scoring.kept_matches import matches_of
+from assignbench.run.scoring.matches import Matches
 from assignbench.run.scoring.reopen import AGAIN, open_run
 from assignbench.run.scoring.test_time import with_views_in_name, with_views_noted, write_views
 from assignbench.run.scoring.views import ViewSet, load_views
@@ -44,6 +47,23 @@ def with_views(run: Run, record: RunRecord, views_name: str, folder: Path, accel
                 write_detections(dataset, found, file)
                 write_views(view_set, file, record.weights_sha256)
     return with_views_noted(evaluate(dataset, file, settings.evaluate.evaluator), view_set)
+
+
+def matches_with_views(run: Run, views_name: str, folder: Path) -> Matches:
+    """The matches of a finished run as `with_views` has scored it; they are kept nowhere.
+
+    Args:
+        run: finished, and scored with these views.
+        views_name: a shipped set or a file.
+        folder: of the run.
+
+    Raises:
+        AssignbenchError: the set of views cannot be used, or the detections are not there.
+    """
+    settings = run.recipe.recipe
+    view_set = load_views(views_name, settings.data, settings.evaluate)
+    dataset = run.splits.evaluation
+    return matches_of(dataset, read_detections(dataset, with_views_in_name(folder / AGAIN, view_set)))
 
 
 def is_whole(file: Path, view_set: ViewSet, weights_sha256: str) -> bool:

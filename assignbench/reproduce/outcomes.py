@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from assignbench.errors import AssignbenchError
+from assignbench.reproduce.filled import Filled
 from assignbench.reproduce.multiscale import with_views
-from assignbench.reproduce.results import Filled
 from assignbench.reproduce.sheet import Line
 from assignbench.run.matrix.matrix import attempt
 from assignbench.run.matrix.plan import Run

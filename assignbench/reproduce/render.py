@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
-from assignbench.comparison.paired import LEVEL, Paired
-from assignbench.comparison.render import MISSING, escaped, number, pipes, signed
-from assignbench.reproduce.results import Entry, Result, Tested
+from assignbench import tables
+from assignbench.comparison.render import MISSING, digits_of, error_values, interval, number, probability, signed
+from assignbench.reproduce.claims import Tested
+from assignbench.reproduce.legend import legend, question
+from assignbench.reproduce.results import Entry, Result
 from assignbench.reproduce.sheet import Line, Sheet
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.console import RenderableType
-    from rich.table import Table as RichTable
 
-TESTS = (
-    f"Claims: mean of the differences, paired by seed, ± half its {LEVEL:.0%} interval (Student's t); confidence: "
-    "1 − p of the one-sided test that the claim's direction is the true one. Supported or contradicted: the interval "
-    "leaves out zero. Each claim is tested for itself: of twenty with nothing behind them, one comes out decided."
-)
+TEXTS = ("data set", "row", "strategy", "state", "claim of the paper", "verdict", "because")  # aligned to the left
 
 
 def header(sheet: Sheet) -> list[str]:
@@ -85,21 +81,25 @@ def terminal(result: Result) -> RenderableType:
 
     parts: list[RenderableType] = [Text(title(result), style="bold")]
     parts += [Text(line) for line in header(result.sheet)]
-    parts.append(_grid(*table_of(result)))
+    parts.append(tables.terminal(table_of(result), left=TEXTS, fold=True))
     if result.claims:
-        parts += [_grid(*claims_table(result)), Text(TESTS, style="dim")]
+        grid = tables.terminal(claims_table(result), left=TEXTS, fold=True)
+        parts += [grid, *(Text(line, style="dim") for line in legend(result.claims))]
     parts += [Text(note, style="dim") for note in result.notes]
     return Group(*parts)
 
 
 def markdown(result: Result) -> str:
     """The same as a page."""
-    lines = [f"## {escaped(title(result))}", "", *(f"{escaped(line)}  " for line in header(result.sheet)), ""]
-    lines += _markdown_table(*table_of(result))
+    parts = [f"## {tables.markdown_text(title(result))}"]
+    parts.append("\n".join(f"{tables.markdown_text(line)}  " for line in header(result.sheet)))
+    parts.append(tables.markdown(table_of(result), left=TEXTS))
     if result.claims:
-        lines += ["", *_markdown_table(*claims_table(result)), "", escaped(TESTS)]
-    lines += ["", *(f"- {escaped(note)}" for note in result.notes)] if result.notes else []
-    return "\n".join(lines) + "\n"
+        parts.append(tables.markdown(claims_table(result), left=TEXTS))
+        parts += map(tables.markdown_text, legend(result.claims))
+    if result.notes:
+        parts.append("\n".join(f"- {tables.markdown_text(note)}" for note in result.notes))
+    return "\n\n".join(parts) + "\n"
 
 
 def title(result: Result) -> str:
@@ -107,8 +107,8 @@ def title(result: Result) -> str:
     return f"{result.sheet.name} · {result.sheet.experiment.title} · scale {result.sheet.scale_name}"
 
 
-def table_of(result: Result) -> tuple[list[str], list[list[str]]]:
-    """Names of the columns, and the rows' texts; empty columns are left out."""
+def table_of(result: Result) -> DataFrame:
+    """What is read of the rows; empty columns are left out."""
     shown = [entry.published is not None for entry in _first_entries(result)]
     names = [f"{name} (published)" if has else name for name, has in zip(result.columns, shown, strict=True)]
     difference = [f"Δ {result.columns[0]}"] if result.sheet.faithful else []
@@ -122,20 +122,19 @@ def table_of(result: Result) -> tuple[list[str], list[list[str]]]:
         rows.append([*group, row.label, row.strategy, str(len(row.seeds)), *cells, *delta, row.state])
     if not any(row.state for row in result.rows):
         head, rows = head[:-1], [row[:-1] for row in rows]
-    return head, rows
+    return tables.frame_of(head, rows)
 
 
-def claims_table(result: Result) -> tuple[list[str], list[list[str]]]:
+def claims_table(result: Result) -> DataFrame:
     """One row a claim."""
     grouped = ["data set"] if result.sheet.experiment.groups else []
-    head = [*grouped, "claim of the paper", "Δ AP ours", "n", "confidence", "Δ AP paper", "verdict", "because"]
+    head = [*grouped, "claim of the paper", "Δ AP ours", "n", "p", "p by Holm", "Δ AP paper", "verdict", "because"]
     rows = []
     for tested in result.claims:
         group = [group_of(result.sheet, tested.group)] if grouped else []
-        rows.append(
-            [*group, tested.claim.says, *_difference(tested), signed(tested.published), tested.verdict, tested.why]
-        )
-    return head, rows
+        ours = _difference(tested, question(tested, result.claims))
+        rows.append([*group, tested.claim.says, *ours, signed(tested.published), tested.verdict, tested.why])
+    return tables.frame_of(head, rows)
 
 
 def as_csv(result: Result) -> str:
@@ -160,11 +159,12 @@ def as_csv(result: Result) -> str:
         for line, row in zip(result.sheet.lines, result.rows, strict=True)
         for entry in row.entries
     ]
-    return _csv(lines)
+    return _as_csv(lines)
 
 
 def claims_csv(result: Result) -> str:
     """One line a claim, unrounded."""
+    size = sum(tested.judged is not None and tested.judged.p_family is not None for tested in result.claims)
     lines = [
         {
             "experiment": result.sheet.name,
@@ -176,17 +176,16 @@ def claims_csv(result: Result) -> str:
             "better": tested.claim.better,
             "worse": tested.claim.worse,
             "on": tested.claim.on,
-            "difference": tested.difference.mean if tested.difference else None,
-            "half_interval": tested.difference.half if tested.difference else None,
-            "confidence": tested.difference.confidence if tested.difference else None,
-            "n": len(tested.difference.seeds) if tested.difference else 0,
+            "difference": tested.mean,
+            **error_values(tested.judged, size),
+            "n": len(tested.seeds),
             "published_difference": tested.published,
             "verdict": tested.verdict,
             "because": tested.why,
         }
         for tested in result.claims
     ]
-    return _csv(lines)
+    return _as_csv(lines)
 
 
 def _first_entries(result: Result) -> list[Entry]:
@@ -200,53 +199,14 @@ def _entry(entry: Entry) -> str:
     return number(entry.cell) + (f" ({entry.published:.1f})" if entry.published is not None else "")
 
 
-def _difference(tested: Tested) -> list[str]:
-    difference = tested.difference
-    if difference is None:
-        return [MISSING, "0", MISSING]
-    digits = _digits(difference)
-    half = "" if difference.half is None else f" ± {difference.half:.{digits}f}"
-    return [signed(difference.mean, digits) + half, str(len(difference.seeds)), _confidence(difference.confidence)]
+def _difference(tested: Tested, mark: str) -> list[str]:
+    """Mean with its interval, number of seeds, p, and p by Holm."""
+    one = tested.judged
+    if one is None:
+        return [signed(tested.mean), str(len(tested.seeds)), MISSING, MISSING]
+    mean = f"{signed(one.difference.mean, digits_of(one))} {interval(one)}".rstrip() + mark
+    return [mean, str(len(tested.seeds)), probability(one.difference.p), probability(one.p_family)]
 
 
-def _digits(difference: Paired) -> int:
-    """One, or as many as it takes for what is printed not to contradict the verdict: 0.0 ± 0.0 leaves out nothing."""
-    for digits in range(1, 6):
-        if (abs(round(difference.mean, digits)) > round(difference.half or 0.0, digits)) == difference.decided:
-            return digits
-    return 1
-
-
-def _confidence(value: float | None) -> str:
-    """In percent; never all or nothing."""
-    if value is None:
-        return MISSING
-    return "> 99.9%" if value > 0.9995 else "< 0.1%" if value < 0.0005 else f"{value:.1%}"
-
-
-def _grid(head: list[str], rows: list[list[str]]) -> RichTable:
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    texts = {"data set", "row", "strategy", "state", "claim of the paper", "verdict", "because"}
-    for name in head:
-        grid.add_column(name, justify="left" if name in texts else "right", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(text.replace(" ± ", "±")) for text in row))
-    return grid
-
-
-def _markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [pipes([escaped(name) for name in head]), pipes(["---"] * len(head))]
-    return [*lines, *(pipes([escaped(text).replace("\n", " ") for text in row]) for row in rows)]
-
-
-def _csv(lines: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    if lines:
-        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    return text.getvalue()
+def _as_csv(lines: list[dict[str, Any]]) -> str:
+    return tables.as_csv(tables.frame_of(list(lines[0]) if lines else [], [list(line.values()) for line in lines]))

@@ -3,7 +3,7 @@
     python reports/scripts/by_part.py ANNOTATIONS.json 0,16,32,inf RUNS… --baseline LABEL --other LABEL
 
 RUNS are folders of finished runs that were evaluated on ANNOTATIONS (COCO's format). Differences are paired by seed,
-± half the 95 % interval, as in ``assignbench compare``.
+± half the 95 % interval over seeds, on exactly these pictures, as ``assignbench compare --about set --spread own``.
 
 Size is sqrt(area) in pixels of the stored pictures. Objects outside a range, and detections of such sizes that meet no
 object, are ignored, as COCO's own APs, APm and APl have it. Alone, touched, hidden: no other box meets the object's;
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from assignbench.comparison.paired import paired
+from assignbench.comparison.twolevel import Runs, difference
 from assignbench.run.results.record import FILE, read_record
 
 Range = tuple[float, float]
@@ -117,11 +117,12 @@ def main() -> None:
         old, new = (
             {seed: aps[number] for seed, aps in found[label].items()} for label in (given.baseline, given.other)
         )
-        both = paired(new, old)
-        if both is None or both.half is None:
+        both = difference(Runs(new), Runs(old), "set")
+        if both is None:
             raise SystemExit("two seeds of either strategy are needed")
         mean = [np.mean([values[seed] for seed in both.seeds]) for values in (old, new)]
-        print(f"| {name} | {objects} | {mean[0]:.1f} | {mean[1]:.1f} | {both.mean:+.1f} ± {both.half:.1f} |")
+        half = "" if both.half is None else f" ± {both.half:.1f}"  # equal in every seed: nothing is known of its error
+        print(f"| {name} | {objects} | {mean[0]:.1f} | {mean[1]:.1f} | {both.mean:+.1f}{half} |")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_a_failed_run_marks_its_cell_and_the_exit_code(go, tmp_path):
     file = write(tmp_path / "mine.yaml", broken, FCOS, {"label": "d", "not_built": "nobody did"}, claims=claims)
     code, _ = go(file)
     assert code == 1
-    page = (tmp_path / "out" / "smoke" / "mine.md").read_text(encoding="utf-8")
+    page = re.sub(" +", " ", (tmp_path / "out" / "smoke" / "mine.md").read_text(encoding="utf-8"))
     assert "| broken | broken.py:Broken | 0 | – | failed: " in page
     assert "out of luck" in page
     assert "| d |  | 0 | – | not built yet: nobody did |" in page

@@ -34,10 +34,10 @@ NOT_DECIDING = """
     data/prepare/digest data/prepare/download data/prepare/plan data/prepare/prepare data/prepare/publish
     data/prepare/report data/prepare/unpack data/prepare/web data/scan data/scene data/schema data/shapes data/show
     data/show_draw data/sources data/specs data/stats data/stats_overlap data/stored data/voc data/widerface data/yolo
-    run/matrix/matrix run/matrix/plan run/matrix/sharing
-    run/results/__init__ run/results/changed run/results/environment run/results/json_lines run/results/record
-    run/scoring/foreign run/scoring/kept_matches run/scoring/matches run/scoring/predict run/scoring/remarks
-    run/scoring/reopen run/scoring/test_server run/scoring/test_time run/scoring/views run/scoring/weights run/training/reporter run/training/stopwatch
+    run/matrix/matrix run/matrix/plan run/matrix/sharing run/results/__init__ run/results/changed
+    run/results/environment run/results/json_lines run/results/record run/scoring/foreign run/scoring/kept_matches
+    run/scoring/matches run/scoring/predict run/scoring/remarks run/scoring/reopen run/scoring/test_server
+    run/scoring/test_time run/scoring/views run/scoring/weights run/training/reporter run/training/stopwatch
 """
 
 
