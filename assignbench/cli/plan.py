@@ -120,9 +120,9 @@ def terminal(block: "Block", baseline: str | None, one: "Plan", metric: str) -> 
     from assignbench.cli.output import table
 
     head = ("seeds", f"{metric} found in 80 %", "the seeds' part of the error")
-    rows = [(str(step.seeds), f"{step.smallest:.1f}", _percent(step.by_seeds)) for step in one.steps]
-    known = one.floor is not None
-    rows.append(("endless", f"{one.floor:.1f}" if known else "unknown", "0%" if known else "unknown"))
+    rows = [(str(step.seeds), _points(step.smallest), _percent(step.by_seeds)) for step in one.steps]
+    floor, share = ("unknown", "unknown") if one.floor is None else (_points(one.floor), "0%")
+    rows.append(("endless", floor, share))
     return Group(
         Text(f"{block.dataset} · {block.protocol} protocol · recipe {block.recipe}", style="bold"),
         Text(measured(one, metric)),
@@ -244,6 +244,11 @@ def _between(wanted: "Wanted") -> str:
 
 def _these(parts: "Parts") -> str:
     return ", on exactly these pictures" if parts.images is None else f", with {parts.images:,} pictures"
+
+
+def _points(value: float) -> str:
+    """Percent points: two digits that count, or one decimal."""
+    return f"{value:.1f}" if value >= 1 or value == 0 else f"{value:.2g}"
 
 
 def _percent(share: float | None) -> str:
