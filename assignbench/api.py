@@ -45,8 +45,11 @@ class Comparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the signs of the table mean, and what has to be known of the runs."""
-        return (*dict.fromkeys(line for block in self.table.blocks for line in block.legend), *self.table.notes)
+        """What the signs of the table mean, what its data sets say together, and what has to be known of the runs."""
+        from assignbench.comparison.across import across_lines
+
+        legend = dict.fromkeys(line for block in self.table.blocks for line in block.legend)
+        return (*legend, *across_lines(self.table), *self.table.notes)
 
     def to_markdown(self) -> str:
         """As ``--format markdown``."""

@@ -69,12 +69,22 @@ def smallest_found(seed: float, main: float, freedom: float, power: float = POWE
         power: how often it shall be found.
         level: of the interval that has to leave out zero.
     """
+    value, weight = (each[::8] for each in _mixture(float(freedom)))
+    half = half_width(seed * value, main, freedom, level)  # the estimate is seed · V, and independent of the mean
+    return smallest_beyond(half, weight / weight.sum(), float(np.sqrt(seed + main)), power)
+
+
+def smallest_beyond(half: Floats, weight: Floats, spread: float, power: float = POWER) -> float:
+    """The true difference that lies beyond its interval's half with probability ``power``.
+
+    Args:
+        half: values that half the width of the interval may have, whatever the mean.
+        weight: their probabilities.
+        spread: true standard deviation of the mean difference.
+        power: how often it shall be found.
+    """
     from scipy.special import ndtr
 
-    value, weight = (each[::8] for each in _mixture(float(freedom)))
-    weight = weight / weight.sum()
-    half = half_width(seed * value, main, freedom, level)  # the estimate is seed · V, and independent of the mean
-    spread = float(np.sqrt(seed + main))
     low, high = 0.0, float(half.max()) + 8 * spread
     for _ in range(80):
         middle = (low + high) / 2

@@ -43,7 +43,9 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     return adjusted
 
 
-def beats(rows: int, pairs: Sequence[tuple[int, int]], means: ArrayLike, p: ArrayLike) -> NDArray[np.bool_]:
+def beats(
+    rows: int, pairs: Sequence[tuple[int, int]], means: ArrayLike, p: ArrayLike, alpha: float = ALPHA
+) -> NDArray[np.bool_]:
     """``[row, row]`` whether the first is decided to be better than the second.
 
     Args:
@@ -51,10 +53,11 @@ def beats(rows: int, pairs: Sequence[tuple[int, int]], means: ArrayLike, p: Arra
         pairs: of each comparison.
         means: first − second.
         p: adjusted; NaN: no verdict.
+        alpha: below which p decides.
     """
     better = np.zeros((rows, rows), dtype=np.bool_)
     for (a, b), mean, each in zip(pairs, np.asarray(means), np.asarray(p), strict=True):
-        if each < ALPHA:
+        if each < alpha:
             better[(a, b) if mean > 0 else (b, a)] = True
     return better
 
@@ -69,10 +72,11 @@ def ranks(better: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.stack([1 + better.sum(axis=0), len(better) - better.sum(axis=1)], axis=1)
 
 
-def at_least(p: ArrayLike) -> int:
+def at_least(p: ArrayLike, alpha: float = ALPHA) -> int:
     """On how many data sets at least one strategy is better than another: Holm's verdicts on one-sided tests.
 
     Args:
         p: one-sided, one for each data set.
+        alpha: chance that it is too many.
     """
-    return int((holm(p) < ALPHA).sum())
+    return int((holm(p) < alpha).sum())

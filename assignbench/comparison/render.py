@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from assignbench import tables
+from assignbench.comparison.across import across_lines
 from assignbench.comparison.legend import question
 from assignbench.comparison.table import Block, Cell, Row, Table
 from assignbench.comparison.verdicts import Judged, Verdicts
@@ -67,6 +68,7 @@ def terminal(table: Table, *, pairs: bool = False) -> RenderableType:
             if family:
                 parts.append(tables.terminal(differences(found, family), left=(DIFFERENCES[0], DIFFERENCES[-1])))
         parts += [Text(line, style="dim") for line in block.legend]
+    parts += [Text(line) for line in across_lines(table)]
     return Group(*parts, *(Text(note, style="dim") for note in table.notes))
 
 
@@ -81,6 +83,8 @@ def markdown(table: Table, *, pairs: bool = False) -> str:
             parts.append(tables.markdown(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1])))
         if block.legend:
             parts.append("\n".join(map(tables.markdown_text, block.legend)))
+    if together := across_lines(table):
+        parts.append("\n".join(map(tables.markdown_text, together)))
     if table.notes:
         parts.append("\n".join(f"- {tables.markdown_text(note)}" for note in table.notes))
     return "\n\n".join(parts) + "\n"
@@ -97,7 +101,10 @@ def latex(table: Table, *, pairs: bool = False) -> str:
             grid = tables.latex(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1]))
             lines += [grid + r"\par\smallskip"]
     told = dict.fromkeys(line for block in table.blocks for line in block.legend)
-    lines += [rf"{{\footnotesize\raggedright {tables.latex_text(note)}\par}}" for note in (*told, *table.notes)]
+    lines += [
+        rf"{{\footnotesize\raggedright {tables.latex_text(note)}\par}}"
+        for note in (*told, *across_lines(table), *table.notes)
+    ]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
@@ -113,6 +120,7 @@ def html(table: Table, *, pairs: bool = False) -> str:
         if pairs and found.pairs:
             parts.append(tables.html(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1])))
         parts += [f"<p>{escape(line)}</p>" for line in block.legend]
+    parts += [f"<p>{escape(line)}</p>" for line in across_lines(table)]
     if table.notes:
         parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in table.notes)}</ul>")
     return "\n".join(parts) + "\n"

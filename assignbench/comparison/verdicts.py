@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
+from statistics import median
 from typing import Literal
 
 import numpy as np
 
 from assignbench.comparison.behrens_fisher import smallest_found
 from assignbench.comparison.families import ALPHA, beats, best_group, holm, ranks
+from assignbench.comparison.power import smallest_guarded
 from assignbench.comparison.twolevel import (
     LEAST_SEEDS,
     About,
@@ -67,11 +70,15 @@ class Verdicts:
     best: frozenset[str]  # no row is decided to be better than these
     ranks: Mapping[str, tuple[int, int]]  # best and worst that a row may have
     noisy: frozenset[str]  # rows whose spread over seeds is larger than that of the others
-    smallest: float | None  # difference that this table would find four times in five; None: not with these seeds
 
     def against(self, row: str) -> Judged | None:
         """A row against the baseline."""
         return next((one for one in self.baseline if one.a == row), None)
+
+    @cached_property
+    def smallest(self) -> float | None:
+        """The difference that this table would find four times in five; None: not with these seeds."""
+        return smallest_of(self.baseline or self.pairs)
 
     @property
     def tells_apart(self) -> bool:
@@ -117,7 +124,6 @@ def verdicts(
         frozenset(name for name, number in place.items() if best[number]),
         {name: (int(bounds[number, 0]), int(bounds[number, 1])) for name, number in place.items()},
         noisy_of(rows, shared),
-        smallest_of(base or pairs),
     )
 
 
@@ -130,10 +136,15 @@ def shared_by(rows: Mapping[str, Runs], spread: Spread = "auto") -> SharedSpread
     """
     seeds = {tuple(sorted(runs.values)) for runs in rows.values()}
     alike = len(seeds) == 1 and len(next(iter(seeds))) >= LEAST_SEEDS
-    if spread == "own" or not alike or len(rows) < (2 if spread == "shared" else SHARING):
+    if not alike or not may_share(len(rows), spread):
         return None
     (order,) = seeds
     return shared_spread(np.array([[runs.values[seed] for seed in order] for runs in rows.values()]))
+
+
+def may_share(rows: int, spread: Spread) -> bool:
+    """Whether so many rows share their spread over seeds, once they have the same three or more of them."""
+    return spread != "own" and rows >= (2 if spread == "shared" else SHARING)
 
 
 def noisy_of(rows: Iterable[str], shared: SharedSpread | None) -> frozenset[str]:
@@ -173,11 +184,30 @@ def family_of(found: Sequence[tuple[str, str, Difference]]) -> tuple[Judged, ...
     )
 
 
-def smallest_of(family: Sequence[Judged]) -> float | None:
-    """The difference that is found four times in five, for the typical member of a family; None: no verdicts."""
+def smallest_of(family: Sequence[Judged], size: int | None = None) -> float | None:
+    """The difference that is found four times in five, for the typical member of a family; None: no verdicts.
+
+    Args:
+        family: comparisons.
+        size: number that are corrected for; None: those of the family.
+    """
     some = [one.difference for one in family if one.difference.settles]
     if not some:
         return None
-    seed, main = (float(np.median(each)) for each in zip(*((one.seed, one.main) for one in some), strict=True))
-    freedom = float(np.median([one.freedom for one in some]))
-    return smallest_found(seed, main, freedom, level=1 - ALPHA / len(family))
+    level, main = 1 - ALPHA / (size or len(family)), median(one.main for one in some)
+    shared = [one for one in some if one.shared]
+    if 2 * len(shared) > len(some):
+        seeds, rows = len(shared[0].seeds), rows_of(shared[0])
+        return smallest_guarded(shared_variance(shared), main, rows, seeds, level)
+    own = [one for one in some if not one.shared]
+    return smallest_found(median(one.seed for one in own), main, median(one.freedom for one in own), level=level)
+
+
+def shared_variance(shared: Sequence[Difference]) -> float:
+    """Variance of a difference by one seed that rows share: the least of all, as each has at least that."""
+    return min(one.seed * len(one.seeds) for one in shared)
+
+
+def rows_of(shared: Difference) -> int:
+    """How many rows share their spread."""
+    return 1 + round(shared.freedom / (len(shared.seeds) - 1))

@@ -25,9 +25,7 @@ def legend(claims: Sequence[Tested]) -> tuple[str, ...]:
     if settled:
         size = f"the {len(settled)} claims of this table" if len(settled) > 1 else "the one claim of this table"
         told.append(f"Supported or contradicted: p is below 0.05 after Holm's correction for {size}.")
-        smallest = smallest_of(settled)
-        if smallest is not None:
-            told.append(f"A true difference of {smallest:.1f} is found four times in five, a smaller one less often.")
+        told += _found(claims, len(settled))
     if any(len(one.seeds) < LEAST_SEEDS for one in claims if one.seeds):
         told.append("Fewer than three seeds decide nothing.")
     told.append("The training data and the recipe are fixed: nothing is said of others.")
@@ -43,6 +41,19 @@ def question(one: Tested, claims: Sequence[Tested]) -> str:
     """‡ where a claim answers another question than most of its group."""
     own = [each.judged for each in claims if each.group == one.group and each.judged is not None]
     return OTHER_QUESTION if one.judged and one.judged.difference.about != about_of(tuple(own)) else ""
+
+
+def _found(claims: Sequence[Tested], size: int) -> list[str]:
+    """What they would find, in AP; of each group, where there are several."""
+    groups = dict.fromkeys(one.group for one in claims)
+    told = []
+    for group in groups:
+        own = [one.judged for one in claims if one.group == group and one.claim.on == "AP" and one.judged is not None]
+        if (smallest := smallest_of(own, size)) is not None:
+            told.append(f"{smallest:.1f} AP" + (f" ({group})" if len(groups) > 1 else ""))
+    if not told:
+        return []
+    return [f"A true difference of {', '.join(told)} is found four times in five, a smaller one less often."]
 
 
 def _errors(claims: Sequence[Tested]) -> str:

@@ -16,8 +16,9 @@ import numpy as np
 
 from assignbench.comparison.behrens_fisher import smallest_found
 from assignbench.comparison.influences import influences, value_of
+from assignbench.comparison.power import smallest_guarded
 from assignbench.comparison.twolevel import Runs, difference, guarded, shared_spread
-from assignbench.comparison.verdicts import verdicts
+from assignbench.comparison.verdicts import differences, family_of, shared_by, verdicts
 from assignbench.run.scoring.matches import Found, Matches, Objects, match
 
 PICTURES = {64: 1.8, 500: 0.73, 5000: 0.25}  # spread of the difference of two runs by the pictures, in AP
@@ -67,6 +68,29 @@ def family(job: tuple[str, int, int, int, int, float, int]) -> tuple[float, floa
         tables += any(one.decided for one in found.pairs)
         groups += found.tells_apart
     return pairs / times, tables / times, groups / times
+
+
+def sharing(job: tuple[int, int, int]) -> tuple[float, float]:
+    """How often rows that share their spread find what is promised: with their guard reckoned with, and without."""
+    rows, seeds, times = job
+    pictures, spread, level = 500, SPREADS[500][1], 1 - 0.05 / (rows - 1)
+    by_pictures = PICTURES[pictures] ** 2
+    one, main = 2 * spread**2 + OWN * by_pictures, (1 - OWN) * by_pictures
+    shifts = (
+        smallest_guarded(one, main, rows, seeds, level),
+        smallest_found(one / seeds, main, (rows - 1) * (seeds - 1), level=level),
+    )
+    rates = []
+    for shift in shifts:
+        random, found = np.random.default_rng([rows, seeds]), 0
+        for _ in range(times):
+            equal = gaussian(random, rows, seeds, pictures, [spread] * rows)
+            runs = {f"s{row}": one for row, one in enumerate(equal)}
+            runs["s0"] = Runs({seed: value + shift for seed, value in runs["s0"].values.items()}, runs["s0"].pictures)
+            others = [(name, "s1") for name in runs if name != "s1"]  # the better one comes first
+            found += family_of(differences(runs, others, "strategies", shared_by(runs)))[0].decided
+        rates.append(found / times)
+    return rates[0], rates[1]
 
 
 def world(random: np.random.Generator, pictures: int, classes: int, rare: bool) -> Objects:
@@ -161,6 +185,12 @@ def lines(quick: bool) -> Iterator[str]:
         yield "| --- | ---: | ---: | ---: | ---: | ---: |"
         for job, rates in zip(tables, pool.map(family, tables), strict=True):
             yield f"| {job[0]} | {job[1]} | {job[2]} | {' | '.join(percent(rate, job[-1]) for rate in rates)} |"
+        yield ""
+        yield "| rows | seeds | found, % (of 80) | were the guard not reckoned with, % |"
+        yield "| ---: | ---: | ---: | ---: |"
+        jobs = [(rows, seeds, int(factor * 2000)) for rows in (4, 10) for seeds in (3, 5, 10)]
+        for job, rates in zip(jobs, pool.map(sharing, jobs), strict=True):
+            yield f"| {job[0]} | {job[1]} | {' | '.join(percent(rate, job[-1]) for rate in rates)} |"
         yield ""
         simulated = [
             ("equal rows", 6, 64, 7, False, 1.0, int(factor * 300)),

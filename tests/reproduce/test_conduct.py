@@ -114,7 +114,7 @@ def test_a_failed_run_marks_its_cell_and_the_exit_code(go, tmp_path):
     page = re.sub(" +", " ", (tmp_path / "out" / "smoke" / "mine.md").read_text(encoding="utf-8"))
     assert "| broken | broken.py:Broken | 0 | – | failed: " in page
     assert "out of luck" in page
-    assert "| d |  | 0 | – | not built yet: nobody did |" in page
+    assert "| d | | 0 | – | not built yet: nobody did |" in page
     assert "| not tested | broken: failed: " in page
     assert len(read_records(tmp_path / "out" / "runs")) == 1
 
