@@ -35,7 +35,7 @@ ROWS = 32  # a piece has a multiple of them: the last entries of a vector unit's
 DEVICE_PIECE = 1 << 26  # on a GPU: bounds the memory of intermediate results
 FAINT = 1e-12  # probabilities below it count as 0: their powers would be denormal, and a hundred times as slow
 REST = 1e-30  # least 1 − q: its logarithm stays finite
-DENSE = 32  # a list of at least one in so many entries becomes a table of all, which is read in order
+DENSE = 128  # a list of at least one in so many entries becomes a table of all, which is read in order
 FEW = 128  # a list of at most one in so many entries is sorted, and cleared piece by piece
 LIMIT = 40.0  # e^−40 is as good as 0 beside 1; beyond it, products of two exponentials would overflow
 
@@ -330,32 +330,34 @@ def plain_piece(z: Tensor, listed: Tensor | None, gamma: float, slope: Tensor) -
 
 def joined_piece(z: Tensor, listed: Tensor | None, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
     """The term f of a piece, and 1 − σ(z); f′ / (1 − p) goes to ``slope``; listed entries count 0."""
-    a = (-z).clamp_(-LIMIT, LIMIT)
-    a = (a if listed is None else a.masked_fill_(listed, farthest(z))).exp_()
-    s = torch.addcmul(a, a, b).add_(b)
-    inverse = s.reciprocal()
-    p = s.add_(1).reciprocal_()
-    value = p.pow(gamma).mul_(inverse.log1p())
-    torch.pow(p, gamma + 1, out=slope)
-    slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma).mul_(inverse.add_(1))
-    return value, a.div_(a + 1)
+    a = inverse_odds(z)
+    if listed is not None:
+        a.masked_fill_(listed, math.exp(farthest(z)))
+    return focal_piece(torch.addcmul(b, a, b + 1).reciprocal_(), gamma, slope), a.div_(a + 1)
 
 
 def table_piece(z: Tensor, d: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
     """As `joined_piece`, where every entry has a factor d; q · ∂f/∂q goes to ``slope``; see `discounted`.
 
-    −log(1 − q) = log(1 + q / (1 − q)) keeps the digits of small q, 1 − q = (1 − d) + d (1 − p) those of large ones.
+    q / (1 − q) = d / (S + (1 − d)) keeps the digits of small q and of large ones.
     """
-    a = (-z).clamp_(-LIMIT, LIMIT).exp_()
-    s = torch.addcmul(a, a, b).add_(b)
-    p = (s + 1).reciprocal_()
-    q = p * d
-    odds = q / s.mul_(p).mul_(d).add_(1 - d).clamp_(min=REST)
-    power = q.pow_(gamma)
+    a = inverse_odds(z)
+    return focal_piece(d / torch.addcmul(b, a, b + 1).add_(1 - d), gamma, slope), a.div_(a + 1)
+
+
+def inverse_odds(z: Tensor) -> Tensor:
+    """A = e^−z; torch computes powers of 2 in a third of the time."""
+    limit = LIMIT / math.log(2)
+    return (z * (-1 / math.log(2))).clamp_(-limit, limit).exp2_()
+
+
+def focal_piece(odds: Tensor, gamma: float, slope: Tensor) -> Tensor:
+    """−q^γ log(1 − q) of q / (1 − q); q times its slope goes to ``slope``: γ times the term, and q^γ · q / (1 − q)."""
+    power = (odds / (odds + 1)).pow_(gamma)
     value = odds.log1p().mul_(power)
     torch.mul(power, odds, out=slope)
     slope.add_(value, alpha=gamma)
-    return value, a.div_(a + 1)
+    return value
 
 
 def discounted(rows: Tensor, gradient: Tensor, extra: Tensor | None, by_extra: Tensor | None, rule: _Rule) -> Tensor:
