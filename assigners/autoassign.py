@@ -211,7 +211,7 @@ class AutoAssign(Assigner):
         objects, locations, targets = pair.objects, pair.locations, pair.targets
         if self.negative == "one":
             return Discounts.none(targets)
-        best = pick(best_overlap(pair.predictions, targets).flatten(), pair.place)
+        best = pick(best_overlap(pair.predictions, targets, pair.priors).flatten(), pair.place)
         sharp = 1 / (1 - best).clamp(min=TINY)
         low, high = min_by(sharp, objects, len(targets)), max_by(sharp, objects, len(targets))
         scaled = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
