@@ -211,8 +211,8 @@ class AutoAssign(Assigner):
         objects, locations, targets = pair.objects, pair.locations, pair.targets
         if self.negative == "one":
             return Discounts.none(targets)
-        best = pick(best_overlap(pair.predictions, targets, pair.priors).flatten(), pair.place)
-        sharp = 1 / (1 - best).clamp(min=TINY)
+        best = best_overlap(pair.predictions, targets, pair.priors)
+        sharp = pick((1 / (1 - best).clamp(min=TINY)).flatten(), pair.place)
         low, high = min_by(sharp, objects, len(targets)), max_by(sharp, objects, len(targets))
         scaled = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
         factor = 1 - scaled
@@ -227,8 +227,8 @@ class AutoAssign(Assigner):
         if self.center_loss == 0:
             return {}
         image, images = pair.targets.image, pair.targets.images
-        count = sum_by(torch.ones_like(image, dtype=center.dtype), image, images)
-        mass, pairs = (sum_by(each, pair.image, images) for each in (center, torch.ones_like(center)))
+        of_object = (sum_by(each, pair.objects, len(pair.targets)) for each in (center, torch.ones_like(center)))
+        mass, pairs, count = (sum_by(each, image, images) for each in (*of_object, torch.ones_like(image, dtype=center.dtype)))
         ratio = torch.where(pairs > 0, count / mass.clamp(min=TINY), 0.0)
         return {"center": self.center_loss * ratio.mean()}
 

@@ -277,20 +277,20 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
         piece = slice(start, start + step)
         slope, mask = gradient[piece], None if listed is None else listed[piece]
         if odds is None or joined is None:
-            value, not_z = plain_piece(rows[piece], mask, rule.gamma, slope), None
+            value, a = plain_piece(rows[piece], mask, rule.gamma, slope), None
         elif table is not None:
-            value, not_z = table_piece(rows[piece], table[piece], odds[piece], rule.gamma, slope)
+            value, a = table_piece(rows[piece], table[piece], odds[piece], rule.gamma, slope)
         else:
-            value, not_z = joined_piece(rows[piece], mask, odds[piece], rule.gamma, slope)
+            value, a = joined_piece(rows[piece], mask, odds[piece], rule.gamma, slope)
         if own is not None:
             for each in (value, slope):
                 each.view(-1).index_fill_(0, own[number], 0)
         if share is not None and number in weighed:
             value.mul_(share[piece])
             slope.mul_(share[piece])
-        if joined is not None and not_z is not None:
+        if joined is not None and a is not None:
             torch.sum(slope, dim=-1, keepdim=True, out=joined[piece])
-            slope.mul_(not_z)
+            slope.mul_(a).div_(a.add_(1))
         totals.append(value.sum())
     by_extra = None
     if joined is not None and odds is not None and extra is not None:
@@ -329,11 +329,11 @@ def plain_piece(z: Tensor, listed: Tensor | None, gamma: float, slope: Tensor) -
 
 
 def joined_piece(z: Tensor, listed: Tensor | None, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """The term f of a piece, and 1 − σ(z); f′ / (1 − p) goes to ``slope``; listed entries count 0."""
+    """The term f of a piece, and A; f′ / (1 − p) goes to ``slope``; listed entries count 0."""
     a = inverse_odds(z)
     if listed is not None:
         a.masked_fill_(listed, math.exp(farthest(z)))
-    return focal_piece(torch.addcmul(b, a, b + 1).reciprocal_(), gamma, slope), a.div_(a + 1)
+    return focal_piece(torch.addcmul(a, a, b).add_(b).reciprocal_(), gamma, slope), a
 
 
 def table_piece(z: Tensor, d: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
@@ -342,7 +342,8 @@ def table_piece(z: Tensor, d: Tensor, b: Tensor, gamma: float, slope: Tensor) ->
     q / (1 − q) = d / (S + (1 − d)) keeps the digits of small q and of large ones.
     """
     a = inverse_odds(z)
-    return focal_piece(d / torch.addcmul(b, a, b + 1).add_(1 - d), gamma, slope), a.div_(a + 1)
+    s = torch.addcmul(a, a, b).add_(b).add_(1 - d)
+    return focal_piece(torch.div(d, s, out=s), gamma, slope), a
 
 
 def inverse_odds(z: Tensor) -> Tensor:
@@ -353,9 +354,10 @@ def inverse_odds(z: Tensor) -> Tensor:
 
 def focal_piece(odds: Tensor, gamma: float, slope: Tensor) -> Tensor:
     """−q^γ log(1 − q) of q / (1 − q); q times its slope goes to ``slope``: γ times the term, and q^γ · q / (1 − q)."""
-    power = (odds / (odds + 1)).pow_(gamma)
-    value = odds.log1p().mul_(power)
+    power = odds + 1
+    torch.div(odds, power, out=power).pow_(gamma)
     torch.mul(power, odds, out=slope)
+    value = odds.log1p_().mul_(power)
     slope.add_(value, alpha=gamma)
     return value
 
