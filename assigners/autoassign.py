@@ -60,6 +60,7 @@ from assignbench.core import (
     central_pairs,
     class_winners,
     inside_pairs,
+    log_gaussian,
     max_by,
     min_by,
     pick,
@@ -192,8 +193,7 @@ class AutoAssign(Assigner):
     def log_center(self, pair: PairView) -> Tensor:
         """Log G: ``[pair]``."""
         mu, sigma = self.prior_of(pair.targets.labels)
-        off = (pair.offset - take(mu, pair.objects)) * take(1 / sigma, pair.objects)
-        return -off.square().sum(-1) / 2
+        return log_gaussian(pair.offset, mu, sigma, pair.objects)
 
     def log_confidence(self, pair: PairView) -> Tensor:
         """Log C = P⁺ / τ, or one factor of P⁺ over τ: ``[pair]``."""
@@ -217,7 +217,7 @@ class AutoAssign(Assigner):
         scaled = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
         factor = 1 - scaled
         if self.same_class == "strongest":  # of several factors for one entry the smallest counts
-            return Discounts.of_pairs(objects, locations, targets, factor)
+            return Discounts(pair.image, locations, pair.label, factor)
         inside = not self.at_least_one
         wins = class_winners(objects, objects, locations, targets, pair.priors, self.setting.classes, inside=inside)
         return Discounts.of_pairs(objects, locations, targets, factor, weight=wins.to(factor.dtype))
@@ -227,8 +227,8 @@ class AutoAssign(Assigner):
         if self.center_loss == 0:
             return {}
         image, images = pair.targets.image, pair.targets.images
-        of_object = (sum_by(each, pair.objects, len(pair.targets)) for each in (center, torch.ones_like(center)))
-        mass, pairs, count = (sum_by(each, image, images) for each in (*of_object, torch.ones_like(image, dtype=center.dtype)))
+        mass, pairs = (sum_by(each, pair.objects, len(image)) for each in (center, torch.ones_like(center)))
+        mass, pairs, count = (sum_by(each, image, images) for each in (mass, pairs, torch.ones_like(mass)))
         ratio = torch.where(pairs > 0, count / mass.clamp(min=TINY), 0.0)
         return {"center": self.center_loss * ratio.mean()}
 

@@ -130,7 +130,7 @@ class ClassOutputs:
     def index(self, image: Tensor, location: Tensor, label: Tensor) -> Tensor:
         """Flat indices of entries: ``[entry]`` each."""
         _, locations, classes = self._account.outputs.shape
-        return (image * locations + location) * classes + label
+        return torch.add(label, torch.add(location, image, alpha=locations), alpha=classes)
 
     def read(self, image: Tensor, location: Tensor, label: Tensor) -> Tensor:
         """The outputs of entries: ``[entry]`` each."""
