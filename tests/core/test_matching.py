@@ -70,9 +70,15 @@ def test_inside_pairs_are_strictly_inside_and_ordered() -> None:
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = random_problem(Head(), seed=1, classes=3, counts=(9, 0, 4))
-    whole = inside_pairs(problem.targets, problem.priors), best_overlap(problem.predictions, problem.targets, problem.priors)
+    whole = (
+        inside_pairs(problem.targets, problem.priors),
+        best_overlap(problem.predictions, problem.targets, problem.priors),
+    )
     monkeypatch.setattr(rows, "CHUNK", len(problem.priors) * 2)
-    cut = inside_pairs(problem.targets, problem.priors), best_overlap(problem.predictions, problem.targets, problem.priors)
+    cut = (
+        inside_pairs(problem.targets, problem.priors),
+        best_overlap(problem.predictions, problem.targets, problem.priors),
+    )
     assert torch.equal(whole[0][0], cut[0][0])
     assert torch.equal(whole[0][1], cut[0][1])
     assert torch.equal(whole[1], cut[1])

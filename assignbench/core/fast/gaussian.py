@@ -1,6 +1,6 @@
 """The logarithm of a Gaussian around each object, with its gradient in one pass: autograd takes three times as long.
 
-    log G = −Σ_xy d² / 2,   d = (offset − μ) / σ       ∂/∂μ = Σ_pairs d / σ       ∂/∂σ = Σ_pairs d² / σ
+log G = −Σ_xy d² / 2 with d = (offset − μ) / σ;   ∂/∂μ = Σ_pairs d / σ;   ∂/∂σ = Σ_pairs d² / σ
 """
 
 from __future__ import annotations
