@@ -181,7 +181,7 @@ class Priors:
         """`inside` of image–location pairs, at a cost that grows with them alone: ``[pair], [pair] → bool [pair]``."""
         if self.extent is None:
             return torch.ones_like(location, dtype=torch.bool)
-        return (take(self.points, location) < take(self.extent, image)).all(-1)
+        return (self.points[location] < self.extent[image]).all(-1)
 
     def padded(self, sizes: Tensor) -> Priors:
         """The same priors, told where images end: at their size rounded up to 32 pixels.
