@@ -60,6 +60,7 @@ from assignbench.core import (
     central_pairs,
     class_winners,
     inside_pairs,
+    log_gaussian,
     max_by,
     min_by,
     pick,
@@ -192,8 +193,7 @@ class AutoAssign(Assigner):
     def log_center(self, pair: PairView) -> Tensor:
         """Log G: ``[pair]``."""
         mu, sigma = self.prior_of(pair.targets.labels)
-        off = (pair.offset - take(mu, pair.objects)) * take(1 / sigma, pair.objects)
-        return -off.square().sum(-1) / 2
+        return log_gaussian(pair.offset, mu, sigma, pair.objects)
 
     def log_confidence(self, pair: PairView) -> Tensor:
         """Log C = P⁺ / τ, or one factor of P⁺ over τ: ``[pair]``."""
@@ -211,13 +211,13 @@ class AutoAssign(Assigner):
         objects, locations, targets = pair.objects, pair.locations, pair.targets
         if self.negative == "one":
             return Discounts.none(targets)
-        best = pick(best_overlap(pair.predictions, targets).flatten(), pair.place)
-        sharp = 1 / (1 - best).clamp(min=TINY)
+        best = best_overlap(pair.predictions, targets, pair.priors)
+        sharp = pick((1 / (1 - best).clamp(min=TINY)).flatten(), pair.place)
         low, high = min_by(sharp, objects, len(targets)), max_by(sharp, objects, len(targets))
         scaled = (sharp - pick(low, objects) + TINY) / pick(high - low + TINY, objects)
         factor = 1 - scaled
         if self.same_class == "strongest":  # of several factors for one entry the smallest counts
-            return Discounts.of_pairs(objects, locations, targets, factor)
+            return Discounts(pair.image, locations, pair.label, factor)
         inside = not self.at_least_one
         wins = class_winners(objects, objects, locations, targets, pair.priors, self.setting.classes, inside=inside)
         return Discounts.of_pairs(objects, locations, targets, factor, weight=wins.to(factor.dtype))
@@ -227,8 +227,8 @@ class AutoAssign(Assigner):
         if self.center_loss == 0:
             return {}
         image, images = pair.targets.image, pair.targets.images
-        count = sum_by(torch.ones_like(image, dtype=center.dtype), image, images)
-        mass, pairs = (sum_by(each, pair.image, images) for each in (center, torch.ones_like(center)))
+        mass, pairs = (sum_by(each, pair.objects, len(image)) for each in (center, torch.ones_like(center)))
+        mass, pairs, count = (sum_by(each, image, images) for each in (mass, pairs, torch.ones_like(mass)))
         ratio = torch.where(pairs > 0, count / mass.clamp(min=TINY), 0.0)
         return {"center": self.center_loss * ratio.mean()}
 

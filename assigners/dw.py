@@ -100,7 +100,7 @@ class DW(Assigner):
         one, count = torch.ones_like(negative), negative.new_tensor(float(len(targets)))
         return Assignment(
             pairs=Pairs(objects, locations, positive, box_weight=positive),
-            discounts=Discounts.of_pairs(objects, locations, targets, factor=one, weight=counts * negative),
+            discounts=Discounts(pair.image, locations, pair.label, factor=one, weight=counts * negative),
             normalisers=Normalisers(positive=count, box=count, negative=(counts * (1 - negative)).sum()),
             bag="all",
             diagnostics={"center": center, "confidence": pair.likelihood.detach()},

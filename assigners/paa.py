@@ -35,6 +35,7 @@ from assignbench.core import (
     hard_assignment,
     max_by,
     overlapping_pairs,
+    pick,
     require,
     sum_by,
     two_gaussians,
@@ -108,11 +109,12 @@ class PAA(Assigner):
     def candidates(self, targets: Targets, priors: Priors) -> tuple[Tensor, Tensor]:
         """A_n of all objects, at most one object an anchor: ``[pair]`` each."""
         objects, locations, overlap = overlapping_pairs(targets, priors, self.least_iou, best=True)
-        forcing = overlap == max_by(overlap, objects, len(targets))[objects]
+        forcing = overlap == pick(max_by(overlap, objects, len(targets)), objects)
         claim = overlap if self.forced == "best" else 1.0 + objects
         # above all that is not forced; unlike 1 + overlap, a power of two keeps the last digit
         won = winners(torch.where(forcing, 2.0**64 * claim, overlap), objects, locations, targets, priors)
-        return objects[won], locations[won]
+        won = won.nonzero()[:, 0]
+        return pick(objects, won), pick(locations, won)
 
     def easy(self, cost: Tensor, objects: Tensor, count: int) -> Tensor:
         """Which candidates are in S_n, of those of each object in ascending order of cost: bool ``[pair]``."""

@@ -6,6 +6,7 @@ from assignbench.core.extras import Extra
 from assignbench.core.fast.blocks import best_overlap
 from assignbench.core.fast.box_features import box_features
 from assignbench.core.fast.dynamic import dynamic_k
+from assignbench.core.fast.gaussian import log_gaussian
 from assignbench.core.fast.giou import giou
 from assignbench.core.fast.grid import (
     and_nearest,
@@ -89,6 +90,7 @@ __all__ = [
     "iou",
     "iou_matrix",
     "level_means",
+    "log_gaussian",
     "match_overlaps",
     "matched_assignment",
     "max_by",

@@ -52,7 +52,13 @@ def take(table: Tensor, place: Tensor) -> Tensor:
 
     Each coordinate of the result is contiguous, which is several times as fast to compute with.
     """
-    return table.reshape(-1, table.shape[-1]).t().index_select(1, place).t()
+    columns = table.reshape(-1, table.shape[-1]).t()
+    if table.device.type != "cpu" or (table.requires_grad and torch.is_grad_enabled()):
+        return columns.index_select(1, place).t()
+    found = table.new_empty(len(columns), len(place))  # one by one is faster: torch would copy the whole table first
+    for column, own in zip(columns, found, strict=True):
+        torch.index_select(column, 0, place, out=own)
+    return found.t()
 
 
 def pick(values: Tensor, index: Tensor) -> Tensor:

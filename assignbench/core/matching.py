@@ -142,15 +142,15 @@ def class_winners(
         classes: of the detector.
         inside: whether each location lies in its object's box. Only objects that meet can then compete, and few do.
     """
-    key = (pick(targets.image, objects) * len(priors) + locations) * classes + pick(targets.labels, objects)
+    place = torch.add(locations, pick(targets.image, objects), alpha=len(priors))
+    key = torch.add(pick(targets.labels, objects), place, alpha=classes)
     key = small_keys(key, targets.images * len(priors) * classes)
     few = len(targets) ** 2 <= 4 * len(key)  # else it costs more to see who meets than to sort all
     if not (inside and few and free_to_wait(key.device)):
         return best_of(key, score)
     rivals = pick(same_class_neighbours(targets), objects).nonzero()[:, 0]
     won = torch.ones_like(key, dtype=torch.bool)
-    won[rivals] = best_of(pick(key, rivals), pick(score, rivals))
-    return won
+    return won.index_copy_(0, rivals, best_of(pick(key, rivals), pick(score, rivals)))
 
 
 def match_overlaps(

@@ -114,7 +114,7 @@ class PairView:
     @_seen
     def place(self) -> Tensor:
         """Index of image and location among all locations of the batch, int64."""
-        return self.image * self.predictions.locations + self.locations
+        return torch.add(self.locations, self.image, alpha=self.predictions.locations)
 
     @_seen
     def stride(self) -> Tensor:

@@ -70,9 +70,15 @@ def test_inside_pairs_are_strictly_inside_and_ordered() -> None:
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = random_problem(Head(), seed=1, classes=3, counts=(9, 0, 4))
-    whole = inside_pairs(problem.targets, problem.priors), best_overlap(problem.predictions, problem.targets)
+    whole = (
+        inside_pairs(problem.targets, problem.priors),
+        best_overlap(problem.predictions, problem.targets, problem.priors),
+    )
     monkeypatch.setattr(rows, "CHUNK", len(problem.priors) * 2)
-    cut = inside_pairs(problem.targets, problem.priors), best_overlap(problem.predictions, problem.targets)
+    cut = (
+        inside_pairs(problem.targets, problem.priors),
+        best_overlap(problem.predictions, problem.targets, problem.priors),
+    )
     assert torch.equal(whole[0][0], cut[0][0])
     assert torch.equal(whole[0][1], cut[0][1])
     assert torch.equal(whole[1], cut[1])
@@ -183,7 +189,7 @@ def test_a_hard_record_is_normalised_by_its_pairs_unless_told() -> None:
 
 def test_best_overlap_looks_at_all_objects_of_the_own_image_only() -> None:
     problem = random_problem(Head(), seed=2, classes=3, counts=(3, 2))
-    best = best_overlap(problem.predictions, problem.targets)
+    best = best_overlap(problem.predictions, problem.targets, problem.priors)
     for image in range(2):
         own = problem.targets.of_image(image)
         each = [iou(problem.predictions.boxes[image], box) for box in own.boxes]

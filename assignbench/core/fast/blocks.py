@@ -1,7 +1,8 @@
 """Predicted boxes in blocks of neighbours: which of them overlap an object, found without a look at most of them.
 
 Boxes predicted side by side lie side by side, so that an object looks at a block of them only if it meets the hull of
-all. Boxes that do not count are points at 0 in their block: no object overlaps them, to the last bit.
+all. A block holds consecutive locations, or those of a square of cells: that hull is smaller. Boxes that do not count
+are points at 0 in their block: no object overlaps them, to the last bit.
 """
 
 from __future__ import annotations
@@ -11,24 +12,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from assignbench.core.fast.grid import tiles
 from assignbench.core.fast.rows import object_chunks
-from assignbench.core.geometry import EPS, area, pick
+from assignbench.core.geometry import EPS, area, pick, take
 from assignbench.core.tensors import free_to_wait
-from assignbench.core.types import Predictions, Targets
+from assignbench.core.types import Predictions, Priors, Targets
 
 BLOCK = 32  # predicted boxes that are looked at together
+SIDE = 8  # cells of a square along each axis
 ATONCE = BLOCK // 2  # of a chunk for each pair of object and block: fewer calls are worth more than the nearest cache
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """The predicted boxes of a batch. Blocks are counted over all images; block b of an image starts at b · BLOCK."""
+    """The predicted boxes of a batch. Blocks are counted over all images.
 
-    planes: Tensor  # [4, image · block, BLOCK]
-    sizes: Tensor  # [image · block, BLOCK] areas
-    counted: Tensor  # bool [image · block, BLOCK]
+    Of consecutive locations, block b of an image starts at b · BLOCK.
+    """
+
+    planes: Tensor  # [4, image · block, place]
+    sizes: Tensor  # [image · block, place] areas
+    counted: Tensor  # bool [image · block, place]
     hull: Tensor  # [4, image, block] of those that count: left, top, right, bottom
-    strange: Tensor  # bool [image, block], whether an area is no finite number: such a block meets every object
+    strange: Tensor  # bool [image, block], whether areas sum to no finite number: such a block meets every object
 
     @property
     def each(self) -> int:
@@ -36,11 +42,11 @@ class Blocks:
         return self.hull.shape[-1]
 
     def overlap(self, targets: Targets, objects: Tensor, block: Tensor) -> Tensor:
-        """IoU of each object with all boxes of a block of its image: ``[n], [n] → [n, BLOCK]``."""
+        """IoU of each object with all boxes of a block of its image: ``[n], [n] → [n, place]``."""
         return self.overlap_in(targets, objects, pick(targets.image, objects) * self.each + block)
 
     def overlap_in(self, targets: Targets, objects: Tensor, row: Tensor) -> Tensor:
-        """As `overlap`, for blocks counted over all images: ``[n], [n] → [n, BLOCK]``."""
+        """As `overlap`, for blocks counted over all images: ``[n], [n] → [n, place]``."""
         return iou_of_planes(
             targets.boxes.index_select(0, objects), self.planes.index_select(1, row), self.sizes.index_select(0, row)
         )
@@ -51,7 +57,7 @@ class Blocks:
 
 
 def blocks_of(boxes: Tensor, counted: Tensor) -> Blocks:
-    """Predicted boxes in blocks.
+    """Predicted boxes in blocks of consecutive ones.
 
     Args:
         boxes: ``[image, location, 4]``.
@@ -63,16 +69,34 @@ def blocks_of(boxes: Tensor, counted: Tensor) -> Blocks:
     known[:, :length] = counted
     planes = boxes.new_zeros(4, images, each * BLOCK)
     planes[..., :length] = boxes.movedim(-1, 0).where(counted, 0)
-    planes, known = planes.view(4, -1, BLOCK), known.view(-1, BLOCK)
+    return hulled(planes.view(4, images, each, BLOCK), known.view(images, each, BLOCK))
+
+
+def squares_of(boxes: Tensor, locations: Tensor) -> Blocks:
+    """Predicted boxes in blocks that are squares of cells; all count.
+
+    Args:
+        boxes: ``[image, location, 4]``.
+        locations: of each square, as `tiles` has them: ``[block, place]``.
+    """
+    images, length = boxes.shape[:2]
+    known = (locations >= 0).expand(images, -1, -1)
+    place = locations.clamp(min=0) + length * torch.arange(images, device=boxes.device)[:, None, None]
+    planes = take(boxes, place.view(-1)).t().view(4, *known.shape)
+    return hulled(planes.where(known, 0), known)
+
+
+def hulled(planes: Tensor, known: Tensor) -> Blocks:
+    """Boxes that lie in blocks already: ``[4, image, block, place]``, and which count: ``[image, block, place]``."""
     sizes = area(planes.movedim(0, -1))
     low = planes[:2].where(known, torch.inf).amin(-1)
     high = planes[2:].where(known, -torch.inf).amax(-1)
     return Blocks(
-        planes=planes,
-        sizes=sizes,
-        counted=known,
-        hull=torch.cat((low, high)).view(4, images, each),
-        strange=~sizes.isfinite().all(-1).view(images, each),
+        planes=planes.flatten(1, 2),
+        sizes=sizes.flatten(0, 1),
+        counted=known.flatten(0, 1),
+        hull=torch.cat((low, high)),
+        strange=~sizes.sum(-1).isfinite(),
     )
 
 
@@ -86,13 +110,14 @@ def iou_of_planes(boxes: Tensor, planes: Tensor, sizes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def best_overlap(predictions: Predictions, targets: Targets) -> Tensor:
+def best_overlap(predictions: Predictions, targets: Targets, priors: Priors) -> Tensor:
     """Largest IoU of each predicted box with any object of its image, of any class: ``[image, location]``.
 
     On a GPU each object looks at every block, since counting those it meets would make the host wait.
     """
     images, length = predictions.boxes.shape[:2]
-    blocks = blocks_of(predictions.boxes, torch.ones_like(predictions.boxes[..., 0], dtype=torch.bool))
+    locations = tiles(priors, SIDE)
+    blocks = squares_of(predictions.boxes, locations)
     if free_to_wait(predictions.boxes.device):
         objects, block = meeting(targets.boxes, targets.image, blocks).nonzero(as_tuple=True)
     else:
@@ -100,10 +125,11 @@ def best_overlap(predictions: Predictions, targets: Targets) -> Tensor:
         block = torch.arange(blocks.each, device=targets.boxes.device).repeat(len(targets))
     row = pick(targets.image, objects) * blocks.each + block
     best = torch.zeros_like(blocks.sizes)
-    for some in object_chunks(len(row), ATONCE, best.device):
+    for some in object_chunks(len(row), SIDE * SIDE // 2, best.device):  # as `ATONCE`
         overlap = blocks.overlap_in(targets, objects[some], row[some])
         best.scatter_reduce_(0, row[some, None].expand_as(overlap), overlap, "amax")
-    return best.view(images, -1)[:, :length]
+    place = locations.where(locations >= 0, length).view(-1).expand(images, -1)  # beyond a map: behind the last
+    return best.new_zeros(images, length + 1).scatter_(1, place, best.view(images, -1))[:, :length]
 
 
 def best_in_blocks(targets: Targets, blocks: Blocks) -> Tensor:

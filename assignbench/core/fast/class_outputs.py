@@ -35,7 +35,7 @@ ROWS = 32  # a piece has a multiple of them: the last entries of a vector unit's
 DEVICE_PIECE = 1 << 26  # on a GPU: bounds the memory of intermediate results
 FAINT = 1e-12  # probabilities below it count as 0: their powers would be denormal, and a hundred times as slow
 REST = 1e-30  # least 1 − q: its logarithm stays finite
-DENSE = 32  # a list of at least one in so many entries becomes a table of all, which is read in order
+DENSE = 128  # a list of at least one in so many entries becomes a table of all, which is read in order
 FEW = 128  # a list of at most one in so many entries is sorted, and cleared piece by piece
 LIMIT = 40.0  # e^−40 is as good as 0 beside 1; beyond it, products of two exponentials would overflow
 
@@ -130,7 +130,7 @@ class ClassOutputs:
     def index(self, image: Tensor, location: Tensor, label: Tensor) -> Tensor:
         """Flat indices of entries: ``[entry]`` each."""
         _, locations, classes = self._account.outputs.shape
-        return (image * locations + location) * classes + label
+        return torch.add(label, torch.add(location, image, alpha=locations), alpha=classes)
 
     def read(self, image: Tensor, location: Tensor, label: Tensor) -> Tensor:
         """The outputs of entries: ``[entry]`` each."""
@@ -277,20 +277,20 @@ def one_pass(outputs: Tensor, extra: Tensor | None, rule: _Rule) -> tuple[Tensor
         piece = slice(start, start + step)
         slope, mask = gradient[piece], None if listed is None else listed[piece]
         if odds is None or joined is None:
-            value, not_z = plain_piece(rows[piece], mask, rule.gamma, slope), None
+            value, a = plain_piece(rows[piece], mask, rule.gamma, slope), None
         elif table is not None:
-            value, not_z = table_piece(rows[piece], table[piece], odds[piece], rule.gamma, slope)
+            value, a = table_piece(rows[piece], table[piece], odds[piece], rule.gamma, slope)
         else:
-            value, not_z = joined_piece(rows[piece], mask, odds[piece], rule.gamma, slope)
+            value, a = joined_piece(rows[piece], mask, odds[piece], rule.gamma, slope)
         if own is not None:
             for each in (value, slope):
                 each.view(-1).index_fill_(0, own[number], 0)
         if share is not None and number in weighed:
             value.mul_(share[piece])
             slope.mul_(share[piece])
-        if joined is not None and not_z is not None:
+        if joined is not None and a is not None:
             torch.sum(slope, dim=-1, keepdim=True, out=joined[piece])
-            slope.mul_(not_z)
+            slope.mul_(a).div_(a.add_(1))
         totals.append(value.sum())
     by_extra = None
     if joined is not None and odds is not None and extra is not None:
@@ -321,41 +321,48 @@ def farthest(z: Tensor) -> float:
 def plain_piece(z: Tensor, listed: Tensor | None, gamma: float, slope: Tensor) -> Tensor:
     """The term f of a piece, f′ goes to ``slope``; listed entries count 0."""
     z = z if listed is None else z.masked_fill(listed, -farthest(z))
-    p = z.sigmoid()
-    value = p.pow(gamma).mul_(F.softplus(z))
+    odds = (z * (1 / math.log(2))).clamp_(max=farthest(z) / math.log(2)).exp2_()
+    p = odds + 1
+    torch.div(odds, p, out=p)
+    value = torch.maximum(odds.log1p_(), z, out=odds).mul_(p.pow(gamma))
     torch.pow(p, gamma + 1, out=slope)
     slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma)
     return value
 
 
 def joined_piece(z: Tensor, listed: Tensor | None, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """The term f of a piece, and 1 − σ(z); f′ / (1 − p) goes to ``slope``; listed entries count 0."""
-    a = (-z).clamp_(-LIMIT, LIMIT)
-    a = (a if listed is None else a.masked_fill_(listed, farthest(z))).exp_()
-    s = torch.addcmul(a, a, b).add_(b)
-    inverse = s.reciprocal()
-    p = s.add_(1).reciprocal_()
-    value = p.pow(gamma).mul_(inverse.log1p())
-    torch.pow(p, gamma + 1, out=slope)
-    slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma).mul_(inverse.add_(1))
-    return value, a.div_(a + 1)
+    """The term f of a piece, and A; f′ / (1 − p) goes to ``slope``; listed entries count 0."""
+    a = inverse_odds(z)
+    odds = torch.addcmul(a, a, b).add_(b).reciprocal_()
+    if listed is not None:  # as bytes: on a CPU torch fills by a mask a fourth as fast
+        odds.mul_(1 - listed.view(torch.uint8).to(odds.dtype))
+    return focal_piece(odds, gamma, slope), a
 
 
 def table_piece(z: Tensor, d: Tensor, b: Tensor, gamma: float, slope: Tensor) -> tuple[Tensor, Tensor]:
     """As `joined_piece`, where every entry has a factor d; q · ∂f/∂q goes to ``slope``; see `discounted`.
 
-    −log(1 − q) = log(1 + q / (1 − q)) keeps the digits of small q, 1 − q = (1 − d) + d (1 − p) those of large ones.
+    q / (1 − q) = d / (S + (1 − d)) keeps the digits of small q and of large ones.
     """
-    a = (-z).clamp_(-LIMIT, LIMIT).exp_()
-    s = torch.addcmul(a, a, b).add_(b)
-    p = (s + 1).reciprocal_()
-    q = p * d
-    odds = q / s.mul_(p).mul_(d).add_(1 - d).clamp_(min=REST)
-    power = q.pow_(gamma)
-    value = odds.log1p().mul_(power)
+    a = inverse_odds(z)
+    s = torch.addcmul(a, a, b).add_(b).add_(1 - d)
+    return focal_piece(torch.div(d, s, out=s), gamma, slope), a
+
+
+def inverse_odds(z: Tensor) -> Tensor:
+    """A = e^−z; torch computes powers of 2 in a third of the time."""
+    limit = LIMIT / math.log(2)
+    return (z * (-1 / math.log(2))).clamp_(-limit, limit).exp2_()
+
+
+def focal_piece(odds: Tensor, gamma: float, slope: Tensor) -> Tensor:
+    """−q^γ log(1 − q) of q / (1 − q); q times its slope goes to ``slope``: γ times the term, and q^γ · q / (1 − q)."""
+    power = odds + 1
+    torch.div(odds, power, out=power).pow_(gamma)
     torch.mul(power, odds, out=slope)
+    value = odds.log1p_().mul_(power)
     slope.add_(value, alpha=gamma)
-    return value, a.div_(a + 1)
+    return value
 
 
 def discounted(rows: Tensor, gradient: Tensor, extra: Tensor | None, by_extra: Tensor | None, rule: _Rule) -> Tensor:

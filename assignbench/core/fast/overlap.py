@@ -56,8 +56,9 @@ def overlapping_pairs(
         enough = torch.where(sure > 0, enough.minimum(sure), enough)
     objects, locations, overlap = pairs_from(targets, priors, enough)
     if best:  # what was sure may be less than the largest
-        kept = (overlap >= least) | (overlap == max_by(overlap, objects, len(targets))[objects])
-        objects, locations, overlap = objects[kept], locations[kept], overlap[kept]
+        kept = (overlap >= least) | (overlap == pick(max_by(overlap, objects, len(targets)), objects))
+        kept = kept.nonzero()[:, 0]
+        objects, locations, overlap = pick(objects, kept), pick(locations, kept), pick(overlap, kept)
     return objects, locations, overlap
 
 
@@ -284,10 +285,11 @@ def pairs_from(targets: Targets, priors: Priors, least: Tensor) -> tuple[Tensor,
     """
     objects, locations, overlap = near_pairs(targets, priors.boxes, least)
     kept = (overlap >= pick(beside(least, overlap), objects)).nonzero()[:, 0]
-    kept = kept[priors.inside_at(targets.image[objects[kept]], locations[kept])]
-    objects, locations, overlap = objects[kept], locations[kept], overlap[kept]
+    objects, locations = pick(objects, kept), pick(locations, kept)
+    inside = priors.inside_at(pick(targets.image, objects), locations).nonzero()[:, 0]
+    objects, locations = pick(objects, inside), pick(locations, inside)
     order = (objects * len(priors) + locations).argsort()
-    return objects[order], locations[order], overlap[order]
+    return pick(objects, order), pick(locations, order), pick(overlap, pick(kept, pick(inside, order)))
 
 
 @torch.no_grad()
@@ -332,16 +334,17 @@ def _lines(targets: Targets, least: Tensor, *, shared: bool) -> tuple[Tensor, Te
     octaves = torch.stack(octave, dim=-1)  # [entry, axis]
 
     # the cells of that kind in which the centres can lie: columns are consecutive bins
-    t, size = t[objects], size[objects, :, 0]
-    apart = (torch.minimum(high[octaves], size / t) + size) * (1 - t) / (2 * (1 + t)) + SLACK
-    center = centers(targets.boxes)[objects]
+    t, size = take(t, objects), take(size[..., 0], objects)
+    widest = pick(high, octaves.view(-1)).view_as(octaves)
+    apart = (torch.minimum(widest, size / t) + size) * (1 - t) / (2 * (1 + t)) + SLACK
+    center = take(centers(targets.boxes), objects)
     first, last = _cell(center - apart, octaves), _cell(center + apart, octaves)
-    image = torch.zeros_like(objects) if shared else targets.image[objects]
+    image = torch.zeros_like(objects) if shared else pick(targets.image, objects)
     rows = last[:, 1] - first[:, 1] + 1
     entry = torch.repeat_interleave(rows)
-    row = torch.arange(len(entry)) - (rows.cumsum(0) - rows - first[:, 1])[entry]
-    bins = _bin(image[entry], octaves[entry], row)
-    return objects[entry], bins + first[entry, 0], bins + last[entry, 0]
+    row = torch.arange(len(entry)) - pick(rows.cumsum(0) - rows - first[:, 1], entry)
+    bins = _bin(pick(image, entry), take(octaves, entry), row)
+    return pick(objects, entry), bins + pick(first[:, 0], entry), bins + pick(last[:, 0], entry)
 
 
 def _bins(boxes: Tensor, length: int) -> Tensor:

@@ -282,11 +282,11 @@ def test_best_overlaps_in_blocks(
         own = targets.of_image(image)
         if len(own):
             want[image] = iou_matrix(own.boxes, predictions.boxes[image]).amax(0)
-    assert torch.equal(best_overlap(predictions, targets), want)
+    assert torch.equal(best_overlap(predictions, targets, problem.priors), want)
     monkeypatch.setattr(rows, "CHUNK", 1)
-    assert torch.equal(best_overlap(predictions, targets), want)
+    assert torch.equal(best_overlap(predictions, targets, problem.priors), want)
     monkeypatch.setattr("assignbench.core.fast.blocks.free_to_wait", lambda _: False)  # as on a GPU
-    assert torch.equal(best_overlap(predictions, targets), want)
+    assert torch.equal(best_overlap(predictions, targets, problem.priors), want)
 
 
 def test_a_predicted_box_that_is_no_number_shows() -> None:
@@ -294,7 +294,7 @@ def test_a_predicted_box_that_is_no_number_shows() -> None:
     boxes = problem.predictions.boxes.detach().clone()
     boxes[0, 7, 1] = NAN
     predictions = type(problem.predictions)(problem.predictions.outputs, boxes, boxes)
-    best = best_overlap(predictions, problem.targets)
+    best = best_overlap(predictions, problem.targets, problem.priors)
     assert best[0, 7].isnan()
     assert not best[0, :7].isnan().any()
 
