@@ -23,9 +23,8 @@ def meeting_pairs(
     if not len(boxes):
         return
     # one axis for all pictures, side by side: sorted along it, those that an object meets come next
-    first = float(boxes[:, 0].min())
-    span = float(boxes[:, 2].max()) - first + 1.0
-    left, right = (image * span + (boxes[:, side].astype(np.float64) - first) for side in (0, 2))
+    span = float(boxes[:, 2].max()) - float(boxes[:, 0].min()) + 1.0
+    left, right = (image * span + boxes[:, side].astype(np.float64) for side in (0, 2))
     order = np.argsort(left, kind="stable")
     last = np.searchsorted(left[order], right[order], side="left")
     count = np.maximum(last - np.arange(len(order)) - 1, 0)

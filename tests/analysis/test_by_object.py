@@ -86,6 +86,8 @@ def test_borders_of_the_groups() -> None:
     objects = objects_of(quarter + half)
     assert by_crowding(objects, 1).group.tolist() == [1, 1, 2, 2, 0]
     assert by_centre(objects, 1).group.tolist() == [0, 0, 0, 1, 0]
+    for box in ((5, 0, 9, 20), (0, 5, 20, 9), (-4, 0, 9, 20), (0, -4, 20, 9)):  # each border through (5, 5)
+        assert by_centre(objects_of([row(0, 0, 0, 10, 10), row(1, *box)]), 1).group[0] == 0
     both = objects_of([row(0, 4, 4, 2, 2), row(1, 0, 0, 20, 9), row(0, 0, 0, 9, 20), row(0, 0, 0, 9, 9, crowd=True)])
     assert by_centre(both, 1).group.tolist() == [2, 0, 0, -1]  # both kinds hold (5, 5)
 
