@@ -58,6 +58,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *_STRANGERS,
         *(_CORE, _DATA, _RUN, "assignbench.bench", "assignbench.compare", "assignbench.reproduce"),
     ),
+    "assignbench.report": (
+        *(*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DATA, _RUN),
+        *(f"assignbench.{name}" for name in ("analysis", "compare", "figures", "plot", "report")),
+    ),
     "assignbench.template": (*VOCABULARY, "assignbench.synthetic"),  # a stranger's strategy and its test
     "assignbench.cli": ("assignbench",),
     "assignbench.__main__": ("assignbench.cli",),
