@@ -21,7 +21,7 @@ from assignbench.compare.checks import check_comparable
 from assignbench.compare.influences import Floats
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import read_picture
-from assignbench.errors import DataError
+from assignbench.errors import DataError, UsageError
 from assignbench.files import sha256_of
 from assignbench.report.assigned import Locations, assigned_locations
 from assignbench.report.contrasts import COUNT, Contrast, choose
@@ -105,13 +105,15 @@ def gallery(
         progress: is told what is being done.
 
     Raises:
-        UsageError: records that must not stand in one table, an unknown baseline, a negative count, or influences of
-            other pictures.
+        UsageError: no records, some that must not stand in one table, an unknown baseline, a negative count, or
+            influences of other pictures.
         DataError: the data set is not the one that the runs were evaluated on.
         RunError: a detections file is damaged.
         SystemProblem: there is no such device.
     """
-    device_of(device)
+    if not records:
+        raise UsageError("a gallery needs finished runs; start one with: assignbench run")
+    device_of(device)  # before anything is read
     records = named_apart(records)
     check_comparable(records)
     for record in {one.dataset.evaluation.pictures: one for one in records}.values():

@@ -205,5 +205,7 @@ def test_pictures_are_small(built):
 
 
 def test_misuse(root, records, dataset, moved):
+    with pytest.raises(UsageError, match="a gallery needs finished runs"):
+        gallery(root, [], moved, dataset)
     with pytest.raises(UsageError, match="unknown device"):
         gallery(root, [*records.values()], moved, dataset, device="abacus")
