@@ -70,6 +70,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "assignbench.reproduce",
         ),
     ),
+    "assignbench.report": (
+        *(*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DATA, _RUN),
+        *(f"assignbench.{name}" for name in ("analysis", "compare", "figures", "plot", "report")),
+    ),
     "assignbench.template": (*VOCABULARY, "assignbench.synthetic"),  # a stranger's strategy and its test
     "assignbench.cli": ("assignbench",),
     "assignbench.__main__": ("assignbench.cli",),
