@@ -1,6 +1,6 @@
 """On which pictures two strategies differ most.
 
-    u_ai   influence of picture i on AP of row a with one seed, percent points (`compare.influences`)
+    u_ai   influence of picture i on AP of row a with one seed, percent points (`comparison.influences`)
     d_i    mean over the seeds that rows a and b share of u_ai − u_bi
 
 Pictures come by falling |d|, whichever pair of rows it is of; each comes once.
@@ -15,7 +15,7 @@ from statistics import fmean
 
 import numpy as np
 
-from assignbench.compare.influences import Floats
+from assignbench.comparison.influences import Floats
 from assignbench.errors import UsageError
 from assignbench.run.results.record import RunRecord
 

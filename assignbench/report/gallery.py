@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assignbench.compare.checks import check_comparable
-from assignbench.compare.influences import Floats
+from assignbench.comparison.checks import check_comparable
+from assignbench.comparison.influences import Floats
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import read_picture
 from assignbench.errors import DataError, UsageError

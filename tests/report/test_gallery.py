@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assignbench.compare.influences import influences
+from assignbench.comparison.influences import influences
 from assignbench.data.dataset import Dataset
 from assignbench.data.specs import open_dataset
 from assignbench.errors import DataError, UsageError
