@@ -118,7 +118,7 @@ def compare(
             for strategy, own in runs.items()
         )
         judged = tuple(
-            verdicts(metric, {row: _told(metric, own, pictures) for row, own in runs.items()}, base_row, about, spread)
+            verdicts(metric, {row: runs_told(metric, own, pictures) for row, own in runs.items()}, base_row, about, spread)
             for metric in metrics
         )
         blocks.append(Block(dataset, protocol, recipe_told(here[0]), rows, judged, legend(judged[0], base_row)))
@@ -126,7 +126,7 @@ def compare(
     return Table(tuple(metrics), baseline, tuple(blocks), (*notes, *remarks))
 
 
-def _told(metric: str, records: Sequence[RunRecord], pictures: Mapping[str, Mapping[str, Floats]]) -> Runs:
+def runs_told(metric: str, records: Sequence[RunRecord], pictures: Mapping[str, Mapping[str, Floats]]) -> Runs:
     """The runs of one row as `verdicts` wants them."""
     values = percent(metric, records)
     known = {record.seed: pictures.get(record.run_id, {}).get(metric) for record in records}
