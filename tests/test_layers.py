@@ -52,6 +52,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *(*_BASE, *_SETTINGS, "assignbench.compare"),
         *("assignbench.run.results", "assignbench.run.scoring.matches"),
     ),
+    # not run.training, whose logs it shows: that loads torch
+    "assignbench.report": (
+        *(*_BASE, *_SETTINGS, "assignbench.options", "assignbench.report"),
+        *("assignbench.compare", "assignbench.run.results"),
+    ),
     "assignbench.reproduce": (
         *_BASE,
         *_SETTINGS,

@@ -12,7 +12,21 @@ from typing import Annotated, Any
 import typer
 
 import assignbench
-from assignbench.cli import bench, check, compare, data, figure, listing, new, reproduce, run, runs, verify, weights
+from assignbench.cli import (
+    bench,
+    check,
+    compare,
+    data,
+    figure,
+    listing,
+    new,
+    report,
+    reproduce,
+    run,
+    runs,
+    verify,
+    weights,
+)
 from assignbench.cli.launching import settle_machine
 from assignbench.errors import AssignbenchError, AssignbenchWarning, RunError, SystemProblem, UsageError
 from assignbench.importing import place
@@ -32,6 +46,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)

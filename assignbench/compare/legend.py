@@ -19,7 +19,7 @@ def legend(found: Verdicts, baseline: str | None) -> tuple[str, ...]:
         alone = "?: no verdict. One seed says nothing of its error, and no matches of the runs are kept."
         return (alone,) if baseline in found.rows and len(found.rows) > 1 else ()
     against = f"against {baseline}" if baseline is not None else "between every two rows"
-    told = [f"Δ: {found.metric} {against}, 95 % interval over {_errors(family)}. {_marks(family)}".rstrip()]
+    told = [f"Δ: {found.metric} {against}, 95 % interval over {errors_told(family)}. {_marks(family)}".rstrip()]
     if _about(family) == "networks":
         told.append("Of strategies nothing is decided: that takes three seeds and another question.")
     elif not any(one.difference.settles for one in family):
@@ -46,7 +46,7 @@ def _about(family: tuple[Judged, ...]) -> str:
     return max(("strategies", "set", "networks"), key=each.count)
 
 
-def _errors(family: tuple[Judged, ...]) -> str:
+def errors_told(family: tuple[Judged, ...]) -> str:
     """What the interval is an interval over."""
     about = _about(family)
     some = [one.difference for one in family if one.difference.about == about]

@@ -118,7 +118,9 @@ def compare(
             for strategy, own in runs.items()
         )
         judged = tuple(
-            verdicts(metric, {row: runs_told(metric, own, pictures) for row, own in runs.items()}, base_row, about, spread)
+            verdicts(
+                metric, {row: runs_told(metric, own, pictures) for row, own in runs.items()}, base_row, about, spread
+            )
             for metric in metrics
         )
         blocks.append(Block(dataset, protocol, recipe_told(here[0]), rows, judged, legend(judged[0], base_row)))

@@ -68,7 +68,13 @@ def charts() -> Mapping[str, Chart]:
 
 def config() -> Mapping[str, Any]:
     """How all of them look; colours are variables of the page."""
-    text = {"labelColor": INK, "titleColor": SOFT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+    text = {
+        "labelColor": INK,
+        "titleColor": SOFT,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    }
     return {
         "background": "transparent",
         "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif",
@@ -82,7 +88,13 @@ def config() -> Mapping[str, Any]:
             "labelLimit": 180,
             "titlePadding": 8,
         },
-        "header": {"labelColor": INK, "titleColor": SOFT, "labelFontSize": 12, "labelFontWeight": 600, "labelLimit": 200},
+        "header": {
+            "labelColor": INK,
+            "titleColor": SOFT,
+            "labelFontSize": 12,
+            "labelFontWeight": 600,
+            "labelLimit": 200,
+        },
         "facet": {"spacing": 28},
         "text": {"fill": INK, "fontSize": 11},
         "bar": {"stroke": None},
@@ -115,7 +127,7 @@ def _forest() -> Chart:
     tip = [alt.Tooltip(f"{field}:N", title=name) for field, name in _FOREST]
     x = alt.X("low:Q", title="difference in percent points", axis=alt.Axis(tickCount=7))
     base = alt.Chart().transform_filter("datum.kind == 'row'")
-    zero = alt.Chart().mark_rule(strokeWidth=1.5, color=SOFT).encode(x=alt.datum(0))
+    zero = alt.Chart(alt.InlineData([{}])).mark_rule(strokeWidth=1.5, color=SOFT).encode(x=alt.datum(0))
     thin = base.mark_rule(strokeWidth=1.5, strokeCap="round").encode(x=x, x2="high:Q", y=y, color=color, tooltip=tip)
     thick = base.mark_rule(strokeWidth=6, opacity=0.45, strokeCap="round").encode(
         x="seeds_low:Q", x2="seeds_high:Q", y=y, color=color, tooltip=tip
@@ -124,7 +136,9 @@ def _forest() -> Chart:
         alt.Chart()
         .transform_filter("datum.kind == 'seed'")
         .mark_point(size=16, filled=True, opacity=0.8, yOffset=-8)
-        .encode(x="mean:Q", y=y, color=color, tooltip=[alt.Tooltip("seed:N"), alt.Tooltip("text:N", title="difference")])
+        .encode(
+            x="mean:Q", y=y, color=color, tooltip=[alt.Tooltip("seed:N"), alt.Tooltip("text:N", title="difference")]
+        )
     )
     point = base.mark_point(size=90, strokeWidth=2, opacity=1).encode(
         x="mean:Q",
@@ -154,7 +168,12 @@ def _ranks() -> Chart:
         alt.Chart()
         .mark_rule(strokeWidth=12, strokeCap="round", opacity=0.85)
         .encode(
-            x=alt.X("best:Q", title="rank", axis=alt.Axis(format="d", tickMinStep=1), scale=alt.Scale(zero=False)),
+            x=alt.X(
+                "best:Q",
+                title="rank",
+                axis=alt.Axis(format="d", tickMinStep=1),
+                scale=alt.Scale(zero=False, nice=False, padding=16),
+            ),
             x2="worst:Q",
             y=y,
             color=alt.Color("colour:N", scale=None, legend=None),
@@ -172,7 +191,8 @@ def _pairs() -> Chart:
     title = "Every strategy against every other one"
     reading = (
         "A field is the strategy at its left minus the one above it; coloured fields are decided after Holm's "
-        "correction for all pairs, blue where the strategy at the left is better, empty fields are undecided."
+        "correction for all pairs, blue where the strategy at the left is better, empty fields are undecided, and grey "
+        "ones have no verdict."
     )
     tip = [alt.Tooltip(f"{field}:N", title=name) for field, name in _PAIRS]
     x = alt.X("b:N", sort=None, title=None, axis=alt.Axis(orient="top", labelAngle=-45, domain=False, ticks=False))
@@ -205,7 +225,7 @@ def _lines(y: alt.Y, tooltip: list[alt.Tooltip], detail: list[str]) -> alt.Chart
         alt.Chart()
         .mark_line(strokeWidth=1.75, point=False, strokeJoin="round", tooltip=True)
         .encode(
-            x=alt.X("iteration:Q", title=None, axis=alt.Axis(tickCount=3, grid=False, format="~s")),
+            x=alt.X("iteration:Q", title=None, axis=alt.Axis(tickCount=3, grid=False, format=",d")),
             y=y,
             color=alt.Color("colour:N", scale=None, legend=None),
             strokeDash=alt.StrokeDash("dash:N", scale=None, legend=None),
@@ -222,7 +242,6 @@ def _panel() -> alt.Facet:
 
 
 def _facets(lines: alt.Chart, *, independent: bool) -> alt.FacetChart:
-    import altair as alt
 
     return (
         lines.properties(width=160, height=110)
@@ -243,7 +262,7 @@ def _over_training(title: str, reading: str, what: str, scale: str, form: str) -
         alt.Tooltip("text:N", title=what),
     ]
     spec = _finished(_facets(_lines(y, tip, ["row:N"]), independent=form != ".0%"), title, reading)
-    return Chart(title, reading, spec, (), panel=230)
+    return Chart(title, reading, spec, (), panel=180)
 
 
 def _losses() -> Chart:
@@ -285,7 +304,7 @@ def _learned() -> Chart:
         alt.Chart()
         .mark_point(size=55, filled=True, opacity=0.9)
         .encode(
-            x=alt.X("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+            x=alt.X("value:Q", title=None, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=5)),
             y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, grid=True)),
             color=alt.Color("colour:N", scale=None, legend=None),
             shape=alt.Shape("shape:N", scale=None, legend=None),

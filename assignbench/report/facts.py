@@ -15,8 +15,8 @@ from typing import Any
 
 from assignbench.compare.checks import environment_notes
 from assignbench.compare.influences import Floats
-from assignbench.compare.legend import legend
-from assignbench.compare.table import Block, Table, compare, percent, runs_told
+from assignbench.compare.legend import errors_told
+from assignbench.compare.table import Block, Table, compare, runs_told
 from assignbench.compare.verdicts import Judged, Verdicts
 from assignbench.config import OVERRIDE
 from assignbench.options import without_folders
@@ -35,7 +35,7 @@ from assignbench.report.judged import (
     turned,
 )
 from assignbench.report.words import Words, words
-from assignbench.run.results.record import RunRecord, named_apart
+from assignbench.run.results.record import RunRecord, SplitFacts, named_apart
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 MOST_CLASSES = 40  # of which learned numbers are shown
@@ -57,7 +57,7 @@ class Measured:
     estimates: tuple[Estimate, ...]  # one a row
     pairs: Pairs
     families: Mapping[str, Family]  # baseline → every row against it
-    legends: Mapping[str, tuple[str, ...]]  # baseline → what its differences are about
+    errors: Mapping[str, str]  # baseline → what the intervals against it are intervals over
     best: tuple[bool, ...]  # one a row: none is shown to be better, and some row is shown to be worse
     ranks: tuple[tuple[int, int] | None, ...]  # one a row: best and worst that it may have; None: no verdict
     words: Words
@@ -236,7 +236,6 @@ def _shown(
     seeds = {record.seed for record in records} | {
         run.seed for run in going_on if _unfinished_key(run) == key and run.seed is not None
     }
-    first = block.verdicts[0].baseline
     split = records[0].dataset.evaluation
     return Shown(
         key,
@@ -247,7 +246,7 @@ def _shown(
         split.objects,
         len(records[0].dataset.classes),
         rows,
-        first[0].b if first else next(row for row in rows if own[row]),
+        next(row.strategy for row in block.rows if own[row.strategy]),  # the table has the baseline first
         {
             metric: _measured(block, found, own, pictures, split.images)
             for metric, found in zip(table.metrics, block.verdicts, strict=True)
@@ -275,7 +274,7 @@ def _measured(
         alone,
         pairs_of(found, {row: each.values for row, each in runs.items()}),
         {row: family_of(found, tuple(own), row) for row in found.rows},
-        {row: legend(_seen_from(found, row), row)[:1] for row in found.rows},
+        {row: errors_told(members) for row in found.rows if (members := against(found, row))},
         tuple(found.tells_apart and row in found.best for row in own),
         tuple(found.ranks[row] if settled and row in found.ranks else None for row in own),
         words(
@@ -286,19 +285,6 @@ def _measured(
             reach(found),
             sum(len(each.values) for each in runs.values()),
         ),
-    )
-
-
-def _seen_from(found: Verdicts, baseline: str) -> Verdicts:
-    return Verdicts(
-        found.metric,
-        found.rows,
-        against(found, baseline),
-        found.pairs,
-        found.best,
-        found.ranks,
-        found.noisy,
-        None,
     )
 
 
@@ -380,14 +366,17 @@ def _shown_run(
             "detections": f"{record.detections:,}",
             "weights, sha256": record.weights_sha256,
             "detections, sha256": record.detections_sha256,
-            "training data": f"{record.dataset.train.images:,} pictures, fingerprint {record.dataset.train.fingerprint[:12]}",
-            "evaluation data": f"{record.dataset.evaluation.images:,} pictures, "
-            f"fingerprint {record.dataset.evaluation.fingerprint[:12]}",
+            "training data": _split(record.dataset.train),
+            "evaluation data": _split(record.dataset.evaluation),
             "finished": record.finished.strftime("%Y-%m-%d %H:%M UTC"),
         },
         record.notes,
         _logs(logs, record).losses,
     )
+
+
+def _split(split: SplitFacts) -> str:
+    return f"{split.images:,} pictures, fingerprint {split.fingerprint[:12]}"
 
 
 def _logs(logs: Mapping[str, Logs], record: RunRecord) -> Logs:

@@ -33,9 +33,11 @@ def figure_of_frame(
     """A pandas table; its index becomes columns where it has a name, a missing value a dash."""
     named = [name for name in frame.index.names if name is not None]
     flat = frame.reset_index() if named else frame
-    columns = tuple(" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in flat.columns)
+    columns = tuple(" ".join(map(str, name)).strip() if isinstance(name, tuple) else str(name) for name in flat.columns)
     known = flat.astype(object).where(flat.notna(), None)
-    return Figure(title, reading, columns, tuple(tuple(map(_field, row)) for row in known.to_numpy().tolist()), None, when)
+    return Figure(
+        title, reading, columns, tuple(tuple(map(_field, row)) for row in known.to_numpy().tolist()), None, when
+    )
 
 
 def _field(value: Any) -> Field:

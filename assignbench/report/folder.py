@@ -125,7 +125,7 @@ def _unfinished(folder: Path, datasets: Mapping[str, str], labels: Mapping[str, 
         int(lines[-1]["iteration"]) if lines else 0,
         planned if isinstance(planned, int) else None,
         holder_of(folder / LEASE),
-        str(failures[-1].get("error", "")) if failures else None,
+        str(failures[-1].get("error", "")).partition("\n")[0] if failures else None,
     )
 
 

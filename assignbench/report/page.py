@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,8 @@ def page(facts: Facts, *, title: str | None = None, more: More = NOTHING, made: 
     check_report()
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
-    from vl_convert import javascript_bundle
 
-    vega, script, style = javascript_bundle(), _read("report.js"), _read("report.css")
+    vega, script, style = _vega(), _read("report.js"), _read("report.css")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -129,34 +129,60 @@ def title_of(facts: Facts) -> str:
 
 
 @dataclass(frozen=True)
+class Hole:
+    """Strategies that lack the same seeds on a data set."""
+
+    key: str
+    seeds: tuple[int, ...]
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Progress:
     """How complete the comparison is."""
 
     finished: int
-    under_way: tuple[Held, ...]
-    missing: tuple[Held, ...]
+    unfinished: tuple[Held, ...]
+    missing: int
+    holes: tuple[Hole, ...]
 
     @property
     def complete(self) -> bool:
-        """Whether every strategy has a run with every seed of every data set."""
-        return not self.under_way and not self.missing
+        """Whether every strategy has a finished run with every seed of every data set."""
+        return not self.unfinished and not self.missing
 
     @property
     def in_words(self) -> str:
-        """`12 runs are finished; 1 is under way; 3 are missing`."""
+        """`12 runs are finished; 1 is unfinished; 3 are missing`."""
         told = [f"{self.finished} {'run is' if self.finished == 1 else 'runs are'} finished"]
-        told += [f"{count} {'is' if count == 1 else 'are'} under way" for count in [len(self.under_way)] if count]
-        told += [f"{count} {'is' if count == 1 else 'are'} missing" for count in [len(self.missing)] if count]
+        for count, what in ((len(self.unfinished), "unfinished"), (self.missing, "missing")):
+            told += [f"{count} {'is' if count == 1 else 'are'} {what}"] if count else []
         return "; ".join(told)
 
 
 def progress_of(held: Sequence[Held]) -> Progress:
-    """Finished, under way and missing."""
+    """Finished, unfinished and missing."""
+    missing = [one for one in held if one.state == "missing"]
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for one in missing:
+        seeds.setdefault((one.key, one.row), []).append(one.seed or 0)  # what is missing has a seed
+    holes: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for (key, row), some in seeds.items():
+        holes.setdefault((key, tuple(some)), []).append(row)
     return Progress(
         sum(one.state == "finished" for one in held),
         tuple(one for one in held if one.state not in ("finished", "missing")),
-        tuple(one for one in held if one.state == "missing"),
+        len(missing),
+        tuple(Hole(key, some, tuple(rows)) for (key, some), rows in holes.items()),
     )
+
+
+@cache
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script; making it takes a second."""
+    from vl_convert import javascript_bundle
+
+    return javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def _read(name: str) -> str:

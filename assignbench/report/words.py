@@ -82,7 +82,13 @@ def _standing(on: Name, found: Verdicts, rows: Mapping[str, Estimate], present: 
         if beaten:
             return ("On ", on, ", ", Name(best[0]), f" is the best in {found.metric}: it is better than {whom}.")
         return (
-            *("On ", on, ", ", Name(best[0]), f" may be the best in {found.metric}: each of the other {rest} is worse "),
+            *(
+                "On ",
+                on,
+                ", ",
+                Name(best[0]),
+                f" may be the best in {found.metric}: each of the other {rest} is worse ",
+            ),
             "than some strategy, though not each is shown to be worse than this one.",
         )
     others = f"The other {rest} are each" if rest > 1 else "The other one is"
@@ -113,12 +119,11 @@ def _basis(found: Verdicts, images: int, runs: int) -> tuple[Sentence, ...]:
 def _held(found: Verdicts) -> tuple[Sentence, ...]:
     """What the verdicts are protected against."""
     pairs = len(found.pairs)
-    over = f"{pairs} comparisons" if pairs > 1 else "one comparison"
+    over = f"{pairs} such comparisons" if pairs > 1 else "such a comparison"
+    luck = f"{100 * ALPHA:.0f} of 100 tables"
     told: list[Sentence] = [
-        (
-            f"If no strategy were better than another, {over} of this kind would show any difference in at most "
-            f"{100 * ALPHA:.0f} of 100 such tables. The training data and the recipe are fixed: nothing is said of others.",
-        )
+        ("If no strategy were better than another, ", over, f" would show a difference in at most {luck}."),
+        ("The training data and the recipe are fixed: nothing is said of others.",),
     ]
     if found.noisy:
         which = sorted(found.noisy)

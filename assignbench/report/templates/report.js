@@ -220,21 +220,36 @@ function enqueue(task) {
   document.documentElement.dataset.drawing = "yes";
   (async () => {
     while (queue.length) {
+      await new Promise((resume) => setTimeout(resume)); // the first time, until its place is in the page
       await queue.shift()();
-      await new Promise((resume) => setTimeout(resume));
     }
     drawing = false;
     delete document.documentElement.dataset.drawing;
   })();
 }
 
-function sized(spec, panel, width) {
+/** Names stay in the order of the rows; Vega-Lite would sort them, or lose their order between layers. */
+function ordered(spec, rows) {
+  const distinct = (field) => [...new Set(rows.map((row) => row[field]))];
+  for (const unit of [spec, spec.spec ?? {}, ...(spec.layer ?? [])])
+    for (const channel of [unit.encoding?.x, unit.encoding?.y, unit.facet])
+      if (channel?.type === "nominal") channel.sort = distinct(channel.field === "b" ? "a" : channel.field);
+}
+
+function sized(spec, panel, width, rows) {
   const copy = structuredClone(spec);
-  if (panel === null) return { ...copy, width: Math.max(width - 20, 240), autosize: { type: "pad", contains: "padding" } };
+  if (rows) ordered(copy, rows);
+  if (panel === null) {
+    const lines = rows ? new Set(rows.map((row) => row.row)).size : 0;
+    if (copy.height?.step) copy.height = copy.height.step * lines;
+    return { ...copy, width, autosize: { type: "fit-x", contains: "padding" } };
+  }
   if (panel === 0) return copy;
-  const columns = Math.max(1, Math.floor(width / panel));
+  const panels = new Set(rows.map((row) => row.panel)).size;
+  const lines = Math.ceil(panels / Math.max(1, Math.floor(width / panel)));
+  const columns = Math.ceil(panels / lines);
   copy.columns = columns;
-  const room = copy.spec.encoding.y.type === "nominal" ? 110 : 66; // for the labels of the axis
+  const room = copy.spec.encoding.y.type === "nominal" ? 116 : 74; // for the labels of the axis
   copy.spec.width = Math.max(90, Math.floor(width / columns) - room);
   return copy;
 }
@@ -242,7 +257,7 @@ function sized(spec, panel, width) {
 function draw(element, spec, panel, rows) {
   enqueue(async () => {
     if (!element.isConnected) return;
-    const given = sized(spec, panel, element.clientWidth);
+    const given = sized(spec, panel, element.clientWidth, rows);
     if (rows) given.datasets = { rows };
     try {
       const result = await vegaEmbed(element, given, {
@@ -298,12 +313,21 @@ function saveTable(table, name) {
   save([...table.rows].map((row) => [...row.cells].map(field).join(",")).join("\n") + "\n", `${name}.csv`, "text/csv");
 }
 
+/** Decimals of a column: none for whole numbers, else four digits for the largest. */
+function decimals(values) {
+  const known = values.filter((value) => typeof value === "number");
+  if (known.every(Number.isInteger)) return 0;
+  const most = Math.max(...known.map(Math.abs));
+  return most ? Math.min(4, Math.max(1, 2 - Math.floor(Math.log10(most)))) : 1;
+}
+
 function tableOf(columns, rows) {
+  const digits = columns.map((_, place) => decimals(rows.map((row) => row[place])));
   const numeric = columns.map((_, place) => rows.length > 0 && rows.every((row) => typeof row[place] === "number" || row[place] === null));
   const head = make("tr", {}, ...columns.map((title, place) => make("th", { scope: "col", className: numeric[place] ? "number" : "" }, make("bdi", {}, title))));
   const body = rows.map((row) =>
     make("tr", {}, ...row.map((value, place) => {
-      const text = value === null || value === undefined ? DASH : typeof value === "number" ? String(Number(value.toPrecision(5))) : String(value);
+      const text = value === null || value === undefined ? DASH : typeof value === "number" ? value.toFixed(digits[place]) : String(value);
       return make(place ? "td" : "th", { className: numeric[place] ? "number" : "", ...(place ? {} : { scope: "row" }) }, make("bdi", {}, text));
     })));
   return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
@@ -328,11 +352,22 @@ function chartOf(name, block) {
   if (!rows.length) return make("p", { className: "absent" }, absent(name, block));
   const chart = make("div", { className: "chart", "data-chart": name, "data-key": block.key });
   const heading = { forest: `${title}: ${state.metric} against ${baselineOf(block)}`, ranks: `${title} in ${state.metric}`, pairs: `${title}: ${state.metric}` };
-  const extra = name === "forest" ? (block.metrics[state.metric].legends[baselineOf(block)] ?? []).join(" ") : "";
+  const over = block.metrics[state.metric].errors[baselineOf(block)];
+  const settled = block.metrics[state.metric].pairs.verdict.some((one) => one !== null);
+  const held = settled ? "verdicts hold after Holm's correction" : "no verdict may be read";
+  const extra = name === "forest" && over ? `Intervals are over ${over}; ${held}.` : "";
   const shown = figure(heading[name] ?? title, `${reading} ${extra}`.trim(), () => NUMBERS[name]?.(block, rows) ?? plainNumbers(columns, rows), chart);
+  if (name === "cost") chart.before(partsLegend(rows));
   draw(chart, spec, panel, rows);
   return shown;
 }
+
+const partsLegend = (rows) =>
+  make("div", { className: "legend", "aria-hidden": "true" }, ...[...new Set(rows.map((row) => row.part))].map((part, place) => {
+    const chip = make("span", { className: "chip" });
+    chip.style.background = `var(--p${place})`;
+    return make("span", {}, chip, part);
+  }));
 
 const plainNumbers = (columns, rows) =>
   tableOf(columns.map(([, title]) => title), rows.filter((row) => row.kind !== "seed").map((row) => columns.map(([field]) => row[field] ?? null)));
@@ -345,12 +380,17 @@ const NUMBERS = {
     const last = new Map(rows.map((row) => [`${row.panel}\n${row.seed}`, row]));
     return plainNumbers(CHARTS.losses.columns, [...last.values()]);
   },
+  pairs: (block, rows) => {
+    const seen = new Set();
+    const once = rows.filter((row) => !seen.has(`${row.b}\n${row.a}`) && seen.add(`${row.a}\n${row.b}`));
+    return plainNumbers(CHARTS.pairs.columns, once);
+  },
   cost: (block) =>
     tableOf(
       ["strategy", "data, s", "network, s", "assignment, s", "evaluation, s", "other, s", "total, s", "assignment's share, %", "images a second in training", "parameters"],
       Object.entries(block.cost).filter(([row]) => wanted(row)).map(([row, cost]) => {
         const parts = Object.values(cost.seconds);
-        return [row, ...parts, sum(parts), 100 * cost.assignment, cost.images_per_second, cost.parameters.toLocaleString("en")];
+        return [row, ...parts, sum(parts), 100 * cost.assignment, cost.images_per_second, cost.parameters];
       }),
     ),
 };
@@ -458,7 +498,7 @@ function columnsOf(blocks) {
       first,
       ...FACTS.metrics.map((metric) => cellColumn(block, metric, metric)),
       ...(ranked ? [{ title: `ranks in ${state.metric}`, key: "ranks", value: (row) => block.metrics[state.metric].ranks[block.rows.indexOf(row)]?.[0] ?? null, text: (row) => rankText(block, row) }] : []),
-      { title: "seeds", key: "seeds", value: (row) => runsOf(block, row).length || null, text: (row) => runsOf(block, row).map((run) => run.seed).join(", ") || DASH },
+      { title: "seeds", key: "seeds", value: (row) => runsOf(block, row).length || null, text: (row) => String(runsOf(block, row).length) },
     ];
   }
   const protocols = new Set(blocks.map((block) => block.protocol)).size > 1;
@@ -499,10 +539,14 @@ function drawMatrix() {
     make("tr", {}, rowHead(row), ...columns.slice(1).map((column) => (column.block ? cell(column, row) : make("td", {}, make("span", {}, column.text(row)))))));
   if (!rows.length) body.push(make("tr", {}, make("td", { colSpan: columns.length }, make("span", {}, "No strategy has this name."))));
   byId("matrix").replaceChildren(
-    make("caption", { hidden: true }, "All strategies"),
     make("thead", {}, make("tr", {}, ...head)),
     make("tbody", {}, ...body),
   );
+  const abouts = new Set(blocks.flatMap((block) => block.metrics[state.metric].estimates.map((one) => one.about)));
+  byId("matrix-note").textContent = [
+    abouts.has("networks") ? "With one seed the interval is of that trained network, on pictures like these; nothing follows for the strategy." : "",
+    abouts.has("set") ? "Where detections are missing the interval is over seeds alone, on exactly these pictures." : "",
+  ].join(" ");
 }
 
 /** Missing values come last, whichever way the others go. */
@@ -523,11 +567,13 @@ function cell({ block, metric }, row) {
   const estimate = place < 0 ? null : block.metrics[metric].estimates[place];
   if (!estimate || !runsOf(block, row).length) {
     const held = FACTS.held.filter((one) => one.key === block.key && one.row === row && !["finished", "missing"].includes(one.state));
-    return make("td", {}, make("span", {}, held.length ? "under way" : "not run"));
+    return make("td", {}, make("span", {}, held.length ? "unfinished" : "not run"));
   }
   const best = block.metrics[metric].best[place];
-  const range = estimate.low === null ? "" : `[${number(estimate.low)}, ${number(estimate.high)}]`;
-  const told = `${row} on ${block.dataset}: ${metric} ${number(estimate.mean)}${range ? `, interval ${range}` : ""}; open its runs`;
+  const interval = estimate.low === null ? "" : `[${number(estimate.low)}, ${number(estimate.high)}]`;
+  const fewer = estimate.seeds < Math.max(...block.metrics[metric].estimates.map((one) => one.seeds));
+  const range = [interval, fewer ? (estimate.seeds === 1 ? "1 seed" : `${estimate.seeds} seeds`) : ""].filter(Boolean).join(" ");
+  const told = `${row} on ${block.dataset}: ${metric} ${number(estimate.mean)}${range ? `, ${range}` : ""}; open its runs`;
   const button = make("button", { type: "button", className: best ? "best" : "", "aria-label": told, title: estimate.about ? `95 % interval of ${ABOUT[estimate.about]}` : "" }, number(estimate.mean), range ? make("small", {}, range) : null);
   button.addEventListener("click", () => openRuns(block, row));
   return make("td", { "data-value": estimate.mean === null ? "" : String(estimate.mean) }, button);
@@ -553,7 +599,7 @@ function openRuns(block, row) {
   const curves = rows.length ? figure(title, reading, () => plainNumbers(columns, rows), chart) : make("p", { className: "absent" }, "No losses were kept.");
   openSheet(
     [nameOf(row), " on ", nameOf(block.dataset)],
-    make("div", { className: "scroll" }, metrics),
+    make("div", { className: "scroll", tabIndex: 0 }, metrics),
     curves,
     ...runs.map((run) => runDetails(run, runs.length === 1)),
   );
@@ -564,15 +610,15 @@ function runDetails(run, open) {
   const entries = FACTS.settings[run.settings].map((place) => FACTS.entries[place]);
   const changed = entries.filter(([, , origin]) => origin !== "default");
   const rest = entries.filter(([, , origin]) => origin === "default");
-  const settings = (some) => make("div", { className: "scroll" }, tableOf(["setting", "value", "origin"], some));
+  const settings = (some) => make("div", { className: "scroll", tabIndex: 0 }, tableOf(["setting", "value", "origin"], some));
   const notes = run.notes.length ? make("ul", {}, ...run.notes.map((note) => make("li", { dir: "auto" }, note))) : make("p", {}, "None.");
   return make("details", { open },
     make("summary", {}, `Run with seed ${run.seed}: `, make("bdi", {}, run.id)),
     make("h4", {}, "Notes"), notes,
-    make("h4", {}, "What it is"), make("div", { className: "scroll" }, tableOf(["what", "value"], Object.entries(run.facts))),
+    make("h4", {}, "What it is"), make("div", { className: "scroll", tabIndex: 0 }, tableOf(["what", "value"], Object.entries(run.facts))),
     make("h4", {}, "Settings that are not the defaults"), settings(changed),
     make("details", {}, make("summary", {}, `Settings that are: ${rest.length}`), settings(rest)),
-    make("details", {}, make("summary", {}, "Versions and machine"), make("div", { className: "scroll" }, tableOf(["what", "value"], Object.entries(FACTS.environments[run.environment])))),
+    make("details", {}, make("summary", {}, "Versions and machine"), make("div", { className: "scroll", tabIndex: 0 }, tableOf(["what", "value"], Object.entries(FACTS.environments[run.environment])))),
   );
 }
 
@@ -610,7 +656,10 @@ function shot(picture) {
 }
 
 function openPicture(picture) {
-  const rows = picture.panels.map((panel) => [
+  const { a, b } = picture.contrast;
+  const order = (panel) => (panel.row === a ? 0 : panel.row === b ? 1 : 2); // those that differ most come first
+  const panels = [...picture.panels].sort((one, other) => order(one) - order(other));
+  const rows = panels.map((panel) => [
     panel.row,
     String(panel.seed),
     panel.influence === null ? null : signed(panel.influence, 3),
@@ -621,9 +670,9 @@ function openPicture(picture) {
   ]);
   openSheet(
     [make("bdi", {}, picture.name), ` (picture ${picture.id}, ${picture.width} × ${picture.height})`],
-    make("div", { className: "scroll" }, tableOf(["strategy", "seed", "moves AP by", "objects found", "wrong, score 0.3 and more", "objects that nothing teaches", "remarks"], rows)),
+    make("div", { className: "scroll", tabIndex: 0 }, tableOf(["strategy", "seed", "moves AP by", "objects found", "wrong, score 0.3 and more", "objects that nothing teaches", "remarks"], rows)),
     make("p", { className: "reading" }, "White: objects, dashed where they need not be found. Blue: right detections, orange: wrong ones, grey: not counted. Dots: locations that teach, larger with more weight. Point at a mark to read it."),
-    make("div", { className: "panels" }, ...picture.panels.filter((panel) => wanted(panel.row)).map((panel) => panelOf(picture, panel))),
+    make("div", { className: "panels" }, ...panels.filter((panel) => order(panel) < 2 || wanted(panel.row)).map((panel) => panelOf(picture, panel))),
   );
 }
 
