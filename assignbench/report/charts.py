@@ -127,7 +127,7 @@ def _forest() -> Chart:
     tip = [alt.Tooltip(f"{field}:N", title=name) for field, name in _FOREST]
     x = alt.X("low:Q", title="difference in percent points", axis=alt.Axis(tickCount=7))
     base = alt.Chart().transform_filter("datum.kind == 'row'")
-    zero = alt.Chart(alt.InlineData([{}])).mark_rule(strokeWidth=1.5, color=SOFT).encode(x=alt.datum(0))
+    zero = alt.Chart().transform_aggregate(rows="count()").mark_rule(strokeWidth=1.5, color=SOFT).encode(x=alt.datum(0))
     thin = base.mark_rule(strokeWidth=1.5, strokeCap="round").encode(x=x, x2="high:Q", y=y, color=color, tooltip=tip)
     thick = base.mark_rule(strokeWidth=6, opacity=0.45, strokeCap="round").encode(
         x="seeds_low:Q", x2="seeds_high:Q", y=y, color=color, tooltip=tip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import statistics
@@ -198,7 +197,7 @@ def gather(
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses as objects, tuples as lists, bytes as a JPEG's address, numbers to six digits.
+    """Dataclasses as objects, tuples as lists, numbers to six digits.
 
     Raises:
         ValueError: a number is not finite.
@@ -209,8 +208,6 @@ def plain(value: Any) -> Any:
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, str) or value is None or isinstance(value, bool | int):
         return value
-    if isinstance(value, bytes):
-        return f"data:image/jpeg;base64,{base64.b64encode(value).decode()}"
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} on the page")

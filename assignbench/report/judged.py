@@ -150,7 +150,10 @@ def _nothing(runs: Runs) -> Runs:
 
 @dataclass(frozen=True)
 class Reach:
-    """Which true differences a table finds four times in five, for a typical pair of it, in percent points."""
+    """Which true differences a table finds four times in five, in percent points.
+
+    For a typical pair of rows, of those that do not spread more over seeds than the others, if there are any.
+    """
 
     now: float
     seeds: int  # that such a pair has
@@ -162,14 +165,16 @@ def reach(found: Verdicts) -> Reach | None:
     """What all pairs of a metric could have shown, and what would change it; None: no verdict may be read."""
     from scipy.special import ndtri
 
-    some = [one.difference for one in found.pairs if one.difference.settles]
+    every = [one.difference for one in found.pairs if one.difference.settles]
+    some = [one for one in every if not one.noisy] or every
     if not some:
         return None
     seeds = int(np.median([len(one.seeds) for one in some]))
     seed, main = (float(np.median([getattr(one, name) for one in some])) for name in ("seed", "main"))
     freedom, level = float(np.median([one.freedom for one in some])), 1 - ALPHA / len(found.pairs)
+    now = smallest_found(seed, main, freedom, level=level)
     return Reach(
-        smallest_found(seed, main, freedom, level=level) if found.baseline or not found.smallest else found.smallest,
+        now,
         seeds,
         smallest_found(seed / 2, main, freedom * (2 * seeds - 1) / (seeds - 1), level=level),
         float(half_width(0.0, main, 1.0, level) + ndtri(POWER) * np.sqrt(main)),

@@ -10,16 +10,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unicodedata import bidirectional
 
 import assignbench
 from assignbench.errors import SystemProblem
 from assignbench.report.charts import charts, config
+from assignbench.report.drawn import DrawnGallery
 from assignbench.report.facts import Facts, Held, plain
 from assignbench.report.figure import Figure
 from assignbench.report.words import Name
@@ -35,7 +38,7 @@ class More:
     """What other parts of the project compute for the page; None: it was not computed, and the page says so."""
 
     analysis: Sequence[Figure] | None = None  # by size, class, centre and crowding
-    galleries: Sequence[Any] | None = None  # `gallery.Gallery`, one a data set
+    galleries: Sequence[DrawnGallery] | None = None  # one a data set
     errors: Sequence[Figure] | None = None  # types of errors, calibration
     tables: Sequence[Figure] | None = None  # whole tables
 
@@ -81,13 +84,15 @@ def page(facts: Facts, *, title: str | None = None, more: More = NOTHING, made: 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["isolated"] = partial(isolated, names=facts.rows)
+    environment.filters["drawn"] = lambda svg: Markup(unstyled(svg))  # noqa: S704  # see `DrawnPanel.svg`
     environment.tests["name"] = lambda part: isinstance(part, Name)
     data = {
         "facts": facts,
         "charts": charts(),
         "config": config(),
         "figures": {"analysis": more.analysis, "errors": more.errors, "tables": more.tables},
-        "galleries": more.galleries,
+        "galleries": None if more.galleries is None else [_undrawn(gallery) for gallery in more.galleries],
     }
     return environment.get_template("report.html.j2").render(
         title=title or title_of(facts),
@@ -111,13 +116,29 @@ def as_data(value: Any) -> str:
     return text.translate(str.maketrans(_UNSAFE))
 
 
+def unstyled(svg: str) -> str:
+    """A drawing without style attributes, which the policy forbids: the page's style sheet says how it is laid out."""
+    return re.sub(r' style="[^"]*"', "", svg)
+
+
+def _undrawn(gallery: DrawnGallery) -> dict[str, Any]:
+    """A gallery as data: its drawings stand in the page as elements."""
+    drawings = {"shared", "legend", "svg"}
+
+    def without(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [without(each) for each in value]
+        if not hasattr(value, "__dataclass_fields__"):
+            return value
+        return {name: without(getattr(value, name)) for name in value.__dataclass_fields__ if name not in drawings}
+
+    return without(gallery)
+
+
 def policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
     """What the page may do: run these scripts, wear these styles, show pictures that lie in it. Nothing else."""
     run, worn = (" ".join(f"'{_digest(text)}'" for text in each) for each in (scripts, styles))
-    return (
-        f"default-src 'none'; script-src {run}; style-src {worn}; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; script-src {run}; style-src {worn}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def title_of(facts: Facts) -> str:
@@ -126,6 +147,14 @@ def title_of(facts: Facts) -> str:
     where = names[0] if len(names) == 1 else f"{len(names)} data sets"
     many = len(facts.rows)
     return f"Label assignment: {many} {'strategy' if many == 1 else 'strategies'} on {where}"
+
+
+def isolated(text: str, names: Sequence[str]) -> str:
+    """Names that run from right to left, set apart, so that what follows them is not turned around as well."""
+    for name in names:
+        if any(bidirectional(letter) in ("R", "AL", "RLE", "RLO", "RLI") for letter in name):
+            text = text.replace(name, f"\u2068{name}\u2069")
+    return text
 
 
 @dataclass(frozen=True)

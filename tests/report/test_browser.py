@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assignbench.report.drawn import DrawnGallery, DrawnPanel, DrawnPicture
 from assignbench.report.facts import Facts
 from assignbench.report.figure import Figure
 from assignbench.report.folder import Unfinished
@@ -23,42 +24,28 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
-SCRIPT, MARKUP, HEBREW = (
-    "<script>document.title='hacked'</script>",
-    '\'"><img src=x onerror="document.title=1">',
-    "שלום",
-)
-ROWS = ("atss", "a & b", "emoji 🚀", SCRIPT, MARKUP, HEBREW)  # each two AP better than the one before
+SVG = "http://www.w3.org/2000/svg"
 SHAPES = "shapes · controlled"
+SCRIPT, HEBREW = "<script>document.title='hacked'</script>", "שלום"
+MARKUP = '\'"><img src=x onerror="document.title=1">'
+ROWS = ("atss", "a & b", "emoji 🚀", SCRIPT, MARKUP, HEBREW)  # each two AP better than the one before
 DATASETS = ("shapes", "voc:<b>bold</b>")
 
 
-def picture() -> dict[str, Any]:
-    """As `gallery.Picture` has it."""
+def picture() -> DrawnPicture:
+    """Of a black image, with a drawing of a box."""
     file = io.BytesIO()
     Image.fromarray(np.zeros((30, 40, 3), dtype=np.uint8)).save(file, "JPEG")
-    box = (5.0, 5.0, 20.0, 25.0)
-    seen = {"box": box, "name": MARKUP, "score": 0.9, "state": "right", "object": 0}
-    panel = {
-        "run_id": "x",
-        "seed": 0,
-        "influence": 0.5,
-        "remarks": ("a remark",),
-        "detected": {"shown": (seen,), "low": 3, "more": 0, "wrong": 0, "scores": (0.9,)},
-        "locations": {"places": ((10.0, 10.0),), "levels": (0,), "fractions": (1.0,), "objects": (0,), "left_out": 0}
-        | {"untaught": 0},
-    }
-    bare = {"row": "a & b", "run_id": "y", "seed": 0, "influence": None, "remarks": ("no detections: gone",)}
-    return {
-        "id": 7,
-        "name": MARKUP,
-        "width": 40,
-        "height": 30,
-        "jpeg": file.getvalue(),
-        "objects": ({"box": box, "name": MARKUP, "crowd": False}, {"box": box, "name": "x", "crowd": True}),
-        "contrast": {"a": SCRIPT, "b": "atss", "seeds": (0,), "points": 0.4},
-        "panels": ({"row": "atss", **panel}, {"row": SCRIPT, **panel}, {**bare, "detected": None, "locations": None}),
-    }
+    data = base64.b64encode(file.getvalue()).decode()
+    svg = (
+        f'<svg xmlns="{SVG}" viewBox="0 0 40 30" style="color:red"><use href="#it"/><rect width="9" height="9"/></svg>'
+    )
+    shared = f'<svg xmlns="{SVG}" style="x:y"><g id="it"><image href="data:image/jpeg;base64,{data}"/></g></svg>'
+    return DrawnPicture(
+        *(MARKUP, "picture 7", SCRIPT, "atss", 0.4, 40, 30, "it", shared, ("strategy", "found")),
+        ((SCRIPT, 1), ("atss", None)),
+        (DrawnPanel(SCRIPT, svg, "a note"), DrawnPanel("atss", svg, MARKUP)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +61,9 @@ def file(make_facts: Callable[..., Facts], tmp_path_factory: pytest.TempPathFact
         analysis=[
             Figure(MARKUP, "How to read it.", ("class", MARKUP), ((SCRIPT, 1.5), (HEBREW, None)), chart),
             Figure("of AP50", "Read.", ("a",), ((1,),), None, {"metric": "AP50"}),
-            Figure(
-                "against a & b", "Read.", ("a",), ((1,),), None, {"baseline": "a & b", "dataset": "shapes · controlled"}
-            ),
+            Figure("against a & b", "Read.", ("a",), ((1,),), None, {"baseline": "a & b", "dataset": SHAPES}),
         ],
-        galleries=[{"dataset": "shapes", "split": "val", "rows": ROWS, "pictures": (picture(),), "notes": (SCRIPT,)}],
+        galleries=[DrawnGallery("shapes", f'<svg xmlns="{SVG}"><text>legend</text></svg>', (SCRIPT,), (picture(),))],
         tables=[Figure("Whole", "Read.", ("a",), ((1,),))],
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
@@ -140,7 +125,7 @@ def rows(tab: Any) -> list[str]:
 def test_names_are_text(opened):
     assert opened.title() == f"Title {SCRIPT}"
     assert set(rows(opened)) == set(ROWS)
-    assert opened.locator("img:not(.shot img)").count() == 0
+    assert opened.locator("img").count() == 0
     assert opened.locator("main b, svg script").count() == 0
     assert opened.locator("h1").inner_text() == f"Title {SCRIPT}"
 
@@ -259,13 +244,13 @@ def test_a_cell_opens_its_runs(opened):
 def test_a_picture_opens(opened):
     opened.locator(".shot").click()
     sheet = opened.locator("#sheet")
-    assert sheet.locator("h2").inner_text() == f"{MARKUP} (picture 7, 40 × 30)"
-    assert "no detections: gone" in sheet.inner_text()
-    assert sheet.locator(".panels figcaption strong").all_inner_texts()[:2] == [SCRIPT, "atss"]
-    panel = sheet.locator(".panels svg").first
-    assert panel.locator("image").get_attribute("href").startswith("data:image/jpeg;base64,")
-    assert panel.locator("rect").count() == 5  # two objects, each with its outline, and a detection
-    assert panel.locator("circle title").text_content() == "level P3, 100 % of the object's largest weight"
+    assert sheet.locator("h2").inner_text() == f"{MARKUP} (picture 7)"
+    assert sheet.locator("figcaption strong").all_inner_texts() == [SCRIPT, "atss"]
+    assert sheet.locator("figcaption span").all_inner_texts() == ["a note", MARKUP]
+    assert sheet.locator("tbody td").all_inner_texts() == ["1", "–"]
+    assert sheet.locator(".panels rect").count() == 2
+    assert sheet.locator(".panels svg").first.bounding_box()["width"] > 100
+    assert "legend" in sheet.inner_text()
     opened.keyboard.press("Escape")
 
 
@@ -314,4 +299,4 @@ def test_nothing_is_wider_than_the_window(opened, width):
 
 def test_the_page_is_small(file):
     assert file.stat().st_size < 3e6
-    assert base64.b64encode(b"\xff\xd8\xff")[:4] in file.read_bytes()  # the picture lies in it
+    assert file.read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 1  # once for all drawings

@@ -180,7 +180,7 @@ def test_over_data_sets(make_facts):
 
 
 def test_plain_refuses_what_is_no_number():
-    assert plain({"a": (1, 2.123456789, None, b"x")}) == {"a": [1, 2.12346, None, "data:image/jpeg;base64,eA=="]}
+    assert plain({"a": (1, 2.123456789, None)}) == {"a": [1, 2.12346, None]}
     for number in (np.nan, np.inf):
         with pytest.raises(ValueError, match="on the page"):
             plain([float(number)])

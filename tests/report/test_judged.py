@@ -85,15 +85,24 @@ def test_pictures_widen_an_estimate():
 
 
 def test_more_seeds_and_more_pictures_reach_further():
-    runs = table(np.random.default_rng(4))
+    runs = table(np.random.default_rng(4), rows=3)  # too few to share their spread
     found = verdicts("AP", runs)
     far = reach(found)
     assert far.now == found.smallest
     assert far.seeds == 3
-    assert far.now > far.twice > far.floor > 0
+    assert far.now > far.twice > far.floor >= 0
     assert reach(verdicts("AP", runs, "row 0")).now == pytest.approx(far.now)  # of all pairs, whatever the baseline
     alone = reach(verdicts("AP", {row: Runs(each.values) for row, each in runs.items()}))
     assert alone.floor == 0
+
+
+def test_rows_of_unusual_spread_do_not_stand_for_the_others():
+    runs = table(np.random.default_rng(6), rows=6, step=0.0)
+    wild = Runs({0: 20.0, 1: 40.0, 2: 60.0}, runs["row 0"].pictures)
+    usual, odd = (reach(verdicts("AP", each)) for each in (runs, {**runs, "row 0": wild}))
+    assert verdicts("AP", {**runs, "row 0": wild}).noisy == {"row 0"}
+    assert odd.now < 40
+    assert usual.now < 2
 
 
 def test_halves_of_nothing():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from assignbench.errors import SystemProblem
 from assignbench.report.facts import Held
 from assignbench.report.figure import Figure, figure_of_frame
-from assignbench.report.page import More, as_data, check_report, page, progress_of
+from assignbench.report.page import More, as_data, check_report, isolated, page, progress_of
 
 HOSTILE = "</script><script>alert(1)</script><!--\u2028"
 
@@ -129,3 +129,7 @@ def test_a_frame_becomes_a_figure():
     assert figure.columns == ("row", "AP mean", "AP n")
     assert figure.rows == (("atss", 1.5, 3), ("<b>", None, 0))
     assert figure_of_frame("t", "r", pd.DataFrame({"a": [True]})).rows == ((True,),)
+
+
+def test_names_from_right_to_left_are_set_apart():
+    assert isolated("שלום 0, 1; atss 0", ["שלום", "atss"]) == "\u2068שלום\u2069 0, 1; atss 0"

@@ -210,20 +210,20 @@ function points(run, term, panel) {
 
 const queue = [];
 const views = new Map(); // element → what vegaEmbed gave
-let drawing = false;
+let busy = false;
 
 /** Charts are drawn one after the other, in between the page answers its reader. */
 function enqueue(task) {
   queue.push(task);
-  if (drawing) return;
-  drawing = true;
+  if (busy) return;
+  busy = true;
   document.documentElement.dataset.drawing = "yes";
   (async () => {
     while (queue.length) {
       await new Promise((resume) => setTimeout(resume)); // the first time, until its place is in the page
       await queue.shift()();
     }
-    drawing = false;
+    busy = false;
     delete document.documentElement.dataset.drawing;
   })();
 }
@@ -624,79 +624,48 @@ function runDetails(run, open) {
 
 // ---------------------------------------------------------------- pictures
 
-function shape(tag, attributes, text) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text) element.append(Object.assign(document.createElementNS(SVG, "title"), { textContent: text }));
-  return element;
-}
+/** What the page holds drawn already: our own markup, in which strangers' text is escaped. */
+const drawing = (id) => byId(id).content.cloneNode(true);
 
 function drawGallery() {
   const holder = byId("gallery");
   if (!holder) return;
   holder.replaceChildren();
   const names = new Set(blocksShown().map((block) => block.dataset));
-  for (const gallery of GALLERIES.filter((one) => names.has(one.dataset))) {
+  GALLERIES.forEach((gallery, number) => {
+    if (!names.has(gallery.dataset)) return;
     if (GALLERIES.length > 1) holder.append(make("h3", {}, nameOf(gallery.dataset)));
-    holder.append(make("p", { className: "reading" }, "The largest difference first. Choose a picture to see what each strategy made of it: objects white, detections that are right blue, wrong ones orange, and the locations that teach as dots."));
+    holder.append(make("p", { className: "reading" }, "The largest difference first. Choose a picture to see what each strategy detects in it, and at which locations it is taught."));
     if (gallery.notes.length) holder.append(make("ul", { className: "reading" }, ...gallery.notes.map((note) => make("li", { dir: "auto" }, note))));
-    holder.append(make("div", { className: "shots" }, ...gallery.pictures.map((picture) => shot(picture))));
+    holder.append(make("div", { className: "shots" }, ...gallery.pictures.map((picture, place) => shot(picture, number, place))));
     if (!gallery.pictures.length) holder.append(make("p", { className: "absent" }, "No picture was chosen."));
-  }
+  });
 }
 
-function shot(picture) {
-  const { a, b, points: moved } = picture.contrast;
-  const [winner, loser] = moved > 0 ? [a, b] : [b, a];
-  const button = make("button", { type: "button", className: "shot" },
-    picture.jpeg ? make("img", { src: picture.jpeg, alt: "", loading: "lazy" }) : null,
-    make("span", {}, make("bdi", {}, picture.name), make("br"), "speaks for ", nameOf(winner), " against ", nameOf(loser), ` by ${Math.abs(moved).toFixed(2)}`));
-  button.addEventListener("click", () => openPicture(picture));
+function shot(picture, number, place) {
+  const small = document.createElementNS(SVG, "svg");
+  small.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
+  small.setAttribute("preserveAspectRatio", "xMidYMid slice");
+  small.setAttribute("aria-hidden", "true");
+  const pixels = document.createElementNS(SVG, "use");
+  pixels.setAttribute("href", `#${picture.image}`);
+  small.append(pixels);
+  const button = make("button", { type: "button", className: "shot" }, small,
+    make("span", {}, make("bdi", {}, picture.name), make("br"), "speaks for ", nameOf(picture.better), " against ", nameOf(picture.worse), ` by ${picture.points.toFixed(2)}`));
+  button.addEventListener("click", () => openPicture(picture, number, place));
   return button;
 }
 
-function openPicture(picture) {
-  const { a, b } = picture.contrast;
-  const order = (panel) => (panel.row === a ? 0 : panel.row === b ? 1 : 2); // those that differ most come first
-  const panels = [...picture.panels].sort((one, other) => order(one) - order(other));
-  const rows = panels.map((panel) => [
-    panel.row,
-    String(panel.seed),
-    panel.influence === null ? null : signed(panel.influence, 3),
-    panel.detected ? `${panel.detected.scores.filter((score) => score !== null).length} of ${picture.objects.filter((one) => !one.crowd).length}` : null,
-    panel.detected ? panel.detected.wrong : null,
-    panel.locations ? panel.locations.untaught : null,
-    panel.remarks.join("; ") || null,
-  ]);
+function openPicture(picture, number, place) {
+  const pair = [picture.better, picture.worse];
+  const panels = picture.panels.map((panel, which) => [panel, `panel-${number}-${place}-${which}`]);
   openSheet(
-    [make("bdi", {}, picture.name), ` (picture ${picture.id}, ${picture.width} × ${picture.height})`],
-    make("div", { className: "scroll", tabIndex: 0 }, tableOf(["strategy", "seed", "moves AP by", "objects found", "wrong, score 0.3 and more", "objects that nothing teaches", "remarks"], rows)),
-    make("p", { className: "reading" }, "White: objects, dashed where they need not be found. Blue: right detections, orange: wrong ones, grey: not counted. Dots: locations that teach, larger with more weight. Point at a mark to read it."),
-    make("div", { className: "panels" }, ...panels.filter((panel) => order(panel) < 2 || wanted(panel.row)).map((panel) => panelOf(picture, panel))),
+    [make("bdi", {}, picture.name), ` (${picture.detail})`],
+    make("div", { className: "scroll", tabIndex: 0 }, tableOf(picture.columns, picture.rows)),
+    make("div", { className: "drawn" }, drawing(`legend-${number}`)),
+    make("div", { className: "panels" }, ...panels.filter(([panel]) => pair.includes(panel.row) || wanted(panel.row)).map(([panel, id]) =>
+      make("figure", {}, make("figcaption", {}, make("strong", {}, nameOf(panel.row)), make("span", { dir: "auto" }, panel.note)), drawing(id)))),
   );
-}
-
-function panelOf(picture, panel) {
-  const { width, height } = picture;
-  const unit = Math.max(width, height) / 400; // about a pixel on the screen
-  const drawn = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
-  drawn.setAttribute("aria-label", `What ${panel.row} made of ${picture.name}`);
-  if (picture.jpeg) drawn.append(shape("image", { href: picture.jpeg, width, height, preserveAspectRatio: "none" }));
-  const box = ([x0, y0, x1, y1], style, text) => drawn.append(shape("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, fill: "transparent", ...style }, text));
-  for (const one of picture.objects) {
-    const dashed = one.crowd ? { "stroke-dasharray": `${4 * unit} ${3 * unit}` } : {};
-    box(one.box, { stroke: "#000", "stroke-width": 3.4 * unit, "stroke-opacity": 0.6 });
-    box(one.box, { stroke: "#fff", "stroke-width": 1.8 * unit, ...dashed }, one.name);
-  }
-  const colours = { right: "#0a9be8", wrong: "#ff7a1a", ignored: "#999" };
-  for (const one of [...(panel.detected?.shown ?? [])].reverse())
-    box(one.box, { stroke: colours[one.state], "stroke-width": 2 * unit }, `${one.name}, score ${one.score.toFixed(2)}, ${one.state}`);
-  const { places = [], levels = [], fractions = [] } = panel.locations ?? {};
-  places.forEach(([x, y], place) =>
-    drawn.append(shape("circle", { cx: x, cy: y, r: (1.2 + 2.8 * Math.sqrt(fractions[place])) * unit, fill: "#f5e642", stroke: "#000", "stroke-width": 0.5 * unit, "fill-opacity": 0.9 }, `level P${levels[place] + 3}, ${Math.round(100 * fractions[place])} % of the object's largest weight`)));
-  const left = panel.locations?.left_out ? `, ${panel.locations.left_out} more locations` : "";
-  const more = panel.detected ? `${panel.detected.shown.length} detections shown, ${panel.detected.more + panel.detected.low} not${left}` : "no detections";
-  return make("figure", {}, make("figcaption", {}, make("strong", {}, nameOf(panel.row)), make("span", {}, more)), drawn);
 }
 
 // ---------------------------------------------------------------- choices
