@@ -306,7 +306,7 @@ function save(text, name, type) {
 function saveTable(table, name) {
   // a field that begins with = + - @ would be run by a spreadsheet; our own numbers may keep their sign
   const field = (cell) => {
-    const text = cell.dataset.value ?? cell.innerText.trim().replace(/\s*\n\s*/g, " ");
+    const text = cell.dataset.value ?? cell.innerText.trim().replace(/\s*\n\s*/g, " ").replace(/−(?=\d)/g, "-");
     const safe = /^[=@\t\r]|^[+-](?![\d.])/.test(text) ? `'${text}` : text;
     return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
   };
@@ -327,7 +327,7 @@ function tableOf(columns, rows) {
   const head = make("tr", {}, ...columns.map((title, place) => make("th", { scope: "col", className: numeric[place] ? "number" : "" }, make("bdi", {}, title))));
   const body = rows.map((row) =>
     make("tr", {}, ...row.map((value, place) => {
-      const text = value === null || value === undefined ? DASH : typeof value === "number" ? value.toFixed(digits[place]) : String(value);
+      const text = value === null || value === undefined ? DASH : typeof value === "number" ? value.toFixed(digits[place]).replace("-", "−") : String(value);
       return make(place ? "td" : "th", { className: numeric[place] ? "number" : "", ...(place ? {} : { scope: "row" }) }, make("bdi", {}, text));
     })));
   return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
