@@ -122,6 +122,14 @@ def rows(tab: Any) -> list[str]:
     return tab.locator("#matrix tbody th").all_inner_texts()
 
 
+def differences(tab: Any) -> list[str]:
+    """Of the first data set's rows to the baseline, as the numbers below the chart have them."""
+    figure = tab.locator("#differences figure").first
+    figure.locator("summary").click()
+    figure.locator("tbody tr").first.wait_for()
+    return figure.locator("tbody td:nth-child(2)").all_inner_texts()
+
+
 def test_names_are_text(opened):
     assert opened.title() == f"Title {SCRIPT}"
     assert set(rows(opened)) == set(ROWS)
@@ -192,6 +200,9 @@ def test_another_baseline_and_metric_change_the_charts(opened):
     assert after.inner_html() != before
     assert "atss" not in after.locator(".role-axis-label text").all_text_contents()
     assert "against atss" in opened.locator("#differences figcaption").first.inner_text()
+    assert {text[0] for text in differences(opened)} == {"+"}  # atss is the worst
+    choose(opened, "baseline", HEBREW)
+    assert {text[0] for text in differences(opened)} == {"−"}  # and this one the best
     choose(opened, "baseline", "a & b")
     assert "against a & b" in opened.locator("#where").inner_text()
     assert "of AP50" not in opened.locator("#where").inner_text()
