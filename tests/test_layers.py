@@ -72,7 +72,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "assignbench.report": (
         *(*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DATA, _RUN),
-        *(f"assignbench.{name}" for name in ("analysis", "compare", "figures", "plot", "report")),
+        *(f"assignbench.{name}" for name in ("analysis", "comparison", "figures", "judging", "plot", "report")),
     ),
     "assignbench.template": (*VOCABULARY, "assignbench.synthetic"),  # a stranger's strategy and its test
     "assignbench.cli": ("assignbench",),

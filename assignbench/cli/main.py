@@ -21,6 +21,7 @@ from assignbench.cli import (
     listing,
     new,
     plan,
+    report,
     reproduce,
     run,
     runs,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
+app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)

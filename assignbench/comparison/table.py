@@ -192,7 +192,7 @@ def _compared(
     rows: Rows, base_row: str | None, metrics: Sequence[str], about: About, spread: Spread, words: Words
 ) -> tuple[tuple[Row, ...], tuple[Verdicts, ...], tuple[str, ...]]:
     """The rows, verdicts and legend of a block."""
-    runs = {metric: {row: _runs(metric, seeds) for row, seeds in rows.items()} for metric in metrics}
+    runs = {metric: {row: runs_of(metric, seeds) for row, seeds in rows.items()} for metric in metrics}
     judged = tuple(verdicts(metric, runs[metric], base_row, about, spread) for metric in metrics)
     cells = {
         row: tuple(
@@ -205,7 +205,7 @@ def _compared(
     return listed, judged, legend(judged[0], base_row, words)
 
 
-def _runs(metric: str, seeds: Mapping[int, Scored]) -> Runs:
+def runs_of(metric: str, seeds: Mapping[int, Scored]) -> Runs:
     """One row for one metric, as `verdicts` wants it."""
     values = {seed: 100 * value for seed in sorted(seeds) if (value := seeds[seed].metrics[metric]) is not None}
     pictures = {seed: known for seed in values if (known := seeds[seed].pictures.get(metric)) is not None}

@@ -1,0 +1,96 @@
+"""``assignbench report``: a comparison as one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assignbench.cli.arguments import DataRootOption
+
+EXAMPLES = r"""[bold]Examples[/bold]
+
+assignbench report   [dim]# all runs in runs/, into report.html[/dim]
+
+assignbench report runs --baseline atss --output atss.html
+
+assignbench report runs --recipe 1x --title "Blood cells, first week"
+"""
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes.")] = Path("report.html"),
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A",
+            help="Strategy that the others are held against at first; another one can be chosen in the page.",
+            show_default="the first by name",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="R", help="Only the runs of this recipe.", show_default="all")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="P", help="Only the runs under this protocol.", show_default="all")
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Heading of the page.", show_default="what is compared")
+    ] = None,
+    data_root: DataRootOption = None,
+) -> None:
+    """Make one page of finished runs, to be read in a browser and sent to others.
+
+    The verdict in words, tables and charts with their intervals, what
+    assignment did, and how every run was made. The page is one file that
+    needs no network. Runs that are still going on may be among them: the
+    page says what is missing. Runs that differ in more than strategy and
+    seed are refused, with what differs.
+    How it is computed: docs/comparisons.md
+    """
+    from assignbench.api import canonical
+    from assignbench.cli.output import progress, show
+    from assignbench.comparison.checks import select
+    from assignbench.errors import SystemProblem
+    from assignbench.judging import influences_of
+    from assignbench.report.page import check_report
+    from assignbench.run.results.record import read_records
+
+    check_report()
+    if output.is_dir():
+        raise SystemProblem(f"--output {output} is a folder; name a file in it")
+    records = select(read_records(folder), recipe=recipe, protocol=protocol)
+
+    from assignbench.files import write_text_atomic
+    from assignbench.report.facts import METRICS, Logs, gather
+    from assignbench.report.folder import losses_of, recipe_word, statistics_of, unfinished
+    from assignbench.report.page import page, progress_of
+
+    if baseline is not None:
+        baseline = canonical(baseline)
+    runs = [(folder / record.run_id, record) for record in records]
+    pictures, remarks = influences_of(runs, METRICS, data_root, progress)
+    progress("the page")
+    going_on = [
+        run
+        for run in unfinished(folder, records)
+        if (recipe is None or run.recipe == recipe_word(recipe))
+        and protocol in (None, "controlled" if run.preset is None else "published")
+    ]
+    facts = gather(
+        records,
+        logs={
+            record.run_id: Logs(losses_of(folder / record.run_id), statistics_of(folder / record.run_id))
+            for record in records
+        },
+        pictures=pictures,
+        going_on=going_on,
+        baseline=baseline,
+        remarks=remarks,
+    )
+    text = page(facts, title=title)
+    write_text_atomic(output, text)
+    progress("")
+    show(f"wrote {output}: {len(text.encode()) / 1e6:.1f} MB; {progress_of(facts.held).in_words}\n")
+    for remark in facts.notes:
+        show(f"note: {remark}\n")
