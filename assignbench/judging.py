@@ -35,13 +35,7 @@ def influences_of(
     from assignbench.comparison.influences import influences, same_ap
     from assignbench.run.scoring.kept_matches import FILE, matches_of_run
 
-    @cache
-    def opened(spec: str) -> Dataset:
-        from assignbench.data.specs import data_root as resolve_data_root
-        from assignbench.data.specs import open_dataset
-
-        return open_dataset(spec, resolve_data_root(data_root)).evaluation
-
+    opened = opener(data_root)
     found, missing = {}, {}
     for number, (folder, record) in enumerate(runs, start=1):
         progress(f"pictures of run {number} of {len(runs)}")
@@ -57,3 +51,20 @@ def influences_of(
         for reason, ids in missing.items()
     ]
     return found, told
+
+
+def opener(data_root: Path | None) -> Callable[[str], Dataset]:
+    """What opens the evaluation split of a data set by what names it, each once.
+
+    Args:
+        data_root: folder of the data sets; None: as for every command.
+    """
+
+    @cache
+    def opened(spec: str) -> Dataset:
+        from assignbench.data.specs import data_root as resolve_data_root
+        from assignbench.data.specs import open_dataset
+
+        return open_dataset(spec, resolve_data_root(data_root)).evaluation
+
+    return opened

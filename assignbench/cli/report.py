@@ -37,6 +37,15 @@ def report(
     title: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Heading of the page.", show_default="what is compared")
     ] = None,
+    pictures: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Pictures of each data set on which strategies differ most.",
+            show_default="6, of many data sets fewer",
+        ),
+    ] = None,
     data_root: DataRootOption = None,
 ) -> None:
     """Make one page of finished runs, to be read in a browser and sent to others.
@@ -52,7 +61,7 @@ def report(
     from assignbench.cli.output import progress, show
     from assignbench.comparison.checks import select
     from assignbench.errors import SystemProblem
-    from assignbench.judging import influences_of
+    from assignbench.judging import influences_of, opener
     from assignbench.report.page import check_report
     from assignbench.run.results.record import read_records
 
@@ -64,13 +73,13 @@ def report(
     from assignbench.files import write_text_atomic
     from assignbench.report.facts import METRICS, Logs, gather
     from assignbench.report.folder import losses_of, recipe_word, statistics_of, unfinished
+    from assignbench.report.more import more_of
     from assignbench.report.page import page, progress_of
 
     if baseline is not None:
         baseline = canonical(baseline)
     runs = [(folder / record.run_id, record) for record in records]
-    pictures, remarks = influences_of(runs, METRICS, data_root, progress)
-    progress("the page")
+    influences, remarks = influences_of(runs, METRICS, data_root, progress)
     going_on = [
         run
         for run in unfinished(folder, records)
@@ -83,14 +92,17 @@ def report(
             record.run_id: Logs(losses_of(folder / record.run_id), statistics_of(folder / record.run_id))
             for record in records
         },
-        pictures=pictures,
+        pictures=influences,
         going_on=going_on,
         baseline=baseline,
         remarks=remarks,
     )
-    text = page(facts, title=title)
+    each = max(2, min(6, 12 // len(facts.blocks))) if pictures is None else pictures
+    more, lacking = more_of(facts, folder, records, influences, opener(data_root), pictures=each, progress=progress)
+    progress("the page")
+    text = page(facts, title=title, more=more)
     write_text_atomic(output, text)
     progress("")
     show(f"wrote {output}: {len(text.encode()) / 1e6:.1f} MB; {progress_of(facts.held).in_words}\n")
-    for remark in facts.notes:
+    for remark in (*facts.notes, *lacking):
         show(f"note: {remark}\n")

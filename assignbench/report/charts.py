@@ -6,7 +6,7 @@ variable of the page's style sheet, which is another one in the dark and in prin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
 INK, SOFT, LINE, PAPER, ACCENT = (f"var(--{name})" for name in ("ink", "soft", "line", "paper", "accent"))
 ROW = 24  # pixels of a strategy's line
+
+
+COLOURS = 8  # of the page's style sheet, `--s0` to `--s7`
+
+
+def colours_of(rows: Sequence[str]) -> dict[str, str]:
+    """Row → its colour, the same on the whole page.
+
+    Args:
+        rows: all rows of the page (`Facts.rows`).
+    """
+    return {row: f"var(--s{place % COLOURS})" for place, row in enumerate(rows)}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from assignbench.report.figure import Figure
 from assignbench.report.words import Name
 
 TEMPLATES = Path(__file__).parent / "templates"
-MISSING = "a report needs altair, vl-convert-python and jinja2: pip install 'assignbench[report]'"
+MISSING = "a report needs altair and vl-convert-python: pip install 'assignbench[report]'"
 # the one part of the data that no sentence of ours breaks up: what a browser reads as markup, or as an end of line
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -54,7 +54,6 @@ def check_report() -> None:
     """
     try:
         import altair  # noqa: F401  # only whether it is there
-        import jinja2  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError as error:
         raise SystemProblem(MISSING) from error
