@@ -77,9 +77,9 @@ def _calibration(key: str, name: str, scores: Mapping[str, Reliability], of: str
         for row, one in scores.items()
     )
     reading = (
-        "One panel a strategy: the part of the detections of a score that are right, at IoU 0.5: on the diagonal a score says how often it is "
-        "right, below it the strategy is too sure of itself. AP does not ask for that: it looks at the order of scores "
-        f"alone. Points stand on {LEAST} detections or more. {of}"
+        "One panel a strategy: the part of the detections of a score that are right, at IoU 0.5. On the diagonal a "
+        "score says how often it is right, below it the strategy is too sure of itself. AP does not ask for that: it "
+        f"looks at the order of scores alone. Points stand on {LEAST} detections or more. {of}"
     )
     values = [
         {"row": row, "score": round(float(score), 4), "right": round(float(right), 4), "colour": colours[row]}

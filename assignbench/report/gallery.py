@@ -22,13 +22,12 @@ from assignbench.comparison.influences import Floats
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import read_picture
 from assignbench.errors import DataError, UsageError
-from assignbench.files import sha256_of
 from assignbench.report.assigned import Locations, assigned_locations
 from assignbench.report.contrasts import COUNT, Contrast, choose
 from assignbench.report.detected import Detected, TrueObject, detected, shown_from, true_objects
 from assignbench.run.results.record import RunRecord, named_apart
 from assignbench.run.scoring.detections import read_detections
-from assignbench.run.scoring.kept_matches import DETECTIONS
+from assignbench.run.scoring.kept_matches import DETECTIONS, lacking
 from assignbench.run.scoring.reopen import unchanged
 from assignbench.run.training.device import device_of
 
@@ -132,7 +131,7 @@ def gallery(
         progress(f"detections of {record.row}")
         folder, remarks = root / record.run_id, []
         found, reason = _detected(folder, record, dataset, places)
-        remarks += [f"no detections: {reason}"] if found is None else []
+        remarks += [f"no detections are shown: {reason}"] if found is None else []
         where = None
         if locations:
             where, told = assigned_locations(folder, record, dataset, places, device, progress)
@@ -172,12 +171,9 @@ def _detected(
     folder: Path, record: RunRecord, dataset: Dataset, places: Sequence[int]
 ) -> tuple[list[Detected] | None, str]:
     """The detections of a run in some pictures and "", or None and the reason."""
-    file = folder / DETECTIONS
-    if not file.is_file():
-        return None, "the file is not there"
-    if sha256_of(file) != record.detections_sha256:
-        return None, "the file is not that of its record"
-    rows = read_detections(dataset, file)
+    if reason := lacking(folder, record):
+        return None, reason
+    rows = read_detections(dataset, folder / DETECTIONS)
     least = shown_from(dataset, rows)
     return [detected(dataset, place, rows, least) for place in places], ""
 

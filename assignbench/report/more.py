@@ -19,7 +19,7 @@ from assignbench.report.page import More
 from assignbench.report.where import where_figures
 from assignbench.run.results.record import RunRecord, named_apart
 from assignbench.run.scoring.detections import DetectionRows, read_detections
-from assignbench.run.scoring.kept_matches import DETECTIONS, matches_of_run
+from assignbench.run.scoring.kept_matches import DETECTIONS, lacking, matches_of_run
 
 MOST_ROWS = 8  # that a gallery looks at: the baseline and those of the highest AP
 
@@ -76,8 +76,13 @@ def more_of(
         )
         where += where_figures(block.key, dataset, matches, block.baseline, colours)
         progress(f"errors on {block.dataset}")
-        some = [(one, _reader(root / one.run_id / DETECTIONS, dataset)) for one in shown_runs(own, block.baseline)]
-        errors += error_figures(block.key, dataset, some, colours)
+        shown = []
+        for one in shown_runs(own, block.baseline):
+            if reason := lacking(root / one.run_id, one):
+                notes.append(f"{block.dataset}: nothing is said of the errors of {one.row}: {reason}")
+            else:
+                shown.append((one, _reader(root / one.run_id / DETECTIONS, dataset)))
+        errors += error_figures(block.key, dataset, shown, colours)
         if pictures:
             chosen = _best(block, own)
             base = block.baseline if any(one.row == block.baseline for one in chosen) else None

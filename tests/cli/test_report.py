@@ -29,7 +29,7 @@ def only_facts(stand_in):
     """The page is made of its facts alone: what it looks like is tested elsewhere."""
     given = []
 
-    def page(facts, title=None):
+    def page(facts, title=None, more=None):
         given.append((facts, title))
         return "the page"
 

@@ -142,8 +142,11 @@ def test_what_is_missing_is_said(root, records, dataset, moved, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     found = gallery(copy, [*records.values()], moved, dataset, count=1, device="cpu")
     remarks = {panel.row: panel.remarks for panel in found.pictures[0].panels}
-    assert remarks["retinanet"] == ("no detections: the file is not there", "no locations: the weights are not there")
-    assert remarks["autoassign"][0] == "no detections: the file is not that of its record"
+    assert remarks["retinanet"] == (
+        "no detections are shown: its detections are not there",
+        "no locations: the weights are not there",
+    )
+    assert remarks["autoassign"][0] == "no detections are shown: its detections are not those of its record"
     assert remarks["autoassign"][1].startswith("no locations: ")
     assert "altered" in remarks["autoassign"][1]
     assert all(panel.detected is panel.locations is None for panel in found.pictures[0].panels)

@@ -130,6 +130,19 @@ def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matc
     )
 
 
+def lacking(folder: Path, record: RunRecord) -> str:
+    """Why a run's detections cannot be looked into; "": they are those of its record.
+
+    Args:
+        folder: of the run.
+        record: of the run.
+    """
+    detections = folder / DETECTIONS
+    if not detections.is_file():
+        return "its detections are not there"
+    return "" if sha256_of(detections) == record.detections_sha256 else "its detections are not those of its record"
+
+
 def matches_of_run(folder: Path, record: RunRecord, opened: Callable[[str], Dataset]) -> tuple[Matches | None, str]:
     """The matches of a finished run: those that were kept, or made again from its detections.
 
@@ -147,15 +160,12 @@ def matches_of_run(folder: Path, record: RunRecord, opened: Callable[[str], Data
     facts = record.dataset.evaluation
     if (found := kept_matches(folder, record.detections_sha256, facts.fingerprint)) is not None:
         return found, ""
-    detections = folder / DETECTIONS
-    if not detections.is_file():
-        return None, "its detections are not there"
-    if sha256_of(detections) != record.detections_sha256:
-        return None, "its detections are not those of its record"
+    if reason := lacking(folder, record):
+        return None, reason
     try:
         dataset = opened(record.dataset.spec)
         if dataset.fingerprint != facts.fingerprint:
             return None, f"{record.dataset.name} is no longer the data that it was evaluated on"
-        return keep_matches(dataset, detections), ""
+        return keep_matches(dataset, folder / DETECTIONS), ""
     except AssignbenchError as error:
         return None, str(error).partition("\n")[0]
