@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assignbench.errors import RunError
 from assignbench.run.results.record import RunRecord
 
 if TYPE_CHECKING:
@@ -30,22 +29,23 @@ def influences_of(
         progress: is told what is being done.
 
     Raises:
-        RunError: a file of matches is damaged, or its numbers are not those of the record.
+        RunError: a file of matches or influences is damaged, or its numbers are not those of the record.
     """
-    from assignbench.comparison.influences import influences, same_ap
-    from assignbench.run.scoring.kept_matches import FILE, matches_of_run
+    from assignbench.kept_influences import keep_influences, kept_influences
+    from assignbench.run.scoring.kept_matches import matches_of_run
 
     opened = opener(data_root)
     found, missing = {}, {}
     for number, (folder, record) in enumerate(runs, start=1):
         progress(f"pictures of run {number} of {len(runs)}")
-        matches, reason = matches_of_run(folder, record, opened)
-        if matches is None:
-            missing.setdefault(reason, []).append(record.run_id)
-            continue
-        if not same_ap(matches, record.metrics.get("AP")):
-            raise RunError(f"{folder / FILE} gives another AP than the record; remove it, it is made again")
-        found[record.run_id] = influences(matches, metrics)
+        known = kept_influences(folder, record)
+        if known is None:
+            matches, reason = matches_of_run(folder, record, opened)
+            if matches is None:
+                missing.setdefault(reason, []).append(record.run_id)
+                continue
+            known = keep_influences(folder, record, matches)
+        found[record.run_id] = {metric: each for metric, each in known.items() if metric in metrics}
     told = [
         f"pictures have no part in {len(ids)} of {len(runs)} runs, as {ids[0]}: {reason}"
         for reason, ids in missing.items()

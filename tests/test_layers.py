@@ -77,8 +77,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "assignbench.template": (*VOCABULARY, "assignbench.synthetic"),  # a stranger's strategy and its test
     "assignbench.cli": ("assignbench",),
     "assignbench.__main__": ("assignbench.cli",),
+    "assignbench.kept_influences": (
+        *(*_BASE, "assignbench.comparison", "assignbench.run.results"),
+        *(f"assignbench.run.scoring{name}" for name in (".kept_matches", ".matches")),
+    ),
     "assignbench.judging": (
-        *(*_BASE, "assignbench.comparison", _DATA),
+        *(*_BASE, "assignbench.comparison", "assignbench.kept_influences", _DATA),
         *("assignbench.run.results", "assignbench.run.scoring.kept_matches"),
     ),
     "assignbench.api": (
