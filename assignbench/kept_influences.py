@@ -1,4 +1,4 @@
-"""The influences of the pictures of a run, kept beside its matches: to compute them takes seconds, to read them no time.
+"""The influences of the pictures of a run, kept beside its matches: computing takes seconds, reading does not.
 
 The file names the detections, the data and the rules that it was made by; influences of others are no influences of
 this run.
