@@ -100,7 +100,7 @@ def test_the_same_facts_make_the_same_page(make_facts):
     assert one == other
 
 
-@pytest.mark.parametrize("package", ["altair", "jinja2", "vl_convert"])
+@pytest.mark.parametrize("package", ["altair", "vl_convert"])
 def test_what_is_missing_is_named(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SystemProblem, match=r"assignbench\[report\]"):
