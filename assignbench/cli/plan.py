@@ -178,6 +178,8 @@ def dominates(one: "Plan") -> str:
 
 def meaning(one: "Plan", baseline: str | None) -> list[str]:
     """What the numbers mean."""
+    from assignbench.comparison.power import noisy_share
+
     parts = one.parts
     pairs = "all pairs" if baseline is None else f"all rows against {baseline}"
     spread = (
@@ -188,6 +190,12 @@ def meaning(one: "Plan", baseline: str | None) -> list[str]:
         f"{pairs} ({parts.comparisons}) in the hardest of its steps; {spread}."
     )
     told = [found]
+    if parts.shared:
+        share = noisy_share(parts.rows, one.steps[0].seeds)
+        told.append(
+            f"It is so between rows of usual spread. By chance one of two equal rows spreads more than the others in "
+            f"{share:.0%} of pairs with {one.steps[0].seeds} seeds; such a pair takes more."
+        )
     if parts.images != one.images:
         told.append(f"The part of the pictures falls as 1 / N; {parts.images:,} pictures like the {one.images:,} here.")
     return told

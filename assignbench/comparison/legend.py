@@ -31,7 +31,8 @@ def legend(found: Verdicts, baseline: str | None, words: Words = RUNS) -> tuple[
         told.append(_standing(found))
         if found.smallest is not None:
             told.append(
-                f"A true difference of {found.smallest:.1f} is found four times in five, a smaller one less often."
+                f"A true difference of {found.smallest:.1f} is found four times in five, a smaller one less often"
+                + (", but of rows of usual spread only." if found.noisy else ".")
             )
     told.append(words.fixed)
     if any(one.difference.noisy for one in family):

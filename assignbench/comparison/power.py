@@ -1,9 +1,11 @@
 """What two of several rows find that share their spread over seeds, with the guard of `twolevel.guarded`.
 
-The guard costs power: the larger one of the shared and the own variance counts, and where one of the two rows spreads
-more than the others, as one of five equal rows does by chance, its own interval has to leave out zero as well. What is
-left is drawn: deviations of equal rows over seeds, from these both variances and what is flagged, from these half the
-width of the interval, which is independent of the mean.
+The guard costs power. The larger one of the shared and the own variance counts: this is drawn, from deviations of equal
+rows over seeds, and from both variances follows half the width of the interval, which is independent of the mean. And
+where one of the two rows spreads more than the others, its own interval has to leave out zero as well, which with three
+seeds finds next to nothing. One of five equal rows does so by chance. Once there are runs it is known which rows these
+are, so that a number that speaks of all pairs would say nothing of either kind: what is said here is of pairs of rows
+of usual spread, and `noisy_share` says how many the others are.
 
 Deviations from the mean over S seeds are S − 1 independent normal numbers a row. Of more of them than rows only their
 products matter, which are a triangular matrix times itself (Bartlett, On the theory of statistical regression,
@@ -29,7 +31,7 @@ _NODES = 48  # of the interval's half by the variance, between which it is read 
 def smallest_guarded(
     one: float, main: float, rows: int, seeds: int, level: float = LEVEL, power: float = POWER
 ) -> float:
-    """The true difference of two rows that is decided with probability ``power``.
+    """The true difference of two rows of usual spread that is decided with probability ``power``.
 
     Args:
         one: true variance of a difference by one seed, the same for all rows.
@@ -43,10 +45,13 @@ def smallest_guarded(
         return smallest_found(0.0, main, 1.0, power, level)
     seed, freedom = one / seeds, (rows - 1) * (seeds - 1)
     own, shared, noisy = _drawn(rows, seeds)
-    half = _halves(seed * np.maximum(own, shared), main, freedom, level)
-    alone = _halves(seed * own, main, seeds - 1, level)
-    half = np.where(noisy, np.maximum(half, alone), half)
+    half = _halves(seed * np.maximum(own, shared)[~noisy], main, freedom, level)
     return smallest_beyond(half, np.full(len(half), 1 / len(half)), float(np.sqrt(seed + main)), power)
+
+
+def noisy_share(rows: int, seeds: int) -> float:
+    """In which part of pairs of equal rows one of the two spreads more than the others by chance."""
+    return float(_drawn(rows, seeds)[2].mean())
 
 
 def _halves(seed: Floats, main: float, freedom: float, level: float) -> Floats:

@@ -77,7 +77,7 @@ class Verdicts:
 
     @cached_property
     def smallest(self) -> float | None:
-        """The difference that this table would find four times in five; None: not with these seeds."""
+        """The difference that this table would find four times in five; None: it has no verdicts."""
         return smallest_of(self.baseline or self.pairs)
 
     @property
@@ -185,7 +185,7 @@ def family_of(found: Sequence[tuple[str, str, Difference]]) -> tuple[Judged, ...
 
 
 def smallest_of(family: Sequence[Judged], size: int | None = None) -> float | None:
-    """The difference that is found four times in five, for the typical member of a family; None: no verdicts.
+    """The difference that is found four times in five, for two typical rows of usual spread; None: no verdicts.
 
     Args:
         family: comparisons.

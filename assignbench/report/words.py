@@ -133,7 +133,10 @@ def _held(found: Verdicts) -> tuple[Sentence, ...]:
 
 def _change(metric: str, reach: Reach) -> tuple[Sentence, ...]:
     told: list[Sentence] = [
-        (f"A true difference of {reach.now:.1f} {metric} would be found four times in five, a smaller one less often.",)
+        (
+            f"A true difference of {reach.now:.1f} {metric} between two strategies of usual spread would be found ",
+            "four times in five, a smaller one less often.",
+        )
     ]
     told.append((f"With {2 * reach.seeds} seeds in place of {reach.seeds} it would be {reach.twice:.1f}.",))
     if reach.floor > 0:

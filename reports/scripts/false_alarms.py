@@ -71,7 +71,7 @@ def family(job: tuple[str, int, int, int, int, float, int]) -> tuple[float, floa
 
 
 def sharing(job: tuple[int, int, int]) -> tuple[float, float]:
-    """How often rows that share their spread find what is promised: with their guard reckoned with, and without."""
+    """How often two rows of usual spread find what is promised: with their guard reckoned with, and without."""
     rows, seeds, times = job
     pictures, spread, level = 500, SPREADS[500][1], 1 - 0.05 / (rows - 1)
     by_pictures = PICTURES[pictures] ** 2
@@ -82,14 +82,15 @@ def sharing(job: tuple[int, int, int]) -> tuple[float, float]:
     )
     rates = []
     for shift in shifts:
-        random, found = np.random.default_rng([rows, seeds]), 0
+        random, found = np.random.default_rng([rows, seeds]), []
         for _ in range(times):
             equal = gaussian(random, rows, seeds, pictures, [spread] * rows)
             runs = {f"s{row}": one for row, one in enumerate(equal)}
             runs["s0"] = Runs({seed: value + shift for seed, value in runs["s0"].values.items()}, runs["s0"].pictures)
             others = [(name, "s1") for name in runs if name != "s1"]  # the better one comes first
-            found += family_of(differences(runs, others, "strategies", shared_by(runs)))[0].decided
-        rates.append(found / times)
+            one = family_of(differences(runs, others, "strategies", shared_by(runs)))[0]
+            found += [one.decided] * (not one.difference.noisy)
+        rates.append(float(np.mean(found)))
     return rates[0], rates[1]
 
 
