@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from assignbench.run.results.record import RunRecord
 
 
+ABOUT, SPREAD = ("strategies", "set", "networks"), ("auto", "own", "shared")
 NUMBERS = ("mean", "std", "difference", "low", "high", "p", "p_family", "freedom", "sd_seed", "sd_images")
 
 
@@ -93,10 +94,10 @@ def load(folder: str | Path = "runs") -> DataFrame:
     """
     from pandas import DataFrame
 
-    from assignbench.run.results.record import named_apart, read_records
+    from assignbench.run.results.record import named_apart, read_runs
 
-    root = Path(folder)
-    records = named_apart(read_records(root))
+    found = read_runs(Path(folder))
+    records = named_apart([record for _, record in found])
     metrics = dict.fromkeys(metric for record in records for metric in record.metrics)
     rows = [
         {
@@ -112,9 +113,9 @@ def load(folder: str | Path = "runs") -> DataFrame:
             "images_per_second": record.images_per_second,
             "finished": record.finished,
             "run_id": record.run_id,
-            "folder": str(root / record.run_id),
+            "folder": str(place),
         }
-        for record in records
+        for (place, _), record in zip(found, records, strict=True)
     ]
     frame = DataFrame(rows).astype(dict.fromkeys(metrics, "Float64"))
     return frame.sort_values(["dataset", "strategy", "seed"], ignore_index=True)
@@ -125,6 +126,8 @@ def compare(
     *,
     baseline: str | None = None,
     metrics: Sequence[str] | None = None,
+    strategies: Sequence[str] | None = None,
+    dataset: str | None = None,
     recipe: str | None = None,
     protocol: str | None = None,
     labels: Mapping[str, str] = MappingProxyType({}),
@@ -139,6 +142,8 @@ def compare(
         runs: a folder of runs, or some of the rows of `load`.
         baseline: strategy that the others are held against.
         metrics: columns; None: AP, AP50, AP75, APs, APm, APl.
+        strategies: only these; None: all.
+        dataset: only the runs on this data set; None: on all.
         recipe: only the runs of this recipe; None: of all.
         protocol: only the runs under this protocol; None: under all.
         labels: strategy → what the table calls it.
@@ -152,10 +157,22 @@ def compare(
         RunError: a record or a file of matches is damaged.
     """
     from assignbench.comparison.checks import select
+    from assignbench.errors import UsageError
     from assignbench.judging import influences_of
 
+    for name, value, known in (("about", about, ABOUT), ("spread", spread, SPREAD)):
+        if value not in known:
+            raise UsageError(f"{name}={value!r} must be one of {', '.join(known)}")
+    if metrics is not None and (isinstance(metrics, str) or not metrics):
+        raise UsageError(f"metrics={metrics!r} must be a list of names, as ['AP', 'AP50'], or None")
     found = _found(runs)
-    chosen = select([record for _, record in found], recipe=recipe, protocol=protocol)
+    chosen = select(
+        [record for _, record in found],
+        strategies=None if strategies is None else [canonical(each) for each in strategies],
+        dataset=dataset,
+        recipe=recipe,
+        protocol=protocol,
+    )
     kept = {record.run_id for record in chosen}
 
     from assignbench.comparison.table import METRICS
@@ -197,10 +214,10 @@ def _typed(frame: DataFrame) -> DataFrame:
 def _found(runs: str | Path | DataFrame) -> list[tuple[Path, RunRecord]]:
     """Folder and record of each run."""
     from assignbench.errors import UsageError
-    from assignbench.run.results.record import FILE, read_record, read_records
+    from assignbench.run.results.record import FILE, read_record, read_runs
 
     if isinstance(runs, str | Path):
-        return [(Path(runs) / record.run_id, record) for record in read_records(Path(runs))]
+        return read_runs(Path(runs))
     if "folder" not in runs:
         raise UsageError("the frame has no column 'folder'; hand in rows of assignbench.load as they are")
     if runs.empty:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from assignbench.disk import explained
-from assignbench.errors import RunError
+from assignbench.errors import RunError, SystemProblem
 
 ABANDONED = 600.0  # seconds: a temporary file that nobody has written to for so long is a killed process's
 
@@ -32,6 +32,10 @@ def written(path: Path) -> Iterator[Path]:
         SystemProblem: the disk is full, the folder is read-only, …; the old file is untouched.
     """
     with explained(path):
+        path = path.resolve() if path.is_symlink() else path  # the file that is meant, not the link to it
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "a device or a pipe"
+            raise SystemProblem(f"{path} is {what}, not a file; name another one")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _claimed(path)
         try:

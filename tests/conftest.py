@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib.util
 import os
 import sys
@@ -121,7 +122,7 @@ def build_record(
         per_class={"disc": ap, "ring": None},
         detections=12,
         detections_sha256="d" * 64,
-        weights_sha256="e" * 64,
+        weights_sha256=hashlib.sha256(f"{label} {seed} {dataset} {recipe} {protocol} {ap}".encode()).hexdigest(),
         assignment={"positives": 9.5, "without_positive": 0.0, "positives/>=256": None},
         learned={"disc": {"mu_x": 0.1, "mu_y": -0.2, "sigma_x": 1.0, "sigma_y": 1.1}},
         true_offsets={"disc": (0.0, 0.0), "ring": (0.0, 0.1)},

@@ -163,3 +163,22 @@ def test_json_text_is_readable_by_eye(tmp_path):
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == json.dumps(
         {"mu": "μ"}, indent=2, ensure_ascii=False
     ) + "\n"
+
+
+def test_a_link_keeps_standing_for_its_file(tmp_path: Path):
+    (tmp_path / "file.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "file.txt")
+    files.write_text_atomic(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "file.txt").read_text() == "new"
+
+
+def test_a_device_or_a_pipe_is_no_place_for_a_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for place, what in ((tmp_path / "pipe", "a device or a pipe"), (Path("/dev/null"), "a device or a pipe")):
+        with pytest.raises(SystemProblem, match=what):
+            files.write_text_atomic(place, "text")
+    with pytest.raises(SystemProblem, match="is a folder, not a file"):
+        files.write_text_atomic(tmp_path, "text")
+    assert (tmp_path / "pipe").is_fifo()
+    assert Path("/dev/null").is_char_device()

@@ -82,3 +82,15 @@ def number_list(text: str, option: str) -> tuple[int, ...]:
     if too_large := [entry for entry in entries if int(entry) >= 2**31]:
         raise UsageError(f"{option} {too_large[0]}: the largest is {2**31 - 1}")
     return tuple(map(int, entries))
+
+
+AssignersOption = Annotated[
+    str | None, typer.Option("--assigner", metavar="A,B", help="Only these strategies.", show_default="all")
+]
+
+
+def chosen_of(text: str | None) -> tuple[str, ...] | None:
+    """The strategies of `AssignersOption`; None: all."""
+    from assignbench.options import split_list
+
+    return None if text is None else comma_list([text], "--assigner", split_list)

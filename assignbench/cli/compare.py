@@ -1,6 +1,7 @@
 """``assignbench compare``: finished runs, or detections files, in one table."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, comma_list
+from assignbench.cli.arguments import AssignersOption, DataRootOption, chosen_of, comma_list
 from assignbench.errors import UsageError
 
 EXAMPLES = r"""[bold]Examples[/bold]
@@ -62,7 +63,7 @@ def labelled(texts: Sequence[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for text in texts:
         written = re.fullmatch(r"((?:[^=\[]|\[[^\]]*\])+)=(.*\S.*)", text)
-        if written is None:
+        if written is None or any(unicodedata.category(letter) in ("Cc", "Cf") for letter in text):
             raise UsageError(f"--label {text!r} has to be STRATEGY=TEXT, as in --label 'atss[k=5]=five locations'")
         if written[1] in labels:
             raise UsageError(f"--label gives {written[1]} two names, {labels[written[1]]!r} and {written[2]!r}")
@@ -100,10 +101,11 @@ def compare(
         str | None,
         typer.Option(
             metavar="D",
-            help="With --detections: the data set; the files are of its evaluation split.",
-            show_default=False,
+            help="Only the runs on this data set; with --detections, the one whose evaluation split the files are of.",
+            show_default="all",
         ),
     ] = None,
+    assigner: AssignersOption = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="A", help="Strategy that the others are held against.")
     ] = None,
@@ -116,7 +118,10 @@ def compare(
     metrics: Annotated[
         str | None, typer.Option(metavar="M,N", help="Columns.", show_default="AP, AP50, AP75, APs, APm, APl")
     ] = None,
-    pairs: Annotated[bool, typer.Option("--pairs", help="Also show every row against every other one.")] = False,
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", help="Also show every row against every other one; CSV and JSON hold the pairs alone."),
+    ] = False,
     about: Annotated[
         About,
         typer.Option(
@@ -164,6 +169,8 @@ def compare(
 
         if recipe is not None or protocol is not None:
             raise UsageError("--recipe and --protocol choose among runs; a detections file says nothing of either")
+        if assigner is not None:
+            raise UsageError("--assigner chooses among runs; leave out the files that are not wanted")
         if label:
             raise UsageError("--label is for runs; a detections file gets its name by NAME=FILE")
         if not places or dataset is None:
@@ -172,12 +179,12 @@ def compare(
     else:
         from assignbench import api
 
-        if dataset is not None:
-            raise UsageError("--dataset is for --detections; runs know their data set")
         table = api.compare(
             _folder(places or ["runs"]),
             baseline=baseline,
             metrics=columns,
+            strategies=chosen_of(assigner),
+            dataset=dataset,
             recipe=recipe,
             protocol=protocol,
             labels=labelled(label),
@@ -199,9 +206,9 @@ def compare(
         case Format.HTML:
             content = render.html(table, pairs=pairs)
         case Format.CSV:
-            content = render.as_csv(table)
+            content = render.as_csv(table, pairs=pairs)
         case Format.JSON:
-            content = render.as_json(table)
+            content = render.as_json(table, pairs=pairs)
     if output is None:
         show(content)
     else:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption
+from assignbench.cli.arguments import AssignersOption, DataRootOption, chosen_of
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -27,6 +27,10 @@ def report(
             help="Strategy that the others are held against at first; another one can be chosen in the page.",
             show_default="the first by name",
         ),
+    ] = None,
+    assigner: AssignersOption = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="D", help="Only the runs on this data set.", show_default="all")
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="R", help="Only the runs of this recipe.", show_default="all")
@@ -60,15 +64,20 @@ def report(
     from assignbench.api import canonical
     from assignbench.cli.output import progress, show
     from assignbench.comparison.checks import select
-    from assignbench.errors import SystemProblem
+    from assignbench.errors import RunError, SystemProblem
     from assignbench.judging import influences_of, opener
     from assignbench.report.page import check_report
-    from assignbench.run.results.record import read_records
+    from assignbench.run.results.record import read_runs
 
     check_report()
     if output.is_dir():
         raise SystemProblem(f"--output {output} is a folder; name a file in it")
-    records = select(read_records(folder), recipe=recipe, protocol=protocol)
+    found = read_runs(folder)
+    folders = {record.run_id: place for place, record in found}
+    chosen = chosen_of(assigner)
+    strategies = None if chosen is None else [canonical(each) for each in chosen]
+    every = [record for _, record in found]
+    records = select(every, strategies=strategies, dataset=dataset, recipe=recipe, protocol=protocol)
 
     from assignbench.files import write_text_atomic
     from assignbench.report.facts import METRICS, Logs, gather
@@ -78,27 +87,32 @@ def report(
 
     if baseline is not None:
         baseline = canonical(baseline)
-    runs = [(folder / record.run_id, record) for record in records]
+    runs = [(folders[record.run_id], record) for record in records]
     influences, remarks = influences_of(runs, METRICS, data_root, progress)
     going_on = [
         run
         for run in unfinished(folder, records)
         if (recipe is None or run.recipe == recipe_word(recipe))
+        and (strategies is None or run.strategy in strategies)
+        and (dataset is None or run.dataset in {record.dataset.name for record in records})
         and protocol in (None, "controlled" if run.preset is None else "published")
     ]
+    logs: dict[str, Logs] = {}
+    for record in records:
+        try:
+            logs[record.run_id] = Logs(losses_of(folders[record.run_id]), statistics_of(folders[record.run_id]))
+        except RunError as error:  # the page shows no curve of this run, and says why
+            remarks.append(str(error).partition("\n")[0])
     facts = gather(
         records,
-        logs={
-            record.run_id: Logs(losses_of(folder / record.run_id), statistics_of(folder / record.run_id))
-            for record in records
-        },
+        logs=logs,
         pictures=influences,
         going_on=going_on,
         baseline=baseline,
         remarks=remarks,
     )
     each = max(2, min(6, 12 // len(facts.blocks))) if pictures is None else pictures
-    more, lacking = more_of(facts, folder, records, influences, opener(data_root), pictures=each, progress=progress)
+    more, lacking = more_of(facts, folders, records, influences, opener(data_root), pictures=each, progress=progress)
     progress("the page")
     text = page(facts, title=title, more=more)
     write_text_atomic(output, text)

@@ -62,7 +62,7 @@ def _protocol(block: Block) -> str:
 
 
 def across(table: Table) -> tuple[Across, ...]:
-    """What the data sets of a table say together about its first metric; of each protocol with at least two of them.
+    """What the data sets of a table say together about its first metric; of each protocol with verdicts on two of them.
 
     Args:
         table: a comparison with a baseline; without one nothing is said.
@@ -71,7 +71,7 @@ def across(table: Table) -> tuple[Across, ...]:
     if table.baseline is None:
         return ()
     for protocol, some in groupby(sorted(table.blocks, key=_protocol), _protocol):
-        blocks = [block for block in some if any(row.seeds for row in block.rows)]
+        blocks = [block for block in some if block.verdicts[0].judged]
         baseline = _baseline(blocks)
         if len(blocks) < LEAST_SETS or baseline is None:
             continue

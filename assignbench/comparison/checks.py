@@ -10,6 +10,7 @@ from assignbench.config import OVERRIDE
 from assignbench.errors import UsageError
 from assignbench.recipe import BOOKKEEPING
 from assignbench.run.results.record import ResolvedValue, RunRecord
+from assignbench.suggest import did_you_mean
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -18,20 +19,52 @@ SHOWN = 3  # differing keys, and runs a value, in one message
 UNSET = "(not set)"
 
 
-def select(records: Sequence[RunRecord], *, recipe: str | None = None, protocol: str | None = None) -> list[RunRecord]:
-    """The runs of one recipe and one protocol; None takes all.
+def select(
+    records: Sequence[RunRecord],
+    *,
+    strategies: Sequence[str] | None = None,
+    dataset: str | None = None,
+    recipe: str | None = None,
+    protocol: str | None = None,
+) -> list[RunRecord]:
+    """Some runs; None takes all.
+
+    Args:
+        records: finished runs.
+        strategies: rows, or labels without their preset.
+        dataset: by its name, or by what opens it.
+        recipe: by its name.
+        protocol: controlled or published.
 
     Raises:
-        UsageError: nothing is left; the message lists what there is.
+        UsageError: nothing is left, or nothing of a strategy; the message lists what there is.
     """
-    chosen = [record for record in records if recipe in (None, record.recipe) and protocol in (None, record.protocol)]
+    labels = sorted({name for record in records for name in (record.row, record.assigner.label)})
+    for wanted in strategies or ():
+        if records and wanted not in labels:
+            raise UsageError(f"no run of {wanted!r}{did_you_mean(wanted, labels)}\nthere are: {', '.join(labels)}")
+    names = sorted({record.dataset.name for record in records})
+    if records and dataset is not None and not any(dataset in _names(record) for record in records):
+        raise UsageError(f"no run on {dataset!r}{did_you_mean(dataset, names)}\nthere are: {', '.join(names)}")
+    chosen = [
+        record
+        for record in records
+        if recipe in (None, record.recipe)
+        and protocol in (None, record.protocol)
+        and (dataset is None or dataset in _names(record))
+        and (strategies is None or record.row in strategies or record.assigner.label in strategies)
+    ]
     if records and not chosen:
         present = ", ".join(sorted({f"{record.recipe} ({record.protocol})" for record in records}))
-        wanted = " and ".join(
-            f"{name} {value!r}" for name, value in (("recipe", recipe), ("protocol", protocol)) if value
-        )
+        asked = (("recipe", recipe), ("protocol", protocol), ("data set", dataset))
+        wanted = " and ".join(f"{name} {value!r}" for name, value in asked if value)
         raise UsageError(f"no run has {wanted}; there are: {present}")
     return chosen
+
+
+def _names(record: RunRecord) -> tuple[str, str]:
+    """What a data set may be called by."""
+    return record.dataset.name, record.dataset.spec
 
 
 def check_comparable(records: Sequence[RunRecord]) -> None:
@@ -42,7 +75,7 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
 
     Raises:
         UsageError: several recipes, different data or settings, one row for two programs, or two runs of one
-            strategy and seed.
+            strategy and seed, or one run under several seeds.
     """
     dataset = records[0].dataset.name
     recipes = _by(records, lambda record: record.recipe)
@@ -66,6 +99,12 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
             if len(same) > 1:
                 raise UsageError(
                     f"{label} on {dataset} with seed {seed} exists more than once ({_runs(same)}); remove one"
+                )
+        for same in _by(some, lambda record: record.weights_sha256).values():
+            if len(same) > 1:
+                raise UsageError(
+                    f"{label} on {dataset} has the same weights with several seeds ({_runs(same)}): a copy tells "
+                    "nothing of how far seeds lie apart; remove it"
                 )
 
 

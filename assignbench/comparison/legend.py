@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from assignbench.comparison.verdicts import Judged, Verdicts
+from assignbench.comparison.twolevel import LEAST_SEEDS
+from assignbench.comparison.verdicts import Judged, Verdicts, corrected_for
 from assignbench.comparison.words import RUNS, Words
 
 OTHER_QUESTION = "‡"  # this difference answers another question than its table
@@ -25,6 +26,8 @@ def legend(found: Verdicts, baseline: str | None, words: Words = RUNS) -> tuple[
     told = [f"Δ: {found.metric} {against}, 95 % interval over {over}. {_marks(family, words)}".rstrip()]
     if about_of(family) == "networks":
         told.append(words.nothing)
+    elif all(len(one.difference.seeds) >= LEAST_SEEDS and one.difference.p is None for one in family):
+        told.append("No verdict: every seed and every picture says the same, so that nothing is known of the error.")
     elif not any(one.difference.settles for one in family):
         told.append(words.few)
     else:
@@ -46,8 +49,9 @@ def question(one: Judged, found: Verdicts) -> str:
 
 
 def about_of(family: tuple[Judged, ...]) -> str:
-    """The question that most of them answer."""
-    each = [one.difference.about for one in family]
+    """The question that most of them answer, of those that have a verdict, if there are some."""
+    each = [one.difference.about for one in family if one.difference.settles]
+    each = each or [one.difference.about for one in family]
     return max(("strategies", "set", "networks"), key=each.count)
 
 
@@ -58,11 +62,9 @@ def errors_of(family: tuple[Judged, ...], words: Words) -> str:
     one = next((each for each in some if each.shared), some[0])
     seeds = sorted({seed for each in some for seed in each.seeds})
     named = (words.seeds if len(seeds) > 1 else words.seed).format(seeds=", ".join(map(str, seeds)))
-    spread = (
-        f"spread over seeds shared by the rows, {one.freedom:g} degrees of freedom"
-        if one.shared
-        else f"each pair's own spread over seeds, {one.freedom:g} degrees of freedom"
-    )
+    degrees = f"{one.freedom:g} degree{'s' if one.freedom != 1 else ''} of freedom"
+    shared = "spread over seeds shared by the rows" if one.shared else "each pair's own spread over seeds"
+    spread = f"{shared}, {degrees}"
     if about == "networks":
         return f"{one.images:,} pictures like these, {words.networks.format(seeds=named)}"
     if about == "set":
@@ -74,7 +76,7 @@ def _marks(family: tuple[Judged, ...], words: Words) -> str:
     """The signs that occur, and what they mean."""
     present = {one.mark for one in family}
     means = {
-        "*": f"* stands after Holm's correction for {len(family)} comparisons.",
+        "*": f"* stands after Holm's correction for {counted(corrected_for(family), 'comparison')}.",
         "·": "· leaves out zero, but does not stand after the correction.",
         "?": "? no verdict.",
     }
@@ -89,13 +91,20 @@ def _marks(family: tuple[Judged, ...], words: Words) -> str:
 
 def _standing(found: Verdicts) -> str:
     """Who may be the best."""
-    family = f"({len(found.pairs)} {'pair' if len(found.pairs) == 1 else 'pairs'}, Holm)"
+    family = f"({counted(corrected_for(found.pairs), 'pair')}, Holm)"
+    unjudged = [row for row in found.rows if row not in found.judged]
+    but = f" Not judged: {', '.join(unjudged)}." if unjudged else ""
     if not found.tells_apart:
-        return f"No row is shown to be better than another {family}. That does not make them equal."
+        return f"No row is shown to be better than another {family}. That does not make them equal.{but}"
     best = [row for row in found.rows if row in found.best]
     if len(best) == 1:
-        return f"Best: {best[0]} {family}."
-    return f"Best, and not to be told apart: {', '.join(best)} {family}."
+        return f"Best: {best[0]} {family}.{but}"
+    return f"Best, and not to be told apart: {', '.join(best)} {family}.{but}"
+
+
+def counted(number: int, what: str) -> str:
+    """1 pair, 3 pairs."""
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _list(names: frozenset[str]) -> str:

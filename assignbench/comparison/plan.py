@@ -230,7 +230,7 @@ def wanted(parts: Parts, difference: float) -> Wanted:
 def _told(found: Verdicts, baseline: str | None) -> list[Difference]:
     """The differences that tell how far seeds lie apart; of those with a part for the pictures, if there are some."""
     if len(found.rows) < 2:
-        raise UsageError("one strategy alone has no difference; it takes two of them with two seeds each")
+        raise UsageError("fewer than two strategies have a value; it takes two of them with two seeds each")
     family: tuple[Judged, ...] = found.pairs if baseline is None else found.baseline
     several = [one.difference for one in family if len(one.difference.seeds) > 1]
     if not several:

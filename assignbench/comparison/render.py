@@ -9,7 +9,7 @@ from assignbench import tables
 from assignbench.comparison.across import across_lines
 from assignbench.comparison.legend import question
 from assignbench.comparison.table import Block, Cell, Row, Table
-from assignbench.comparison.verdicts import Judged, Verdicts
+from assignbench.comparison.verdicts import Judged, Verdicts, corrected_for
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -39,6 +39,7 @@ COLUMNS: tuple[str, ...] = (
     "sd_images",
     "shared_spread",
     "noisy",
+    "verdict",
     "best",
     "rank_low",
     "rank_high",
@@ -126,14 +127,14 @@ def html(table: Table, *, pairs: bool = False) -> str:
     return "\n".join(parts) + "\n"
 
 
-def as_csv(table: Table) -> str:
-    """`values`; None is an empty field."""
-    return tables.as_csv(values(table))
+def as_csv(table: Table, *, pairs: bool = False) -> str:
+    """`values`, or `pair_values`; None is an empty field."""
+    return tables.as_csv(pair_values(table) if pairs else values(table))
 
 
-def as_json(table: Table) -> str:
-    """`values` as a list of rows; the notes of the table are not in it."""
-    return tables.as_json(values(table))
+def as_json(table: Table, *, pairs: bool = False) -> str:
+    """`values`, or `pair_values`, as a list of rows; the notes of the table are not in it."""
+    return tables.as_json(pair_values(table) if pairs else values(table))
 
 
 def texts(table: Table, block: Block, *, short: bool = False) -> DataFrame:
@@ -168,17 +169,21 @@ def differences(found: Verdicts, family: tuple[Judged, ...]) -> DataFrame:
 def difference_texts(found: Verdicts, one: Judged) -> list[str]:
     """Who against whom, Δ, interval, p, p within the family, and the verdict in a word."""
     each = one.difference
-    word = "no verdict" if not each.settles else "undecided"
-    if one.decided:
-        word = "better" if each.mean > 0 else "worse"
     return [
         f"{one.a} − {one.b}",
         signed(each.mean, digits_of(one)),
         interval(one) or MISSING,
         probability(each.p),
         probability(one.p_family),
-        f"{word}{question(one, found)}",
+        f"{verdict(one)}{question(one, found)}",
     ]
+
+
+def verdict(one: Judged) -> str:
+    """In a word: better, worse, undecided or no verdict."""
+    if one.decided:
+        return "better" if one.difference.mean > 0 else "worse"
+    return "undecided" if one.difference.settles else "no verdict"
 
 
 def probability(p: float | None) -> str:
@@ -234,22 +239,27 @@ def pair_values(table: Table) -> DataFrame:
     """Long form of `Verdicts.pairs`: one row per data set, metric and pair of strategies, percent points unrounded."""
     rows = [
         {"dataset": block.dataset, "protocol": block.protocol, "recipe": block.recipe, "metric": found.metric}
-        | {"strategy": one.a, "other": one.b, "difference": one.difference.mean, **error_values(one, len(found.pairs))}
+        | {
+            "strategy": one.a,
+            "other": one.b,
+            "difference": one.difference.mean,
+            **error_values(one, corrected_for(found.pairs)),
+        }
         for block in table.blocks
         for found in block.verdicts
         for one in found.pairs
     ]
-    columns = [*dict.fromkeys(name for row in rows for name in row)]
+    columns = ("dataset", "protocol", "recipe", "metric", "strategy", "other", "difference", *ERRORS)
     return tables.frame_of(columns, [[row[name] for name in columns] for row in rows])
 
 
 def _judged(found: Verdicts, row: Row) -> Mapping[str, str | int | float | None]:
     """What the difference to the baseline says, and where the row stands among all."""
-    settled = row.strategy in found.rows and any(one.difference.settles for one in found.pairs)
+    settled = row.strategy in found.judged
     low, high = found.ranks[row.strategy] if settled else (None, None)
     standing = {"best": int(row.strategy in found.best) if settled else None, "rank_low": low, "rank_high": high}
     one = found.against(row.strategy)
-    return standing if one is None else {**error_values(one, len(found.baseline)), **standing}
+    return standing if one is None else {**error_values(one, corrected_for(found.baseline)), **standing}
 
 
 def error_values(one: Judged | None, family_size: int) -> Mapping[str, str | int | float | None]:
@@ -265,7 +275,7 @@ def error_values(one: Judged | None, family_size: int) -> Mapping[str, str | int
         "high": None if half is None else each.mean + half,
         "p": each.p,
         "p_family": one.p_family,
-        "family_size": family_size,
+        "family_size": family_size if one.p_family is not None else None,
         "about": each.about,
         "shared_seeds": len(each.seeds),
         "images": each.images,
@@ -274,6 +284,7 @@ def error_values(one: Judged | None, family_size: int) -> Mapping[str, str | int
         "sd_images": each.main**0.5,
         "shared_spread": int(each.shared),
         "noisy": int(each.noisy),
+        "verdict": verdict(one),
     }
 
 

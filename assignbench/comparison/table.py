@@ -103,10 +103,12 @@ def compare(
     if not records:
         raise UsageError("there is no finished run to compare; start one with: assignbench run")
     records = named_apart(records)
+    known = sorted(set.intersection(*(set(record.metrics) for record in records)))
     for metric in metrics:
-        known = sorted(set.intersection(*(set(record.metrics) for record in records)))
         if metric not in known:
-            raise UsageError(f"unknown metric {metric!r}; the runs have: {', '.join(known)}")
+            suggestion = did_you_mean(metric, known)
+            raise UsageError(f"unknown metric {metric!r}{suggestion}\nthe runs have: {', '.join(known)}")
+    _refuse_repeated(metrics)
     _refuse_unknown(baseline, records)
     names = _names({record.row for record in records}, labels)
     blocks, notes = [], []
@@ -184,8 +186,14 @@ def check_question(rows: Iterable[str], baseline: str | None, metrics: Sequence[
             f"{unknown[0]!r} is not computed of detections files{did_you_mean(unknown[0], METRICS)}\n"
             f"there are: {', '.join(METRICS)}"
         )
+    _refuse_repeated(metrics)
     if baseline is not None and baseline not in names:
         raise UsageError(f"no row is called {baseline!r}{did_you_mean(baseline, names)}\nthere are: {', '.join(names)}")
+
+
+def _refuse_repeated(metrics: Sequence[str]) -> None:
+    if repeated := [metric for metric, count in Counter(metrics).items() if count > 1]:
+        raise UsageError(f"the metric {repeated[0]} is named twice")
 
 
 def _compared(
@@ -272,11 +280,14 @@ def _seed_notes(dataset: str, rows: Sequence[Row], baseline: str | None, words: 
         told = "; ".join(f"{row.strategy} {_listed(row.seeds)}" for row in run)
         notes.append(f"{dataset}: {words.unequal.format(told=told)}")
     base = next((row.seeds for row in run if row.strategy == baseline), ())
+    by_seeds: dict[tuple[int, ...], list[str]] = {}
     for row in run:
         if base and row.seeds != base:
-            shared = sorted({*row.seeds} & {*base})
-            how = words.paired.format(seeds=_listed(shared)) if shared else "not paired: no seed in common"
-            notes.append(f"{dataset}: the difference of {row.strategy} to {baseline} is {how}")
+            by_seeds.setdefault(tuple(sorted({*row.seeds} & {*base})), []).append(row.strategy)
+    for shared, some in by_seeds.items():
+        how = words.paired.format(seeds=_listed(shared)) if shared else "not paired: no seed in common"
+        what = f"difference of {some[0]}" if len(some) == 1 else f"differences of {', '.join(some)}"
+        notes.append(f"{dataset}: the {what} to {baseline} {'is' if len(some) == 1 else 'are'} {how}")
     return notes
 
 

@@ -67,8 +67,8 @@ class Verdicts:
     rows: tuple[str, ...]  # those that have values
     baseline: tuple[Judged, ...]  # every other row against the baseline; (): there is none
     pairs: tuple[Judged, ...]  # every row against every other one
-    best: frozenset[str]  # no row is decided to be better than these
-    ranks: Mapping[str, tuple[int, int]]  # best and worst that a row may have
+    best: frozenset[str]  # no row is decided to be better than these; only rows that are judged
+    ranks: Mapping[str, tuple[int, int]]  # best and worst that a judged row may have among the judged ones
     noisy: frozenset[str]  # rows whose spread over seeds is larger than that of the others
 
     def against(self, row: str) -> Judged | None:
@@ -81,9 +81,14 @@ class Verdicts:
         return smallest_of(self.baseline or self.pairs)
 
     @property
+    def judged(self) -> tuple[str, ...]:
+        """The rows that have a verdict against some other row: of the others nothing is known."""
+        return tuple(self.ranks)
+
+    @property
     def tells_apart(self) -> bool:
         """Whether some row is decided to be worse than another."""
-        return len(self.best) < len(self.rows)
+        return len(self.best) < len(self.judged)
 
 
 def verdicts(
@@ -108,12 +113,14 @@ def verdicts(
     others = [(row, baseline) for row in rows if row != baseline] if baseline in rows and baseline else []
     base = family_of(differences(rows, others, about, shared))
     pairs = family_of(differences(rows, list(combinations(rows, 2)), about, shared))
-    place = {name: number for number, name in enumerate(rows)}
+    settled = [one for one in pairs if one.p_family is not None]
+    judged = [name for name in rows if any(name in (one.a, one.b) for one in settled)]
+    place = {name: number for number, name in enumerate(judged)}
     better = beats(
-        len(rows),
-        [(place[one.a], place[one.b]) for one in pairs],
-        [one.difference.mean for one in pairs],
-        [np.nan if one.p_family is None else one.p_family for one in pairs],
+        len(judged),
+        [(place[one.a], place[one.b]) for one in settled],
+        [one.difference.mean for one in settled],
+        [one.p_family or 0.0 for one in settled],
     )
     best, bounds = best_group(better), ranks(better)
     return Verdicts(
@@ -184,6 +191,11 @@ def family_of(found: Sequence[tuple[str, str, Difference]]) -> tuple[Judged, ...
     )
 
 
+def corrected_for(family: Sequence[Judged]) -> int:
+    """The number of comparisons that Holm's rule corrects for: those of which a verdict may be read."""
+    return sum(one.p_family is not None for one in family)
+
+
 def smallest_of(family: Sequence[Judged], size: int | None = None) -> float | None:
     """The difference that is found four times in five, for two typical rows of usual spread; None: no verdicts.
 
@@ -194,7 +206,7 @@ def smallest_of(family: Sequence[Judged], size: int | None = None) -> float | No
     some = [one.difference for one in family if one.difference.settles]
     if not some:
         return None
-    level, main = 1 - ALPHA / (size or len(family)), median(one.main for one in some)
+    level, main = 1 - ALPHA / (size or corrected_for(family)), median(one.main for one in some)
     shared = [one for one in some if one.shared]
     if 2 * len(shared) > len(some):
         seeds, rows = len(shared[0].seeds), rows_of(shared[0])

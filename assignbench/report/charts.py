@@ -132,7 +132,8 @@ def _forest() -> Chart:
     title = "Differences to the baseline"
     reading = (
         "A strategy to the right of zero is ahead of the baseline; the thin bar is the 95 % interval, the thick bar "
-        "the part of it that the seeds make, small dots are single seeds, and a hollow point is not decided."
+        "what the seeds alone would leave of it, small dots are single seeds. A full point stands after Holm's "
+        "correction for all strategies against the baseline; the interval is that of the one difference alone."
     )
     y = alt.Y("row:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=10))
     color = alt.Color("colour:N", scale=None, legend=None)
@@ -183,7 +184,7 @@ def _ranks() -> Chart:
             x=alt.X(
                 "best:Q",
                 title="rank",
-                axis=alt.Axis(format="d", tickMinStep=1),
+                axis=alt.Axis(labelExpr="datum.value % 1 ? '' : datum.label", tickMinStep=1),
                 scale=alt.Scale(zero=False, nice=False, padding=16),
             ),
             x2="worst:Q",
@@ -203,8 +204,8 @@ def _pairs() -> Chart:
     title = "Every strategy against every other one"
     reading = (
         "A field is the strategy at its left minus the one above it; coloured fields are decided after Holm's "
-        "correction for all pairs, blue where the strategy at the left is better, empty fields are undecided, and grey "
-        "ones have no verdict."
+        "correction for all pairs, which is stricter than against one baseline: blue where the strategy at the left is "
+        "better. White fields are undecided, and grey ones have no verdict."
     )
     tip = [alt.Tooltip(f"{field}:N", title=name) for field, name in _PAIRS]
     x = alt.X("b:N", sort=None, title=None, axis=alt.Axis(orient="top", labelAngle=-45, domain=False, ticks=False))

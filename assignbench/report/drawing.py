@@ -7,7 +7,15 @@ from assignbench.report.figure import Field
 from assignbench.report.gallery import Gallery, Panel, Picture
 from assignbench.report.picture_svg import legend_svg, picture_svg, shared_image
 
-COLUMNS = ("strategy", "seed", "moves AP by", "objects found", "of", "wrong detections", "objects that nothing teaches")
+COLUMNS = (
+    "strategy",
+    "seed",
+    "moves AP by, points",
+    "objects found at any score",
+    "of",
+    "wrong detections shown",
+    "objects that nothing teaches",
+)
 MOST_ROWS = 8  # of a picture that are drawn; of more, those that differ most and the next ones
 
 
@@ -42,10 +50,19 @@ def _picture(picture: Picture, name: str) -> DrawnPicture:
         COLUMNS,
         tuple(_numbers(picture, panel) for panel in panels),
         tuple(
-            DrawnPanel(panel.row, picture_svg(picture, panel, name), "; ".join(panel.remarks))
+            DrawnPanel(panel.row, picture_svg(picture, panel, name), "; ".join((*_shown(panel), *panel.remarks)))
             for panel in panels[:MOST_ROWS]
         ),
     )
+
+
+def _shown(panel: Panel) -> tuple[str, ...]:
+    """From which score on detections are drawn."""
+    found = panel.detected
+    if found is None:
+        return ()
+    left = found.low + found.more
+    return (f"detections are drawn from a score of {found.least:.2f} on, {left} are left out",)
 
 
 def _numbers(picture: Picture, panel: Panel) -> tuple[Field, ...]:

@@ -37,6 +37,7 @@ from assignbench.report.words import Words, words
 from assignbench.run.results.record import RunRecord, SplitFacts, named_apart
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+SILENT = 0.01  # AP of a class, below which nothing of it is found
 MOST_CLASSES = 40  # of which learned numbers are shown
 EMPTY = Curve((), {}, 1)
 
@@ -181,6 +182,8 @@ def gather(
             _shown_run(record, metrics, used[record.run_id], environments.index(_environment(record)), logs)
             for record in sorted(here, key=lambda record: (record.row, record.seed))
         ]
+    # those with a verdict first: the page begins with them, and is sorted by them
+    blocks.sort(key=lambda block: all(each is None for one in block.metrics.values() for each in one.ranks))
     return Facts(
         table.metrics,
         tuple(sorted({row for block in blocks for row in block.rows})),
@@ -269,14 +272,13 @@ def _measured(
     }
     runs = {row: runs_of(found.metric, seeds) for row, seeds in scored.items()}
     alone = estimates(runs)
-    settled = any(one.difference.settles for one in found.pairs)
     return Measured(
         alone,
         pairs_of(found, {row: each.values for row, each in runs.items()}),
         {row: family_of(found, tuple(own), row) for row in found.rows},
         {row: errors_of(members, RUNS) for row in found.rows if (members := against(found, row))},
         tuple(found.tells_apart and row in found.best for row in own),
-        tuple(found.ranks[row] if settled and row in found.ranks else None for row in own),
+        tuple(found.ranks.get(row) for row in own),
         words(
             block.dataset,
             images,
@@ -284,8 +286,20 @@ def _measured(
             dict(zip(own, alone, strict=True)),
             reach(found),
             sum(len(each.values) for each in runs.values()),
+            _silent([one for some in own.values() for one in some]) if found.metric in ("AP", "AP50", "AP75") else (),
         ),
     )
+
+
+def _silent(records: Sequence[RunRecord]) -> list[str]:
+    """Classes on which no run reaches an AP of 1 %; []: all are such."""
+    best = {
+        name: max((value for one in records if (value := one.per_class.get(name)) is not None), default=None)
+        for name in records[0].dataset.classes
+    }
+    known = {name: value for name, value in best.items() if value is not None}
+    some = [name for name, value in known.items() if value < SILENT]
+    return some if len(some) < len(known) else []
 
 
 def _over_datasets(table: Table) -> dict[str, dict[str, dict[str, tuple[int, int, int]]]]:

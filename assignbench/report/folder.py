@@ -110,9 +110,8 @@ def _unfinished(folder: Path, datasets: Mapping[str, str], labels: Mapping[str, 
     # "bccd-atss-mmdet-tiny-s0-89f2e7f602": no word of a folder's name holds a dash
     words = folder.name.split("-")
     read = re.fullmatch(r"s(\d+)", words[-2]) if len(words) in (5, 6) else None
-    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    settings = config if isinstance(config, dict) else {}
-    lines, failures = read_lines(folder / LOSSES), read_lines(folder / FAILURES)
+    settings = _settings(folder / CONFIG)
+    lines, failures = _logged(folder / LOSSES), _logged(folder / FAILURES)
     dataset, strategy = words[:2] if read else ("?", folder.name)
     planned = _value(settings, "train.iterations")
     return Unfinished(
@@ -122,7 +121,7 @@ def _unfinished(folder: Path, datasets: Mapping[str, str], labels: Mapping[str, 
         words[2] if read and len(words) == 6 else None,
         words[-3] if read else "?",
         int(read[1]) if read else None,
-        int(lines[-1]["iteration"]) if lines else 0,
+        next((line["iteration"] for line in reversed(lines) if _usable(line)), 0),
         planned if isinstance(planned, int) else None,
         holder_of(folder / LEASE),
         str(failures[-1].get("error", "")).partition("\n")[0] if failures else None,
@@ -143,11 +142,37 @@ def _value(settings: Mapping[str, Any], key: str) -> Any:
     return entry.get("value") if isinstance(entry, dict) else None
 
 
+def _settings(file: Path) -> Mapping[str, Any]:
+    """The settings of a run that has no record; {}: they cannot be read, which happens while they are written."""
+    try:
+        config = read_json(file) if file.is_file() else {}
+    except RunError:
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _logged(file: Path) -> list[dict[str, Any]]:
+    """The lines of a log of a run that is not finished; []: it cannot be read."""
+    try:
+        return [line for line in read_lines(file) if isinstance(line, dict)]
+    except RunError:
+        return []
+
+
 def _curve_of(file: Path) -> Curve:
     lines = read_lines(file)
-    if any("iteration" not in line for line in lines):
-        raise RunError(f"{file} is damaged: a line names no iteration; move its folder away and run again")
+    if not all(map(_usable, lines)):
+        raise RunError(f"{file} is damaged: a line is no iteration with numbers; move its folder away and run again")
     return curve(lines)
+
+
+def _usable(line: Any) -> bool:
+    """Whether a line of a log names its iteration and holds numbers."""
+    return (
+        isinstance(line, dict)
+        and isinstance(line.get("iteration"), int)
+        and all(value is None or isinstance(value, int | float) for value in line.values())
+    )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -78,7 +78,7 @@ class Gallery:
 
 
 def gallery(
-    root: Path,
+    folders: Mapping[str, Path],
     records: Sequence[RunRecord],
     influences: Mapping[str, Mapping[str, Floats]],
     dataset: Dataset,
@@ -92,7 +92,7 @@ def gallery(
     """Choose pictures, and gather what the runs made of them.
 
     Args:
-        root: folder of the runs.
+        folders: run id → folder.
         records: runs of one data set under one protocol.
         influences: run id → metric → ``[kind, image]``, pictures by rising id; runs without any choose no picture.
         dataset: the split that they were evaluated on.
@@ -129,7 +129,7 @@ def gallery(
         same_row = [moved[one.run_id] for one in records if one.row == record.row and one.run_id in moved]
         influence = np.mean(same_row, axis=0)[places].tolist() if same_row else [None] * len(places)
         progress(f"detections of {record.row}")
-        folder, remarks = root / record.run_id, []
+        folder, remarks = folders[record.run_id], []
         found, reason = _detected(folder, record, dataset, places)
         remarks += [f"no detections are shown: {reason}"] if found is None else []
         where = None

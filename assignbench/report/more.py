@@ -26,7 +26,7 @@ MOST_ROWS = 8  # that a gallery looks at: the baseline and those of the highest 
 
 def more_of(
     facts: Facts,
-    root: Path,
+    folders: Mapping[str, Path],
     records: Sequence[RunRecord],
     influences: Mapping[str, Mapping[str, Floats]],
     opened: Callable[[str], Dataset],
@@ -38,7 +38,7 @@ def more_of(
 
     Args:
         facts: of the page.
-        root: folder of the runs.
+        folders: run id → folder.
         records: its finished runs.
         influences: run id → metric → influences of the pictures; other runs have no part here.
         opened: opens the evaluation split of a data set by what names it.
@@ -72,21 +72,21 @@ def more_of(
             continue
         progress(f"classes and groups of {block.dataset}")
         matches = (
-            (one, found) for one in own if (found := matches_of_run(root / one.run_id, one, opened)[0]) is not None
+            (one, found) for one in own if (found := matches_of_run(folders[one.run_id], one, opened)[0]) is not None
         )
         where += where_figures(block.key, dataset, matches, block.baseline, colours)
         progress(f"errors on {block.dataset}")
         shown = []
         for one in shown_runs(own, block.baseline):
-            if reason := lacking(root / one.run_id, one):
+            if reason := lacking(folders[one.run_id], one):
                 notes.append(f"{block.dataset}: nothing is said of the errors of {one.row}: {reason}")
             else:
-                shown.append((one, _reader(root / one.run_id / DETECTIONS, dataset)))
+                shown.append((one, _reader(folders[one.run_id] / DETECTIONS, dataset)))
         errors += error_figures(block.key, dataset, shown, colours)
         if pictures:
             chosen = _best(block, own)
             base = block.baseline if any(one.row == block.baseline for one in chosen) else None
-            found = gallery(root, chosen, influences, dataset, baseline=base, count=pictures, progress=progress)
+            found = gallery(folders, chosen, influences, dataset, baseline=base, count=pictures, progress=progress)
             galleries.append(drawn(found, f"picture-{number}"))
             left = len({one.row for one in own}) - len({one.row for one in chosen})
             if left:

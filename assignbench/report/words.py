@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assignbench.comparison.families import ALPHA
-from assignbench.comparison.verdicts import Verdicts
+from assignbench.comparison.twolevel import LEAST_SEEDS
+from assignbench.comparison.verdicts import Verdicts, corrected_for
 from assignbench.report.judged import Estimate, Reach
 
 FEW = 4  # names in a sentence; of more, the number
@@ -32,7 +33,13 @@ class Words:
 
 
 def words(
-    dataset: str, images: int, found: Verdicts, rows: Mapping[str, Estimate], reach: Reach | None, runs: int
+    dataset: str,
+    images: int,
+    found: Verdicts,
+    rows: Mapping[str, Estimate],
+    reach: Reach | None,
+    runs: int,
+    silent: Sequence[str] = (),
 ) -> Words:
     """Put the verdicts of a metric into sentences.
 
@@ -43,6 +50,7 @@ def words(
         rows: name → its value.
         reach: what this table could have shown; None: no verdict may be read.
         runs: finished runs behind it.
+        silent: classes that no run finds anything of.
     """
     on, metric = Name(dataset), found.metric
     present = sorted(found.rows, key=lambda row: -(rows[row].mean or 0.0))
@@ -54,14 +62,20 @@ def words(
     if reach is None:
         return Words(_undecidable(on, found, rows, present), _basis(found, images, runs), _too_few(found))
     return Words(
-        _standing(on, found, rows, present),
-        (*_basis(found, images, runs), *_held(found)),
+        _standing(on, found, rows, [row for row in present if row in found.judged]),
+        (*_basis(found, images, runs), *_silent(silent), *_unjudged(found), *_held(found)),
         _change(metric, reach),
     )
 
 
 def _undecidable(on: Name, found: Verdicts, rows: Mapping[str, Estimate], present: Sequence[str]) -> Sentence:
     top = present[0]
+    if len({rows[row].mean for row in present}) == 1:
+        return (
+            "On ",
+            on,
+            f" all strategies have the same {found.metric}, {_number(rows[top])}: nothing can be compared.",
+        )
     return (
         *("On ", on, " no verdict may be read. The highest ", f"{found.metric}, {_number(rows[top])}, belongs to "),
         *(Name(top), ", which may be luck."),
@@ -92,9 +106,12 @@ def _standing(on: Name, found: Verdicts, rows: Mapping[str, Estimate], present: 
             "than some strategy, though not each is shown to be worse than this one.",
         )
     others = f"The other {rest} are each" if rest > 1 else "The other one is"
+    loose = [row for row in best if row in found.noisy]
+    vary = " varies" if len(loose) == 1 else " vary"
     return (
         *("On ", on, f", {len(best)} of {len(present)} strategies may be the best in {found.metric} and cannot be "),
-        *("told apart: ", *_names(best), f" ({_range(rows, best)}). {others} shown to be worse than some strategy."),
+        *("told apart; the highest are ", *_names(best, rows), f". {others} shown to be worse than some strategy."),
+        *((" ", *_names(loose), vary, " too much over seeds to be shut out.") if loose else ()),
     )
 
 
@@ -116,9 +133,29 @@ def _basis(found: Verdicts, images: int, runs: int) -> tuple[Sentence, ...]:
     return tuple(sentences)
 
 
+def _silent(classes: Sequence[str]) -> tuple[Sentence, ...]:
+    """Classes that tell nothing."""
+    if not classes:
+        return ()
+    return (
+        (
+            "No strategy reaches an AP of 1 on ",
+            *_names(classes),
+            ": differences come from the other classes.",
+        ),
+    )
+
+
+def _unjudged(found: Verdicts) -> tuple[Sentence, ...]:
+    """Strategies that nothing is said of."""
+    some = [row for row in found.rows if row not in found.judged]
+    why = " not judged: it takes three seeds in common with another strategy."
+    return ((*_names(some), " is" if len(some) == 1 else " are", why),) if some else ()
+
+
 def _held(found: Verdicts) -> tuple[Sentence, ...]:
     """What the verdicts are protected against."""
-    pairs = len(found.pairs)
+    pairs = corrected_for(found.pairs)
     over = f"{pairs} such comparisons" if pairs > 1 else "such a comparison"
     luck = f"{100 * ALPHA:.0f} of 100 tables"
     told: list[Sentence] = [
@@ -146,24 +183,22 @@ def _change(metric: str, reach: Reach) -> tuple[Sentence, ...]:
 
 def _too_few(found: Verdicts) -> tuple[Sentence, ...]:
     seeds = max((len(one.difference.seeds) for one in found.pairs), default=0)
+    if seeds >= LEAST_SEEDS:
+        return (("Every seed and every picture says the same, so that nothing is known of the error.",),)
     have = "no seed is" if seeds == 0 else "one seed is" if seeds == 1 else f"{seeds} seeds are"
     return ((f"Three seeds that the strategies share would allow a verdict; here {have} shared.",),)
 
 
-def _names(rows: Sequence[str]) -> Sentence:
-    """Some names, and how many more."""
+def _names(rows: Sequence[str], values: Mapping[str, Estimate] | None = None) -> Sentence:
+    """Some names, with their values if they are given, and how many more."""
     shown = rows if len(rows) <= FEW + 1 else rows[:FEW]
     more = len(rows) - len(shown)
     parts: list[str | Name] = []
     for number, row in enumerate(shown):
         last = number == len(shown) - 1 and not more
         parts += ([" and " if last else ", "] if number else []) + [Name(row)]
+        parts += [] if values is None else [f" ({_number(values[row])})"]
     return (*parts, f" and {more} more") if more else tuple(parts)
-
-
-def _range(rows: Mapping[str, Estimate], some: Sequence[str]) -> str:
-    values = sorted(value for row in some if (value := rows[row].mean) is not None)
-    return f"{values[0]:.1f} to {values[-1]:.1f}"
 
 
 def _number(estimate: Estimate) -> str:

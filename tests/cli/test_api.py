@@ -51,7 +51,7 @@ def test_pairs_are_every_two_rows_once(folder):
         ["autoassign[tau=0.5]", "fcos"],
     ]
     assert pairs["difference"].tolist() == pytest.approx([1, 3, 2])
-    assert pairs["family_size"].tolist() == [3, 3, 3]
+    assert pairs["family_size"].isna().tolist() == pairs["p_family"].isna().tolist()
 
 
 def test_rows_of_load_are_compared_alone(folder):
@@ -105,3 +105,45 @@ def test_a_label_that_cannot_be_has_a_reason(folder, call, given, told):
     code, _, err = call("compare", str(folder), *(word for text in given for word in ("--label", text)))
     assert code == 2
     assert told in err
+
+
+def test_a_run_s_folder_may_have_any_name(folder):
+    runs = assignbench.load(folder)
+    (folder / runs["run_id"][0]).rename(folder / "first try")
+    (folder / runs["run_id"][1]).rename(folder / "between")
+    (folder / runs["run_id"][8]).rename(folder / runs["run_id"][1])  # two folders that were swapped
+    again = assignbench.load(folder)
+    assert again.drop(columns="folder").equals(runs.drop(columns="folder"))
+    assert assignbench.compare(again[again["strategy"] == "fcos"]).frame["strategy"].unique().tolist() == ["fcos"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"metrics": []}, "must be a list of names"),
+        ({"metrics": "AP"}, "must be a list of names"),
+        ({"metrics": ["AP", "AP"]}, "named twice"),
+        ({"metrics": ["ap"]}, "did you mean AP"),
+        ({"about": "nonsense"}, "about='nonsense' must be one of strategies, set, networks"),
+        ({"spread": "nonsense"}, "spread='nonsense' must be one of auto, own, shared"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_has_a_reason(folder, given, told):
+    with pytest.raises(UsageError, match=told):
+        assignbench.compare(folder, **given)
+
+
+def test_pairs_of_one_run_are_an_empty_frame_with_all_columns(tmp_path, make_record):
+    record = make_record()
+    write_record(tmp_path / record.run_id, record)
+    pairs = assignbench.compare(tmp_path).pairs
+    assert pairs.empty
+    assert {"strategy", "other", "difference", "p_family"} <= set(pairs.columns)
+
+
+def test_one_training_under_two_seeds_is_refused(tmp_path, make_record):
+    for seed in (0, 1):
+        record = make_record("atss", seed).model_copy(update={"weights_sha256": "e" * 64})
+        write_record(tmp_path / record.run_id, record)
+    with pytest.raises(UsageError, match="same weights with several seeds"):
+        assignbench.compare(tmp_path)

@@ -107,3 +107,31 @@ def test_the_head_of_a_table_says_what_was_changed_of_the_recipe(tmp_path, call,
         _, out, _ = call("compare", str(tmp_path), "--format", form)
         assert "tiny with train.lr=0.5" in out.replace("\\", "")
         assert "log_every" not in out
+
+
+def test_only_some_strategies_and_one_data_set(call, folder):
+    rows = json.loads(call("compare", folder, "--assigner", "fcos", "--dataset", "shapes", "--format", "json")[1])
+    assert {(row["strategy"], row["dataset"]) for row in rows} == {("fcos", "shapes")}
+    code, _, err = call("compare", folder, "--assigner", "fcos,atts")
+    assert code == 2
+    assert "no run of 'atts'; did you mean atss?" in err
+    code, _, err = call("compare", folder, "--dataset", "shape")
+    assert code == 2
+    assert "no run on 'shape'; did you mean shapes?" in err
+    code, _, err = call("compare", folder, "--dataset", "voc", "--recipe", "tiny")
+    assert code == 2
+    assert "no run has recipe 'tiny' and data set 'voc'" in err
+
+
+def test_pairs_as_files_hold_the_pairs_alone(call, folder):
+    lines = list(csv.DictReader(io.StringIO(call("compare", folder, "--pairs", "--format", "csv")[1])))
+    assert {(line["strategy"], line["other"]) for line in lines} == {("atss", "fcos")}
+    assert {line["verdict"] for line in lines} == {"no verdict"}  # two seeds
+    assert json.loads(call("compare", folder, "--pairs", "--format", "json")[1])[0]["other"] == "fcos"
+
+
+def test_one_run_is_no_folder_of_runs(call, folder, make_record):
+    run = make_record("atss", 0, 0.40).run_id
+    code, _, err = call("compare", f"{folder}/{run}")
+    assert code == 2
+    assert f"is one run; name the folder that it lies in, {folder}" in err

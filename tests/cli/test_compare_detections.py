@@ -182,7 +182,6 @@ def test_a_damaged_file_is_named_with_its_entry(compared, file, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--dataset", "coco"), "--dataset is for --detections"),
         (("--detections", "a.json"), "--detections needs files and their data set"),
         (("runs", "more"), "compare takes one folder of runs"),
         ((__file__,), "compare takes one folder of runs; detections files are compared with --detections"),

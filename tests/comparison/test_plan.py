@@ -108,7 +108,7 @@ def test_what_is_measured_is_what_was_put_in() -> None:
 
 @pytest.mark.parametrize(("rows", "seeds", "spread"), [(2, 3, 1.0), (2, 5, 0.3), (6, 3, 1.0), (4, 10, 0.5)])
 def test_what_it_names_is_found_four_times_in_five(rows: int, seeds: int, spread: float) -> None:
-    random, draws = np.random.default_rng(seeds), 1500 if rows == 2 else 1000
+    random, draws = np.random.default_rng(seeds), 1500
     difference = smallest(truth(rows, rows - 1, spread), seeds)
     found, noisy = [], 0
     for _ in range(draws):
@@ -117,7 +117,7 @@ def test_what_it_names_is_found_four_times_in_five(rows: int, seeds: int, spread
         one = family_of(differences(some, others, "strategies", shared_by(some)))[0]
         noisy += one.difference.noisy
         found += [one.decided] * (not one.difference.noisy)  # of rows of usual spread
-    assert np.mean(found) == pytest.approx(0.8, abs=0.035)
+    assert np.mean(found) == pytest.approx(0.8, abs=0.045)
     assert noisy / draws == pytest.approx(noisy_share(rows, seeds) if rows >= 4 else 0, abs=0.05)
 
 
@@ -145,7 +145,7 @@ def test_without_influences_the_floor_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("rows", "baseline", "message"),
     [
-        ({"a": runs(40, 41)}, None, "one strategy alone has no difference"),
+        ({"a": runs(40, 41)}, None, "fewer than two strategies have a value"),
         ({"a": runs(40), "b": runs(41)}, None, "no two strategies have two seeds in common"),
         ({"a": runs(40, 41), "b": runs(41), "c": runs(40, 43)}, "b", "no strategy and b have two seeds in common"),
         ({"a": runs(40, 41), "b": runs(39, 40)}, None, "every seed says the same"),

@@ -94,7 +94,7 @@ def test_data_sets_may_have_recipes_of_their_own(make_record):
 def test_other_metrics_can_be_asked_for(make_record):
     table = compare([make_record(ap=0.4)], metrics=("AR100", "AP"))
     assert table.metrics == ("AR100", "AP")
-    with pytest.raises(UsageError, match="unknown metric 'mAP'; the runs have: AP, AP50"):
+    with pytest.raises(UsageError, match=r"unknown metric 'mAP'; did you mean AP\?\nthe runs have: AP, AP50"):
         compare([make_record()], metrics=("mAP",))
 
 

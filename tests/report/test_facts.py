@@ -49,7 +49,7 @@ def test_those_that_may_be_the_best_are_named_together(make_record):
     luck = (0.0, 0.001, 0.002)
     facts = gather([make_record(row, seed, ap[row] + luck[(seed + len(row)) % 3]) for row in ap for seed in range(3)])
     assert headline(facts).startswith(
-        "On shapes, 2 of 3 strategies may be the best in AP and cannot be told apart: c and b"
+        "On shapes, 2 of 3 strategies may be the best in AP and cannot be told apart; the highest are c"
     )
     assert headline(facts).endswith("The other one is shown to be worse than some strategy.")
     assert facts.blocks[0].metrics["AP"].best == (False, True, True)

@@ -43,7 +43,7 @@ def test_logs_of_a_folder(tmp_path):
     (tmp_path / "losses.jsonl").write_text('{"iteration": 5, "total": 1.0}\n{"iteration": 10, "tot')
     assert losses_of(tmp_path).values == {"total": (1.0,)}
     (tmp_path / "assignment.jsonl").write_text('{"epoch": 5}\n')
-    with pytest.raises(RunError, match="names no iteration"):
+    with pytest.raises(RunError, match="no iteration with numbers"):
         statistics_of(tmp_path)
 
 

@@ -19,9 +19,13 @@ from assignbench.report.assigned import assigned_locations, strongest
 from assignbench.report.detected import true_objects
 from assignbench.report.gallery import QUALITY, SIDE, Gallery, as_jpeg, gallery, shown_runs
 from assignbench.report.picture_svg import picture_svg
-from assignbench.run.results.record import RunRecord, write_record
+from assignbench.run.results.record import RunRecord, read_runs, write_record
 from assignbench.run.scoring.kept_matches import kept_matches
 from assignbench.run.scoring.reopen import open_run
+
+
+def folders(root: Path) -> dict[str, Path]:
+    return {record.run_id: folder for folder, record in read_runs(root)}
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +63,8 @@ def moved(root, records) -> Mapping[str, Mapping[str, np.ndarray]]:
 @pytest.fixture(scope="module")
 def built(root, records, dataset, moved) -> tuple[Gallery, list[str]]:
     told: list[str] = []
-    return gallery(
-        root, [*records.values()], moved, dataset, baseline="retinanet", count=2, device="cpu", progress=told.append
-    ), told
+    some, options = [*records.values()], {"baseline": "retinanet", "count": 2, "device": "cpu"}
+    return gallery(folders(root), some, moved, dataset, progress=told.append, **options), told
 
 
 def test_pictures_and_their_numbers(built, records, dataset, moved):
@@ -123,7 +126,8 @@ def round3(value: float) -> float:
 
 
 def test_the_same_every_time(built, root, records, dataset, moved):
-    again = gallery(root, [*records.values()][::-1], moved, dataset, baseline="retinanet", count=2, device="cpu")
+    some = [*records.values()][::-1]
+    again = gallery(folders(root), some, moved, dataset, baseline="retinanet", count=2, device="cpu")
     assert again == built[0]
     assert [picture_svg(one, panel) for one in again.pictures for panel in one.panels] == [
         picture_svg(one, panel) for one in built[0].pictures for panel in one.panels
@@ -140,7 +144,7 @@ def test_what_is_missing_is_said(root, records, dataset, moved, tmp_path):
     file.write_text(file.read_text(encoding="utf-8") + " ", encoding="utf-8")
     weights = copy / second / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    found = gallery(copy, [*records.values()], moved, dataset, count=1, device="cpu")
+    found = gallery(folders(copy), [*records.values()], moved, dataset, count=1, device="cpu")
     remarks = {panel.row: panel.remarks for panel in found.pictures[0].panels}
     assert remarks["retinanet"] == (
         "no detections are shown: its detections are not there",
@@ -150,12 +154,12 @@ def test_what_is_missing_is_said(root, records, dataset, moved, tmp_path):
     assert remarks["autoassign"][1].startswith("no locations: ")
     assert "altered" in remarks["autoassign"][1]
     assert all(panel.detected is panel.locations is None for panel in found.pictures[0].panels)
-    without = gallery(copy, [*records.values()], moved, dataset, count=1, locations=False)
+    without = gallery(folders(copy), [*records.values()], moved, dataset, count=1, locations=False)
     assert len(without.pictures[0].panels[0].remarks) == 1
 
 
 def test_no_picture_without_a_difference(root, records, dataset):
-    found = gallery(root, [*records.values()], {}, dataset, device="cpu")
+    found = gallery(folders(root), [*records.values()], {}, dataset, device="cpu")
     assert found.pictures == ()
     assert found.rows == ("autoassign", "retinanet")
     assert len(found.notes) == 2
@@ -164,7 +168,7 @@ def test_no_picture_without_a_difference(root, records, dataset):
 def test_other_data_is_refused(root, records, few_pictures, moved):
     training = open_dataset(str(few_pictures), few_pictures.parent).train
     with pytest.raises(DataError, match="no longer the data"):
-        gallery(root, [*records.values()], moved, training)
+        gallery(folders(root), [*records.values()], moved, training)
 
 
 def test_a_strangers_code_is_not_run(root, records, dataset, tmp_path):
@@ -209,6 +213,6 @@ def test_pictures_are_small(built):
 
 def test_misuse(root, records, dataset, moved):
     with pytest.raises(UsageError, match="a gallery needs finished runs"):
-        gallery(root, [], moved, dataset)
+        gallery(folders(root), [], moved, dataset)
     with pytest.raises(UsageError, match="unknown device"):
-        gallery(root, [*records.values()], moved, dataset, device="abacus")
+        gallery(folders(root), [*records.values()], moved, dataset, device="abacus")

@@ -16,9 +16,14 @@ from assignbench.report.facts import METRICS, gather
 from assignbench.report.more import more_of
 from assignbench.report.page import page
 from assignbench.report.where import where_figures
+from assignbench.run.results.record import read_runs
 from assignbench.run.scoring.detections import read_detections
 from assignbench.run.scoring.kept_matches import DETECTIONS, class_names, found_of, matches_of_run, objects_of
 from assignbench.run.scoring.matches import choose
+
+
+def folders(root: Path) -> dict[str, Path]:
+    return {record.run_id: folder for folder, record in read_runs(root)}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def gathered(root, records, baseline="atss"):
 @pytest.fixture(scope="module")
 def made(root, records, dataset):
     facts, influences = gathered(root, records)
-    return facts, *more_of(facts, root, records, influences, lambda _: dataset, pictures=2)
+    return facts, *more_of(facts, folders(root), records, influences, lambda _: dataset, pictures=2)
 
 
 def test_the_table_of_classes_is_that_of_the_records(made, records, dataset):
@@ -131,16 +136,16 @@ def test_data_that_are_not_there_are_said(made, root, records, dataset, tmp_path
     def gone(_: str) -> Dataset:
         raise DataError("there is no such folder\nlook elsewhere")
 
-    more, notes = more_of(facts, root, records, influences, gone, pictures=2)
+    more, notes = more_of(facts, folders(root), records, influences, gone, pictures=2)
     assert (more.analysis, more.errors, more.galleries) == (None, None, None)
     assert notes == ("mini.yaml: nothing is said of classes, pictures and errors: there is no such folder",)
-    _, notes = more_of(facts, root, records, {}, lambda _: dataset, pictures=2)
+    _, notes = more_of(facts, folders(root), records, {}, lambda _: dataset, pictures=2)
     assert "no detections are kept" in notes[0]
     copy = tmp_path / "runs"
     shutil.copytree(root, copy)
     for record in records:
         (copy / record.run_id / DETECTIONS).unlink()
-    more, notes = more_of(facts, copy, records, influences, lambda _: dataset, pictures=0)
+    more, notes = more_of(facts, folders(copy), records, influences, lambda _: dataset, pictures=0)
     assert more.analysis is not None  # the matches are kept
     assert more.errors is None
     assert notes[0] == "mini.yaml: nothing is said of the errors of atss: its detections are not there"

@@ -65,7 +65,10 @@ const looks = (row) => {
   const round = Math.floor(place / 8);
   return { colour: `var(--s${place % 8})`, shape: SHAPES[round % SHAPES.length], dash: DASHES[round % DASHES.length] };
 };
-const wanted = (row) => row.toLowerCase().includes(state.text.trim().toLowerCase());
+const wanted = (row) => {
+  const words = state.text.trim().toLowerCase().split(/\s+/);
+  return words.some((word) => row.toLowerCase().includes(word));
+};
 const blocksShown = () =>
   FACTS.blocks.filter(
     (block) => (!state.dataset || block.dataset === state.dataset) && (!state.protocol || block.protocol === state.protocol),
@@ -306,7 +309,7 @@ function save(text, name, type) {
 function saveTable(table, name) {
   // a field that begins with = + - @ would be run by a spreadsheet; our own numbers may keep their sign
   const field = (cell) => {
-    const text = cell.dataset.value ?? cell.innerText.trim().replace(/\s*\n\s*/g, " ").replace(/−(?=\d)/g, "-");
+    const text = cell.dataset.value ?? (cell.innerText || cell.textContent).trim().replace(/\s*\n\s*/g, " ").replace(/−(?=\d)/g, "-");
     const safe = /^[=@\t\r]|^[+-](?![\d.])/.test(text) ? `'${text}` : text;
     return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
   };
@@ -444,6 +447,10 @@ function drawFigures(holder) {
       (!when.metric || when.metric === state.metric) &&
       (!when.baseline || bases.includes(when.baseline)),
   );
+  if (holder.dataset.figures === "analysis")
+    for (const block of blocksShown())
+      if (baselineOf(block) !== block.baseline)
+        holder.append(make("p", { className: "absent" }, nameOf(block.dataset), ": these figures are against ", nameOf(block.baseline), ", the baseline that the page was made with."));
   if (!shown.length) holder.append(make("p", { className: "absent" }, "Nothing of this kind was computed for what is chosen above."));
   for (const { title, reading, columns, rows, spec } of shown) {
     const chart = spec ? make("div", { className: "chart" }) : null;
@@ -739,6 +746,7 @@ function listen() {
 function setTheme(dark) {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   byId("theme").setAttribute("aria-pressed", String(dark));
+  byId("theme").textContent = dark ? "Light" : "Dark";
 }
 
 /** On paper nothing can be opened any more. */
@@ -750,7 +758,9 @@ function openAll() {
 }
 
 try {
-  byId("theme").setAttribute("aria-pressed", String(matchMedia("(prefers-color-scheme: dark)").matches));
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  byId("theme").setAttribute("aria-pressed", String(dark));
+  byId("theme").textContent = dark ? "Light" : "Dark";
   listen();
   show();
 } catch (error) {

@@ -35,6 +35,7 @@ __all__ = [
     "read_record",
     "read_record_of",
     "read_records",
+    "read_runs",
     "write_record",
 ]
 
@@ -242,7 +243,14 @@ def read_record_of(run_id: str, output: Path) -> RunRecord:
 
 
 def read_records(root: Path) -> list[RunRecord]:
-    """Every finished run of a folder (``root/*/record.json``), ordered by folder name.
+    """The records of `read_runs`."""
+    return [record for _, record in read_runs(root)]
+
+
+def read_runs(root: Path) -> list[tuple[Path, RunRecord]]:
+    """Folder and record of every finished run of a folder (``root/*/record.json``), ordered by folder name.
+
+    A run's folder may have another name than the run: its record says which run it is.
 
     Raises:
         UsageError: there is no finished run, or one record lies in two folders.
@@ -252,6 +260,8 @@ def read_records(root: Path) -> list[RunRecord]:
     if not files:
         if not root.is_dir():
             raise UsageError(f"there is no folder {root}; name the one that assignbench run has written to (--output)")
+        if (root / FILE).is_file():
+            raise UsageError(f"{root} is one run; name the folder that it lies in, {root.parent}")
         begun = len(list(root.glob("*/losses.jsonl")))
         if begun:
             raise UsageError(f"{root} holds {begun} unfinished and no finished run; repeat the command with --resume")
@@ -265,7 +275,7 @@ def read_records(root: Path) -> list[RunRecord]:
         if record.run_id in by_id:
             raise UsageError(f"{by_id[record.run_id][0]} and {file} are the same run {record.run_id}; remove one")
         by_id[record.run_id] = (file, record)
-    return [record for _, record in by_id.values()]
+    return [(file.parent, record) for file, record in by_id.values()]
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -5,8 +5,10 @@ The file names the detections and the data that it was made of; matches of other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from assignbench.run.scoring.matches import THRESHOLDS, Found, Matches, Objects,
 
 FILE, DETECTIONS = "matches.safetensors", "detections.json"
 ARRAYS = ("image", "label", "right", "counted", "objects", "taken")
-RULE = "coco 2"  # of matching; another one makes other matches
+RULE = "coco 3"  # of matching; another one makes other matches
 
 
 def matches_of(dataset: Dataset, rows: DetectionRows) -> Matches:
@@ -81,13 +83,23 @@ def keep_matches(dataset: Dataset, detections: Path) -> Matches:
         "objects": found.objects,
         "taken": np.packbits(found.taken, axis=0),
     }
-    facts = {"rule": RULE, "detections": sha256_of(detections), "data": dataset.fingerprint}
+    arrays = {key: np.ascontiguousarray(each) for key, each in arrays.items()}
+    facts = {"rule": RULE, "detections": sha256_of(detections), "data": dataset.fingerprint, "sha256": _digest(arrays)}
     try:
         with written(file) as temporary:
-            save_file({key: np.ascontiguousarray(each) for key, each in arrays.items()}, temporary, facts)
+            save_file(arrays, temporary, facts)
     except SafetensorError as error:  # what it says of a disk that is full
         raise SystemProblem(f"cannot write {file}: {error}; check space and permissions") from error
     return found
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Of what the file holds: its header says nothing of that."""
+    digest = hashlib.sha256()
+    for key in sorted(arrays):
+        digest.update(f"{key} {arrays[key].dtype} {arrays[key].shape}".encode())
+        digest.update(arrays[key].data)
+    return digest.hexdigest()
 
 
 def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matches | None:
@@ -109,11 +121,15 @@ def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matc
         return None
     try:
         with safe_open(file, "np") as opened:
-            if opened.metadata() != {"rule": RULE, "detections": detections_sha256, "data": fingerprint}:
+            facts = dict(opened.metadata() or {})
+            stated = facts.pop("sha256", None)
+            if facts != {"rule": RULE, "detections": detections_sha256, "data": fingerprint}:
                 return None
             arrays = {key: opened.get_tensor(key) for key in ARRAYS}
     except (OSError, SafetensorError) as error:
         raise RunError(f"{file} is damaged: {error}; remove it, it is made again") from error
+    if stated != _digest(arrays):
+        raise RunError(f"{file} is damaged: its sha256 does not fit; remove it, it is made again")
     count = len(arrays["image"])
 
     def bits(key: str, axis: int, count: int) -> NDArray[np.bool_]:
@@ -166,6 +182,9 @@ def matches_of_run(folder: Path, record: RunRecord, opened: Callable[[str], Data
         dataset = opened(record.dataset.spec)
         if dataset.fingerprint != facts.fingerprint:
             return None, f"{record.dataset.name} is no longer the data that it was evaluated on"
-        return keep_matches(dataset, folder / DETECTIONS), ""
+        try:
+            return keep_matches(dataset, folder / DETECTIONS), ""
+        except SystemProblem:  # a folder of somebody else's, or a full disk: they are made again next time
+            return matches_of(dataset, read_detections(dataset, folder / DETECTIONS)), ""
     except AssignbenchError as error:
         return None, str(error).partition("\n")[0]
