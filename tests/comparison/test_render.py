@@ -121,9 +121,7 @@ def test_html_escapes_names_and_marks_numbers(make_record):
 
 def test_the_terminal_shows_brackets_and_notes(table):
     text = shown(table)
-    assert (
-        text.count("my_assigner[tau=0.5]") == 4
-    )  # a row in each table, the difference, what the data sets say, the note
+    assert text.count("my_assigner[tau=0.5]") == 4  # a row in each table, the difference and the note
     assert "my_assigner[tau=0.5] − fcos" in text
     assert "[−13.2, 12.2]" in text
     assert "41.0±1.4" in text

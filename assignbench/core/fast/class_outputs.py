@@ -321,10 +321,8 @@ def farthest(z: Tensor) -> float:
 def plain_piece(z: Tensor, listed: Tensor | None, gamma: float, slope: Tensor) -> Tensor:
     """The term f of a piece, f′ goes to ``slope``; listed entries count 0."""
     z = z if listed is None else z.masked_fill(listed, -farthest(z))
-    odds = (z * (1 / math.log(2))).clamp_(max=farthest(z) / math.log(2)).exp2_()
-    p = odds + 1
-    torch.div(odds, p, out=p)
-    value = torch.maximum(odds.log1p_(), z, out=odds).mul_(p.pow(gamma))
+    p = z.sigmoid()
+    value = p.pow(gamma).mul_(F.softplus(z))
     torch.pow(p, gamma + 1, out=slope)
     slope.add_(torch.addcmul(value, p, value, value=-1), alpha=gamma)
     return value
