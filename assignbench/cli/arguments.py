@@ -84,6 +84,12 @@ def number_list(text: str, option: str) -> tuple[int, ...]:
     return tuple(map(int, entries))
 
 
+OnlyRecipeOption = Annotated[
+    str | None, typer.Option("--recipe", metavar="R", help="Only the runs of this recipe.", show_default="all")
+]
+OnlyProtocolOption = Annotated[
+    str | None, typer.Option("--protocol", metavar="P", help="Only the runs under this protocol.", show_default="all")
+]
 AssignersOption = Annotated[
     str | None, typer.Option("--assigner", metavar="A,B", help="Only these strategies.", show_default="all")
 ]

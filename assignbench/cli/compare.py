@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import AssignersOption, DataRootOption, chosen_of, comma_list
+from assignbench.cli.arguments import (
+    AssignersOption,
+    DataRootOption,
+    OnlyProtocolOption,
+    OnlyRecipeOption,
+    chosen_of,
+    comma_list,
+)
 from assignbench.errors import UsageError
 
 EXAMPLES = r"""[bold]Examples[/bold]
@@ -109,12 +116,8 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(metavar="A", help="Strategy that the others are held against.")
     ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(metavar="R", help="Only the runs of this recipe.", show_default="all")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(metavar="P", help="Only the runs under this protocol.", show_default="all")
-    ] = None,
+    recipe: OnlyRecipeOption = None,
+    protocol: OnlyProtocolOption = None,
     metrics: Annotated[
         str | None, typer.Option(metavar="M,N", help="Columns.", show_default="AP, AP50, AP75, APs, APm, APl")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption
+from assignbench.cli.arguments import DataRootOption, OnlyProtocolOption, OnlyRecipeOption
 from assignbench.cli.compare import Spread
 from assignbench.errors import UsageError
 
@@ -54,12 +54,8 @@ def plan(
     spread: Annotated[
         Spread, typer.Option(metavar="S", help="Spread over seeds: own, shared or auto, as for compare.")
     ] = Spread.AUTO,
-    recipe: Annotated[
-        str | None, typer.Option(metavar="R", help="Only the runs of this recipe.", show_default="all")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(metavar="P", help="Only the runs under this protocol.", show_default="all")
-    ] = None,
+    recipe: OnlyRecipeOption = None,
+    protocol: OnlyProtocolOption = None,
     data_root: DataRootOption = None,
     format_: Annotated[Format, typer.Option("--format", metavar="F", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import AssignersOption, DataRootOption, chosen_of
+from assignbench.cli.arguments import AssignersOption, DataRootOption, OnlyProtocolOption, OnlyRecipeOption, chosen_of
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -32,12 +32,8 @@ def report(
     dataset: Annotated[
         str | None, typer.Option(metavar="D", help="Only the runs on this data set.", show_default="all")
     ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(metavar="R", help="Only the runs of this recipe.", show_default="all")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(metavar="P", help="Only the runs under this protocol.", show_default="all")
-    ] = None,
+    recipe: OnlyRecipeOption = None,
+    protocol: OnlyProtocolOption = None,
     title: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Heading of the page.", show_default="what is compared")
     ] = None,

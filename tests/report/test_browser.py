@@ -292,6 +292,12 @@ def test_tables_and_charts_are_saved(opened):
     text = Path(caught.value.path()).read_text(encoding="utf-8")
     assert text.splitlines()[0].startswith("strategy,shapes")
     assert len(text.splitlines()) == 7
+    opened.locator("#differences figure details").first.evaluate("it => { it.open = false; }")
+    with opened.expect_download() as caught:  # of numbers that are folded away
+        opened.locator("#differences figure button", has_text="CSV").first.click()
+    text = Path(caught.value.path()).read_text(encoding="utf-8")
+    assert "atss" in text
+    assert text.splitlines()[0].startswith("strategy,")
     with opened.expect_download() as caught:
         opened.locator("#differences figure button", has_text="SVG").first.click()
     drawn = Path(caught.value.path()).read_text(encoding="utf-8")
