@@ -70,7 +70,7 @@ def family(job: tuple[str, int, int, int, int, float, int]) -> tuple[float, floa
     return pairs / times, tables / times, groups / times
 
 
-def sharing(job: tuple[int, int, int]) -> tuple[float, float]:
+def sharing(job: tuple[int, int, int]) -> list[tuple[float, int]]:
     """How often two rows of usual spread find what is promised: with their guard reckoned with, and without."""
     rows, seeds, times = job
     pictures, spread, level = 500, SPREADS[500][1], 1 - 0.05 / (rows - 1)
@@ -90,8 +90,8 @@ def sharing(job: tuple[int, int, int]) -> tuple[float, float]:
             others = [(name, "s1") for name in runs if name != "s1"]  # the better one comes first
             one = family_of(differences(runs, others, "strategies", shared_by(runs)))[0]
             found += [one.decided] * (not one.difference.noisy)
-        rates.append(float(np.mean(found)))
-    return rates[0], rates[1]
+        rates.append((float(np.mean(found)), len(found)))
+    return rates
 
 
 def world(random: np.random.Generator, pictures: int, classes: int, rare: bool) -> Objects:
@@ -191,7 +191,7 @@ def lines(quick: bool) -> Iterator[str]:
         yield "| ---: | ---: | ---: | ---: |"
         jobs = [(rows, seeds, int(factor * 2000)) for rows in (4, 10) for seeds in (3, 5, 10)]
         for job, rates in zip(jobs, pool.map(sharing, jobs), strict=True):
-            yield f"| {job[0]} | {job[1]} | {' | '.join(percent(rate, job[-1]) for rate in rates)} |"
+            yield f"| {job[0]} | {job[1]} | {' | '.join(percent(*rate) for rate in rates)} |"
         yield ""
         simulated = [
             ("equal rows", 6, 64, 7, False, 1.0, int(factor * 300)),
