@@ -49,7 +49,8 @@ def read_foreign(dataset: Dataset, file: Path) -> ForeignDetections:
 
     Raises:
         UsageError: as `require_plain`.
-        RunError: no JSON list, or an entry (counted from 1) with unknown ids, a side below 0, or what is no number.
+        RunError: no JSON list, an entry (counted from 1) with unknown ids, a side below 0 or what is no number, or
+            boxes that cannot be meant for these pictures.
     """
     require_plain(file)
     digest = sha256_of(file)
@@ -58,6 +59,7 @@ def read_foreign(dataset: Dataset, file: Path) -> ForeignDetections:
     if sha256_of(file) != digest:
         raise RunError(f"{file} changed while it was read")
     rows = in_order(as_written)
+    _refuse_other_boxes(dataset, rows, file)
     return ForeignDetections(
         rows,
         digest,
@@ -109,23 +111,41 @@ def _ignored(entries: Sequence[dict[str, Any]]) -> list[str]:
     return [f"keys passed over, with the number of entries: {', '.join(told[:SHOWN])}{more}"]
 
 
-def _odd(dataset: Dataset, rows: DetectionRows) -> list[str]:
-    """What is no error, and often is one of the program that wrote the file."""
-    remarks = []
-    if empty := int((rows.bbox[:, 2:] == 0).any(axis=1).sum()):
-        remarks.append(f"{empty:,} boxes have a side of 0 and count as wrong")
-    if int(((rows.score < 0) | (rows.score > 1)).sum()):
-        remarks.append(
-            f"scores go from {rows.score.min():.4g} to {rows.score.max():.4g}; only their order counts, across pictures"
-        )
+def _outside(dataset: Dataset, rows: DetectionRows) -> int:
+    """How many boxes have their centre outside their picture."""
     ids = np.array([image.id for image in dataset.images], dtype=np.int64)
     order = np.argsort(ids)
     sizes = dataset.sizes[order[np.searchsorted(ids[order], rows.image_id)]]
     centre = rows.bbox[:, :2] + rows.bbox[:, 2:] / 2
-    if outside := int(((centre < 0) | (centre > sizes)).any(axis=1).sum()):
-        remarks.append(f"{outside:,} boxes have their centre outside the picture; COCO's boxes are x, y, width, height")
+    return int(((centre < 0) | (centre > sizes)).any(axis=1).sum())
+
+
+def _refuse_other_boxes(dataset: Dataset, rows: DetectionRows, file: Path) -> None:
+    """Boxes that cannot be meant for these pictures would end in a low AP that looks like a bad detector's."""
+    if len(rows) and 2 * (outside := _outside(dataset, rows)) > len(rows):
+        raise RunError(
+            f"{file}: {outside:,} of {len(rows):,} boxes have their centre outside the picture; these are detections "
+            "of other pictures, or boxes of another form: COCO's are x, y, width, height in pixels"
+        )
     if len(rows) and (rows.bbox[:, 2:] <= 1).all():
-        remarks.append("no box is larger than a pixel; COCO's boxes are in pixels, not in fractions of the picture")
+        raise RunError(
+            f"{file}: no box is larger than a pixel; COCO's boxes are in pixels, not in fractions of the picture"
+        )
+
+
+def _odd(dataset: Dataset, rows: DetectionRows) -> list[str]:
+    """What is no error, and often is one of the program that wrote the file."""
+    remarks = []
+    if empty := int((rows.bbox[:, 2:] == 0).any(axis=1).sum()):
+        boxes = "1 box has" if empty == 1 else f"{empty:,} boxes have"
+        remarks.append(f"{boxes} a side of 0: wrong, as in pycocotools")
+    if int(((rows.score < 0) | (rows.score > 1)).sum()):
+        remarks.append(
+            f"scores go from {rows.score.min():.4g} to {rows.score.max():.4g}; only their order counts, across pictures"
+        )
+    if outside := _outside(dataset, rows):
+        boxes = "1 box has its" if outside == 1 else f"{outside:,} boxes have their"
+        remarks.append(f"{boxes} centre outside the picture; COCO's boxes are x, y, width, height")
     return remarks
 
 

@@ -54,13 +54,12 @@ def test_a_plain_file_has_nothing_to_be_said_of(read):
             "keys passed over, with the number of entries: 'a' (1), 'b' (1), 'c' (1), 'd' (1), 'e' (1) and 2 more",
         ),
         ([{**GOOD, "score": -3}, {**GOOD, "score": 87.5}], "scores go from -3 to 87.5; only their order counts"),
-        ([{**GOOD, "bbox": [1, 2, 0, 5]}], "1 boxes have a side of 0 and count as wrong"),
+        ([{**GOOD, "bbox": [1, 2, 0, 5]}], "1 box has a side of 0: wrong, as in pycocotools"),
         (
-            [{**GOOD, "bbox": [500, 10, 600, 20]}],
-            "1 boxes have their centre outside the picture; COCO's boxes are x, y",
+            [GOOD, {**GOOD, "bbox": [500, 10, 600, 20]}],
+            "1 box has its centre outside the picture; COCO's boxes are x, y",
         ),
-        ([{**GOOD, "bbox": [-9, 10, 17, 20]}], "1 boxes have their centre outside the picture"),
-        ([{**GOOD, "bbox": [0.1, 0.2, 1, 0.5]}], "no box is larger than a pixel; COCO's boxes are in pixels"),
+        ([GOOD, {**GOOD, "bbox": [-9, 10, 17, 20]}], "1 box has its centre outside the picture"),
         ([GOOD, GOOD], "1 detections repeat a box of the same image and class"),
         (
             [{**GOOD, "bbox": [i, 0, 9, 9], "score": i / 200} for i in range(103)],
@@ -201,3 +200,15 @@ def test_boxes_without_size_and_scores_of_any_scale_are_scored_as_pycocotools_do
     for metric, value in zip(NUMBERS, stated[:6], strict=True):
         ours = value_of(matches, metric)
         assert (-1 if np.isnan(ours) else ours) == value, metric
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ([GOOD, *[{**GOOD, "bbox": [900, 900, 10, 10]}] * 2], "2 of 3 boxes have their centre outside the picture"),
+        ([{**GOOD, "bbox": [0.1, 0.2, 1, 0.5]}], "no box is larger than a pixel; COCO's boxes are in pixels"),
+    ],
+)
+def test_boxes_that_are_meant_for_something_else_are_refused(read, entries, problem):
+    with pytest.raises(RunError, match=problem):
+        read(*entries)
