@@ -156,7 +156,6 @@ def compare(
         UsageError: there are no such runs, they must not stand in one table, or a name is unknown.
         RunError: a record or a file of matches is damaged.
     """
-    from assignbench.comparison.checks import select
     from assignbench.errors import UsageError
     from assignbench.judging import influences_of
 
@@ -165,25 +164,16 @@ def compare(
             raise UsageError(f"{name}={value!r} must be one of {', '.join(known)}")
     if metrics is not None and (isinstance(metrics, str) or not metrics):
         raise UsageError(f"metrics={metrics!r} must be a list of names, as ['AP', 'AP50'], or None")
-    found = _found(runs)
-    chosen = select(
-        [record for _, record in found],
-        strategies=None if strategies is None else [canonical(each) for each in strategies],
-        dataset=dataset,
-        recipe=recipe,
-        protocol=protocol,
-    )
-    kept = {record.run_id for record in chosen}
+    found = selected(runs, strategies=strategies, dataset=dataset, recipe=recipe, protocol=protocol)
 
     from assignbench.comparison.table import METRICS
     from assignbench.comparison.table import compare as tabulate
 
     columns = METRICS if metrics is None else metrics
-    own = [(folder, record) for folder, record in found if record.run_id in kept]
     root = None if data_root is None else Path(data_root)
-    pictures, remarks = influences_of(own, columns, root, progress)
+    pictures, remarks = influences_of(found, columns, root, progress)
     table = tabulate(
-        chosen,
+        [record for _, record in found],
         baseline=None if baseline is None else canonical(baseline),
         metrics=columns,
         pictures=pictures,
@@ -193,6 +183,34 @@ def compare(
         remarks=remarks,
     )
     return Comparison(table)
+
+
+def selected(
+    runs: str | Path | DataFrame,
+    *,
+    strategies: Sequence[str] | None = None,
+    dataset: str | None = None,
+    recipe: str | None = None,
+    protocol: str | None = None,
+) -> list[tuple[Path, RunRecord]]:
+    """Folder and record of the runs that are meant; the arguments are those of `compare`.
+
+    Raises:
+        UsageError: there are no such runs.
+        RunError: a record is damaged.
+    """
+    from assignbench.comparison.checks import select
+
+    found = _found(runs)
+    chosen = select(
+        [record for _, record in found],
+        strategies=None if strategies is None else [canonical(each) for each in strategies],
+        dataset=dataset,
+        recipe=recipe,
+        protocol=protocol,
+    )
+    kept = {record.run_id for record in chosen}
+    return [(folder, record) for folder, record in found if record.run_id in kept]
 
 
 def canonical(row: str) -> str:

@@ -57,23 +57,20 @@ def report(
     seed are refused, with what differs.
     How it is computed: docs/comparisons.md
     """
-    from assignbench.api import canonical
+    from assignbench.api import canonical, selected
     from assignbench.cli.output import progress, show
-    from assignbench.comparison.checks import select
     from assignbench.errors import RunError, SystemProblem
     from assignbench.judging import influences_of, opener
     from assignbench.report.page import check_report
-    from assignbench.run.results.record import read_runs
 
     check_report()
     if output.is_dir():
         raise SystemProblem(f"--output {output} is a folder; name a file in it")
-    found = read_runs(folder)
-    folders = {record.run_id: place for place, record in found}
     chosen = chosen_of(assigner)
     strategies = None if chosen is None else [canonical(each) for each in chosen]
-    every = [record for _, record in found]
-    records = select(every, strategies=strategies, dataset=dataset, recipe=recipe, protocol=protocol)
+    runs = selected(folder, strategies=strategies, dataset=dataset, recipe=recipe, protocol=protocol)
+    folders = {record.run_id: place for place, record in runs}
+    records = [record for _, record in runs]
 
     from assignbench.files import write_text_atomic
     from assignbench.report.facts import METRICS, Logs, gather
@@ -83,7 +80,6 @@ def report(
 
     if baseline is not None:
         baseline = canonical(baseline)
-    runs = [(folders[record.run_id], record) for record in records]
     influences, remarks = influences_of(runs, METRICS, data_root, progress)
     going_on = [
         run
@@ -94,9 +90,9 @@ def report(
         and protocol in (None, "controlled" if run.preset is None else "published")
     ]
     logs: dict[str, Logs] = {}
-    for record in records:
+    for place, record in runs:
         try:
-            logs[record.run_id] = Logs(losses_of(folders[record.run_id]), statistics_of(folders[record.run_id]))
+            logs[record.run_id] = Logs(losses_of(place), statistics_of(place))
         except RunError as error:  # the page shows no curve of this run, and says why
             remarks.append(str(error).partition("\n")[0])
     facts = gather(

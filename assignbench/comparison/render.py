@@ -47,6 +47,7 @@ COLUMNS: tuple[str, ...] = (
 ERRORS = COLUMNS[COLUMNS.index("low") : COLUMNS.index("best")]  # how sure a difference is
 STRATEGY = "strategy"  # the column that is aligned to the left
 DIFFERENCES = ("difference", "95 % interval", "p", "p by Holm", "verdict")  # between the first two stands Δ
+WORDS = (DIFFERENCES[0], DIFFERENCES[-1])  # of these columns those that are aligned to the left
 
 
 def terminal(table: Table, *, pairs: bool = False) -> RenderableType:
@@ -67,7 +68,7 @@ def terminal(table: Table, *, pairs: bool = False) -> RenderableType:
         found = block.verdicts[0]
         for family in (found.baseline, found.pairs if pairs else ()):
             if family:
-                parts.append(tables.terminal(differences(found, family), left=(DIFFERENCES[0], DIFFERENCES[-1])))
+                parts.append(tables.terminal(differences(found, family), left=WORDS))
         parts += [Text(line, style="dim") for line in block.legend]
     parts += [Text(line) for line in across_lines(table)]
     return Group(*parts, *(Text(note, style="dim") for note in table.notes))
@@ -81,7 +82,7 @@ def markdown(table: Table, *, pairs: bool = False) -> str:
         parts.append(tables.markdown(texts(table, block), bold(table, block), left=[STRATEGY]))
         found = block.verdicts[0]
         if pairs and found.pairs:
-            parts.append(tables.markdown(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1])))
+            parts.append(tables.markdown(differences(found, found.pairs), left=WORDS))
         if block.legend:
             parts.append("\n".join(map(tables.markdown_text, block.legend)))
     if together := across_lines(table):
@@ -99,7 +100,7 @@ def latex(table: Table, *, pairs: bool = False) -> str:
         lines += [rf"{tables.latex_text(block.title)}\par\smallskip"]
         lines += [tables.latex(texts(table, block), bold(table, block), left=[STRATEGY]) + r"\par\smallskip"]
         if pairs and found.pairs:
-            grid = tables.latex(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1]))
+            grid = tables.latex(differences(found, found.pairs), left=WORDS)
             lines += [grid + r"\par\smallskip"]
     told = dict.fromkeys(line for block in table.blocks for line in block.legend)
     lines += [
@@ -119,7 +120,7 @@ def html(table: Table, *, pairs: bool = False) -> str:
         parts.append(f"<p><strong>{escape(block.title)}</strong></p>")
         parts.append(tables.html(texts(table, block), bold(table, block), left=[STRATEGY]))
         if pairs and found.pairs:
-            parts.append(tables.html(differences(found, found.pairs), left=(DIFFERENCES[0], DIFFERENCES[-1])))
+            parts.append(tables.html(differences(found, found.pairs), left=WORDS))
         parts += [f"<p>{escape(line)}</p>" for line in block.legend]
     parts += [f"<p>{escape(line)}</p>" for line in across_lines(table)]
     if table.notes:
@@ -145,19 +146,22 @@ def texts(table: Table, block: Block, *, short: bool = False) -> DataFrame:
         block: a data set of it.
         short: without the interval of Δ.
     """
-    difference = [f"Δ {table.metrics[0]}"] if table.baseline is not None else []
-    head = [STRATEGY, "n", *table.metrics, *difference]
-    return tables.frame_of(head, [_texts(table, block, row, short=short) for row in block.rows])
+    return tables.frame_of(_head(table), [_texts(table, block, row, short=short) for row in block.rows])
 
 
 def bold(table: Table, block: Block) -> DataFrame:
     """Which of these `texts` are bold: metrics by which the row is among the best, and some row is not."""
-    head = texts(table, block).columns
+    difference = [False] * (table.baseline is not None)
     rows = [
-        [False, False, *(found.tells_apart and row.strategy in found.best for found in block.verdicts)]
+        [False, False, *(found.tells_apart and row.strategy in found.best for found in block.verdicts), *difference]
         for row in block.rows
     ]
-    return tables.frame_of(list(head), [[*row, *[False] * (len(head) - len(row))] for row in rows])
+    return tables.frame_of(_head(table), rows)
+
+
+def _head(table: Table) -> list[str]:
+    difference = [f"Δ {table.metrics[0]}"] if table.baseline is not None else []
+    return [STRATEGY, "n", *table.metrics, *difference]
 
 
 def differences(found: Verdicts, family: tuple[Judged, ...]) -> DataFrame:

@@ -114,10 +114,23 @@ def config() -> Mapping[str, Any]:
 
 
 def _finished(chart: alt.Chart | alt.LayerChart | alt.FacetChart, title: str, reading: str) -> Mapping[str, Any]:
-    spec = chart.properties(data=_rows(), description=f"{title}. {reading}").to_dict()
-    spec.pop("config", None)
-    spec.pop("$schema", None)
-    return spec
+    return bare(chart.properties(data=_rows(), description=f"{title}. {reading}"))
+
+
+def bare(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> Mapping[str, Any]:
+    """A specification without what the page says for all of them: how charts look (`config`)."""
+    return {name: each for name, each in chart.to_dict().items() if name not in ("config", "$schema")}
+
+
+def row_axis(padding: int = 10) -> alt.Y:
+    """A line a strategy, in the order of the rows.
+
+    Args:
+        padding: pixels between a name and its line.
+    """
+    import altair as alt
+
+    return alt.Y("row:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=padding))
 
 
 def _rows() -> Any:
@@ -135,7 +148,7 @@ def _forest() -> Chart:
         "what the seeds alone would leave of it, small dots are single seeds. A full point stands after Holm's "
         "correction for all strategies against the baseline; the interval is that of the one difference alone."
     )
-    y = alt.Y("row:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=10))
+    y = row_axis()
     color = alt.Color("colour:N", scale=None, legend=None)
     tip = [alt.Tooltip(f"{field}:N", title=name) for field, name in _FOREST]
     x = alt.X("low:Q", title="difference in percent points", axis=alt.Axis(tickCount=7))
@@ -176,7 +189,7 @@ def _ranks() -> Chart:
         "A bar covers all ranks that the comparisons of all pairs leave open, 1 is the best; coloured strategies may "
         "be the best, and a long bar means that little is known."
     )
-    y = alt.Y("row:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=10))
+    y = row_axis()
     bars = (
         alt.Chart()
         .mark_rule(strokeWidth=12, strokeCap="round", opacity=0.85)
@@ -279,29 +292,25 @@ def _over_training(title: str, reading: str, what: str, scale: str, form: str) -
 
 
 def _losses() -> Chart:
-    import altair as alt
-
-    title = "Total loss"
     reading = (
         "One panel a strategy, one line a seed, over the iterations; strategies have losses of different terms, so "
         "that heights of different panels say nothing."
     )
-    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4))
-    tip = [alt.Tooltip("seed:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("text:N", title="total loss")]
-    spec = _finished(_facets(_lines(y, tip, ["seed:N"]), independent=True), title, reading)
-    columns = (("panel", "strategy"), ("seed", "seed"), ("iteration", "iteration"), ("text", "total loss"))
-    return Chart(title, reading, spec, columns, panel=190)
+    return _over_iterations("Total loss", reading, "strategy", "total loss")
 
 
 def _terms() -> Chart:
+    reading = "One panel a term of the loss, one line a seed, over the iterations."
+    return _over_iterations("Terms of the loss", reading, "term", "loss")
+
+
+def _over_iterations(title: str, reading: str, panel: str, what: str) -> Chart:
     import altair as alt
 
-    title = "Terms of the loss"
-    reading = "One panel a term of the loss, one line a seed, over the iterations."
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4))
-    tip = [alt.Tooltip("seed:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("text:N", title="loss")]
+    tip = [alt.Tooltip("seed:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("text:N", title=what)]
     spec = _finished(_facets(_lines(y, tip, ["seed:N"]), independent=True), title, reading)
-    columns = (("panel", "term"), ("seed", "seed"), ("iteration", "iteration"), ("text", "loss"))
+    columns = (("panel", panel), ("seed", "seed"), ("iteration", "iteration"), ("text", what))
     return Chart(title, reading, spec, columns, panel=190)
 
 
@@ -348,7 +357,7 @@ def _cost() -> Chart:
         .mark_bar(height=14)
         .encode(
             x=alt.X("seconds:Q", title="seconds", stack="zero"),
-            y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=10)),
+            y=row_axis(),
             color=alt.Color("colour:N", scale=None, legend=None),
             order=alt.Order("order:Q"),
             tooltip=[

@@ -10,7 +10,7 @@ import numpy as np
 from assignbench.analysis.calibration import Reliability, reliability
 from assignbench.analysis.tide import SPECIAL, TYPES, Errors, tide
 from assignbench.data.dataset import Dataset
-from assignbench.report.charts import SOFT
+from assignbench.report.charts import SOFT, bare, row_axis
 from assignbench.report.figure import Field, Figure
 from assignbench.report.where import HEIGHT
 from assignbench.run.results.record import RunRecord
@@ -109,14 +109,14 @@ def _bars(values: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         .mark_bar(height=10)
         .encode(
             x=alt.X("gain:Q", title="AP50 points", axis=alt.Axis(tickCount=4)),
-            y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=8)),
+            y=row_axis(8),
             color=alt.Color("colour:N", scale=None, legend=None),
             tooltip=[alt.Tooltip("row:N", title="strategy"), alt.Tooltip("gain:Q", title="AP50 points", format=".1f")],
         )
         .properties(width=200, height=alt.Step(HEIGHT))
         .facet(alt.Facet("part:N", sort=list(TYPES), title=None), columns=3)
     )
-    return _spec(bars)
+    return bare(bars)
 
 
 def _curves(values: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -139,8 +139,4 @@ def _curves(values: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     )
     panels = list(dict.fromkeys(str(one["row"]) for one in values))
     layers = alt.layer(diagonal, curve, data=alt.InlineData(values=list(values))).properties(width=110, height=110)
-    return _spec(layers.facet(alt.Facet("row:N", sort=panels, title=None), columns=6))
-
-
-def _spec(chart: Any) -> Mapping[str, Any]:
-    return {name: each for name, each in chart.to_dict().items() if name not in ("config", "$schema")}
+    return bare(layers.facet(alt.Facet("row:N", sort=panels, title=None), columns=6))

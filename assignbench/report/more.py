@@ -52,9 +52,9 @@ def more_of(
     errors: list[Figure] = []
     galleries: list[DrawnGallery] = []
     notes: list[str] = []
-    colours = colours_of(facts.rows)
+    records, colours = named_apart(records), colours_of(facts.rows)
     for number, block in enumerate(facts.blocks):
-        here = [one for one in named_apart(records) if key_of(one.dataset.name, one.protocol) == block.key]
+        here = [one for one in records if key_of(one.dataset.name, one.protocol) == block.key]
         own = [one for one in here if one.run_id in influences]
         if not own:
             notes.append(f"{block.dataset}: no detections are kept, so nothing is said of classes, pictures and errors")

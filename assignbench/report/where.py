@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from assignbench.analysis.by_class import class_differences, class_measure, class_parts
+from assignbench.analysis.by_class import class_differences, class_measure, class_parts, class_values
 from assignbench.analysis.by_object import (
     Groups,
     by_centre,
@@ -17,10 +17,11 @@ from assignbench.analysis.by_object import (
     by_size,
     group_differences,
     group_measure,
+    group_values,
 )
-from assignbench.analysis.parts import LEAST_PICTURES, Measure, Part, PartDifference
+from assignbench.analysis.parts import LEAST_PICTURES, Floats, Measure, Part, PartDifference
 from assignbench.data.dataset import Dataset
-from assignbench.report.charts import SOFT
+from assignbench.report.charts import SOFT, bare, row_axis
 from assignbench.report.figure import Field, Figure
 from assignbench.report.judged import halves
 from assignbench.run.results.record import RunRecord
@@ -38,6 +39,7 @@ GROUPINGS: Mapping[str, tuple[Callable[..., Groups], str]] = {
 }
 
 Measures = dict[str, dict[int, Measure]]  # row → seed → run
+Values = dict[str, list[Floats]]  # row → [part] of each seed
 Judged = Mapping[tuple[str, str], tuple[PartDifference, ...]]
 
 
@@ -48,6 +50,7 @@ class _Kind:
     title: str
     reading: str
     parts: tuple[Part, ...]
+    values: Values
     rows: Measures
     judge: Callable[[Measures, Sequence[tuple[str, str]]], Judged]
     classes: bool = False  # many of them: no chart
@@ -72,13 +75,17 @@ def where_figures(
     images, objects = len(dataset), objects_of(dataset)
     groups = {title: (sort(objects, images), says) for title, (sort, says) in GROUPINGS.items()}
     by_group: dict[str, Measures] = {title: {} for title in groups}
+    group_means: dict[str, Values] = {title: {} for title in groups}
     by_class: Measures = {}
+    class_means: Values = {}
     parts: tuple[Part, ...] = ()
     for record, matches in runs:
         parts = parts or class_parts(matches, class_names(dataset))
         for title, (some, _) in groups.items():
             by_group[title].setdefault(record.row, {})[record.seed] = group_measure(matches, some)
+            group_means[title].setdefault(record.row, []).append(group_values(matches, some))
         by_class.setdefault(record.row, {})[record.seed] = class_measure(matches)
+        class_means.setdefault(record.row, []).append(class_values(matches))
     if not by_class:
         return ()
     kinds = [
@@ -86,13 +93,15 @@ def where_figures(
             f"Recall on {dataset.name} {title}",
             f"Average recall, {says}",
             some.parts(),
+            group_means[title],
             by_group[title],
             partial(group_differences, some),
         )
         for title, (some, says) in groups.items()
     ]
     judge = partial(class_differences, parts, images)
-    kinds.append(_Kind(f"AP on {dataset.name} by class", "AP of each class", parts, by_class, judge, classes=True))
+    title = f"AP on {dataset.name} by class"
+    kinds.append(_Kind(title, "AP of each class", parts, class_means, by_class, judge, classes=True))
     return tuple(_figure(key, kind, baseline, colours) for kind in kinds if any(part.objects for part in kind.parts))
 
 
@@ -101,7 +110,7 @@ def _figure(key: str, kind: _Kind, baseline: str, colours: Mapping[str, str]) ->
     rows = [row for row in colours if row in kind.rows]
     others = [(row, baseline) for row in rows if row != baseline] if baseline in rows else []
     judged = kind.judge({row: kind.rows[row] for row in rows}, others)
-    values = {row: _mean(kind.rows[row]) for row in rows}
+    values = {row: np.mean(kind.values[row], axis=0).tolist() for row in rows}
     order = [place for place, part in enumerate(kind.parts) if part.objects]
     classes = kind.classes
     if classes:
@@ -130,11 +139,6 @@ def _figure(key: str, kind: _Kind, baseline: str, colours: Mapping[str, str]) ->
     spec = None if classes or not others else _chart(kind, judged, shown, others, colours)
     columns = ("class" if classes else "group", "objects", *rows)
     return Figure(kind.title, " ".join(reading), columns, table, spec, {"dataset": key})
-
-
-def _mean(seeds: Mapping[int, Measure]) -> list[float]:
-    """``[part]`` over the seeds."""
-    return np.mean([measure(slice(None)).values for measure in seeds.values()], axis=0).tolist()
 
 
 def _field(value: float, judged: tuple[PartDifference, ...] | None, place: int) -> Field:
@@ -185,7 +189,7 @@ def faceted(values: Sequence[Mapping[str, Any]], panels: Sequence[str]) -> Mappi
     """
     import altair as alt
 
-    y = alt.Y("row:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelPadding=8))
+    y = row_axis(8)
     x = alt.X("low:Q", title="difference", axis=alt.Axis(tickCount=4))
     color = alt.Color("colour:N", scale=None, legend=None)
     tip = [alt.Tooltip("row:N", title="strategy"), alt.Tooltip("mean:Q", title="difference", format="+.1f")]
@@ -203,7 +207,4 @@ def faceted(values: Sequence[Mapping[str, Any]], panels: Sequence[str]) -> Mappi
     facet = layers.properties(width=150, height=alt.Step(HEIGHT)).facet(
         alt.Facet("part:N", sort=list(panels), title=None), columns=4
     )
-    spec = facet.to_dict()
-    for name in ("config", "$schema"):
-        spec.pop(name, None)
-    return spec
+    return bare(facet)

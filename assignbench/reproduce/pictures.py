@@ -15,7 +15,7 @@ from assignbench.reproduce.schema import OFF_CENTRE
 from assignbench.reproduce.sheet import Sheet
 from assignbench.run.matrix.plan import Run
 from assignbench.run.results.record import RunRecord
-from assignbench.run.scoring.kept_matches import FILE, matches_of_run
+from assignbench.run.scoring.kept_matches import FILE, class_names, matches_of_run
 from assignbench.run.scoring.matches import Matches
 
 
@@ -68,5 +68,5 @@ def _matches(run: Run, one: Filled, folder: Path) -> tuple[Matches | None, str]:
 
 def columns_of(dataset: Dataset, classes: Sequence[str]) -> list[int]:
     """Numbers of classes in the evaluator's order, by rising category id."""
-    order = sorted(dataset.category_ids)
-    return [order.index(dataset.category_ids[dataset.classes.index(name)]) for name in classes]
+    names = class_names(dataset)
+    return [names.index(name) for name in classes]
