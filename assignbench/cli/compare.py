@@ -27,7 +27,7 @@ assignbench compare --pairs   [dim]# every strategy against every other one[/dim
 
 assignbench compare --format latex --metrics AP,AP50 --output table.tex
 
-assignbench compare --label 'autoassign[tau=0.5]=τ = ½'
+assignbench compare --label 'autoassign\[tau=0.5]=τ = ½'
 
 assignbench compare --detections mine.json theirs.json --dataset coco   [dim]# COCO results of any tool[/dim]
 
