@@ -62,8 +62,8 @@ def opener(data_root: Path | None) -> Callable[[str], Dataset]:
 
     @cache
     def opened(spec: str) -> Dataset:
-        from assignbench.data.specs import data_root as resolve_data_root
-        from assignbench.data.specs import open_dataset
+        from assignbench.data.spec.locate import data_root as resolve_data_root
+        from assignbench.data.spec.locate import open_dataset
 
         return open_dataset(spec, resolve_data_root(data_root)).evaluation
 

@@ -54,7 +54,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "assignbench.analysis": (
         *(*_BASE, "assignbench.comparison", "assignbench.analysis"),
-        *("assignbench.run.scoring.matches", "assignbench.data.meeting"),  # arrays alone: whoever calls opens the data
+        *(
+            "assignbench.run.scoring.matches",
+            "assignbench.data.stats.meeting",
+        ),  # arrays alone: whoever calls opens the data
     ),
     "assignbench.reproduce": (
         *_BASE,

@@ -25,7 +25,7 @@ from assignbench.analysis.parts import Family, Floats, Measure, Measured, Part, 
 from assignbench.comparison.influences import kinds, left_out
 from assignbench.comparison.twolevel import About
 from assignbench.comparison.verdicts import Spread
-from assignbench.data.meeting import meeting_pairs
+from assignbench.data.stats.meeting import meeting_pairs
 from assignbench.errors import UsageError
 from assignbench.run.scoring.matches import AREAS, Matches, Objects
 

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from assignbench.bench.measure import memory_advice
-from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset
-from assignbench.data.streams import training_batches
+from assignbench.data.load.batch import Batch
+from assignbench.data.load.streams import training_batches
 from assignbench.errors import UsageError
 from assignbench.machine import bound_to
 from assignbench.recipe import DataSettings

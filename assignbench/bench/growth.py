@@ -23,7 +23,7 @@ from assignbench.bench.problem import Case, random_objects
 from assignbench.bench.strategies import UNUSED
 from assignbench.core import Head, Priors, Targets, inside_pairs
 from assignbench.core.priors import map_sizes
-from assignbench.data.heap import kept_heap
+from assignbench.data.load.heap import kept_heap
 from assignbench.detector.detector import cached_priors
 from assignbench.errors import SystemProblem
 from assignbench.run.matrix.plan import Candidate

@@ -20,7 +20,7 @@ from assignbench.bench.strategies import UNUSED
 from assignbench.core import Head, Predictions, Priors, Targets
 from assignbench.core.head import MAIN
 from assignbench.core.parts import RawOutputs, predictions_of
-from assignbench.data.heap import kept_heap
+from assignbench.data.load.heap import kept_heap
 from assignbench.detector.detector import cached_priors
 from assignbench.run.matrix.plan import Candidate, candidate
 from assignbench.run.training.learner import Learner, bare_learner

@@ -23,7 +23,7 @@ import psutil
 import torch
 
 from assignbench.bench.measure import does_not_fit
-from assignbench.data.heap import keep_nothing
+from assignbench.data.load.heap import keep_nothing
 from assignbench.errors import SystemProblem
 
 Arguments = ParamSpec("Arguments")

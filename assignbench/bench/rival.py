@@ -12,7 +12,7 @@ from collections.abc import Callable
 from accelerate import Accelerator
 from torchvision.models.detection import fcos_resnet50_fpn, retinanet_resnet50_fpn
 
-from assignbench.data.batch import Batch
+from assignbench.data.load.batch import Batch
 from assignbench.errors import UsageError
 from assignbench.recipe import TrainSettings
 from assignbench.run.training.optimizer import update_rule

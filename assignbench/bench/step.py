@@ -24,8 +24,8 @@ from assignbench.bench.problem import Case, leaves, random_objects
 from assignbench.bench.rival import check_rival, rival_step
 from assignbench.bench.trace import host_syncs, write_trace
 from assignbench.config import ResolvedRecipe
-from assignbench.data.batch import Batch, padded
-from assignbench.data.transforms import Geometry
+from assignbench.data.load.batch import Batch, padded
+from assignbench.data.load.transforms import Geometry
 from assignbench.errors import RunError
 from assignbench.recipe import ModelSettings
 from assignbench.run.matrix.plan import Candidate

@@ -276,8 +276,8 @@ def data(
     size = positive(settings.train.batch if batch is None else batch, "--batch")
     timed, repeat = positive(pictures, "--pictures"), positive(repeat, "--repeat")
     from assignbench.bench.data import bench_data
-    from assignbench.data.specs import data_root as root_of
-    from assignbench.data.specs import open_dataset
+    from assignbench.data.spec.locate import data_root as root_of
+    from assignbench.data.spec.locate import open_dataset
 
     train = open_dataset(dataset, root_of(data_root)).train
     rows = bench_data(

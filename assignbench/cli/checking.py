@@ -11,8 +11,8 @@ from assignbench.cli.arguments import DataRootOption, JsonOption
 from assignbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from assignbench.data.check import Check
-    from assignbench.data.fix_write import Repaired
+    from assignbench.data.check.check import Check
+    from assignbench.data.check.fix_write import Repaired
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -50,10 +50,10 @@ def check(
     when there is an error. The data set itself is never changed.
     """
     from assignbench.cli.output import progress, show
-    from assignbench.data.check import check_dataset
-    from assignbench.data.check_kinds import Severity
-    from assignbench.data.fix_write import refuse_full_folder, write_fixed
-    from assignbench.data.specs import data_root as root_of
+    from assignbench.data.check.check import check_dataset
+    from assignbench.data.check.fix_write import refuse_full_folder, write_fixed
+    from assignbench.data.read.findings import Severity
+    from assignbench.data.spec.locate import data_root as root_of
 
     if copy_pictures and fix is None:
         raise UsageError("--copy-pictures needs --fix DIR")
@@ -85,8 +85,8 @@ def check(
 
 def _print(found: "Check", repaired: "Repaired | None") -> None:
     from assignbench.cli.output import show, table
-    from assignbench.data.check_kinds import Severity
-    from assignbench.data.check_raw import items
+    from assignbench.data.read.findings import Severity
+    from assignbench.data.read.raw import items
 
     rows = []
     for finding in found.findings:
@@ -115,8 +115,8 @@ def _print(found: "Check", repaired: "Repaired | None") -> None:
 
 
 def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:
-    from assignbench.data.check_kinds import Severity
-    from assignbench.data.check_raw import items
+    from assignbench.data.read.findings import Severity
+    from assignbench.data.read.raw import items
 
     return {
         "spec": found.spec,

@@ -139,7 +139,7 @@ def _alike(one: Place, other: Place) -> str:
 def _opened(spec: str, option: Path | None) -> tuple["Dataset", list[str]]:
     """The evaluation split, and what is to be said of it."""
     from assignbench.data.dataset import describe
-    from assignbench.data.specs import data_root, open_dataset, open_evaluation, states_ids
+    from assignbench.data.spec.locate import data_root, open_dataset, open_evaluation, states_ids
     from assignbench.run.scoring.remarks import on_data
 
     root = data_root(option)

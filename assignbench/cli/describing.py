@@ -13,7 +13,7 @@ from assignbench.cli.checking import SpecArgument
 from assignbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from assignbench.data.stats import Histogram, SplitStats
+    from assignbench.data.stats.stats import Histogram, SplitStats
 
 STATS_EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -62,9 +62,9 @@ def stats(
     from dataclasses import asdict
 
     from assignbench.cli.output import show
-    from assignbench.data.specs import data_root as root_of
-    from assignbench.data.specs import open_dataset
-    from assignbench.data.stats import split_stats
+    from assignbench.data.spec.locate import data_root as root_of
+    from assignbench.data.spec.locate import open_dataset
+    from assignbench.data.stats.stats import split_stats
 
     sides = _sides(recipe, short_side, long_side)
     splits = open_dataset(spec, root_of(data_root))
@@ -102,13 +102,13 @@ def show(
     from functools import partial
 
     from assignbench.cli import output as screen
-    from assignbench.data.check import read_raw
-    from assignbench.data.show import choose, file_name, find, gallery, picture_of, refuse_unknown, save_picture
-    from assignbench.data.specs import data_root as root_of
+    from assignbench.data.check.check import read_raw
+    from assignbench.data.show.show import choose, file_name, find, gallery, picture_of, refuse_unknown, save_picture
+    from assignbench.data.spec.locate import data_root as root_of
 
     resize = None
     if recipe is not None:
-        from assignbench.data.transforms import resized
+        from assignbench.data.load.transforms import resized
 
         short_side, long_side = _sides(recipe, None, None)
         resize = partial(resized, short_side=short_side, long_side=long_side)

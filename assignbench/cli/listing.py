@@ -53,7 +53,7 @@ def assigners(
 def datasets() -> None:
     """The data sets that go by name."""
     from assignbench.cli.output import show, table
-    from assignbench.data.specs import known_datasets
+    from assignbench.data.spec.locate import known_datasets
 
     show(table(["name", "description"], [[known.name, known.description] for known in known_datasets()]))
     show("Your own: coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file.\n")

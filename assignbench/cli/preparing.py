@@ -58,7 +58,7 @@ def prepare(
     from assignbench.data.prepare.plan import plan
     from assignbench.data.prepare.prepare import Outcome
     from assignbench.data.prepare.prepare import prepare as make_whole
-    from assignbench.data.specs import data_root
+    from assignbench.data.spec.locate import data_root
 
     if root is not None and name.endswith((".yaml", ".yml")):
         raise UsageError(f"--root is for built-in data sets; the paths in {name} are relative to the file itself")

@@ -27,7 +27,7 @@ assignbench predict runs/RUN street.jpg --threshold 0.5
 
 
 class Part(StrEnum):
-    """Which split; `assignbench.data.opening` knows them."""
+    """Which split; `assignbench.data.spec.opening` knows them."""
 
     EVALUATION = "evaluation"
     TEST = "test"

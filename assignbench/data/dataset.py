@@ -1,7 +1,7 @@
 """One split of a data set in memory: pictures by reference, annotations as flat arrays sorted by image.
 
 Numpy only, so that reading and evaluating need no torch. A `Dataset` is made by
-`assignbench.data.build.build_dataset` alone, which keeps the promises stated below.
+`assignbench.data.read.build.build_dataset` alone, which keeps the promises stated below.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from assignbench.core import best_of, centers, inside_pairs
 from assignbench.core.head import MAIN
-from assignbench.data.batch import Batch, load_batch
 from assignbench.data.dataset import Dataset
-from assignbench.data.transforms import View
+from assignbench.data.load.batch import Batch, load_batch
+from assignbench.data.load.transforms import View
 from assignbench.figures.canvas import signed
 from assignbench.figures.runs import ShownRun
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assignbench.data.dataset import Dataset, Splits
-from assignbench.data.specs import data_root as resolve_data_root
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import data_root as resolve_data_root
+from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import UsageError
 from assignbench.recipe import Recipe
 from assignbench.run.results.changed import recipe_told

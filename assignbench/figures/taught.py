@@ -16,9 +16,9 @@ from torch import Tensor
 
 from assignbench.core import Assignment, Priors
 from assignbench.core.types import Grid
-from assignbench.data.batch import load_batch
 from assignbench.data.dataset import Dataset
-from assignbench.data.transforms import Geometry, resized
+from assignbench.data.load.batch import load_batch
+from assignbench.data.load.transforms import Geometry, resized
 from assignbench.recipe import DataSettings
 from assignbench.run.training.learner import Learner
 

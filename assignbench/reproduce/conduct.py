@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from assignbench.data.specs import data_root, open_dataset
+from assignbench.data.spec.locate import data_root, open_dataset
 from assignbench.errors import UsageError
 from assignbench.files import make_folder, write_text_atomic
 from assignbench.reproduce import render

@@ -26,7 +26,7 @@ from assignbench.bench.problem import Case
 from assignbench.bench.step import BenchStep, random_batch, step_of
 from assignbench.config import flatten
 from assignbench.core import Setting
-from assignbench.data.transforms import resized
+from assignbench.data.load.transforms import resized
 from assignbench.importing import in_words
 from assignbench.run.matrix.matrix import DONE, state
 from assignbench.run.matrix.plan import Run

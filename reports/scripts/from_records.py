@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assignbench.cli.output import console
-from assignbench.data.specs import data_root
+from assignbench.data.spec.locate import data_root
 from assignbench.reproduce.conduct import sheets_of, write_tables
 from assignbench.reproduce.filled import Filled
 from assignbench.reproduce.pictures import with_pictures

@@ -8,7 +8,7 @@ import torch
 from assignbench.bench.loss import extra_bytes, peak_extra
 from assignbench.bench.memory import in_fresh_process, peak_bytes
 from assignbench.bench.problem import Case
-from assignbench.data.heap import keep_freed
+from assignbench.data.load.heap import keep_freed
 from assignbench.errors import SystemProblem
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import pytest
 
 from assignbench.cli.comparing_files import places_of
 from assignbench.data.dataset import Dataset
-from assignbench.data.specs import open_dataset, open_evaluation
+from assignbench.data.spec.locate import open_dataset, open_evaluation
 from assignbench.errors import UsageError
 from assignbench.run.scoring.evaluate import Detections, evaluate, write_detections
 

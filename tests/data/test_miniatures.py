@@ -5,7 +5,7 @@ import pytest
 
 from assignbench.data.dataset import Dataset, describe
 from assignbench.data.pictures import read_picture
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import open_dataset
 
 FORMATS = ["coco", "voc", "objects365", "widerface", "yolo"]
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from assignbench.data import pictures
 from assignbench.data.dataset import ImageInfo
+from assignbench.data.load.transforms import Geometry, move_picture, resized
 from assignbench.data.pictures import LOOKED_AT, files_digest, picture_size, read_picture
-from assignbench.data.transforms import Geometry, move_picture, resized
 from assignbench.errors import DataError
 
 RAMP = np.linspace(0, 255, 40).astype(np.uint8)[None, :].repeat(30, axis=0)  # 40 × 30, growing to the right

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from assignbench.data.augment import Augmentation
-from assignbench.data.specs import open_dataset
-from assignbench.data.streams import training_batches, view_batches
-from assignbench.data.transforms import View
+from assignbench.data.load.augment import Augmentation
+from assignbench.data.load.streams import training_batches, view_batches
+from assignbench.data.load.transforms import View
+from assignbench.data.spec.locate import open_dataset
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data"
 

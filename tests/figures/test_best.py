@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from assignbench.core import giou
-from assignbench.data.batch import load_batch
-from assignbench.data.transforms import View
+from assignbench.data.load.batch import load_batch
+from assignbench.data.load.transforms import View
 from assignbench.figures.best import best_places, best_table
 from assignbench.figures.runs import open_runs, training_split
 

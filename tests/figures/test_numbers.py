@@ -11,8 +11,8 @@ import torch
 
 from assignbench.core import pick, sum_by
 from assignbench.data.dataset import Dataset
-from assignbench.data.streams import view_batches
-from assignbench.data.transforms import View
+from assignbench.data.load.streams import view_batches
+from assignbench.data.load.transforms import View
 from assignbench.errors import UsageError
 from assignbench.figures.canvas import broken, confidence_key
 from assignbench.figures.confidence import draw_confidence

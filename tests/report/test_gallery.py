@@ -11,7 +11,7 @@ from PIL import Image
 
 from assignbench.comparison.influences import influences
 from assignbench.data.dataset import Dataset
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, UsageError
 from assignbench.figures.taught import relative_weights, spots, teach
 from assignbench.figures.weights import LEAST

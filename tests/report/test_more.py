@@ -9,7 +9,7 @@ import pytest
 from assignbench.analysis.calibration import reliability
 from assignbench.analysis.tide import TYPES, tide
 from assignbench.data.dataset import Dataset
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 from assignbench.judging import influences_of
 from assignbench.report.facts import METRICS, gather

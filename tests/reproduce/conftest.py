@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import open_dataset
 from assignbench.reproduce.filled import Filled
 from assignbench.reproduce.published import Published
 from assignbench.reproduce.results import result_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from assignbench.data.prepare.report import Report
-from assignbench.data.sources import Source
+from assignbench.data.spec.sources import Source
 from assignbench.disk import explained
 
 BLOCK = 1 << 20  # bytes

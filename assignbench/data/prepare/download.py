@@ -11,7 +11,7 @@ from pathlib import Path
 from assignbench.data.prepare.digest import WrongBytesError, check_file, known_digest
 from assignbench.data.prepare.report import Report
 from assignbench.data.prepare.web import FinalError, PassingError, Version, ask
-from assignbench.data.sources import Source
+from assignbench.data.spec.sources import Source
 from assignbench.disk import explained, human, require_room
 from assignbench.errors import DataError, RunError
 from assignbench.files import read_json, write_json_atomic

@@ -11,9 +11,9 @@ from typing import Literal
 
 from assignbench.data.prepare.digest import identity
 from assignbench.data.prepare.download import Part
-from assignbench.data.schema import DatasetSpec, ShapesSpec, load_spec
-from assignbench.data.sources import Published, Source
-from assignbench.data.specs import known_datasets
+from assignbench.data.spec.locate import known_datasets
+from assignbench.data.spec.schema import DatasetSpec, ShapesSpec, load_spec
+from assignbench.data.spec.sources import Published, Source
 from assignbench.disk import existing, free_bytes, human
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.suggest import did_you_mean

@@ -13,7 +13,7 @@ from assignbench.data.prepare.plan import Plan, Step, lacking, require_rooms
 from assignbench.data.prepare.publish import publish
 from assignbench.data.prepare.report import Report
 from assignbench.data.prepare.unpack import unpack
-from assignbench.data.schema import ShapesSpec
+from assignbench.data.spec.schema import ShapesSpec
 from assignbench.disk import explained, human
 from assignbench.errors import DataError, SystemProblem
 from assignbench.lock import Rhythm, exclusive, patiently
@@ -57,7 +57,7 @@ def prepare(
     """
     outcome = Outcome()
     if isinstance(plan.spec, ShapesSpec):
-        from assignbench.data.shapes import ShapesParameters, prepare_shapes  # numpy and Pillow
+        from assignbench.data.shapes.shapes import ShapesParameters, prepare_shapes  # numpy and Pillow
 
         fields = plan.spec.model_dump(include=set(ShapesParameters.__dataclass_fields__))
         prepare_shapes(ShapesParameters(**fields), plan.root)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from assignbench.data.prepare.archive import Member, blocks, members
 from assignbench.data.prepare.report import Report
-from assignbench.data.sources import ARCHIVES, is_below
+from assignbench.data.spec.sources import ARCHIVES, is_below
 from assignbench.disk import explained, human, require_room
 from assignbench.errors import DataError
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from assignbench.config import Matrix, ResolvedRecipe, flatten
 from assignbench.data.dataset import Splits, describe
-from assignbench.data.specs import data_root, open_dataset
+from assignbench.data.spec.locate import data_root, open_dataset
 from assignbench.errors import AssignbenchError, UsageError
 from assignbench.files import make_folder
 from assignbench.importing import in_words

@@ -10,11 +10,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset
-from assignbench.data.streams import view_batches
-from assignbench.data.transfer import on_device
-from assignbench.data.transforms import View
+from assignbench.data.load.batch import Batch
+from assignbench.data.load.streams import view_batches
+from assignbench.data.load.transfer import on_device
+from assignbench.data.load.transforms import View
 from assignbench.detector.detector import Detector
 from assignbench.detector.postprocess import ImageDetections, PostprocessRule, before_suppression, detect
 from assignbench.errors import RunError

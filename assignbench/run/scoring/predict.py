@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from assignbench.data.batch import padded
 from assignbench.data.dataset import ImageInfo
+from assignbench.data.load.batch import padded
+from assignbench.data.load.transforms import Geometry, move_picture, resized
 from assignbench.data.pictures import picture_size, read_picture
-from assignbench.data.transforms import Geometry, move_picture, resized
 from assignbench.detector.detector import Detector
 from assignbench.errors import UsageError
 from assignbench.files import write_json_atomic, written

@@ -11,8 +11,8 @@ from rich.console import Console
 from assignbench.config import ResolvedRecipe, recorded_recipe
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import files_digest
-from assignbench.data.specs import data_root as resolve_data_root
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import data_root as resolve_data_root
+from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import sha256_of
 from assignbench.options import check_options

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from assignbench.data.specs import data_root as resolve_data_root
-from assignbench.data.specs import open_test
+from assignbench.data.spec.locate import data_root as resolve_data_root
+from assignbench.data.spec.locate import open_test
 from assignbench.files import make_folder, written
 from assignbench.run.scoring.evaluate import write_detections
 from assignbench.run.scoring.reopen import detect_again, open_run

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assignbench.data.batch import Batch, padded
 from assignbench.data.dataset import Dataset
-from assignbench.data.transforms import View
+from assignbench.data.load.batch import Batch, padded
+from assignbench.data.load.transforms import View
 from assignbench.detector.postprocess import ImageDetections
 from assignbench.detector.vote import merge
 from assignbench.files import sha256_of, write_json_atomic
@@ -36,7 +36,7 @@ def merged_views(
     Of views, only detections are kept, and only those of the group at hand.
 
     Args:
-        batches: of `assignbench.data.streams.view_batches`, for the views of the set in its order.
+        batches: of `assignbench.data.load.streams.view_batches`, for the views of the set in its order.
         view_set: views and rule.
         detect: what is found in a batch before the merge, in pixels of its network input.
     """

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from assignbench.config import digest
-from assignbench.data.transforms import View
+from assignbench.data.load.transforms import View
 from assignbench.detector.vote import MergeRule
 from assignbench.document import load_document
 from assignbench.errors import UsageError

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 
 from assignbench.config import ResolvedRecipe, flatten, load_recipe, recorded_recipe
 from assignbench.data.dataset import Dataset
-from assignbench.data.specs import data_root as resolve_data_root
-from assignbench.data.specs import open_evaluation
+from assignbench.data.spec.locate import data_root as resolve_data_root
+from assignbench.data.spec.locate import open_evaluation
 from assignbench.detector.importers import class_count, import_state
 from assignbench.detector.names import Toolbox
 from assignbench.detector.pickles import Checkpoint, read_checkpoint

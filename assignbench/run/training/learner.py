@@ -14,7 +14,7 @@ from assignbench.core import Assigner, Assignment, Extra, Head, PairViews, Predi
 from assignbench.core.assigner import assign_branches
 from assignbench.core.head import MAIN
 from assignbench.core.parts import PairLoss
-from assignbench.data.batch import Batch
+from assignbench.data.load.batch import Batch
 from assignbench.detector.backbone import Backbone
 from assignbench.detector.detector import Detector
 from assignbench.detector.objective import objective

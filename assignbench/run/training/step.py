@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from assignbench.data.batch import Batch
+from assignbench.data.load.batch import Batch
 from assignbench.recipe import TrainSettings
 from assignbench.run.training.compiling import compiler_advice
 from assignbench.run.training.device import memory_advice

@@ -12,11 +12,11 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch.optim import Optimizer
 
-from assignbench.data.augment import Augmentation
-from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset
-from assignbench.data.streams import training_batches
-from assignbench.data.transfer import on_device
+from assignbench.data.load.augment import Augmentation
+from assignbench.data.load.batch import Batch
+from assignbench.data.load.streams import training_batches
+from assignbench.data.load.transfer import on_device
 from assignbench.errors import RunError, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
 from assignbench.run.results.json_lines import append, keep_lines, read_lines

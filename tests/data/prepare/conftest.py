@@ -21,7 +21,7 @@ import pytest
 
 from assignbench.data.prepare.download import Patience
 from assignbench.data.prepare.plan import Plan, plan
-from assignbench.data.sources import Source
+from assignbench.data.spec.sources import Source
 
 
 @dataclass

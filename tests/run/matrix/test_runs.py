@@ -20,8 +20,8 @@ from rich.console import Console
 
 from assignbench.comparison.table import compare
 from assignbench.core import Setting
-from assignbench.data.batch import Batch
-from assignbench.data.specs import open_dataset
+from assignbench.data.load.batch import Batch
+from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.run.matrix import matrix
 from assignbench.run.matrix.execute import LEARNED, WEIGHTS, learned

@@ -10,7 +10,7 @@ import pytest
 
 from assignbench.comparison.influences import NUMBERS, influences, value_of
 from assignbench.data.dataset import Dataset
-from assignbench.data.specs import data_root, open_dataset, open_evaluation
+from assignbench.data.spec.locate import data_root, open_dataset, open_evaluation
 from assignbench.errors import DataError, RunError
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.foreign import read_foreign

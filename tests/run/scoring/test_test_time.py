@@ -23,11 +23,11 @@ from rich.console import Console
 from assignbench.cli.main import main
 from assignbench.config import Matrix, load_recipe
 from assignbench.core.types import Targets
-from assignbench.data.batch import Batch
 from assignbench.data.dataset import Dataset, ImageInfo
-from assignbench.data.specs import open_dataset
-from assignbench.data.streams import view_batches
-from assignbench.data.transforms import View
+from assignbench.data.load.batch import Batch
+from assignbench.data.load.streams import view_batches
+from assignbench.data.load.transforms import View
+from assignbench.data.spec.locate import open_dataset
 from assignbench.detector.postprocess import ImageDetections
 from assignbench.detector.vote import MergeRule
 from assignbench.errors import SystemProblem, UsageError

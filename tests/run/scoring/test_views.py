@@ -3,7 +3,7 @@
 import pytest
 
 from assignbench.config import load_recipe
-from assignbench.data.transforms import View
+from assignbench.data.load.transforms import View
 from assignbench.errors import UsageError
 from assignbench.paths import configs_folder
 from assignbench.run.scoring.views import known_views, load_views

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench.data.dataset import Official
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import open_dataset
 from assignbench.run.scoring.evaluate import Detections, evaluate, write_detections
 from assignbench.run.scoring.voc import AREA, ELEVEN
 

@@ -13,7 +13,7 @@ from assignbench.config import load_recipe
 from assignbench.core import Head
 from assignbench.core.parts import RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import open_dataset
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.detections import write_detections
 from assignbench.run.scoring.evaluate import evaluate

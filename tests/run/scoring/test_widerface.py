@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from assignbench.data.dataset import ImageInfo, Official
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 from assignbench.run.scoring.evaluate import METRICS as COCO
 from assignbench.run.scoring.evaluate import Detections, check_dataset, evaluate, write_detections

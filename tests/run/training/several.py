@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from assignbench.config import load_recipe
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import open_dataset
 from assignbench.run.matrix.plan import candidate
 from assignbench.run.training.checkpoint import save_tensors
 from assignbench.run.training.device import build_accelerator

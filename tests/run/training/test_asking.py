@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assignbench.data.specs import open_dataset
+from assignbench.data.spec.locate import open_dataset
 from assignbench.detector.head import DenseHead
 from assignbench.run.matrix.execute import WEIGHTS
 from assignbench.run.results.json_lines import read_lines

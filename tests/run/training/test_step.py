@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from assignbench.bench.problem import Case
 from assignbench.bench.step import random_batch
 from assignbench.config import load_recipe
-from assignbench.data.batch import Batch
+from assignbench.data.load.batch import Batch
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import Step
 from assignbench.run.training.optimizer import update_rule

@@ -1,0 +1,1 @@
+"""Everything that is odd about a data set, found, listed and repaired."""

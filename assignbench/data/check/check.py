@@ -1,0 +1,111 @@
+"""Everything that is odd about a data set, found before it can lie.
+
+`open_dataset` stops at the first thing that it must refuse; here a tolerant pass over the same files, with the
+readers' own parsing, collects them all. A format takes part by one function that gives a `RawSplit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from assignbench.data.check.coco import coco_split
+from assignbench.data.check.looks import Look, look_at_all
+from assignbench.data.check.rules import split_findings
+from assignbench.data.check.splits import joint_findings
+from assignbench.data.check.text import voc_split, widerface_split, yolo_split
+from assignbench.data.read.findings import REFUSED, Finding, Severity
+from assignbench.data.read.raw import RawSplit
+from assignbench.data.spec import locate as specs
+from assignbench.data.spec.locate import open_dataset
+from assignbench.data.spec.schema import CocoSpec, VocSpec, WiderfaceSpec
+from assignbench.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What was found."""
+
+    spec: str  # what opens the data set again, from any folder
+    name: str  # what tables print
+    train: RawSplit
+    evaluation: RawSplit
+    looks: dict[str, Look]  # path → its picture
+    findings: tuple[Finding, ...]  # errors first
+    quick: bool  # headers only
+
+    def raw(self, finding: Finding) -> RawSplit:
+        """The split that a finding's places count in."""
+        return self.evaluation if finding.part == "evaluation" else self.train
+
+    def count(self, severity: Severity) -> int:
+        """How many kinds of that severity were found, split by split."""
+        return sum(finding.kind.severity == severity for finding in self.findings)
+
+
+def check_dataset(
+    spec: str,
+    data_root: Path,
+    *,
+    quick: bool = False,
+    threads: int = 1,
+    watch: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Check:
+    """Look at every entry and every picture of both splits.
+
+    Args:
+        spec: as `open_dataset`.
+        data_root: folder of the built-in data sets.
+        quick: read the headers of pictures only; damage behind them and equal content stay unseen.
+        threads: that decode, ≥ 1.
+        watch: called with the number of pictures done, and of all.
+
+    Raises:
+        UsageError: for an unknown name or a wrong YAML file.
+        DataError: when files that make up the data set are not there at all.
+    """
+    found, train, evaluation = read_raw(spec, data_root)
+    paths = list(dict.fromkeys((*train.images.paths, *evaluation.images.paths)))
+    looks = look_at_all(paths, quick=quick, threads=threads, watch=lambda done: watch(done, len(paths)))
+    findings = [finding for raw in (train, evaluation) for finding in split_findings(raw, looks)]
+    findings += joint_findings(train, evaluation, looks)
+    if not any(finding.kind.severity == Severity.ERROR for finding in findings):
+        findings += _what_the_reader_says(found.canonical, data_root)
+    order = list(Severity)
+    findings.sort(key=lambda finding: order.index(finding.kind.severity))
+    return Check(found.canonical, found.name, train, evaluation, looks, tuple(findings), quick)
+
+
+def read_raw(spec: str, data_root: Path) -> tuple[specs.Located, RawSplit, RawSplit]:
+    """Both splits as their files state them.
+
+    Raises:
+        As `check_dataset`.
+    """
+    found = specs.locate(spec, data_root)
+    specs.require(found, ("train", "evaluation"))
+    train, evaluation = (_read(found, part) for part in ("train", "evaluation"))
+    return found, train, evaluation
+
+
+def _read(found: specs.Located, part: str) -> RawSplit:
+    spec = found.spec
+    if isinstance(spec, CocoSpec):
+        return coco_split(spec, found.base, part)
+    if isinstance(spec, VocSpec):
+        return voc_split(spec, found.base, part)
+    if isinstance(spec, WiderfaceSpec):
+        return widerface_split(spec, found.base, part)
+    return yolo_split(spec, part)
+
+
+def _what_the_reader_says(spec: str, data_root: Path) -> list[Finding]:
+    """Whatever the rules here may have missed: nothing passes that training would refuse."""
+    try:
+        open_dataset(spec, data_root)
+    except DataError as error:
+        return [Finding(REFUSED, "both", "nothing", np.zeros(0, dtype=np.int64), (str(error),))]
+    return []

@@ -1,0 +1,130 @@
+"""Pictures and targets of one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from assignbench.core.types import PADDING, Regions, Targets
+from assignbench.data.dataset import Dataset
+from assignbench.data.load.colour import Colour
+from assignbench.data.load.crop import in_crop
+from assignbench.data.load.loader import blank
+from assignbench.data.load.transforms import Geometry, move_boxes, move_picture
+from assignbench.data.pictures import read_picture
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one step and what is in them."""
+
+    images: Tensor  # [image, 3, H, W] uint8 RGB, padded right and below with zeros
+    sizes: Tensor  # [image, 2] int64: height, width before padding; always in the host's memory
+    targets: Targets  # boxes in network pixels; crowd regions are targets.ignore
+    indices: tuple[int, ...]  # [image] into Dataset.images
+    scales: Tensor  # [image, 2] float32: network pixels per original pixel, along x and y; of a crop, too
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __reduce__(self) -> tuple[Callable[..., Batch], tuple[object, ...]]:
+        """On its way from a worker: every tensor costs a connection of its own, so the small ones go as bytes."""
+        targets, ignore = self.targets, self.targets.ignore
+        small = (self.sizes, self.scales, targets.boxes, targets.labels, targets.image, ignore.boxes, ignore.image)
+        return _received, (self.images, self.indices, *(tensor.numpy(force=True) for tensor in small))
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            targets=self.targets.to(device),
+            scales=self.scales.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> Batch:
+        """Called by the loader: the same batch in page-locked memory, from where a GPU fetches it by itself."""
+        targets, ignore = self.targets, self.targets.ignore
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            targets=replace(
+                targets,
+                boxes=targets.boxes.pin_memory(),
+                labels=targets.labels.pin_memory(),
+                image=targets.image.pin_memory(),
+                ignore=Regions(ignore.boxes.pin_memory(), ignore.image.pin_memory()),
+            ),
+            scales=self.scales.pin_memory(),
+        )
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Everything in it that lies on a device."""
+        targets, ignore = self.targets, self.targets.ignore
+        objects = (targets.boxes, targets.labels, targets.image, ignore.boxes, ignore.image)
+        return (self.images, self.scales, *objects)
+
+
+def _received(images: Tensor, indices: tuple[int, ...], *small: NDArray[np.generic]) -> Batch:
+    """Undo `Batch.__reduce__`."""
+    sizes, scales, boxes, labels, image, ignored, owner = (torch.from_numpy(array) for array in small)
+    targets = Targets(boxes=boxes, labels=labels, image=image, images=len(indices), ignore=Regions(ignored, owner))
+    return Batch(images=images, sizes=sizes, targets=targets, indices=indices, scales=scales)
+
+
+def load_batch(
+    dataset: Dataset,
+    indices: Sequence[int],
+    geometries: Sequence[Geometry],
+    colours: Sequence[Colour | None] | None = None,
+    size: tuple[int, int] | None = None,
+) -> Batch:
+    """Decode, move and pad the pictures at ``indices``, and gather their objects.
+
+    Of a cropped picture, objects whose centre is outside are left out; the others are clipped, and all crowd regions.
+    ``size``: height and width to pad to; None: what `padded` says of these pictures alone.
+
+    Raises:
+        DataError: when a picture cannot be read.
+    """
+    images = blank(len(indices), 3, *(size or padded(geometries)))
+    boxes, labels, image, crowd, scales = [], [], [], [], []
+    colours = colours or [None] * len(indices)
+    for slot, (index, geometry, colour) in enumerate(zip(indices, geometries, colours, strict=True)):
+        info, objects = dataset.images[index], dataset.objects_of(index)
+        x0, y0, x1, y1 = geometry.crop or (0, 0, info.width, info.height)
+        if geometry.crop is not None:
+            kept = in_crop(dataset.boxes[objects], geometry.crop, dataset.crowd[objects])
+            objects = objects.start + np.flatnonzero(kept)
+        images[slot, :, : geometry.height, : geometry.width] = move_picture(read_picture(info), geometry, colour)
+        boxes.append(move_boxes(dataset.boxes[objects], info.width, info.height, geometry))
+        labels.append(dataset.labels[objects])
+        crowd.append(dataset.crowd[objects])
+        image.append(np.full(len(boxes[-1]), slot))
+        scales.append((geometry.width / (x1 - x0), geometry.height / (y1 - y0)))
+    ignored = torch.from_numpy(np.concatenate(crowd))
+    box, owner = torch.from_numpy(np.concatenate(boxes)), torch.from_numpy(np.concatenate(image))
+    return Batch(
+        images=images,
+        sizes=torch.tensor([(geometry.height, geometry.width) for geometry in geometries]),
+        targets=Targets(
+            boxes=box[~ignored],
+            labels=torch.from_numpy(np.concatenate(labels))[~ignored],
+            image=owner[~ignored],
+            images=len(indices),
+            ignore=Regions(box[ignored], owner[ignored]),
+        ),
+        indices=tuple(indices),
+        scales=torch.tensor(scales, dtype=torch.float32),
+    )
+
+
+def padded(geometries: Sequence[Geometry]) -> tuple[int, int]:
+    """Height and width that hold all, each a multiple of `PADDING`."""
+    height, width = max(g.height for g in geometries), max(g.width for g in geometries)
+    return -(-height // PADDING) * PADDING, -(-width // PADDING) * PADDING

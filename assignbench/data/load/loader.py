@@ -1,0 +1,128 @@
+"""Worker processes that load ahead: started, watched, explained when they die.
+
+Nothing here knows what is loaded.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import multiprocessing.context
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import Dataset as TorchDataset
+
+from assignbench.data.load.heap import keep_freed
+from assignbench.errors import DataError, SystemProblem
+from assignbench.machine import bound_to
+
+WATCH = 2.0  # seconds between a worker's looks at the main process
+KEPT = 1 << 27  # bytes that a picture needed and the next one will; fetching them anew is a fifth of a worker's time
+
+Item = TypeVar("Item")
+
+
+def blank(*shape: int) -> Tensor:
+    """Zeros, uint8; in a worker at once in memory that the main process shares, which saves two passes over them."""
+    if get_worker_info() is None:
+        return torch.zeros(shape, dtype=torch.uint8)
+    try:  # what the loader's own collation does; new shared memory reads as zeros
+        storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    except RuntimeError as error:
+        raise SystemProblem(f"a data worker gets no shared memory; use fewer workers: {error}") from error
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+
+
+class _Loads(TorchDataset[Any]):
+    """What the loader's workers call; a problem is an answer, so that its message arrives unwrapped."""
+
+    def __init__(self, load: Callable[[int], object]) -> None:
+        self.load = load
+
+    def __getitem__(self, index: int) -> object:
+        try:
+            return self.load(index)
+        except (DataError, SystemProblem) as error:
+            return error
+
+
+def load_ahead(load: Callable[[int], Item], numbers: range, workers: int) -> Generator[Item]:
+    """What ``load`` makes of ``numbers``, in order and ahead of use.
+
+    Args:
+        load: called in this process or in a worker, so it must be possible to pickle it.
+        numbers: what to call it with.
+        workers: processes, no more of them than CPU cores (they would only slow each other down); 0 loads in this one.
+
+    Raises:
+        DataError, SystemProblem: what ``load`` raised, or a worker died.
+    """
+    workers = min(workers, len(numbers), bound_to())
+    loader = DataLoader(
+        _Loads(load),
+        sampler=numbers,
+        batch_size=None,
+        num_workers=workers,
+        multiprocessing_context=_fresh_processes() if workers else None,
+        worker_init_fn=partial(_attend, os.getpid()) if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # its own, or every loader would advance the global random state
+    )
+    try:
+        for item in loader:
+            if isinstance(item, (DataError, SystemProblem)):
+                raise item
+            yield item
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise SystemProblem(
+            f"a data worker died, most likely for want of memory or shared memory; use fewer workers: {error}"
+        ) from error
+
+
+def _attend(main: int, worker: int) -> None:  # noqa: ARG001  # the loader's signature
+    """Make a worker live as long as the process it works for, and no longer.
+
+    Ctrl-C is the main process's to answer: workers would only print tracebacks, and end with it anyway. A main
+    process that is killed outright can end nobody, and the loader's own watchdog looks at the parent, which is
+    the fork server here; so a thread looks at the main process itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed(KEPT)
+
+    def watch() -> None:
+        while is_alive(main):
+            time.sleep(WATCH)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def is_alive(process: int) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _fresh_processes() -> multiprocessing.context.BaseContext:
+    """Workers never fork this process: its threads (progress, OpenMP, CUDA) may hold locks."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["assignbench.data.load.batch"])  # torch is imported once, not once a worker
+    return context

@@ -1,0 +1,79 @@
+"""Boxes that cannot be taught or scored: dropped or clipped, and counted. The rules are `build`'s table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assignbench.data.read.annotations import Objects
+
+# COCO writes hundredths of a pixel, so no real box is thinner; below this, a box scaled down and stored
+# in float32 could lose its width.
+THINNEST = 0.005
+
+
+def mend(
+    objects: Objects, size: NDArray[np.float64], training: bool, note: Callable[[str, NDArray[np.bool_]], None]
+) -> tuple[Objects, NDArray[np.bool_]]:
+    """Mend boxes where that is right, and mark the objects to keep.
+
+    Args:
+        objects: in file order.
+        size: ``[object, 2]`` width and height of each object's picture.
+        training: which column of the table.
+        note: told the name of each repair, and which objects it is done to: ``[object]``.
+
+    Returns:
+        The objects with their mended boxes, and ``[object]`` which of them to keep.
+    """
+    boxes = objects.boxes
+    empty = _any(boxes[:, 2:] <= boxes[:, :2])
+    outside = ~empty & _any((boxes[:, :2] >= size) | (boxes[:, 2:] <= 0))
+    note("box of zero or negative size dropped", empty)
+    note("box wholly outside the image dropped", outside)
+    keep = ~empty & ~outside
+    if not training:
+        return objects, keep
+    clipped = np.clip(boxes, 0, np.tile(size, 2))
+    objects = replace(objects, boxes=clipped)
+    thin = keep & _any(clipped[:, 2:] - clipped[:, :2] < THINNEST)
+    keep &= ~thin
+    again = _repeated(objects, keep)
+    note("box clipped to the image", keep & _any(clipped != boxes))
+    note(f"box thinner than {THINNEST} pixels dropped", thin)
+    note("repeated box of the same class dropped", again)
+    return objects, keep & ~again
+
+
+def _any(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``[object, 2 or 4] → [object]``."""
+    return np.asarray(rows.any(axis=1), dtype=np.bool_)
+
+
+def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark kept objects that equal one with a smaller id in image, class, crowd and box."""
+    repeated = np.zeros(len(keep), dtype=np.bool_)
+    doubtful = np.flatnonzero(keep)[_maybe_equal(objects, keep)]
+    some = objects.take(doubtful)
+    rows = np.column_stack((some.image, some.labels, some.crowd, some.boxes))
+    order = np.lexsort((some.ids, *rows.T))
+    same = ~_any(rows[order][1:] != rows[order][:-1])
+    repeated[doubtful[order[1:][same]]] = True
+    return repeated
+
+
+def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``[kept]`` whether another row may be equal; sorting ten million whole rows would take half a minute."""
+    digest = objects.image[keep].astype(np.uint64)
+    boxes = objects.boxes[keep] + 0.0  # −0 becomes 0, which it equals
+    for column in (objects.labels[keep], objects.crowd[keep].astype(np.int64), *boxes.view(np.int64).T):
+        digest = (digest ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)  # odd, so it loses nothing
+        digest ^= digest >> np.uint64(32)
+    order = np.argsort(digest)
+    same = digest[order[1:]] == digest[order[:-1]]
+    shared = np.zeros(len(digest), dtype=np.bool_)
+    shared[order[1:][same]] = shared[order[:-1][same]] = True
+    return shared

@@ -1,0 +1,1 @@
+"""The data set that is drawn here."""

@@ -1,0 +1,116 @@
+"""What a data set's YAML file may say (see ``configs/datasets``); every other key is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from assignbench.data.spec.sources import Published
+from assignbench.document import fitted
+from assignbench.errors import UsageError
+from assignbench.strict_yaml import read_yaml
+from assignbench.suggest import did_you_mean
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CocoSplit(_Part):
+    """One split: a file of annotations, and its pictures."""
+
+    annotations: Path  # instances_*.json
+    images: Path  # folder that file names are relative to
+
+
+class VocSplit(_Part):
+    """One list of a folder in VOC's layout; a split may join several."""
+
+    folder: Path  # holds ImageSets, Annotations and JPEGImages
+    list: str  # name of a file in ImageSets/Main, without .txt
+
+
+class CocoSpec(_Part, Published):
+    """A data set in COCO's format."""
+
+    format: Literal["coco"]
+    description: str = ""
+    train: CocoSplit
+    evaluation: CocoSplit
+    test: CocoSplit | None = None  # its objects are secret: predicted for the publisher's server, never scored here
+    classes: list[str] | None = None  # None: those of the training split, by category id
+    folders: int | None = Field(default=None, ge=0)  # of a file_name that count, from the last; None: all
+    left_out: list[str] = []  # pictures to drop with their objects, named as `folders` leaves them
+
+
+class VocSpec(_Part, Published):
+    """A data set in Pascal VOC's layout."""
+
+    format: Literal["voc"]
+    description: str = ""
+    train: Annotated[list[VocSplit], Field(min_length=1)]
+    evaluation: Annotated[list[VocSplit], Field(min_length=1)]
+    classes: list[str] | None = None  # None: those of the training split, sorted
+    pixel_origin: Literal[0, 1] = 1  # see read_voc
+
+
+class WiderfaceSpec(_Part, Published):
+    """WIDER FACE, in its own text format."""
+
+    format: Literal["widerface"]
+    description: str = ""
+    train: CocoSplit  # annotations: wider_face_*_bbx_gt.txt
+    evaluation: CocoSplit
+    lists: Path | None = None  # folder of wider_{easy,medium,hard}_val.mat; need not be there
+
+
+class ShapesSpec(_Part):
+    """The generated data set; see `ShapesParameters` for the units."""
+
+    format: Literal["shapes"]
+    description: str = ""
+    seed: int = Field(ge=0)
+    train: int = Field(ge=1)
+    evaluation: int = Field(ge=1)
+    short_side: int = Field(ge=64)
+    long_side: int
+    smallest: float = Field(ge=8)
+    largest: float
+    turned: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.long_side < self.short_side:
+            raise ValueError("long_side must not be less than short_side")
+        if not self.smallest < min(self.largest, 0.9 * self.short_side):
+            raise ValueError("smallest must be less than largest and than 0.9 × short_side")
+        return self
+
+
+DatasetSpec = CocoSpec | VocSpec | WiderfaceSpec | ShapesSpec
+
+_MODELS: dict[str, type[DatasetSpec]] = {
+    "coco": CocoSpec,
+    "voc": VocSpec,
+    "widerface": WiderfaceSpec,
+    "shapes": ShapesSpec,
+}
+
+
+def load_spec(file: Path) -> DatasetSpec:
+    """Read a data set's YAML file.
+
+    Raises:
+        UsageError: naming file and key, for anything unreadable, unknown, missing or out of range.
+    """
+    content = read_yaml(file)
+    name = str(content.get("format")) if isinstance(content, dict) else "nothing"
+    if name not in _MODELS:
+        yolo = isinstance(content, dict) and "names" in content
+        raise UsageError(
+            f"{file}: 'format' must be one of {', '.join(_MODELS)}, not {name}{did_you_mean(name, _MODELS)}"
+            + f"\nit looks like YOLO's: write yolo:{file.parent}" * yolo
+        )
+    return fitted(content, _MODELS[name], str(file))

@@ -1,0 +1,183 @@
+from pathlib import Path
+
+import pytest
+
+from assignbench.data.spec.locate import open_dataset
+from assignbench.errors import DataError
+
+
+def test_boxes_count_pixels_from_one_and_include_the_last(voc):
+    cat = voc.xml(voc.object("cat", 1, 1, 50, 40), voc.object("ant", 11, 21, 20, 30, difficult=1))
+    splits = open_dataset(voc.write(trainval={"b": cat, "a": voc.xml()}, test={"c": cat}), Path())
+    train = splits.train
+    assert [image.path.name for image in train.images] == ["a.png", "b.png"]
+    assert train.classes == ("ant", "cat")
+    assert train.boxes.tolist() == [[0, 0, 50, 40], [10, 20, 20, 30]]
+    assert train.labels.tolist() == [1, 0]
+    assert train.crowd.tolist() == [False, True]
+    assert train.area.tolist() == [2000, 100]
+    assert train.split == "train (voc_set trainval)"
+    assert splits.evaluation.split == "evaluation (voc_set test)"
+    assert train.repairs == ()
+
+
+def test_a_yaml_file_may_say_that_corners_are_the_box(voc, tmp_path):
+    one = {"a": voc.xml(voc.object("cat", 10, 10, 20, 20))}
+    voc.write(train=one, val=one)
+    file = tmp_path / "mine.yaml"
+    part = "[{folder: voc_set, list: %s}]"
+    file.write_text(f"format: voc\ntrain: {part % 'train'}\nevaluation: {part % 'val'}\npixel_origin: 0\n")
+    assert open_dataset(str(file), Path()).train.boxes.tolist() == [[10, 10, 20, 20]]
+
+
+def test_corners_that_coincide_are_no_box(voc):
+    click = {"a": voc.xml(voc.object("cat", 5, 5, 5, 5), voc.object("cat", 5, 5, 5, 9), voc.object("cat", 5, 5, 6, 6))}
+    train = open_dataset(voc.write(trainval=click, test=click), Path()).train
+    assert train.boxes.tolist() == [[4, 4, 6, 6]]
+    assert [(repair.kind, repair.count) for repair in train.repairs] == [("box of zero or negative size dropped", 2)]
+
+
+def test_train_and_val_stand_in_when_a_published_list_is_missing(voc):
+    one = {"a": voc.xml(voc.object("cat", 1, 1, 5, 5))}
+    splits = open_dataset(voc.write(trainval=one, train=one, val=one), Path())
+    assert (splits.train.split, splits.evaluation.split) == (
+        "train (voc_set train)",
+        "evaluation (voc_set val)",
+    )
+
+
+def test_a_missing_size_is_read_from_the_picture(voc):
+    one = {"a": voc.xml(voc.object("cat", 1, 1, 5, 5), size="<width>0</width>")}
+    image = open_dataset(voc.write(trainval=one, test=one), Path()).train.images[0]
+    assert (image.width, image.height) == (50, 40)
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        ("<annotation>", r"a\.xml is not valid XML"),
+        ("", r"a\.xml is not valid XML"),
+        (
+            '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
+            r"a\.xml: it declares the document type 'a'",
+        ),
+        ("<annotation><size><width>x</width></size></annotation>", r"a\.xml: <size> must hold whole numbers"),
+        ("OBJECT <name/>", r"a\.xml: object 1: <name> is missing"),
+        ("OBJECT <name>cat</name>", r"a\.xml: object 1: <xmin> must be a number, not ''"),
+        ("BOX ten", r"a\.xml: object 1: <xmin> must be a number, not 'ten'"),
+        ("BOX nan", r"a\.xml: object 1: the box .* is not finite"),
+        ("DIFFICULT", r"a\.xml: object 1: <difficult> must be 0 or 1, not 'maybe'"),
+    ],
+)
+def test_malformed_annotations_are_refused_with_their_place(voc, xml, message):
+    kind, _, value = xml.partition(" ")
+    if kind == "OBJECT":
+        xml = voc.xml(f"<object>{value}</object>")
+    elif kind == "BOX":
+        xml = voc.xml(voc.object("cat", value, 1, 5, 5))
+    elif kind == "DIFFICULT":
+        xml = voc.xml(voc.object("cat", 1, 1, 5, 5, difficult="maybe"))
+    with pytest.raises(DataError, match=message):
+        open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path())
+
+
+PART = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+
+
+def test_parts_and_whatever_else_voc_states_do_not_matter(voc):
+    cat = voc.object("tabby cat", 1, 1, 5, 5).replace("</object>", f"{PART}{PART}<pose>Left</pose></object>")
+    xml = voc.xml(cat).replace("<size>", "<segmented>1</segmented><owner><name>me</name></owner><size>")
+    train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
+    assert train.classes == ("tabby cat",)
+    assert train.boxes.tolist() == [[0, 0, 5, 5]]
+
+
+def test_a_missing_difficult_is_taken_as_0_and_counted(voc):
+    one = voc.object("cat", 1, 1, 5, 5).replace("<difficult>0</difficult>", "")
+    xml = voc.xml(voc.object("cat", 1, 1, 9, 9), one, one.replace(">5<", ">6<"))
+    train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
+    assert not train.crowd.any()
+    assert str(train.repairs[0]) == "2 × difficult missing, taken as 0 (object 2 of a.xml, object 3 of a.xml)"
+
+
+@pytest.mark.parametrize("size", ["", "<width/><height/>", "<width>0</width><height>0</height>", "<width>50</width>"])
+def test_a_size_that_says_nothing_is_read_from_the_picture(voc, size):
+    one = {"a": voc.xml(voc.object("cat", 1, 1, 5, 5), size=size)}
+    image = open_dataset(voc.write(trainval=one, test=one), Path()).train.images[0]
+    assert (image.width, image.height) == (50, 40)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("<name>cat</name>", "<name>cat</name><name>dog</name>", "object 1: <name> is given 2 times; keep one"),
+        ("</bndbox>", "</bndbox><bndbox/>", "object 1: <bndbox> is given 2 times"),
+        ("<xmax>5</xmax>", "<xmax>5</xmax><xmax>6</xmax>", "object 1: <xmax> is given 2 times"),
+        ("</size>", "</size><size/>", r"a\.xml: <size> is given 2 times"),
+        ("<width>50</width>", "<width>-50</width>", "<size> says -50×40 pixels"),
+        ("<width>50</width>", "<width>5_0</width>", "<size> must hold whole numbers"),
+        ("<xmin>1</xmin>", "<xmin>1_0</xmin>", "<xmin> must be a number, not '1_0'"),
+        ("<xmin>1</xmin>", "<xmin>١</xmin>", "<xmin> must be a number"),
+    ],
+)
+def test_what_is_said_twice_or_oddly_is_refused(voc, old, new, message):
+    xml = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    assert old in xml
+    one = {"a": xml.replace(old, new)}
+    with pytest.raises(DataError, match=message):
+        open_dataset(voc.write(trainval=one, test=one), Path())
+
+
+def test_what_fills_the_memory_is_refused(voc, monkeypatch):
+    laughs = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
+    for xml, message in (
+        (f'<!DOCTYPE l [<!ENTITY l0 "ha">{laughs}]><annotation>&l9;</annotation>', "declares the document type 'l'"),
+        ('<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd"><annotation/>', "declares the document type 'a'"),
+        ("<annotation>&b;</annotation>", "not valid XML: undefined entity"),
+        ("<annotation>" + " " * (1 << 24), "it has more than 16 MB"),
+        ("<a>" * 100_000, "not valid XML"),
+        ("<a>" * 100_000 + "</a>" * 100_000, "its root is <a>"),
+    ):
+        with pytest.raises(DataError, match=message):
+            open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_byte_order_marks_are_read(voc, encoding):
+    xml = voc.xml(voc.object("café", 1, 1, 5, 5))
+    spec = voc.write(trainval={"a": xml}, test={"a": xml})
+    (voc.folder / "Annotations" / "a.xml").write_bytes(xml.encode(encoding))
+    (voc.folder / "ImageSets" / "Main" / "trainval.txt").write_bytes("a\r\n".encode("utf-8-sig"))
+    assert open_dataset(spec, Path()).train.classes == ("café",)
+
+
+def test_entities_are_refused_in_every_encoding(voc):
+    spec = voc.write(trainval={"a": ""}, test={"a": ""})
+    text = '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>'
+    (voc.folder / "Annotations" / "a.xml").write_bytes(text.encode("utf-16"))
+    with pytest.raises(DataError, match="declares the document type"):
+        open_dataset(spec, Path())
+
+
+def test_a_class_that_training_does_not_know_is_refused(voc):
+    cat, dog = (voc.xml(voc.object(name, 1, 1, 5, 5)) for name in ("cat", "dog"))
+    with pytest.raises(DataError, match=r"b\.xml: object 1: the training split has no class 'dog'"):
+        open_dataset(voc.write(trainval={"a": cat}, test={"b": dog}), Path())
+
+
+def test_lists_and_files_must_fit(voc):
+    one = {"a": voc.xml(voc.object("cat", 1, 1, 5, 5))}
+    spec = voc.write(trainval=one, test=one)
+    listed = voc.folder / "ImageSets" / "Main" / "test.txt"
+    for lines, message in (("a\na\n", "'a' is listed twice"), ("a\nz\n", r"no annotation file .*z\.xml")):
+        listed.write_text(lines)
+        with pytest.raises(DataError, match=message):
+            open_dataset(spec, Path())
+    listed.write_text("a\n")
+    (voc.folder / "JPEGImages" / "a.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png share a name"):
+        open_dataset(spec, Path())
+    for name in ("a.jpg", "a.png"):
+        (voc.folder / "JPEGImages" / name).unlink()
+    with pytest.raises(DataError, match="1 of 1 pictures are missing"):
+        open_dataset(spec, Path())

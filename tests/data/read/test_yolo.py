@@ -1,0 +1,227 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from assignbench.data.dataset import Dataset
+from assignbench.data.spec.locate import open_dataset
+from assignbench.errors import DataError
+
+LAYOUT = {"train": "images/train", "val": "images/val", "names": ["cat", "dog"]}
+
+
+class YoloMaker:
+    """Small data sets in YOLO's layout; every picture has 100 × 80 pixels."""
+
+    def __init__(self, folder: Path, save_picture: Any) -> None:
+        self.folder = folder
+        self.save = save_picture
+
+    def write(self, *labels: str | None, yaml_name: str = "data.yaml", **content: Any) -> str:
+        """A training picture for each text of labels (None: no file), and one of evaluation. Returns the spec."""
+        for split, texts in (("train", labels), ("val", ["0 0.5 0.5 0.5 0.5\n"])):
+            for number, text in enumerate(texts):
+                self.save(self.folder / "images" / split / f"{number}.jpg", 100, 80)
+                if text is not None:
+                    file = self.folder / "labels" / split / f"{number}.txt"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_text(text, encoding="utf-8")
+        stated = {key: value for key, value in {**LAYOUT, **content}.items() if value is not ...}
+        (self.folder / yaml_name).write_text(yaml.safe_dump(stated))
+        return f"yolo:{self.folder}"
+
+
+@pytest.fixture
+def yolo(tmp_path, save_picture):
+    folder = tmp_path / "yolo_set"
+    folder.mkdir()
+    return YoloMaker(folder, save_picture)
+
+
+def train_of(spec: str) -> Dataset:
+    return open_dataset(spec, Path()).train
+
+
+def repaired(dataset: Dataset) -> dict[str, int]:
+    return {repair.kind: repair.count for repair in dataset.repairs}
+
+
+def test_boxes_and_polygons(yolo):
+    text = "1 0.5 0.5 0.25 0.5\n\n0 0.1 0.2 0.5 0.1 0.3 0.9\r\n"
+    train = train_of(yolo.write(text))
+    assert train.boxes.tolist() == [[37.5, 20, 62.5, 60], [10, 8, 50, 72]]
+    assert train.labels.tolist() == [1, 0]
+    assert train.category_ids == (0, 1)
+    assert train.area.tolist() == [1000, 2560]
+    assert not train.crowd.any()
+    assert (train.name, train.split) == ("yolo:yolo_set", "train (train)")
+    assert train.repairs == ()
+
+
+def test_pictures_without_labels_are_kept_and_those_without_a_file_counted(yolo):
+    train = train_of(yolo.write("0 0.5 0.5 0.1 0.1", "", "\n \n", None, None))
+    assert (len(train), train.images_without_objects) == (5, 4)
+    assert repaired(train) == {"picture without a label file, taken as one without objects": 2}
+    assert train.repairs[0].examples == ("3.jpg", "4.jpg")
+
+
+def test_labels_without_a_picture_are_counted(yolo):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1")
+    for name in ("lost.txt", "classes.txt", "more/lost.txt", "train.cache"):
+        file = yolo.folder / "labels" / "train" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+    assert repaired(train_of(spec)) == {"label file without a picture left aside": 2}
+
+
+def test_labels_of_nothing_at_all_are_refused(yolo):
+    with pytest.raises(DataError, match=r"none of 2 pictures has labels; the first belong into .*labels/train/0\.txt"):
+        train_of(yolo.write(None, None))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("0 0.5 0.5 0.5", "4 columns, neither a class and a box nor a class and a polygon"),
+        ("0 0.5 0.5 0.5 0.5 0.9", "six columns, the last of them probably a score"),
+        ("0 .1 .1 .2 .2 .3 .3 .4", "8 columns, neither"),
+        ("2 0.5 0.5 0.5 0.5", "there is no class 2; data.yaml names 2, counted from 0"),
+        ("-1 0.5 0.5 0.5 0.5", "there is no class -1"),
+        ("cat 0.5 0.5 0.5 0.5", "invalid literal"),
+        ("0.0 0.5 0.5 0.5 0.5", "invalid literal"),
+        ("1_0 0.5 0.5 0.5 0.5", "'1_0' is not a whole number"),
+        ("0 0.5 half 0.5 0.5", "could not convert string to float: 'half'"),
+        ("0 0.5 0_5 0.5 0.5", "'0_5' is not a number"),
+        ("0 50 40 20 10", "50 is not a fraction of the picture's size, from 0 to 1; are these pixels"),
+        ("0 0.5 0.5 1.01 0.5", "1.01 is not a fraction"),
+        ("0 0.5 -0.1 0.5 0.5", "-0.1 is not a fraction"),
+        ("0 0.5 0.5 -0.5 0.5", "-0.5 is not a fraction"),
+        ("0 0.5 nan 0.5 0.5", "nan is not a fraction"),
+        ("0 0.5 inf 0.5 0.5", "inf is not a fraction"),
+        ("0, 0.5, 0.5, 0.5, 0.5", "invalid literal"),
+    ],
+)
+def test_malformed_lines_are_refused_with_their_place(yolo, line, message):
+    with pytest.raises(DataError, match=message) as caught:
+        train_of(yolo.write(f"0 0.5 0.5 0.1 0.1\n{line}\n"))
+    assert str(yolo.folder / "labels" / "train" / "0.txt") in str(caught.value)
+    assert "line 2: " in str(caught.value)
+
+
+def test_boxes_of_no_size_are_dropped_and_boxes_over_the_edge_clipped(yolo):
+    train = train_of(yolo.write("0 0.5 0.5 0 0.1\n0 0.1 0.5 0.4 0.5\n0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n"))
+    assert repaired(train) == {
+        "box of zero or negative size dropped": 1,
+        "box clipped to the image": 1,
+        "repeated box of the same class dropped": 1,
+    }
+
+
+@pytest.mark.parametrize("names", [{0: "cat", 1: "dog"}, {1: "dog", 0: "cat"}, ["cat", "dog"]])
+def test_names_may_be_a_list_or_numbered(yolo, names):
+    assert train_of(yolo.write("1 0.5 0.5 0.1 0.1", names=names, nc=2)).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"names": ...}, "'names' must list the classes, not None"),
+        ({"names": []}, "'names' must list the classes"),
+        ({"names": {0: "cat", 2: "dog"}}, "must number the classes from 0 to 1 without gaps"),
+        ({"names": {"a": "cat"}}, "must number the classes from 0 to 0"),
+        ({"names": ["cat", 7]}, "class 1 must be text, not 7; put it in quotes"),
+        ({"names": ["cat", "cat"]}, "1 repeated category names, first cat"),
+        ({"nc": 3}, "'nc' is 3, but 'names' lists 2 classes"),
+        ({"train": ...}, "'train' must be a path or a list of paths, not None"),
+        ({"train": [1]}, "'train' must be a path or a list of paths"),
+        ({"train": []}, "'train' must be a path or a list of paths"),
+        ({"val": "images/nowhere"}, "'val' names images/nowhere, but there is no .*images/nowhere"),
+        ({"path": 3}, "'path' must be text, not 3"),
+    ],
+)
+def test_a_wrong_data_yaml_is_refused_with_its_key(yolo, content, message):
+    with pytest.raises(DataError, match=message) as caught:
+        train_of(yolo.write("0 0.5 0.5 0.1 0.1", **content))
+    assert "data.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "a: 1\na: 2", "names: &a [x]\nval: *a"])
+def test_a_data_yaml_that_is_no_mapping_is_refused(yolo, text):
+    spec = yolo.write("")
+    (yolo.folder / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"data\.yaml"):
+        train_of(spec)
+
+
+@pytest.mark.parametrize(
+    ("path", "train"),
+    [
+        (".", "images/train"),
+        ("", "./images/train"),
+        ("/where/it/was/written", "images/train"),  # not here any more
+        ("..", "yolo_set/images/train"),
+        (..., "../images/train"),  # as exported archives have it, one folder too high
+        (..., ["images/train"]),
+    ],
+)
+def test_paths_are_found(yolo, path, train):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1", path=path, train=train, val="../images/val" if path is ... else ...)
+    if path is not ...:
+        content = {"path": path, "train": train, "val": train, "names": ["cat", "dog"]}
+        (yolo.folder / "data.yaml").write_text(yaml.safe_dump(content))
+    assert len(train_of(spec)) == 1
+
+
+def test_pictures_may_be_listed_in_a_file(yolo):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1", "", "", train="train.txt")
+    (yolo.folder / "train.txt").write_text("./images/train/2.jpg\n\nimages/train/0.jpg\r\n")
+    assert [image.path.name for image in train_of(spec).images] == ["0.jpg", "2.jpg"]
+    (yolo.folder / "train.txt").write_text("images/train/0.jpg\n./images/train/0.jpg\n")
+    with pytest.raises(DataError, match=r"0\.jpg is listed twice"):
+        train_of(spec)
+    (yolo.folder / "train.txt").write_text("images/train/0.jpg\nimages/train/9.jpg\n")
+    with pytest.raises(DataError, match=r"1 of 2 pictures are missing, first .*9\.jpg"):
+        train_of(spec)
+    (yolo.folder / "train.txt").write_text("\n")
+    with pytest.raises(DataError, match="holds no pictures"):
+        train_of(spec)
+
+
+def test_labels_lie_beside_pictures_that_are_in_no_folder_called_images(yolo, save_picture):
+    spec = yolo.write("", train="flat")
+    save_picture(yolo.folder / "flat" / "a.png", 100, 80)
+    (yolo.folder / "flat" / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    assert len(train_of(spec).boxes) == 1
+
+
+def test_two_pictures_with_one_label_file_are_refused(yolo, save_picture):
+    spec = yolo.write("", "")
+    save_picture(yolo.folder / "images" / "train" / "0.png", 100, 80)
+    with pytest.raises(DataError, match=r"0\.png and 0\.jpg share their labels"):
+        train_of(spec)
+
+
+def test_a_picture_that_is_shown_turned_is_refused(yolo):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1")
+    path = yolo.folder / "images" / "train" / "0.jpg"
+    with Image.open(path) as picture:
+        exif = picture.getexif()
+        exif[0x0112] = 6
+        picture.save(path, exif=exif)
+    with pytest.raises(DataError, match=r"0\.jpg is stored turned or mirrored \(EXIF orientation 6\)"):
+        train_of(spec)
+
+
+def test_another_yaml_file_will_do_when_it_is_the_only_one(yolo):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1", yaml_name="mine.yml")
+    assert len(train_of(spec).boxes) == 1
+    (yolo.folder / "other.yaml").write_text("")
+    with pytest.raises(DataError, match=r"must hold data\.yaml or one other YAML file .* not mine\.yml, other\.yaml"):
+        train_of(spec)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
+        train_of(f"yolo:{tmp_path}/nowhere")
