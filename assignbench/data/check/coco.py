@@ -44,7 +44,7 @@ def coco_split(spec: CocoSpec, base: Path, part: str) -> RawSplit:
         base: folder that its paths are relative to.
         part: ``train`` or ``evaluation``.
     """
-    split = spec.train if part == "train" else spec.evaluation
+    split = spec.train if part == "train" else spec.evaluation or spec.train
     file, pictures = base / split.annotations, base / split.images
     reading = _Reading(file, spec.folders)
     try:

@@ -85,7 +85,10 @@ class _Rows:
 
 def voc_split(spec: VocSpec, base: Path, part: str) -> RawSplit:
     """One split of a folder in VOC's layout; see `coco_split`."""
-    lists = [voc.VocList(base / one.folder, one.list) for one in (spec.train if part == "train" else spec.evaluation)]
+    lists = [
+        voc.VocList(base / one.folder, one.list or "")
+        for one in (spec.train if part == "train" else spec.evaluation or [])
+    ]
     rows = _Rows(part, lists[0].file)
     numbers = {name: place for place, name in enumerate(spec.classes or (), start=1)}
     for one in lists:
@@ -136,7 +139,7 @@ def _voc_picture(
 
 def widerface_split(spec: WiderfaceSpec, base: Path, part: str) -> RawSplit:
     """One split of WIDER FACE; see `coco_split`. Lines out of place are passed over up to the next picture."""
-    split = spec.train if part == "train" else spec.evaluation
+    split = spec.train if part == "train" else spec.evaluation or spec.train
     file, pictures = base / split.annotations, base / split.images
     rows = _Rows(part, file)
     categories = [(1, widerface.CLASSES[0])]

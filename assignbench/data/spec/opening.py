@@ -90,7 +90,7 @@ def _coco_part(spec: CocoSpec | WiderfaceSpec, part: Part) -> CocoSplit:
 
 
 def _voc_part(spec: VocSpec, part: Part) -> list[VocSplit]:
-    return spec.train if part == "train" else spec.evaluation if part == "evaluation" else _refuse_test()
+    return spec.train if part == "train" else (spec.evaluation or []) if part == "evaluation" else _refuse_test()
 
 
 def _yolo_part(spec: YoloFolder, part: Part) -> tuple[Path, ...]:
@@ -102,7 +102,7 @@ def _refuse_test() -> NoReturn:
 
 
 def _lists(splits: Sequence[VocSplit], base: Path) -> list[VocList]:
-    return [VocList(base / split.folder, split.list) for split in splits]
+    return [VocList(base / split.folder, split.list or "") for split in splits]
 
 
 def _named(part: Part, own: Sequence[str]) -> str:

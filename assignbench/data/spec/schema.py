@@ -28,41 +28,71 @@ class CocoSplit(_Part):
 class VocSplit(_Part):
     """One list of a folder in VOC's layout; a split may join several."""
 
-    folder: Path  # holds ImageSets, Annotations and JPEGImages
-    list: str  # name of a file in ImageSets/Main, without .txt
+    folder: Path  # what the other paths are relative to
+    list: str | None = None  # name of a file in ImageSets/Main, without .txt; None: every annotation of the folder
+    annotations: Path = Path("Annotations")
+    images: Path = Path("JPEGImages")
 
 
-class CocoSpec(_Part, Published):
+class _Divided(_Part):
+    """What every data set says of its pictures: how they are divided, and how they are stored."""
+
+    split: float | None = Field(
+        default=None, gt=0, lt=1
+    )  # share of train's pictures that is taught; the rest is scored
+    bits: int | None = Field(default=None, ge=9, le=16)  # of a grey value, where pictures hold 16 bits: 12 of a camera
+
+    @model_validator(mode="after")
+    def _one_way_to_divide(self) -> Self:
+        if (getattr(self, "evaluation", None) is None) == (self.split is None):
+            raise ValueError(
+                "give either 'evaluation' or 'split' (the share of the pictures of 'train' that is taught)"
+            )
+        return self
+
+
+class CocoSpec(_Divided, Published):
     """A data set in COCO's format."""
 
     format: Literal["coco"]
     description: str = ""
     train: CocoSplit
-    evaluation: CocoSplit
+    evaluation: CocoSplit | None = None
     test: CocoSplit | None = None  # its objects are secret: predicted for the publisher's server, never scored here
     classes: list[str] | None = None  # None: those of the training split, by category id
     folders: int | None = Field(default=None, ge=0)  # of a file_name that count, from the last; None: all
     left_out: list[str] = []  # pictures to drop with their objects, named as `folders` leaves them
 
 
-class VocSpec(_Part, Published):
+class VocSpec(_Divided, Published):
     """A data set in Pascal VOC's layout."""
 
     format: Literal["voc"]
     description: str = ""
     train: Annotated[list[VocSplit], Field(min_length=1)]
-    evaluation: Annotated[list[VocSplit], Field(min_length=1)]
+    evaluation: Annotated[list[VocSplit], Field(min_length=1)] | None = None
     classes: list[str] | None = None  # None: those of the training split, sorted
     pixel_origin: Literal[0, 1] = 1  # see read_voc
 
 
-class WiderfaceSpec(_Part, Published):
+class YoloSpec(_Divided, Published):
+    """A data set in YOLO's format: pictures, and a text file of labels for each."""
+
+    format: Literal["yolo"]
+    description: str = ""
+    classes: Annotated[list[str], Field(min_length=1)]  # in the order of the labels
+    train: Annotated[list[Path], Field(min_length=1)]  # folders of pictures, or text files that list pictures
+    evaluation: Annotated[list[Path], Field(min_length=1)] | None = None
+    keypoints: tuple[Annotated[int, Field(ge=1)], Literal[2, 3]] | None = None  # how many follow a box, numbers of each
+
+
+class WiderfaceSpec(_Divided, Published):
     """WIDER FACE, in its own text format."""
 
     format: Literal["widerface"]
     description: str = ""
     train: CocoSplit  # annotations: wider_face_*_bbx_gt.txt
-    evaluation: CocoSplit
+    evaluation: CocoSplit | None = None
     lists: Path | None = None  # folder of wider_{easy,medium,hard}_val.mat; need not be there
 
 
@@ -89,11 +119,12 @@ class ShapesSpec(_Part):
         return self
 
 
-DatasetSpec = CocoSpec | VocSpec | WiderfaceSpec | ShapesSpec
+DatasetSpec = CocoSpec | VocSpec | YoloSpec | WiderfaceSpec | ShapesSpec
 
 _MODELS: dict[str, type[DatasetSpec]] = {
     "coco": CocoSpec,
     "voc": VocSpec,
+    "yolo": YoloSpec,
     "widerface": WiderfaceSpec,
     "shapes": ShapesSpec,
 }
