@@ -6,6 +6,7 @@ pictures as flat arrays and makes an `ImageInfo` when it is asked for one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,11 @@ class Images(Sequence[ImageInfo]):
         for end in self.ends.tolist():
             yield text[first:end].decode("utf-8", "surrogateescape")
             first = end
+
+    def paths(self) -> list[str]:
+        """Where each picture is."""
+        folder = str(self.folder)
+        return [name if folder == "." else os.path.join(folder, name) for name in self.names()]  # noqa: PTH118  # millions
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,27 @@ from assignbench.errors import DataError
 
 LOOKED_AT = 1000  # pictures of a split whose file sizes stand for all: a million would take minutes on a network's disk
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies below a folder."""
+
+    paths: list[Path]  # pictures, sorted
+    left_aside: list[Path]  # hidden files and folders of systems and tools, sorted
+
+
+def pictures_below(folder: Path) -> Found:
+    """Every picture of a folder and its folders; hidden ones are left aside."""
+    paths: list[Path] = []
+    left_aside: list[Path] = []
+    for below, _, names in os.walk(folder):
+        for name in names:
+            if Path(name).suffix.lower() in SUFFIXES:
+                path = Path(below, name)
+                hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+                (left_aside if hidden else paths).append(path)
+    return Found(sorted(paths), sorted(left_aside))
 
 
 def read_picture(image: ImageInfo) -> NDArray[np.uint8]:
@@ -58,6 +81,14 @@ def picture_size(path: Path) -> tuple[int, int]:
         raise DataError(f"the header of {path} cannot be read: it is no picture, or a damaged one") from error
     except Exception as error:  # as above
         raise DataError(f"the header of {path} cannot be read: {error}; copy it again") from error
+
+
+def header_size(path: Path) -> tuple[int, int]:
+    """As `picture_size`, or zeros: that a picture is missing or damaged is found when pictures are looked at."""
+    try:
+        return picture_size(path)
+    except DataError:
+        return 0, 0
 
 
 def check_headers(images: Iterable[ImageInfo]) -> None:

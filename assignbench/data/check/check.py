@@ -1,7 +1,7 @@
 """Everything that is odd about a data set, found before it can lie.
 
-`open_dataset` stops at the first thing that it must refuse; here a tolerant pass over the same files, with the
-readers' own parsing, collects them all. A format takes part by one function that gives a `RawSplit`.
+`open_dataset` stops at the first thing that it must refuse; here everything that the same readers set aside is listed,
+and every picture is looked at.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from assignbench.data.check.coco import coco_split
 from assignbench.data.check.looks import Look, look_at_all
 from assignbench.data.check.rules import split_findings
 from assignbench.data.check.splits import joint_findings
-from assignbench.data.check.text import voc_split, widerface_split, yolo_split
 from assignbench.data.read.findings import REFUSED, Finding, Severity
 from assignbench.data.read.raw import RawSplit
 from assignbench.data.spec import locate as specs
 from assignbench.data.spec.locate import open_dataset
-from assignbench.data.spec.schema import CocoSpec, VocSpec, WiderfaceSpec
+from assignbench.data.spec.opening import read_part
 from assignbench.errors import DataError
 
 
@@ -68,7 +66,7 @@ def check_dataset(
         DataError: when files that make up the data set are not there at all.
     """
     found, train, evaluation = read_raw(spec, data_root)
-    paths = list(dict.fromkeys((*train.images.paths, *evaluation.images.paths)))
+    paths = list(dict.fromkeys((*train.images.paths(), *evaluation.images.paths())))
     looks = look_at_all(paths, quick=quick, threads=threads, watch=lambda done: watch(done, len(paths)))
     findings = [finding for raw in (train, evaluation) for finding in split_findings(raw, looks)]
     findings += joint_findings(train, evaluation, looks)
@@ -87,19 +85,8 @@ def read_raw(spec: str, data_root: Path) -> tuple[specs.Located, RawSplit, RawSp
     """
     found = specs.locate(spec, data_root)
     specs.require(found, ("train", "evaluation"))
-    train, evaluation = (_read(found, part) for part in ("train", "evaluation"))
-    return found, train, evaluation
-
-
-def _read(found: specs.Located, part: str) -> RawSplit:
-    spec = found.spec
-    if isinstance(spec, CocoSpec):
-        return coco_split(spec, found.base, part)
-    if isinstance(spec, VocSpec):
-        return voc_split(spec, found.base, part)
-    if isinstance(spec, WiderfaceSpec):
-        return widerface_split(spec, found.base, part)
-    return yolo_split(spec, part)
+    train = read_part(found.spec, found.base, "train")
+    return found, train, read_part(found.spec, found.base, "evaluation")
 
 
 def _what_the_reader_says(spec: str, data_root: Path) -> list[Finding]:

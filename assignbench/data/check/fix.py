@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assignbench.data.check.looks import TURNED, Look
-from assignbench.data.check.rules import known_sizes, mended
+from assignbench.data.check.rules import known_sizes
 from assignbench.data.read import findings as kinds
 from assignbench.data.read.annotations import Annotations, areas_of
-from assignbench.data.read.findings import Finding, Kind
-from assignbench.data.read.raw import Item, RawImages, RawSplit, items, positions, repeated
+from assignbench.data.read.findings import Finding, Kind, Table
+from assignbench.data.read.raw import Item, RawSplit, items, positions, repeated
+from assignbench.data.read.rules import mended, of_picture
 
 _LEFT_OUT = (
     kinds.PICTURE_MISSING,
@@ -24,7 +25,14 @@ _LEFT_OUT = (
     kinds.OVERLAP_FILE,
     kinds.OVERLAP_CONTENT,
 )
-_SAID = (kinds.ENTRY_MALFORMED, kinds.LISTED_AGAIN)  # what the tolerant reading left aside
+_SAID = (  # what reading left aside or put right
+    kinds.ENTRY_MALFORMED,
+    kinds.LISTED_AGAIN,
+    kinds.SIZE_MISSING,
+    kinds.LINE_RESPELT,
+    kinds.CORNERS_EXCHANGED,
+    kinds.PICTURE_RESPELT,
+)
 _DROPPED = (kinds.ANNOTATION_ORPHAN, kinds.CATEGORY_UNKNOWN, kinds.BOX_NOT_FINITE)
 
 
@@ -81,8 +89,6 @@ class _Repair:
             elif finding.kind in _DROPPED:
                 self.keep[finding.places] = False
                 self._write_down(finding.kind, finding)
-            elif finding.kind is kinds.SIZE_MISSING:
-                self._write_down(finding.kind, finding)
         self._repeated_images()
         self._turned([place for one in findings if one.kind is kinds.PICTURE_TURNED for place in one.places.tolist()])
         self._objects_of_lost_images()
@@ -97,7 +103,7 @@ class _Repair:
         raw = replace(
             self.raw,
             categories=categories,
-            images=RawImages(images.ids[kept], self.sizes[kept], [images.paths[place] for place in kept.tolist()]),
+            images=replace(images, sizes=self.sizes).take(kept),
             annotations=annotations,
             findings=(),
         )
@@ -108,7 +114,7 @@ class _Repair:
             self.changes.append(Change(self.raw.part, kind, done or kind.remedy, tuple(items(self.raw, finding))))
 
     def _mark(
-        self, kind: Kind, table: str, marked: NDArray[np.bool_], details: Sequence[str] = (), done: str | None = None
+        self, kind: Kind, table: Table, marked: NDArray[np.bool_], details: Sequence[str] = (), done: str | None = None
     ) -> None:
         self._write_down(kind, self.raw.finding(kind, table, marked, details), done)
 
@@ -120,7 +126,7 @@ class _Repair:
         every, later = repeated(images.ids)
         said: dict[int, set[tuple[object, ...]]] = {}
         for place in np.flatnonzero(every).tolist():
-            said.setdefault(int(images.ids[place]), set()).add((images.paths[place], *images.sizes[place].tolist()))
+            said.setdefault(int(images.ids[place]), set()).add((images.name(place), *images.sizes[place].tolist()))
         one = np.array([len(said.get(number, ())) == 1 for number in images.ids.tolist()], dtype=np.bool_)
         self.keep_image &= ~(every & ~one) & ~(later & one)
         self._mark(kinds.IMAGE_ID_REPEATED, "images", every & ~one)
@@ -132,12 +138,9 @@ class _Repair:
         for place in places:
             if not self.keep_image[place]:
                 continue
-            look = self.looks[self.raw.images.paths[place]]
+            look = self.looks[str(self.raw.images[place].path)]
             own = image == place
             boxes = self.boxes[own]
-            if self.raw.upright and look.orientation in TURNED:  # fractions of the shown picture, read as of the stored
-                width, height = look.size
-                boxes = boxes * np.tile((height / width, width / height), 2)
             self.boxes[own] = stored_boxes(boxes, look.orientation, *look.size)
             self.sizes[place] = look.size
             done[place] = True
@@ -205,14 +208,18 @@ class _Repair:
         areas = areas_of(annotations.boxes)
         if not self.raw.own_ids:  # nobody stated any
             return replace(annotations, areas=areas, crowd=np.maximum(annotations.crowd, 0))
-        for kind, marked in (
-            (kinds.AREA_MISSING, np.isnan(annotations.areas)),
-            (kinds.AREA_ZERO, annotations.areas == 0),
-            (kinds.CROWD_MISSING, annotations.crowd < 0),
-        ):
+        whole = self.raw.finding(kinds.AREA_OF_PICTURE, "annotations", of_picture(self.raw))
+        marks = {
+            kinds.AREA_MISSING: np.isnan(annotations.areas),
+            kinds.AREA_ZERO: annotations.areas == 0,
+            kinds.AREA_OF_PICTURE: np.isin(kept, whole.places),
+            kinds.CROWD_MISSING: annotations.crowd < 0,
+        }
+        for kind, marked in marks.items():
             self._write_down(kind, self.raw.finding(kind, "annotations", kept[marked]))
-        stated = np.nan_to_num(annotations.areas, nan=0.0)
-        return replace(annotations, areas=np.where(stated == 0, areas, stated), crowd=np.maximum(annotations.crowd, 0))
+        unusable = marks[kinds.AREA_MISSING] | marks[kinds.AREA_ZERO] | marks[kinds.AREA_OF_PICTURE]
+        stated = np.where(unusable, areas, annotations.areas)
+        return replace(annotations, areas=stated, crowd=np.maximum(annotations.crowd, 0))
 
 
 def stored_boxes(boxes: NDArray[np.float64], orientation: int, width: int, height: int) -> NDArray[np.float64]:

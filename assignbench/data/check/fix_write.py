@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from assignbench.data.check.check import Check
 from assignbench.data.check.fix import Change, Fixed, fix_split
 from assignbench.data.check.looks import Look, suffix_of
+from assignbench.data.images import Images
 from assignbench.data.read.findings import CLASS_NOT_TRAINED, FILE_UNREADABLE
-from assignbench.data.read.raw import Item, RawImages, RawSplit
+from assignbench.data.read.raw import Item, RawSplit
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, UsageError
 from assignbench.files import written_folder
@@ -106,7 +107,7 @@ def _classes(train: Fixed, evaluation: Fixed) -> tuple[list[str], RawSplit, list
 
 def _write_split(raw: RawSplit, looks: dict[str, Look], folder: Path, copy_pictures: bool) -> str:
     """Write the annotations of a split; returns where its pictures are, relative to the copy or absolute."""
-    paths = [os.path.abspath(path) for path in raw.images.paths]  # noqa: PTH100  # links stay links
+    paths = [os.path.abspath(path) for path in raw.images.paths()]  # noqa: PTH100  # links stay links
     common = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
     names = [Path(os.path.relpath(path, common)).as_posix() for path in paths]
     if copy_pictures:
@@ -115,9 +116,9 @@ def _write_split(raw: RawSplit, looks: dict[str, Look], folder: Path, copy_pictu
     return raw.part if copy_pictures else common
 
 
-def _copy(paths: list[str], names: list[str], looks: dict[str, Look], images: RawImages, folder: Path) -> list[str]:
+def _copy(paths: list[str], names: list[str], looks: dict[str, Look], images: Images, folder: Path) -> list[str]:
     """Copy pictures under suffixes that say what they are."""
-    proper = [suffix_of(name, looks[path].format) for name, path in zip(names, images.paths, strict=True)]
+    proper = [suffix_of(name, looks[path].format) for name, path in zip(names, images.paths(), strict=True)]
     if len(set(proper)) < len(set(names)):  # two would become one
         proper = names
     for path, name in zip(paths, proper, strict=True):

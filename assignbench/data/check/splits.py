@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -12,9 +11,8 @@ from assignbench.data.check.looks import Look
 from assignbench.data.pictures import SUFFIXES
 from assignbench.data.read import findings as kinds
 from assignbench.data.read.findings import Finding
-from assignbench.data.read.raw import RawSplit
-
-_NOWHERE = np.zeros(0, dtype=np.int64)
+from assignbench.data.read.raw import RawSplit, said
+from assignbench.data.read.rules import alike
 
 
 def joint_findings(train: RawSplit, evaluation: RawSplit, looks: Mapping[str, Look]) -> list[Finding]:
@@ -25,10 +23,6 @@ def joint_findings(train: RawSplit, evaluation: RawSplit, looks: Mapping[str, Lo
     return [finding for finding in found if finding.count]
 
 
-def _said(kind: kinds.Kind, part: str, texts: list[str]) -> Finding:
-    return Finding(kind, part, "nothing", _NOWHERE, tuple(texts))
-
-
 def _classes(train: RawSplit, evaluation: RawSplit) -> Iterator[Finding]:
     taught = {name: number for number, name in train.categories}
     scored = {name: number for number, name in evaluation.categories}
@@ -37,28 +31,26 @@ def _classes(train: RawSplit, evaluation: RawSplit) -> Iterator[Finding]:
         places = [place for place, (_, name) in enumerate(raw.categories) if name not in wanted]
         details = [repr(raw.categories[place][1]) for place in places]
         yield raw.finding(kinds.CLASS_NOT_TRAINED, "categories", np.array(places, dtype=np.int64), details)
-    yield _said(kinds.CLASS_NOT_EVALUATED, "both", [name for name in taught if name not in scored])
+    yield said(kinds.CLASS_NOT_EVALUATED, "both", [name for name in taught if name not in scored])
     if train.own_ids:
         differing = [name for name in taught if scored.get(name, taught[name]) != taught[name]]
         texts = [f"{name!r} is {taught[name]} in training, {scored[name]} in evaluation" for name in differing]
-        yield _said(kinds.CLASS_ID_DIFFERS, "both", texts)
-    alike: dict[str, list[str]] = {}
-    for name in dict.fromkeys((*taught, *scored)):
-        alike.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), []).append(name)
-    texts = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
-    yield _said(kinds.CLASS_ALIKE, "both", texts)
+        yield said(kinds.CLASS_ID_DIFFERS, "both", texts)
+    others = {alike(name): name for name in scored if name not in taught}
+    pairs = [(name, others[alike(name)]) for name in taught if alike(name) in others]
+    yield said(kinds.CLASS_ALIKE, "both", [f"{one!r} and {other!r}" for one, other in pairs])
 
 
 def _overlap(train: RawSplit, evaluation: RawSplit, looks: Mapping[str, Look]) -> Iterator[Finding]:
-    files = {os.path.realpath(path) for path in evaluation.images.paths}
+    files = {os.path.realpath(path) for path in evaluation.images.paths()}
     pixels: dict[bytes, str] = {}
-    for path in evaluation.images.paths:
+    for path in evaluation.images.paths():
         if (look := looks.get(path)) is not None and look.digest:
             pixels.setdefault(look.digest, path)
     same_file: list[int] = []
     same_pixels: list[int] = []
     twins: list[str] = []
-    for place, path in enumerate(train.images.paths):
+    for place, path in enumerate(train.images.paths()):
         look = looks.get(path)
         if os.path.realpath(path) in files:
             same_file.append(place)
@@ -74,7 +66,7 @@ def _overlap(train: RawSplit, evaluation: RawSplit, looks: Mapping[str, Look]) -
 
 
 def _unlisted(train: RawSplit, evaluation: RawSplit) -> Iterator[Finding]:
-    listed = {os.path.normpath(path) for raw in (train, evaluation) for path in raw.images.paths}
+    listed = {os.path.normpath(path) for raw in (train, evaluation) for path in raw.images.paths()}
     folders = dict.fromkeys((*train.folders, *evaluation.folders))
     strangers = {
         path
@@ -84,4 +76,4 @@ def _unlisted(train: RawSplit, evaluation: RawSplit) -> Iterator[Finding]:
         if os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  # a million of them
         and (path := os.path.normpath(os.path.join(below, name))) not in listed  # noqa: PTH118
     }
-    yield _said(kinds.PICTURE_UNLISTED, "both", sorted(strangers))
+    yield said(kinds.PICTURE_UNLISTED, "both", sorted(strangers))

@@ -33,10 +33,10 @@ class Annotations:
         image_ids: Sequence[int],
         category_ids: Sequence[int],
         boxes: Sequence[Sequence[float]],
-        crowd: Sequence[bool],
+        crowd: Sequence[int],
         flags: Mapping[str, Sequence[int]] | None = None,
     ) -> Annotations:
-        """From lists; the area of an object is that of its box."""
+        """From lists; the area of an object is that of its box, and −1 for crowd says that it is not stated."""
         corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
         with np.errstate(over="ignore", invalid="ignore"):  # of a box that `build` refuses
             areas = areas_of(corners)

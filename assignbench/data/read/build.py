@@ -1,7 +1,7 @@
-"""The one gate between annotation files and training: every reader ends in `build_dataset`.
+"""The one gate between annotation files and training: what every reader gives goes through `build_dataset`.
 
-What cannot be understood is refused by name (`DataError`); what can be put right is put right, counted
-and kept in `Dataset.repairs`:
+A finding that is an error is refused by name (`DataError`); what can be put right is put right, counted and kept in
+`Dataset.repairs`:
 
 ==============================================  ==================  ===================================
 annotation                                      training            evaluation
@@ -14,6 +14,7 @@ box partly outside the picture                  clipped             kept: the of
 box thinner than 0.005 pixels (then)            dropped             kept
 same box and class twice in one image           dropped             kept
 area or iscrowd missing                         filled in           filled in
+size of a picture missing                       from its header     from its header
 ==============================================  ==================  ===================================
 """
 
@@ -22,74 +23,71 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from assignbench.data.dataset import Dataset, ImageInfo, Repair
+from assignbench.data.dataset import Dataset, Repair
 from assignbench.data.images import Images
-from assignbench.data.read.annotations import EXAMPLES, Annotations, Objects, RepairLog, areas_of
+from assignbench.data.pictures import picture_size
+from assignbench.data.read.annotations import EXAMPLES, Objects, areas_of
+from assignbench.data.read.findings import SIZE_MISSING, Finding, Severity
 from assignbench.data.read.mend import mend
+from assignbench.data.read.raw import RawSplit, items, positions
+from assignbench.data.read.rules import refusals, repairs
 from assignbench.errors import DataError
 
-LARGEST = 1e9  # pixels; a coordinate beyond this is a damaged number, not a place
-DENSE = 16  # times as many numbers as ids between the first and the last: COCO's image ids take up 5
 
-
-def build_dataset(
-    *,
-    name: str,
-    split: str,
-    source: Path,
-    categories: Sequence[tuple[int, str]],
-    classes: Sequence[str] | None,
-    images: Sequence[ImageInfo],
-    annotations: Annotations,
-    training: bool,
-    offsets: Mapping[str, tuple[float, float]] | None = None,
-    repairs: Sequence[Repair] = (),
-) -> Dataset:
+def build_dataset(raw: RawSplit, *, name: str, split: str, classes: Sequence[str] | None, training: bool) -> Dataset:
     """Check, repair and sort what a reader found.
 
     Args:
+        raw: the split as its files state it.
         name: canonical spec of the data set.
         split: name of the split.
-        source: file or folder to name in messages.
-        categories: id and name of every category of this split.
         classes: the classes of the training split, or None to take this split's, ordered by id.
-        images: pictures of the split, in any order.
-        annotations: objects of the split, in any order.
         training: apply the training column of the table above instead of the evaluation column.
-        offsets: class → true offset of its visible mass, when the data set knows.
-        repairs: what the reader itself put right.
 
     Raises:
         DataError: for everything that the table refuses, for missing pictures, and for a split without
             images or classes. The message names ids and file.
     """
-    if not images:
-        raise DataError(f"{source}: the split has no images")
-    pictures = images if isinstance(images, Images) else Images.of(images)
-    _refuse_repeats(source, "image id", pictures.ids)
-    _refuse_repeats(source, "category id", [number for number, _ in categories])
-    _refuse_repeats(source, "category name", [text for _, text in categories])
-    _refuse_repeats(source, "annotation id", annotations.ids)
-    known = "the list of classes" if training else "the training split"
-    classes, category_ids = _match_classes(source, categories, classes, known)
+    _refuse(raw, raw.findings)
+    if not len(raw.images):
+        raise DataError(f"{raw.source}: the split has no images")
+    _refuse(raw, refusals(raw))
+    classes, category_ids = _match_classes(
+        raw.source, raw.categories, classes, "the list of classes" if training else "the training split"
+    )
+    refuse_missing_pictures(raw.source, raw.images)
+    raw = _with_sizes(raw)
+    found = [*raw.findings, *repairs(raw)]
+    annotations, sizes = raw.annotations, raw.images.sizes.astype(np.float64)
+    by_id = np.argsort(np.array(category_ids, dtype=np.int64))
+    objects = Objects(
+        ids=annotations.ids,
+        image=positions(annotations.image_ids, raw.images.ids),
+        labels=by_id[positions(annotations.category_ids, np.array(category_ids, dtype=np.int64)[by_id])],
+        boxes=annotations.boxes,
+        area=np.where(np.isnan(annotations.areas), areas_of(annotations.boxes), annotations.areas),
+        crowd=annotations.crowd > 0,
+        flags=annotations.flags,
+    )
+    objects, keep = mend(
+        objects,
+        sizes[objects.image],
+        training,
+        lambda kind, marked: found.append(raw.finding(kind, "annotations", marked)),
+    )
+    pictures = raw.images
     if np.any(np.diff(pictures.ids) < 0):
-        pictures = pictures.take(np.argsort(pictures.ids))
-    refuse_missing_pictures(source, pictures)
-
-    objects = _read_columns(source, annotations, pictures, category_ids)
-    log = RepairLog(annotations, lambda entry: _last(pictures.name(int(objects.image[entry]))), list(repairs))
-    log.note("iscrowd missing, taken as 0", annotations.crowd < 0)
-    log.note("area missing, taken from the box", np.isnan(annotations.areas))
-    objects, keep = mend(objects, pictures.sizes[objects.image].astype(np.float64), training, log.note)
-
+        sequence = np.argsort(pictures.ids)
+        pictures = pictures.take(sequence)
+        objects = replace(objects, image=np.argsort(sequence)[objects.image])
     order = np.lexsort((objects.ids, objects.image))
     objects = objects.take(order[keep[order]])
     return Dataset(
@@ -104,61 +102,41 @@ def build_dataset(
         area=objects.area,
         crowd=objects.crowd,
         annotation_ids=objects.ids,
-        repairs=tuple(log.repairs),
+        repairs=tuple(_repair(raw, finding) for finding in found if finding.kind.done and finding.count),
         fingerprint=_fingerprint(classes, category_ids, pictures, objects),
-        offsets=dict(offsets or {}),
+        offsets=dict(raw.offsets),
         flags=objects.flags,
     )
 
 
-def _read_columns(source: Path, annotations: Annotations, images: Images, category_ids: Sequence[int]) -> Objects:
-    """Ids to positions; area and crowd filled in."""
-    by_id = np.argsort(np.array(category_ids, dtype=np.int64))
-    image, unknown_image = _positions(annotations.image_ids, images.ids)
-    place, unknown_class = _positions(annotations.category_ids, np.array(category_ids, dtype=np.int64)[by_id])
-    for entry in np.flatnonzero(unknown_image | unknown_class)[:1].tolist():
-        absent = "such image" if unknown_image[entry] else f"category {annotations.category_ids[entry]}"
-        raise DataError(f"{source}: {annotations.named(entry)}: there is no {absent}")
-    boxes = annotations.boxes
-    for entry in np.flatnonzero(~np.all(np.abs(boxes) < LARGEST, axis=1))[:1].tolist():  # NaN compares false
-        raise DataError(
-            f"{source}: {annotations.named(entry)}: the box {boxes[entry].tolist()} is not finite "
-            f"or beyond {LARGEST:g} pixels; correct or remove it"
-        )
-    return Objects(
-        ids=annotations.ids,
-        image=image,
-        labels=by_id[place] if len(place) else place,
-        boxes=boxes,
-        area=np.where(np.isnan(annotations.areas), areas_of(boxes), annotations.areas),
-        crowd=annotations.crowd > 0,
-        flags=annotations.flags,
-    )
+def _refuse(raw: RawSplit, findings: Iterator[Finding] | Sequence[Finding]) -> None:
+    """The first finding that is an error, by its first items."""
+    for finding in findings:
+        if finding.kind.severity is not Severity.ERROR or not finding.count:
+            continue
+        first = str(next(items(raw, finding)))
+        if finding.table == "nothing":  # a sentence of its own, which may name the file
+            text = first if first.startswith(str(raw.source)) else f"{raw.source}: {first}"
+        else:
+            text = f"{raw.source}: {first}" + ("" if finding.details else f": {finding.kind.meaning}")
+        more = f" (and {finding.count - 1} more; assignbench data check lists them)" if finding.count > 1 else ""
+        raise DataError(text + more)
 
 
-def _positions(values: NDArray[np.int64], known: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Where each value stands in the ascending ``known``, and which of them do not."""
-    if not len(known):
-        return np.zeros_like(values), np.ones(len(values), dtype=np.bool_)
-    first, last = int(known[0]), int(known[-1])
-    if last - first < DENSE * len(known) + (1 << 16):  # ids mostly are: looked up in a table, ten times as fast
-        table = np.zeros(last - first + 1, dtype=np.int64)
-        table[known - first] = np.arange(len(known))
-        places = table[np.clip(values, first, last) - first]
-    else:
-        places = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    return places, known[places] != values
+def _repair(raw: RawSplit, finding: Finding) -> Repair:
+    return Repair(finding.kind.done, finding.count, tuple(map(str, items(raw, finding, EXAMPLES))))
 
 
-def _refuse_repeats(source: Path, what: str, values: Sequence[int] | Sequence[str] | NDArray[np.int64]) -> None:
-    if isinstance(values, np.ndarray):
-        ordered = np.sort(values)
-        repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]]).tolist()
-    else:
-        repeated = [value for value, count in Counter(values).items() if count > 1]
-    if repeated:
-        first = ", ".join(map(str, repeated[:EXAMPLES]))
-        raise DataError(f"{source}: {len(repeated)} repeated {what}s, first {first}; each must be unique")
+def _with_sizes(raw: RawSplit) -> RawSplit:
+    """Sizes that nobody stated, from the pictures' headers."""
+    unknown = np.flatnonzero(raw.images.sizes[:, 0] == 0)
+    if not len(unknown):
+        return raw
+    sizes = raw.images.sizes.copy()
+    for place in unknown.tolist():
+        sizes[place] = picture_size(raw.images[place].path)
+    found = [*raw.findings, raw.finding(SIZE_MISSING, "images", unknown)]
+    return replace(raw, images=replace(raw.images, sizes=sizes), findings=found)
 
 
 def _match_classes(

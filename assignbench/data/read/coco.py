@@ -8,125 +8,143 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from assignbench.data.dataset import Dataset, Repair
 from assignbench.data.images import Images
-from assignbench.data.read.annotations import EXAMPLES, Annotations
-from assignbench.data.read.build import build_dataset
-from assignbench.data.read.cache import remembered
 from assignbench.data.read.coco_entries import annotations_in, categories_in, images_in, joined
-from assignbench.data.read.scan import Digest, Piece, Value, scan
+from assignbench.data.read.findings import ENTRY_MALFORMED, PICTURE_LEFT_OUT
+from assignbench.data.read.raw import NOWHERE, RawSplit, said, unreadable
+from assignbench.data.read.scan import Digest, Piece, Repeated, Value, scan
 from assignbench.errors import DataError
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
-class Parsed:
-    """What a file states, with every type checked."""
+class _Part(Piece):
+    """Entries of a piece without their text; they were read with care already."""
 
-    categories: list[tuple[int, str]]
-    offsets: dict[str, tuple[float, float]]
-    images: Images
-    annotations: Annotations
-
-    def without(self, names: frozenset[str]) -> tuple[Parsed, list[Repair]]:
-        """The same without some pictures and their objects, and a count of them."""
-        out = np.array([name in names for name in self.images.names()], dtype=np.bool_)
-        if not out.any():
-            return self, []
-        removed = [self.images.name(index) for index in np.flatnonzero(out).tolist()]
-        kind = "picture left out with its objects, as the specification says"
-        repair = Repair(kind, len(removed), tuple(removed[:EXAMPLES]))
-        kept = ~np.isin(self.annotations.image_ids, self.images.ids[out])
-        return Parsed(self.categories, self.offsets, self.images.take(~out), self.annotations.take(kept)), [repair]
+    def careful(self) -> list[Any]:
+        """As they are."""
+        return self.entries
 
 
 def read_coco(
     file: Path,
     pictures: Path,
+    part: str,
+    digest: Digest,
     *,
-    name: str,
-    split: str,
-    training: bool,
     classes: Sequence[str] | None = None,
     labelled: bool = True,
     folders: int | None = None,
     left_out: Sequence[str] = (),
-) -> Dataset:
+) -> RawSplit:
     """Read one split.
 
     Args:
         file: ``instances_*.json``, or ``image_info_*.json`` of a split whose objects are secret.
         pictures: folder that every ``file_name`` is relative to.
-        name: canonical spec of the data set.
-        split: name of the split.
-        training: repair for training, or keep what an official evaluation counts (see `build`).
-        classes: classes of the training split, for an evaluation split; category ids may differ
-            between the two files, names may not.
+        part: "train", "evaluation" or "test".
+        digest: gets every byte that was read.
+        classes: what the specification demands.
         labelled: whether there must be annotations; otherwise there must be none.
         folders: how many folders of a ``file_name`` count; None: all of them.
         left_out: pictures that are dropped with their objects, counted and named.
-
-    Raises:
-        DataError: naming the file and the place, for anything missing, malformed or inconsistent.
     """
-    choices = {
-        "training": training,
-        "classes": None if classes is None else list(classes),
-        "labelled": labelled,
-        "folders": folders,
-        "left_out": sorted(left_out),
-    }
+    reading = _Reading(file, folders)
+    try:
+        with _no_garbage_collection():
+            for found in scan(file, digest):
+                if not isinstance(found, Value):
+                    reading.take(found)
+        for key in ("images", "annotations", "categories") if labelled else ("images", "categories"):
+            if key not in reading.seen:
+                raise DataError(f"{file}: {key!r} is missing or not a list")
+        if not labelled and reading.annotations and len(reading.annotations[0][0]):
+            raise DataError(f"{file}: it holds annotations, but this split is known for having none")
+    except DataError as error:
+        return unreadable(part, file, str(error), own_ids=True)
+    return reading.split(part, pictures, classes, frozenset(left_out))
 
-    def read(digest: Digest) -> Dataset:
-        parsed, repairs = _parse(file, pictures, digest, labelled, folders).without(frozenset(left_out))
-        return build_dataset(
-            name=name,
-            split=split,
-            source=file,
-            categories=parsed.categories,
+
+class _Reading:
+    """What was read of one file so far."""
+
+    def __init__(self, file: Path, folders: int | None) -> None:
+        self.file, self.folders = file, folders
+        self.seen: set[str] = set()
+        self.images: list[Any] = []
+        self.annotations: list[Any] = []
+        self.categories: list[tuple[int, str]] = []
+        self.offsets: dict[str, tuple[float, float]] = {}
+        self.malformed: list[str] = []
+
+    def take(self, piece: Piece) -> None:
+        """Read one piece of one list; lists of other names do not count."""
+        self.seen.add(piece.key)
+        if piece.key == "images":
+            self.images += self._each(piece, partial(images_in, self.file, self.folders), self._without_size)
+        elif piece.key == "annotations":
+            self.annotations += self._each(piece, partial(annotations_in, self.file))
+        elif piece.key == "categories":
+            for rows in self._each(piece, partial(categories_in, self.file)):
+                self.categories += [(number, name) for number, name, _ in rows]
+                self.offsets |= {name: offset for _, name, offset in rows if offset is not None}
+
+    def _each(
+        self, piece: Piece, read: Callable[[Piece], Read], rescue: Callable[[Piece], Read | None] = lambda _: None
+    ) -> list[Read]:
+        try:
+            return [read(piece)]
+        except DataError as error:
+            if len(piece.entries) == 1 and isinstance(piece, _Part):
+                rescued = rescue(piece)
+                if rescued is None:
+                    self.malformed.append(str(error).removeprefix(f"{self.file}: ") + _ids(piece.entries[0]))
+                return [] if rescued is None else [rescued]
+        entries = piece.careful()
+        middle = len(entries) // 2
+        halves = (_Part(piece.key, piece.first, entries[:middle], ""),) if middle else ()
+        halves += (_Part(piece.key, piece.first + middle, entries[middle:], ""),)
+        return [part for half in halves for part in self._each(half, read, rescue)]
+
+    def _without_size(self, piece: Piece) -> Any:
+        """An image entry that is right but for its size."""
+        entry = piece.entries[0]
+        if not isinstance(entry, dict) or (isinstance(entry, Repeated) and entry.keys_given_twice):
+            return None
+        try:
+            one = _Part(piece.key, piece.first, [{**entry, "width": 1, "height": 1}], "")
+            ids, sizes, names = images_in(self.file, self.folders, one)
+        except DataError:
+            return None
+        return ids, 0 * sizes, names
+
+    def split(self, part: str, pictures: Path, classes: Sequence[str] | None, left_out: frozenset[str]) -> RawSplit:
+        names = [name for piece in self.images for name in piece[2]]
+        ids = np.concatenate([NOWHERE, *(piece[0] for piece in self.images)])
+        sizes = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(piece[1] for piece in self.images)])
+        images, annotations = Images.named(pictures, ids, sizes, names), joined(self.annotations)
+        findings = [said(ENTRY_MALFORMED, part, self.malformed)] if self.malformed else []
+        out = np.array([name in left_out for name in names], dtype=np.bool_)
+        if out.any():
+            findings.append(said(PICTURE_LEFT_OUT, part, [name for name in names if name in left_out]))
+            images, annotations = images.take(~out), annotations.take(~np.isin(annotations.image_ids, ids[out]))
+        return RawSplit(
+            part=part,
+            source=self.file,
+            categories=self.categories,
+            images=images,
+            annotations=annotations,
+            own_ids=True,
             classes=classes,
-            images=parsed.images,
-            annotations=parsed.annotations,
-            training=training,
-            offsets=parsed.offsets,
-            repairs=repairs,
+            folders=[pictures],
+            findings=findings,
+            offsets=self.offsets,
         )
-
-    return remembered(file, choices, read, name=name, split=split, pictures=pictures)
-
-
-def _parse(file: Path, pictures: Path, digest: Digest, labelled: bool, folders: int | None) -> Parsed:
-    """Read every list piece by piece; a piece in which anything is odd is read again with care, to name it."""
-    keys = ("images", "categories", *(["annotations"] if labelled else []))
-    found: dict[str, list[Any]] = {}
-    readers: dict[str, Callable[[Piece], Any]] = {
-        "images": partial(images_in, file, folders),
-        "categories": partial(categories_in, file),
-        "annotations": partial(annotations_in, file),
-    }
-    with _no_garbage_collection():
-        for part in scan(file, digest):
-            if isinstance(part, Value):
-                continue
-            if part.key == "annotations" and not labelled and part.entries:
-                raise DataError(f"{file}: it holds annotations, but this split is known for having none")
-            if part.key in keys:
-                found.setdefault(part.key, []).append(readers[part.key](part))
-    for key in keys:
-        if key not in found:
-            raise DataError(f"{file}: {key!r} is missing or not a list")
-    rows = [row for piece in found["categories"] for row in piece]
-    names = [text for piece in found["images"] for text in piece[2]]
-    ids, sizes = (np.concatenate([piece[column] for piece in found["images"]]) for column in (0, 1))
-    return Parsed(
-        categories=[(number, text) for number, text, _ in rows],
-        offsets={text: offset for _, text, offset in rows if offset is not None},
-        images=Images.named(pictures, ids, sizes, names),
-        annotations=joined(found.get("annotations", [])),
-    )
 
 
 @contextlib.contextmanager
@@ -139,3 +157,10 @@ def _no_garbage_collection() -> Generator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _ids(entry: object) -> str:
+    """What an entry that cannot be understood says of itself."""
+    keys = ("id", "image_id", "file_name", "name")
+    said = [f"{key} {entry[key]!r:.40}" for key in keys if key in entry] if isinstance(entry, dict) else []
+    return f" ({', '.join(said)})" if said else ""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assignbench.data.read.annotations import Annotations
-from assignbench.data.read.build import LARGEST
+from assignbench.data.read.rules import LARGEST
 from assignbench.data.read.scan import Piece, Repeated
 from assignbench.errors import DataError
 

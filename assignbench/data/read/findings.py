@@ -1,4 +1,4 @@
-"""Everything that `check` can find: how bad it is, and what `fix` does about it.
+"""Every kind of finding: how bad it is, what a reader does about it, and what `fix` does.
 
 An error is something that training refuses, or that makes a number wrong. A warning is put right or left out by
 a rule of the readers, counted each time. A note is good to know.
@@ -30,6 +30,10 @@ class Kind:
     severity: Severity
     meaning: str
     remedy: str = ""  # what the repaired copy has instead; empty: the same
+    done: str = ""  # what reading for a run does about it, counted and said each time; empty: nothing
+
+
+Table = Literal["images", "annotations", "categories", "nothing"]  # of a `RawSplit`; what places count in
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,7 @@ class Finding:
 
     kind: Kind
     part: str  # "train", "evaluation" or, between them, "both"
-    table: Literal["images", "annotations", "categories", "nothing"]  # of `RawSplit`; what the places count in
+    table: Table
     places: NDArray[np.int64]  # [item]
     details: tuple[str, ...] = ()  # [item], or none
 
@@ -73,7 +77,13 @@ ANNOTATION_ID_ZERO = Kind(
 )
 ID_ZERO = Kind("id-zero", _N, "an image or category with id 0: fine here, not everywhere")
 
-SIZE_MISSING = Kind("size-missing", _E, "an image entry without a usable width and height", "taken from the picture")
+SIZE_MISSING = Kind(
+    "size-missing",
+    _W,
+    "an image entry without a usable width and height; taken from the picture",
+    "taken from the picture",
+    done="size missing, taken from the picture",
+)
 PICTURE_MISSING = Kind("picture-missing", _E, "an image entry whose file is not there", _OUT)
 PICTURE_UNREADABLE = Kind("picture-unreadable", _E, "a file that is no picture, or of a kind that cannot be read", _OUT)
 PICTURE_DAMAGED = Kind("picture-damaged", _E, "a picture with a header but without all its pixels: truncated", _OUT)
@@ -90,28 +100,132 @@ PICTURE_ROTATED = Kind(
 PICTURE_MISLABELLED = Kind(
     "picture-mislabelled", _W, "a suffix of another format than the content; read by content", "renamed if copied"
 )
-PICTURE_TWICE = Kind("picture-twice", _W, "one file under several image ids: it counts several times")
+PICTURE_TWICE = Kind(
+    "picture-twice",
+    _W,
+    "one file under several image ids: it counts several times",
+    done="file that other image ids have, too: it counts several times",
+)
 PICTURE_COPY = Kind("picture-copy", _N, "the same pixels in another file of the split")
 PICTURE_UNLISTED = Kind("picture-unlisted", _N, "a picture file in the folder that no split lists")
-PICTURE_LEFT_OUT = Kind("picture-left-out", _N, "a picture that the specification leaves out")
-LABELS_ORPHAN = Kind("labels-orphan", _W, "a label file without a picture; left aside")
-LABELS_MISSING = Kind("labels-missing", _W, "a picture without a label file; taken as one without objects")
+PICTURE_LEFT_OUT = Kind(
+    "picture-left-out",
+    _N,
+    "a picture that the specification leaves out",
+    done="picture left out with its objects, as the specification says",
+)
+LABELS_ORPHAN = Kind(
+    "labels-orphan", _W, "a label file without a picture; left aside", done="label file without a picture left aside"
+)
+LINE_RESPELT = Kind(
+    "line-respelt",
+    _W,
+    "a line with a suffix, a flag, commas or a class like 1.0",
+    "as it is meant",
+    done="line with a suffix, a flag, commas or a class like 1.0, read as it is meant",
+)
+POLYGON_SUSPECT = Kind(
+    "polygon-suspect",
+    _W,
+    "a polygon that looks like a box and its keypoints: give kpt_shape (YAML: keypoints)",
+    "the box around its numbers",
+    done="polygon that looks like a box and its keypoints (say kpt_shape), taken as a polygon",
+)
+CORNERS_EXCHANGED = Kind(
+    "corners-exchanged",
+    _W,
+    "corners in the wrong order, exchanged",
+    "exchanged",
+    done="box whose corners are exchanged, put in order",
+)
+PIXEL_ORIGIN = Kind(
+    "pixel-origin",
+    _W,
+    "a corner at 0 or with a fraction: VOC counts pixels from 1. Does the tool count from 0?",
+    done="corner at 0 or with a fraction: if the tool counts pixels from 0, say pixel_origin: 0 in a YAML file",
+)
+PICTURE_RESPELT = Kind(
+    "picture-respelt",
+    _W,
+    "a picture that was found under another spelling of its name",
+    "named as it is",
+    done="picture found under another spelling of its name",
+)
+PICTURE_ASIDE = Kind(
+    "picture-aside",
+    _W,
+    "a hidden file or one of a system's: no picture of the data set",
+    done="hidden file left aside",
+)
+PICTURE_UNLABELLED = Kind(
+    "picture-unlabelled",
+    _W,
+    "a picture without an annotation file, where the files are the list; left aside",
+    done="picture without an annotation file left aside",
+)
+LABELS_MISSING = Kind(
+    "labels-missing",
+    _W,
+    "a picture without a label file; taken as one without objects",
+    done="picture without a label file, taken as one without objects",
+)
 
 ANNOTATION_ORPHAN = Kind("annotation-orphan", _E, "an annotation of an image that is not listed", _DROPPED)
 CATEGORY_UNKNOWN = Kind("category-unknown", _E, "an annotation of a category that is not defined", _DROPPED)
 BOX_NOT_FINITE = Kind("box-not-finite", _E, "a box with NaN, infinity or a coordinate beyond a billion", _DROPPED)
-BOX_DEGENERATE = Kind("box-degenerate", _W, "a box of zero or negative size; dropped", _DROPPED)
-BOX_OUTSIDE = Kind("box-outside", _W, "a box wholly outside its picture; dropped", _DROPPED)
+BOX_DEGENERATE = Kind(
+    "box-degenerate",
+    _W,
+    "a box of zero or negative size; dropped",
+    _DROPPED,
+    done="box of zero or negative size dropped",
+)
+BOX_OUTSIDE = Kind(
+    "box-outside",
+    _W,
+    "a box wholly outside its picture; dropped",
+    _DROPPED,
+    done="box wholly outside the image dropped",
+)
 BOX_CLIPPED = Kind(
-    "box-clipped", _W, "a box partly outside; clipped in training, kept in evaluation", "clipped in training"
+    "box-clipped",
+    _W,
+    "a box partly outside; clipped in training, kept in evaluation",
+    "clipped in training",
+    done="box clipped to the image",
 )
-BOX_THIN = Kind("box-thin", _W, "a box thinner than a 200th of a pixel; dropped in training", "dropped in training")
+BOX_THIN = Kind(
+    "box-thin",
+    _W,
+    "a box thinner than a 200th of a pixel; dropped in training",
+    "dropped in training",
+    done="box thinner than 0.005 pixels dropped",
+)
 BOX_REPEATED = Kind(
-    "box-repeated", _W, "the same box and class again; dropped in training, kept in evaluation", "dropped in training"
+    "box-repeated",
+    _W,
+    "the same box and class again; dropped in training, kept in evaluation",
+    "dropped in training",
+    done="repeated box of the same class dropped",
 )
-AREA_MISSING = Kind("area-missing", _W, "no area; taken from the box", "area of the box")
+AREA_MISSING = Kind(
+    "area-missing", _W, "no area; taken from the box", "area of the box", done="area missing, taken from the box"
+)
 AREA_ZERO = Kind("area-zero", _W, "area 0 though the box has one: it counts as small", "area of the box")
-CROWD_MISSING = Kind("crowd-missing", _W, "iscrowd or difficult missing; taken as 0", "0")
+AREA_OF_PICTURE = Kind(
+    "area-of-picture",
+    _W,
+    "an area that is the whole picture's, of a smaller box: it counts as large",
+    "area of the box",
+    done="area that is the whole picture's, of a smaller box, kept: small, medium and large go by it",
+)
+CROWD_MISSING = Kind(
+    "crowd-missing",
+    _W,
+    "iscrowd or difficult missing; taken as 0",
+    "0",
+    done="iscrowd or difficult missing, taken as 0",
+)
 CROWD = Kind("crowd", _N, "crowd or difficult regions: neither taught nor required")
 IMAGE_EMPTY = Kind("image-empty", _N, "images without objects; kept")
 
@@ -122,7 +236,12 @@ CLASS_NOT_TRAINED = Kind(
 )
 CLASS_NOT_EVALUATED = Kind("class-not-evaluated", _N, "a class that only the training split defines")
 CLASS_ID_DIFFERS = Kind("class-id-differs", _N, "a class with different ids in the splits: matched by name")
-CLASS_ALIKE = Kind("class-alike", _W, "class names that differ only in case, spaces or hyphens")
+CLASS_ALIKE = Kind(
+    "class-alike",
+    _W,
+    "class names that differ only in case, spaces or hyphens",
+    done="class that is called as another one but for case, spaces or hyphens, kept apart",
+)
 OVERLAP_FILE = Kind("overlap-file", _E, "a training picture that is evaluated, too", _OUT + " of training")
 OVERLAP_CONTENT = Kind(
     "overlap-content", _E, "a training picture whose pixels are evaluated in another file", _OUT + " of training"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assignbench.data.read.annotations import Objects
+from assignbench.data.read.findings import BOX_CLIPPED, BOX_DEGENERATE, BOX_OUTSIDE, BOX_REPEATED, BOX_THIN, Kind
 
 # COCO writes hundredths of a pixel, so no real box is thinner; below this, a box scaled down and stored
 # in float32 could lose its width.
@@ -16,7 +17,7 @@ THINNEST = 0.005
 
 
 def mend(
-    objects: Objects, size: NDArray[np.float64], training: bool, note: Callable[[str, NDArray[np.bool_]], None]
+    objects: Objects, size: NDArray[np.float64], training: bool, note: Callable[[Kind, NDArray[np.bool_]], None]
 ) -> tuple[Objects, NDArray[np.bool_]]:
     """Mend boxes where that is right, and mark the objects to keep.
 
@@ -24,7 +25,7 @@ def mend(
         objects: in file order.
         size: ``[object, 2]`` width and height of each object's picture.
         training: which column of the table.
-        note: told the name of each repair, and which objects it is done to: ``[object]``.
+        note: told each kind of repair, and which objects it is done to: ``[object]``.
 
     Returns:
         The objects with their mended boxes, and ``[object]`` which of them to keep.
@@ -32,8 +33,8 @@ def mend(
     boxes = objects.boxes
     empty = _any(boxes[:, 2:] <= boxes[:, :2])
     outside = ~empty & _any((boxes[:, :2] >= size) | (boxes[:, 2:] <= 0))
-    note("box of zero or negative size dropped", empty)
-    note("box wholly outside the image dropped", outside)
+    note(BOX_DEGENERATE, empty)
+    note(BOX_OUTSIDE, outside)
     keep = ~empty & ~outside
     if not training:
         return objects, keep
@@ -42,9 +43,9 @@ def mend(
     thin = keep & _any(clipped[:, 2:] - clipped[:, :2] < THINNEST)
     keep &= ~thin
     again = _repeated(objects, keep)
-    note("box clipped to the image", keep & _any(clipped != boxes))
-    note(f"box thinner than {THINNEST} pixels dropped", thin)
-    note("repeated box of the same class dropped", again)
+    note(BOX_CLIPPED, keep & _any(clipped != boxes))
+    note(BOX_THIN, thin)
+    note(BOX_REPEATED, again)
     return objects, keep & ~again
 
 

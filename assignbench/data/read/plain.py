@@ -34,9 +34,10 @@ def number(text: str) -> float:
     Raises:
         ValueError: it is none. NaN and infinity pass.
     """
-    if "_" in text or not text.isascii():
-        raise ValueError(f"{text!r} is not a number")
-    return float(text)
+    try:
+        return float(text if text.isascii() and "_" not in text else "")
+    except ValueError:
+        raise ValueError(f"{text!r:.40} is not a number") from None
 
 
 def whole_number(text: str) -> int:
@@ -45,6 +46,7 @@ def whole_number(text: str) -> int:
     Raises:
         ValueError: it is none.
     """
-    if "_" in text or not text.isascii():
-        raise ValueError(f"{text!r} is not a whole number")
-    return int(text)
+    try:
+        return int(text if text.isascii() and "_" not in text else "")
+    except ValueError:
+        raise ValueError(f"{text!r:.40} is not a whole number") from None

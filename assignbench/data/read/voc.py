@@ -1,179 +1,172 @@
 """Reader of Pascal VOC folders (http://host.robots.ox.ac.uk/pascal/VOC/, development kit, section 5).
 
 A folder holds ``ImageSets/Main/LIST.txt`` with one picture name a line, ``Annotations/NAME.xml`` and
-``JPEGImages/NAME.*``. There are no ids: pictures and objects are numbered from 1 in sorted order.
+``JPEGImages/NAME.*``; without a list, every annotation counts. There are no ids: pictures and objects are numbered
+from 1 in sorted order.
 """
 
 from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-from assignbench.data.dataset import Dataset, ImageInfo, Repair
-from assignbench.data.pictures import SUFFIXES, picture_size
-from assignbench.data.read.annotations import EXAMPLES, Annotations
-from assignbench.data.read.build import LARGEST, build_dataset
+from assignbench.data.pictures import SUFFIXES, pictures_below
+from assignbench.data.read.findings import (
+    CORNERS_EXCHANGED,
+    ENTRY_MALFORMED,
+    LABELS_ORPHAN,
+    LABELS_UNREADABLE,
+    LINE_RESPELT,
+    LISTED_AGAIN,
+    PICTURE_ASIDE,
+    PICTURE_RESPELT,
+    PICTURE_UNLABELLED,
+    PIXEL_ORIGIN,
+)
 from assignbench.data.read.plain import number, read_lines, whole_number
+from assignbench.data.read.raw import RawSplit, unreadable
+from assignbench.data.read.rows import Box, Object, Rows
+from assignbench.data.read.rules import LARGEST
+from assignbench.data.read.xml import doubtful, parse_xml, text_of
 from assignbench.errors import DataError
 
-LARGEST_XML = 1 << 24  # bytes of one annotation; more would only fill the memory
+_TRUTH = {"": None, "unspecified": None, "0": False, "1": True, "false": False, "true": True}
+_FLAGS = ("-1", "0", "1")  # behind a name, in lists of one class
+_OTHER_FORMS = ("robndbox", "polygon", "points", "mask")  # where tools put what is no box
 
 
 @dataclass(frozen=True)
 class VocList:
     """One list of one VOC folder."""
 
-    folder: Path  # holds ImageSets, Annotations, JPEGImages
-    list: str  # "trainval"
+    folder: Path  # holds ImageSets
+    list: str | None  # "trainval"; None: every annotation
+    annotations: Path
+    images: Path
 
     @property
     def file(self) -> Path:
-        """The list itself."""
+        """The list itself; without one, the folder of annotations."""
+        if self.list is None:
+            return self.annotations
         return self.folder / "ImageSets" / "Main" / f"{self.list}.txt"
 
 
-@dataclass(frozen=True)
-class _Object:
-    name: str
-    box: tuple[float, float, float, float]
-    difficult: bool | None  # None: not stated
-
-
 def read_voc(
-    lists: Sequence[VocList],
-    *,
-    name: str,
-    split: str,
-    training: bool,
-    classes: Sequence[str] | None = None,
-    pixel_origin: int = 1,
-) -> Dataset:
+    lists: Sequence[VocList], part: str, *, classes: Sequence[str] | None = None, pixel_origin: int = 1
+) -> RawSplit:
     """Read one split, which may join several lists (VOC 2007 and 2012).
 
     Args:
         lists: where to read.
-        name: canonical spec of the data set.
-        split: name of the split.
-        training: repair for training, or keep what an official evaluation counts (see `build`).
+        part: "train" or "evaluation".
         classes: the classes; None takes those that occur, sorted by name.
         pixel_origin: 1 as VOC writes it: pixels count from 1 and the last one belongs to the box, so
             ``xmin ymin xmax ymax`` is the box ``xmin−1, ymin−1, xmax, ymax``. 0: the corners are the box.
-
-    Raises:
-        DataError: naming the file and the place, for anything missing, malformed or inconsistent.
     """
-    images: list[ImageInfo] = []
-    silent: list[str] = []
-    objects: list[_Object] = []
-    owners: list[int] = []
-    for source in lists:
-        pictures = pictures_in(source.folder / "JPEGImages")
-        for stem in _read_list(source.file):
-            file = source.folder / "Annotations" / f"{stem}.xml"
-            root = parse_xml(file)
-            if root.tag != "annotation":
-                raise DataError(f"{file} is not a VOC annotation: its root is <{root.tag}>, not <annotation>")
-            path = pictures.get(stem, source.folder / "JPEGImages" / f"{stem}.jpg")
-            width, height = size_of(file, root, path)
-            images.append(ImageInfo(len(images) + 1, path, width, height))
-            for place, element in enumerate(root.findall("object"), start=1):
-                found = object_of(f"{file}: object {place}", element, pixel_origin)
-                if found.difficult is None:
-                    silent.append(f"object {place} of {file.name}")
-                objects.append(found)
-                owners.append(len(images))
-                if classes is not None and found.name not in classes:
-                    known = "the list of classes" if training else "the training split"
-                    raise DataError(f"{file}: object {place}: {known} has no class {found.name!r}")
-    classes = sorted({found.name for found in objects}) if classes is None else classes
-    numbers = {text: place for place, text in enumerate(classes, start=1)}
-    return build_dataset(
-        name=name,
-        split=split,
-        source=lists[0].file,
-        categories=[(number, text) for text, number in numbers.items()],
-        classes=classes,
-        images=images,
-        annotations=Annotations.of(
-            range(1, len(objects) + 1),
-            owners,
-            [numbers[found.name] for found in objects],
-            [found.box for found in objects],
-            [bool(found.difficult) for found in objects],
-        ),
-        training=training,
-        repairs=[Repair("difficult missing, taken as 0", len(silent), tuple(silent[:EXAMPLES]))] if silent else [],
-    )
+    rows = Rows(part, lists[0].file)
+    for one in lists:
+        try:
+            _read_list(rows, one, pixel_origin)
+        except DataError as error:
+            return unreadable(part, one.file, str(error))
+    names = classes or sorted({found.name for _, found in rows.objects})
+    folders = tuple(dict.fromkeys(one.images for one in lists))
+    return rows.split(list(enumerate(names, start=1)), folders=folders, classes=classes)
 
 
-def _read_list(file: Path) -> list[str]:
-    stems = sorted(line.strip() for line in read_lines(file, "image list") if line.strip())
-    for one, other in pairwise(stems):
-        if one == other:
-            raise DataError(f"{file}: {one!r} is listed twice; each picture must be listed once")
-    return stems
+def _read_list(rows: Rows, one: VocList, pixel_origin: int) -> None:
+    found = pictures_below(one.images)
+    rows.say(PICTURE_ASIDE, *map(str, found.left_aside))
+    pictures: dict[str, list[Path]] = {}
+    for path in found.paths:
+        pictures.setdefault(path.relative_to(one.images).with_suffix("").as_posix(), []).append(path)
+    stems = _every(rows, one, pictures) if one.list is None else _listed(rows, one, pictures)
+    for stem in stems:
+        _read_picture(rows, one, stem, pictures, pixel_origin)
 
 
-def pictures_in(folder: Path) -> dict[str, Path]:
-    """Picture files by stem; whatever the suffix, because many folders in VOC layout hold PNG."""
-    found: dict[str, Path] = {}
-    try:
-        listed = sorted(folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
-    for path in listed:
-        if path.suffix.lower() not in SUFFIXES:
+def _every(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> list[str]:
+    """The names of all annotations that have a picture."""
+    files = sorted(path for path in one.annotations.rglob("*") if path.suffix.lower() == ".xml")
+    names = [file.relative_to(one.annotations).with_suffix("").as_posix() for file in files]
+    names = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    rows.say(LABELS_ORPHAN, *(f"{name}.xml" for name in names if name not in pictures))
+    unlabelled = sorted(set(pictures) - set(names))
+    rows.say(PICTURE_UNLABELLED, *(str(pictures[name][0]) for name in unlabelled))
+    return [name for name in names if name in pictures]
+
+
+def _listed(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> list[str]:
+    """The names of a list, sorted; suffixes and flags behind a name are read over."""
+    names: dict[str, int] = {}
+    for place, line in enumerate(read_lines(one.file, "image list"), start=1):
+        text = line.strip()
+        if not text:
             continue
-        if path.stem in found:
-            raise DataError(f"{folder}: {found[path.stem].name} and {path.name} share a name; keep one")
-        found[path.stem] = path
-    return found
+        name = _name_in(text, one, pictures)
+        if name != text:
+            rows.say(LINE_RESPELT, f"{one.file}, line {place}: {text!r:.60}")
+        if name in names:
+            rows.say(LISTED_AGAIN, f"{one.file}: {name!r} is listed twice; each picture must be listed once")
+        names[name] = place
+    return sorted(names)
 
 
-class _NoDoctype(ET.TreeBuilder):
-    """Refuses a document type, and with it entities: none is needed, and they can fill the memory."""
+def _name_in(text: str, one: VocList, pictures: Mapping[str, list[Path]]) -> str:
+    """The name that a line means: as it stands, if there is such a picture or annotation."""
+    if text in pictures or _file_of(one, text).is_file():
+        return text
+    words = text.split()
+    bare = text[: text.rindex(words[-1])].rstrip() if len(words) > 1 and words[-1] in _FLAGS else text
+    for name in (bare, _without_suffix(bare), _without_suffix(bare).rpartition("/")[2]):
+        if name and (name in pictures or _file_of(one, name).is_file()):
+            return name
+    return bare
 
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        """Called by the parser before any entity is declared."""
-        raise DataError(f"it declares the document type {name!r}, which is refused; remove it")
+
+def _without_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in {*SUFFIXES, ".xml"} else name
 
 
-def parse_xml(file: Path) -> ET.Element:
-    """The root of an annotation; a document type, and with it every entity of its own, is refused."""
+def _file_of(one: VocList, stem: str) -> Path:
+    return one.annotations / f"{stem}.xml"
+
+
+def _read_picture(rows: Rows, one: VocList, stem: str, pictures: Mapping[str, list[Path]], pixel_origin: int) -> None:
+    file = _file_of(one, stem)
+    same = pictures.get(stem, [])
+    path = same[0] if same else one.images / f"{stem}.jpg"
     try:
-        with file.open("rb") as stream:
-            content = stream.read(LARGEST_XML + 1)
-        if len(content) > LARGEST_XML:
-            raise DataError(f"it has more than {LARGEST_XML >> 20} MB; the annotation of a picture has some kilobytes")
-        return ET.fromstring(content, ET.XMLParser(target=_NoDoctype()))  # noqa: S314  # see _NoDoctype
-    except FileNotFoundError as error:
-        raise DataError(f"no annotation file {file}; every listed picture needs one") from error
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
-    except (ET.ParseError, ValueError, LookupError) as error:  # malformed, or in an unknown encoding
-        raise DataError(f"{file} is not valid XML: {error}; it may be truncated, copy it again") from error
+        if len(same) > 1:
+            names = " and ".join(path.name for path in same)
+            raise DataError(f"{one.images}: {names} share a name, and with it {file.name}; keep one")
+        root = parse_xml(file)
+        if root.tag != "annotation":
+            raise DataError(f"{file} is not a VOC annotation: its root is <{root.tag}>, not <annotation>")
+        stated = text_of(str(file), root, "filename")
+        if not same and (named := one.images / Path(stated.replace("\\", "/")).name).is_file() and stated:
+            path = named
+            rows.say(PICTURE_RESPELT, f"{file.name}: {named.name}")
+        size = _size_of(file, root)
     except DataError as error:
-        raise DataError(f"{file}: {error}") from error
+        rows.picture(path, (0, 0))
+        rows.say_of_picture(LABELS_UNREADABLE, str(error))
+        return
+    rows.picture(path, size)
+    for place, element in enumerate(root.findall("object"), start=1):
+        try:
+            _read_object(rows, f"{file}: object {place}", element, pixel_origin)
+        except DataError as error:
+            rows.say(ENTRY_MALFORMED, str(error))
 
 
-def text_of(place: str, element: ET.Element, path: str) -> str:
-    """What stands in the one element at ``path``; empty when there is none."""
-    found: list[ET.Element] = [element]
-    for tag in path.split("/"):
-        found = found[0].findall(tag)
-        if len(found) > 1:
-            raise DataError(f"{place}: <{tag}> is given {len(found)} times; keep one")
-        if not found:
-            return ""
-    return (found[0].text or "").strip()
-
-
-def size_of(file: Path, root: ET.Element, path: Path) -> tuple[int, int]:
-    """Width and height as the annotation states them; without them, as the picture's header does."""
+def _size_of(file: Path, root: ET.Element) -> tuple[int, int]:
+    """Width and height as the annotation states them; 0 where it does not."""
     stated = [text_of(str(file), root, f"size/{key}") for key in ("width", "height")]
     try:
         width, height = (whole_number(text or "0") for text in stated)
@@ -181,31 +174,52 @@ def size_of(file: Path, root: ET.Element, path: Path) -> tuple[int, int]:
         raise DataError(f"{file}: <size> must hold whole numbers, not {stated!s:.40}") from error
     if min(width, height) < 0 or max(width, height) >= LARGEST:
         raise DataError(f"{file}: <size> says {width}×{height} pixels; correct or remove it")
-    if width > 0 and height > 0:
-        return width, height
-    return picture_size(path)
+    return (width, height) if width and height else (0, 0)
 
 
-def object_of(place: str, element: ET.Element, pixel_origin: int) -> _Object:
-    """One ``<object>``: name, box, difficult; ``place`` is for messages."""
+def _read_object(rows: Rows, place: str, element: ET.Element, pixel_origin: int) -> None:
+    """One ``<object>``: name, box, difficult."""
     name = text_of(place, element, "name")
     if not name:
         raise DataError(f"{place}: <name> is missing or empty")
-    corners = []
+    if doubtful(name):
+        raise DataError(
+            f"{place}: the name {name!r} has no letter of a … z: is the file in another encoding, as GBK? Then its "
+            'first line must say so (<?xml version="1.0" encoding="GBK"?>); else give the class a name with one'
+        )
+    corners = _corners(place, element)
+    x0, y0, x1, y1 = corners
+    exchanged = x1 < x0 and y1 < y0  # drawn from the lower right corner; one axis alone is a stray click
+    if exchanged:
+        x0, y0, x1, y1 = x1, y1, x0, y0
+    solid = x1 > x0 and y1 > y0
+    # Corners that coincide or cross stay as they stand, so that the size is zero or negative and is counted as such.
+    box: Box = (x0 - pixel_origin, y0 - pixel_origin, x1, y1) if solid else (x0, y0, x1, y1)
+    difficult = text_of(place, element, "difficult")
+    if difficult.lower() not in _TRUTH:
+        raise DataError(f"{place}: <difficult> must be 0 or 1, not {difficult!r:.40}")
+    rows.object(Object(name, box, _TRUTH[difficult.lower()]))
+    if exchanged:
+        rows.say_of_object(CORNERS_EXCHANGED, "")
+    if pixel_origin == 1 and (min(x0, y0) < 1 or any(corner % 1 for corner in corners)):
+        rows.say_of_object(PIXEL_ORIGIN, "")
+
+
+def _corners(place: str, element: ET.Element) -> list[float]:
+    """xmin, ymin, xmax, ymax as they are stated."""
+    if element.find("bndbox") is None:
+        for tag in _OTHER_FORMS:
+            if element.find(tag) is not None:
+                what = "a rotated box" if tag == "robndbox" else "no box"
+                raise DataError(f"{place}: it has a <{tag}>, {what}, and no <bndbox>; export upright boxes")
+        raise DataError(f"{place}: it has no <bndbox> with <xmin>, <ymin>, <xmax> and <ymax>")
+    corners: list[float] = []
     for key in ("xmin", "ymin", "xmax", "ymax"):
         text = text_of(place, element, f"bndbox/{key}")
         try:
             corners.append(number(text))
         except ValueError as error:
             raise DataError(f"{place}: <{key}> must be a number, not {text!r:.40}") from error
-    x0, y0, x1, y1 = corners
     if not all(map(math.isfinite, corners)):
         raise DataError(f"{place}: the box {corners} is not finite; correct or remove it")
-    # Corners that coincide or cross are a stray click, not a box one pixel wide: left as they stand, so
-    # that the size is zero or negative and the repair step counts them.
-    if x1 > x0 and y1 > y0:
-        x0, y0 = x0 - pixel_origin, y0 - pixel_origin
-    difficult = text_of(place, element, "difficult")
-    if difficult not in ("", "0", "1"):
-        raise DataError(f"{place}: <difficult> must be 0 or 1, not {difficult!r:.40}")
-    return _Object(name, (x0, y0, x1, y1), difficult == "1" if difficult else None)
+    return corners

@@ -12,9 +12,8 @@ import numpy as np
 from PIL import Image
 
 from assignbench.data.check.rules import split_findings
-from assignbench.data.check.text import header_size
 from assignbench.data.images import ImageInfo
-from assignbench.data.pictures import read_picture
+from assignbench.data.pictures import picture_size, read_picture
 from assignbench.data.read.findings import Severity
 from assignbench.data.read.raw import RawSplit, positions
 from assignbench.data.show.draw import Shown, draw_picture
@@ -76,9 +75,9 @@ def picture_of(shown: Gallery, place: int, resize: Resize | None = None) -> Imag
         DataError: the picture cannot be read.
     """
     raw = shown.raw
-    path = Path(raw.images.paths[place])
+    path = raw.images[place].path
     number, stated = int(raw.images.ids[place]), raw.images.sizes[place].tolist()
-    stored = header_size(path)
+    stored = picture_size(path)
     pixels = Image.fromarray(read_picture(ImageInfo(number, path, *stored)))
     if resize is not None:
         height, width = resize(*stored)
@@ -116,7 +115,7 @@ def _object(shown: Gallery, place: int, scale: tuple[float, float]) -> Shown:
 
 def file_name(shown: Gallery, place: int) -> str:
     """``train_7_a.png``."""
-    stem = re.sub(r"[^\w.-]+", "_", Path(shown.raw.images.paths[place]).stem, flags=re.ASCII)[:80]
+    stem = re.sub(r"[^\w.-]+", "_", shown.raw.images[place].path.stem, flags=re.ASCII)[:80]
     return f"{shown.raw.part}_{shown.raw.images.ids[place]}_{stem}.png"
 
 

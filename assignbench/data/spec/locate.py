@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assignbench.data.dataset import Dataset, Splits
-from assignbench.data.read.voc import VocList
-from assignbench.data.read.yolo import read_yolo_folder
 from assignbench.data.shapes.shapes import SPLITS, ShapesParameters, prepare_shapes
 from assignbench.data.spec.opening import Part, Readable, files_of, open_part
 from assignbench.data.spec.schema import CocoSpec, CocoSplit, DatasetSpec, ShapesSpec, VocSpec, VocSplit, load_spec
+from assignbench.data.spec.yolo_yaml import read_yolo_folder
 from assignbench.errors import DataError, UsageError
 from assignbench.paths import configs_folder
 from assignbench.suggest import did_you_mean
@@ -195,7 +194,7 @@ def _voc_folder(folder: Path) -> VocSpec:
     pairs = (("trainval", "test"), ("train", "val"))
     for pair in pairs:
         train, evaluation = (VocSplit(folder=folder, list=name) for name in pair)
-        if all(VocList(folder, name).file.is_file() for name in pair):
+        if all((folder / "ImageSets" / "Main" / f"{name}.txt").is_file() for name in pair):
             return VocSpec(format="voc", train=[train], evaluation=[evaluation])
     wanted = " nor ".join(f"{a}.txt with {b}.txt" for a, b in pairs)
     raise DataError(f"{folder / 'ImageSets' / 'Main'} holds neither {wanted}; put the image lists there")

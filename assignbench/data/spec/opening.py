@@ -1,21 +1,26 @@
-"""From a specification to the files it needs, and to the data set they hold."""
+"""From a specification to the files it needs, to what they state, and to the data set they hold."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
 from assignbench.data.dataset import Dataset, Official
+from assignbench.data.read.build import build_dataset
+from assignbench.data.read.cache import remembered
 from assignbench.data.read.coco import read_coco
+from assignbench.data.read.raw import RawSplit
+from assignbench.data.read.scan import Digest
 from assignbench.data.read.voc import VocList, read_voc
 from assignbench.data.read.widerface import read_widerface
-from assignbench.data.read.yolo import YoloFolder, read_yolo
-from assignbench.data.spec.schema import CocoSpec, CocoSplit, VocSpec, VocSplit, WiderfaceSpec
+from assignbench.data.read.yolo import read_yolo
+from assignbench.data.spec.schema import CocoSpec, CocoSplit, VocSpec, VocSplit, WiderfaceSpec, YoloSpec
 from assignbench.errors import UsageError
 
-Readable = CocoSpec | VocSpec | WiderfaceSpec | YoloFolder
+Readable = CocoSpec | VocSpec | WiderfaceSpec | YoloSpec
 Part = Literal["train", "evaluation", "test"]
 
 
@@ -26,13 +31,51 @@ def files_of(spec: Readable, base: Path, part: Part) -> list[Path]:
         UsageError: the data set has no test split.
     """
     if isinstance(spec, VocSpec):
-        lists = _lists(_voc_part(spec, part), base)
-        folders = [one.folder / kind for one in lists for kind in ("Annotations", "JPEGImages")]
-        return [*(one.file for one in lists), *folders]
-    if isinstance(spec, YoloFolder):
-        return list(_yolo_part(spec, part))
-    split = _coco_part(spec, part)
+        lists = _voc_lists(spec, base, part)
+        return [*(one.file for one in lists), *(place for one in lists for place in (one.annotations, one.images))]
+    if isinstance(spec, YoloSpec):
+        return _yolo_places(spec, base, part)
+    split = _coco_split(spec, part)
     return [base / split.annotations, base / split.images]
+
+
+def read_part(
+    spec: Readable, base: Path, part: Part, *, classes: Sequence[str] | None = None, digest: Digest | None = None
+) -> RawSplit:
+    """What the files of a split state: of a divided list, the share of this split.
+
+    Args:
+        spec: what to read.
+        base: folder that its paths are relative to.
+        part: which split.
+        classes: those of the training split; None: the specification's.
+        digest: gets every byte of a COCO file.
+
+    Raises:
+        UsageError: the data set has no test split.
+    """
+    classes = classes or spec.classes if not isinstance(spec, WiderfaceSpec) else None
+    if isinstance(spec, VocSpec):
+        raw = read_voc(_voc_lists(spec, base, part), part, classes=classes, pixel_origin=spec.pixel_origin)
+    elif isinstance(spec, YoloSpec):
+        places = _yolo_places(spec, base, part)
+        raw = read_yolo(places, part, source=base, classes=spec.classes, keypoints=spec.keypoints)
+    elif isinstance(spec, WiderfaceSpec):
+        split = _coco_split(spec, part)
+        raw = read_widerface(base / split.annotations, base / split.images, part)
+    else:
+        split = _coco_split(spec, part)
+        raw = read_coco(
+            base / split.annotations,
+            base / split.images,
+            part,
+            digest or hashlib.sha256(),
+            classes=spec.classes,
+            labelled=part != "test",
+            folders=spec.folders,
+            left_out=spec.left_out,
+        )
+    return raw
 
 
 def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Sequence[str] | None) -> Dataset:
@@ -47,63 +90,75 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
 
     Raises:
         UsageError: the data set has no test split.
-        DataError: as the readers.
+        DataError: as `build_dataset`.
     """
-    training = part == "train"
+    split = f"{part} ({' + '.join(_own_names(spec, base, part))})"
+    wanted = _classes(spec, classes)
+
+    def built(digest: Digest) -> Dataset:
+        raw = read_part(spec, base, part, classes=classes, digest=digest)
+        return build_dataset(raw, name=name, split=split, classes=wanted, training=part == "train")
+
+    if isinstance(spec, CocoSpec):
+        place = _coco_split(spec, part)
+        choices = {
+            "part": part,
+            "classes": None if wanted is None else list(wanted),
+            "folders": spec.folders,
+            "left_out": sorted(spec.left_out),
+            "split": spec.split,
+        }
+        file, pictures = base / place.annotations, base / place.images
+        return remembered(file, choices, built, name=name, split=split, pictures=pictures)
+    dataset = built(hashlib.sha256())
     if isinstance(spec, VocSpec):
-        lists = _lists(_voc_part(spec, part), base)
-        dataset = read_voc(
-            lists,
-            name=name,
-            split=_named(part, [f"{one.folder.name} {one.list}" for one in lists]),
-            training=training,
-            classes=classes or spec.classes,
-            pixel_origin=spec.pixel_origin,
-        )
         return replace(dataset, official=Official("voc"))
-    if isinstance(spec, YoloFolder):
-        places = _yolo_part(spec, part)
-        split = _named(part, [place.parent.name if place.name == "images" else place.name for place in places])
-        return read_yolo(spec, places, name=name, split=split, training=training)
-    place = _coco_part(spec, part)
-    file, pictures = base / place.annotations, base / place.images
     if isinstance(spec, WiderfaceSpec):
-        dataset = read_widerface(file, pictures, name=name, split=_named(part, [file.stem]), training=training)
         lists = None if spec.lists is None else base / spec.lists
         return replace(dataset, official=Official("widerface", lists))
-    return read_coco(
-        file,
-        pictures,
-        name=name,
-        split=_named(part, [place.images.name]),
-        training=training,
-        classes=classes or spec.classes,
-        labelled=part != "test",
-        folders=spec.folders,
-        left_out=spec.left_out,
-    )
+    return dataset
 
 
-def _coco_part(spec: CocoSpec | WiderfaceSpec, part: Part) -> CocoSplit:
-    split = getattr(spec, part, None)
-    return split if split is not None else _refuse_test()
+def _classes(spec: Readable, classes: Sequence[str] | None) -> Sequence[str] | None:
+    if isinstance(spec, WiderfaceSpec):
+        return None
+    return classes or spec.classes
 
 
-def _voc_part(spec: VocSpec, part: Part) -> list[VocSplit]:
-    return spec.train if part == "train" else (spec.evaluation or []) if part == "evaluation" else _refuse_test()
+def _own_names(spec: Readable, base: Path, part: Part) -> list[str]:
+    """What the publisher calls a split: the names of its lists or folders."""
+    if isinstance(spec, VocSpec):
+        return [f"{one.folder.name} {one.list or ''}".strip() for one in _voc_lists(spec, base, part)]
+    if isinstance(spec, YoloSpec):
+        places = _yolo_places(spec, base, part)
+        return [place.parent.name if place.name == "images" else place.name for place in places]
+    split = _coco_split(spec, part)
+    return [split.annotations.stem if isinstance(spec, WiderfaceSpec) else split.images.name]
 
 
-def _yolo_part(spec: YoloFolder, part: Part) -> tuple[Path, ...]:
-    return spec.train if part == "train" else spec.val if part == "evaluation" else _refuse_test()
+def _coco_split(spec: CocoSpec | WiderfaceSpec, part: Part) -> CocoSplit:
+    if part == "test":
+        return getattr(spec, "test", None) or _refuse_test()
+    return spec.train if part == "train" or spec.evaluation is None else spec.evaluation
+
+
+def _voc_lists(spec: VocSpec, base: Path, part: Part) -> list[VocList]:
+    if part == "test":
+        _refuse_test()
+    splits = spec.train if part == "train" or spec.evaluation is None else spec.evaluation
+    return [_voc_list(base / split.folder, split) for split in splits]
+
+
+def _voc_list(folder: Path, split: VocSplit) -> VocList:
+    return VocList(folder, split.list, folder / split.annotations, folder / split.images)
+
+
+def _yolo_places(spec: YoloSpec, base: Path, part: Part) -> list[Path]:
+    if part == "test":
+        _refuse_test()
+    places = spec.train if part == "train" or spec.evaluation is None else spec.evaluation
+    return [base / place for place in places]
 
 
 def _refuse_test() -> NoReturn:
     raise UsageError("this data set has no test split without annotations; coco has one")
-
-
-def _lists(splits: Sequence[VocSplit], base: Path) -> list[VocList]:
-    return [VocList(base / split.folder, split.list or "") for split in splits]
-
-
-def _named(part: Part, own: Sequence[str]) -> str:
-    return f"{part} ({' + '.join(own)})"

@@ -117,6 +117,7 @@ missing("entry-malformed--key", "category_id")
 DEFECTS["crowd-missing"] = lambda data, split, i: split.object(i).pop("iscrowd")
 DEFECTS["entry-malformed--text"] = lambda data, split, i: split.object(i).update(category_id="1")
 DEFECTS["entry-malformed--area"] = lambda data, split, i: split.object(i).update(area=-1)
+DEFECTS["area-of-picture"] = lambda data, split, i: split.object(i).update(area=W * H)
 DEFECTS["area-zero"] = lambda data, split, i: split.object(i).update(area=0)
 DEFECTS["crowd"] = lambda data, split, i: split.object(i).update(iscrowd=1)
 DEFECTS["annotation-orphan"] = lambda data, split, i: split.object(i).update(image_id=9999)
@@ -376,6 +377,8 @@ def test_odd_categories(kind, tmp_path):
 def test_every_kind_has_a_planted_defect():
     elsewhere = {"file-unreadable", "labels-unreadable", "image-listed-again", "refused", "picture-left-out"}
     elsewhere |= {"labels-orphan", "labels-missing"}
+    elsewhere |= {"line-respelt", "polygon-suspect", "corners-exchanged", "pixel-origin"}  # of single formats
+    elsewhere |= {"picture-aside", "picture-unlabelled", "picture-respelt"}
     assert {kind.name for kind in KINDS} == {*map(kind_of, DEFECTS), *CATEGORIES, *elsewhere}
     assert len({kind.name for kind in KINDS}) == len(KINDS)
 
@@ -528,7 +531,7 @@ def test_odd_voc(voc, tmp_path):
     one = check(spec)
     assert found(one, "train") - {"category-unused"} == {
         "image-listed-again", "entry-malformed", "crowd-missing", "labels-unreadable", "image-empty",
-        "box-degenerate", "box-clipped", "picture-size",
+        "box-degenerate", "box-clipped", "picture-size", "size-missing",
     }  # fmt: skip
     assert found(one, "evaluation") == {"class-not-trained", "entry-malformed"}
     assert "object 1" in named(one, "entry-malformed")

@@ -9,18 +9,21 @@ import threading
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from assignbench.data.dataset import Dataset, describe
 from assignbench.data.images import Images
 from assignbench.data.read import cache
-from assignbench.data.read import coco as reader
 from assignbench.data.read.annotations import Annotations
 from assignbench.data.read.build import build_dataset
+from assignbench.data.read.raw import RawSplit
 from assignbench.data.read.stored import load, save
-from assignbench.data.spec.locate import open_dataset
+from assignbench.data.spec import opening
+from assignbench.data.spec.locate import open_dataset, open_evaluation
 from assignbench.errors import DataError
 
 
@@ -36,13 +39,13 @@ def place(monkeypatch, tmp_path) -> Path:
 def parsed(monkeypatch) -> list[Path]:
     """Files that were parsed, one entry each time."""
     files: list[Path] = []
-    original = reader._parse
+    original = opening.read_coco
 
-    def counting(file: Path, *rest: object) -> object:
+    def counting(file: Path, *rest: Any, **named: Any) -> RawSplit:
         files.append(file)
-        return original(file, *rest)
+        return original(file, *rest, **named)
 
-    monkeypatch.setattr(reader, "_parse", counting)
+    monkeypatch.setattr(opening, "read_coco", counting)
     return files
 
 
@@ -93,15 +96,23 @@ def test_the_key_is_the_content_the_question_and_the_reader(coco, parsed, monkey
     assert open_dataset(spec, Path()).train.boxes[-1].tolist() == [10, 20, 40, 60]
     assert len(parsed) == 3
 
-    choices = {"name": "a", "split": "b", "training": True}
-    pictures = coco.folder / "train2017"
-    for number, other in enumerate(
-        ({"training": False}, {"classes": ["cat", "dog"]}, {"left_out": ["a.png"]}), start=4
-    ):
-        reader.read_coco(train, pictures, **{**choices, **other})
+    file = yaml.safe_dump(
+        {
+            "format": "coco",
+            "train": {"annotations": str(train), "images": str(coco.folder / "train2017")},
+            "evaluation": {"annotations": str(train), "images": str(coco.folder / "train2017")},
+        }
+    )
+    asked = coco.folder / "asked.yaml"
+    asked.write_text(file)
+    open_evaluation(str(asked), Path())
+    assert len(parsed) == 4  # the same file, for the evaluation
+    for number, other in enumerate(("classes: [dog, cat]", "left_out: [a.png]"), start=5):
+        asked.write_text(f"{file}{other}\n")
+        open_evaluation(str(asked), Path())
         assert len(parsed) == number
     monkeypatch.setattr(cache, "_reader", lambda: "another version")
-    reader.read_coco(train, pictures, **choices)
+    open_evaluation(str(asked), Path())
     assert len(parsed) == 7
 
 
@@ -237,16 +248,14 @@ def big(place: Path, images: int = 100_000, each: int = 6) -> Dataset:
     sizes = np.full((images, 2), 640, dtype=np.int64)
     corners = np.random.default_rng(0).uniform(0, 300, (count, 4))
     boxes = np.hstack([corners[:, :2], corners[:, :2] + corners[:, 2:] + 1])
-    dataset = build_dataset(
-        name="big",
-        split="train",
+    raw = RawSplit(
+        part="train",
         source=place,
         categories=[(1, "thing")],
-        classes=None,
         images=Images.named(place, ids, sizes, [f"{number:012}.jpg" for number in ids.tolist()]),
         annotations=Annotations.of(range(1, count + 1), np.repeat(ids, each), [1] * count, boxes, [False] * count),
-        training=True,
     )
+    dataset = build_dataset(raw, name="big", split="train", classes=None, training=True)
     stored = place / "big.arrays"
     save(dataset, stored)
     return load(stored, "big", "train", place)

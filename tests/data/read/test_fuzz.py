@@ -19,10 +19,7 @@ from hypothesis import strategies as st
 
 from assignbench.data.dataset import Dataset
 from assignbench.data.read import cache
-from assignbench.data.read.coco import read_coco
-from assignbench.data.read.voc import VocList, read_voc
-from assignbench.data.read.widerface import read_widerface
-from assignbench.data.read.yolo import read_yolo, read_yolo_folder
+from assignbench.data.spec.locate import open_evaluation
 from assignbench.errors import AssignbenchError
 
 FUZZ = settings(
@@ -85,32 +82,32 @@ def test_every_miniature_is_accounted_for(place):
 
 def cases(place: Path) -> list[tuple[str, Path, Any, Any]]:
     """Format, a file, how it is read, and the plain reading of its bytes."""
-    coco, voc, wider, yolo = (place / name for name in ("coco", "voc", "widerface/widerface", "yolo"))
-    names = {"name": "n", "split": "s", "training": False}
-    coco_file, wider_file = coco / "annotations" / "instances_val2017.json", wider / "wider_face_split"
-    wider_file /= "wider_face_val_bbx_gt.txt"
-    folder = read_yolo_folder(yolo)
     return [
-        ("coco", coco_file, lambda: read_coco(coco_file, coco / "val2017", **names), plain_coco),
+        ("coco", place / "coco/annotations/instances_val2017.json", lambda: opened(f"coco:{place}/coco"), plain_coco),
         (
             "voc",
-            voc / "Annotations" / "second.xml",
-            lambda: only_picture(read_voc([VocList(voc, "test")], **names), "second"),
+            place / "voc/Annotations/second.xml",
+            lambda: only_picture(opened(f"voc:{place}/voc"), "second"),
             plain_voc,
         ),
         (
             "widerface",
-            wider_file,
-            lambda: read_widerface(wider_file, wider / "WIDER_val" / "images", **names),
+            place / "widerface/widerface/wider_face_split/wider_face_val_bbx_gt.txt",
+            lambda: opened("widerface", place / "widerface"),
             plain_wider,
         ),
         (
             "yolo",
-            yolo / "labels" / "val" / "second.txt",
-            lambda: only_picture(read_yolo(folder, folder.val, **names), "second"),
+            place / "yolo/labels/val/second.txt",
+            lambda: only_picture(opened(f"yolo:{place}/yolo"), "second"),
             plain_yolo,
         ),
     ]
+
+
+def opened(spec: str, data_root: Path = Path()) -> Dataset:
+    """The evaluation split, which keeps boxes as they are."""
+    return open_evaluation(spec, data_root)
 
 
 def only_picture(dataset: Dataset, stem: str) -> Dataset:
@@ -129,6 +126,8 @@ def plain_coco(data: bytes) -> Iterator[Row]:
 def plain_voc(data: bytes) -> Iterator[Row]:
     for element in ET.fromstring(data).iter("object"):  # noqa: S314  # the reader has accepted it
         x0, y0, x1, y1 = (float(str(element.findtext(f"bndbox/{key}"))) for key in ("xmin", "ymin", "xmax", "ymax"))
+        if x1 < x0 and y1 < y0:  # drawn from the other corner
+            x0, y0, x1, y1 = x1, y1, x0, y0
         yield x0 - 1, y0 - 1, x1, y1
 
 
@@ -143,7 +142,7 @@ def plain_wider(data: bytes) -> Iterator[Row]:
 def plain_yolo(data: bytes) -> Iterator[Row]:
     for line in data.decode("utf-8-sig").split("\n"):
         if line.split():
-            numbers = [float(word) for word in line.split()[1:]]
+            numbers = [float(word) for word in line.replace(",", " ").split()[1:]]
             if len(numbers) == 4:
                 x, y, width, height = numbers
                 corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
@@ -213,8 +212,7 @@ def test_changed_data_yaml(place, changes):
     sound = file.read_bytes()
     try:
         file.write_bytes(mutated(sound, changes))
-        folder = read_yolo_folder(place / "yolo")
-        read_yolo(folder, folder.val, name="n", split="s", training=False)
+        opened(f"yolo:{place}/yolo")
     except AssignbenchError:
         pass
     finally:

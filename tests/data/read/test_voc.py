@@ -63,7 +63,7 @@ def test_a_missing_size_is_read_from_the_picture(voc):
         ),
         ("<annotation><size><width>x</width></size></annotation>", r"a\.xml: <size> must hold whole numbers"),
         ("OBJECT <name/>", r"a\.xml: object 1: <name> is missing"),
-        ("OBJECT <name>cat</name>", r"a\.xml: object 1: <xmin> must be a number, not ''"),
+        ("OBJECT <name>cat</name>", r"a\.xml: object 1: it has no <bndbox>"),
         ("BOX ten", r"a\.xml: object 1: <xmin> must be a number, not 'ten'"),
         ("BOX nan", r"a\.xml: object 1: the box .* is not finite"),
         ("DIFFICULT", r"a\.xml: object 1: <difficult> must be 0 or 1, not 'maybe'"),
@@ -97,7 +97,10 @@ def test_a_missing_difficult_is_taken_as_0_and_counted(voc):
     xml = voc.xml(voc.object("cat", 1, 1, 9, 9), one, one.replace(">5<", ">6<"))
     train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
     assert not train.crowd.any()
-    assert str(train.repairs[0]) == "2 × difficult missing, taken as 0 (object 2 of a.xml, object 3 of a.xml)"
+    assert str(train.repairs[0]) == (
+        "2 × iscrowd or difficult missing, taken as 0 "
+        "(annotation 2 of image 1 (a.png), annotation 3 of image 1 (a.png))"
+    )
 
 
 @pytest.mark.parametrize("size", ["", "<width/><height/>", "<width>0</width><height>0</height>", "<width>50</width>"])
@@ -161,7 +164,7 @@ def test_entities_are_refused_in_every_encoding(voc):
 
 def test_a_class_that_training_does_not_know_is_refused(voc):
     cat, dog = (voc.xml(voc.object(name, 1, 1, 5, 5)) for name in ("cat", "dog"))
-    with pytest.raises(DataError, match=r"b\.xml: object 1: the training split has no class 'dog'"):
+    with pytest.raises(DataError, match=r"image 1 \(b.png\): the class 'dog' is not among those of the training split"):
         open_dataset(voc.write(trainval={"a": cat}, test={"b": dog}), Path())
 
 

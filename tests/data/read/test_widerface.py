@@ -1,8 +1,8 @@
-from pathlib import Path
-
 import pytest
 
 from assignbench.data.dataset import Dataset, describe
+from assignbench.data.read.build import build_dataset
+from assignbench.data.read.raw import RawSplit
 from assignbench.data.read.widerface import FLAGS, read_widerface
 from assignbench.errors import DataError
 
@@ -18,7 +18,8 @@ def read(tmp_path, save_picture):
     def reading(text: str, training: bool = True) -> Dataset:
         file = tmp_path / "gt.txt"
         file.write_text(text.replace("NAME", "0--Parade/a.jpg"), encoding="utf-8")
-        return read_widerface(file, tmp_path / "images", name="wider", split="s", training=training)
+        raw = read_widerface(file, tmp_path / "images", "train" if training else "evaluation")
+        return build_dataset(raw, name="wider", split="s", classes=None, training=training)
 
     return reading
 
@@ -76,8 +77,8 @@ def test_a_byte_order_mark_and_windows_lines_are_read(read):
         ("NAME\n1\n1 2 3 4 0 0\n", "line 3: a face has 10 numbers, not 6"),
         ("NAME\n1\n1 2 x 4 0 0 0 0 0 0\n", "line 3: the box '1 2 x 4' does not consist of numbers"),
         ("NAME\n1\n1 2 ٣ 4 0 0 0 0 0 0\n", "line 3: the box '1 2 ٣ 4' does not consist of numbers"),
-        ("NAME\n1\n1 2 nan 4 0 0 0 0 0 0\n", "annotation 1 of image 1: the box .* not finite"),
-        ("NAME\n1\n1 2 1e999 4 0 0 0 0 0 0\n", "annotation 1 of image 1: the box .* not finite"),
+        ("NAME\n1\n1 2 nan 4 0 0 0 0 0 0\n", "annotation 1 of image 1 .*: the box .* not finite"),
+        ("NAME\n1\n1 2 1e999 4 0 0 0 0 0 0\n", "annotation 1 of image 1 .*: the box .* not finite"),
         ("NAME\n1\n1 2 3 4 3 0 0 0 0 0\n", "line 3: blur must be a whole number from 0 to 2, not '3'"),
         ("NAME\n1\n1 2 3 4 0 0 0 yes 0 0\n", "line 3: invalid must be a whole number from 0 to 1, not 'yes'"),
         (f"NAME\n1\n{FACE}\nNAME\n0\n", r"line 4: .*a\.jpg is listed twice, first in line 1"),
@@ -92,9 +93,13 @@ def test_malformed_files_are_refused_with_file_and_line(read, text, message):
     assert "gt.txt" in str(caught.value)
 
 
+def refuse(raw: RawSplit) -> None:
+    build_dataset(raw, name="w", split="s", classes=None, training=True)
+
+
 def test_a_file_that_is_not_there_or_not_a_text_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"no annotation file .*gt\.txt"):
-        read_widerface(tmp_path / "gt.txt", tmp_path, name="w", split="s", training=True)
+        refuse(read_widerface(tmp_path / "gt.txt", tmp_path, "train"))
     (tmp_path / "gt.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not a text in UTF-8"):
-        read_widerface(Path(tmp_path / "gt.txt"), tmp_path, name="w", split="s", training=True)
+        refuse(read_widerface(tmp_path / "gt.txt", tmp_path, "train"))

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 import yaml
-from PIL import Image
 
 from assignbench.data.dataset import Dataset
 from assignbench.data.spec.locate import open_dataset
@@ -64,7 +63,7 @@ def test_pictures_without_labels_are_kept_and_those_without_a_file_counted(yolo)
     train = train_of(yolo.write("0 0.5 0.5 0.1 0.1", "", "\n \n", None, None))
     assert (len(train), train.images_without_objects) == (5, 4)
     assert repaired(train) == {"picture without a label file, taken as one without objects": 2}
-    assert train.repairs[0].examples == ("3.jpg", "4.jpg")
+    assert train.repairs[0].examples == ("image 4 (3.jpg): 3.txt", "image 5 (4.jpg): 4.txt")
 
 
 def test_labels_without_a_picture_are_counted(yolo):
@@ -87,12 +86,13 @@ def test_labels_of_nothing_at_all_are_refused(yolo):
         ("0 0.5 0.5 0.5", "4 columns, neither a class and a box nor a class and a polygon"),
         ("0 0.5 0.5 0.5 0.5 0.9", "six columns, the last of them probably a score"),
         ("0 .1 .1 .2 .2 .3 .3 .4", "8 columns, neither"),
-        ("2 0.5 0.5 0.5 0.5", "there is no class 2; data.yaml names 2, counted from 0"),
+        ("2 0.5 0.5 0.5 0.5", "there is no class 2; 2 are named, counted from 0"),
         ("-1 0.5 0.5 0.5 0.5", "there is no class -1"),
-        ("cat 0.5 0.5 0.5 0.5", "invalid literal"),
-        ("0.0 0.5 0.5 0.5 0.5", "invalid literal"),
-        ("1_0 0.5 0.5 0.5 0.5", "'1_0' is not a whole number"),
-        ("0 0.5 half 0.5 0.5", "could not convert string to float: 'half'"),
+        ("cat 0.5 0.5 0.5 0.5", "the class 'cat' is not a number"),
+        ("0.5 0.5 0.5 0.5 0.5", "the class '0.5' is not a whole number"),
+        ("nan 0.5 0.5 0.5 0.5", "the class 'nan' is not a whole number"),
+        ("1_0 0.5 0.5 0.5 0.5", "'1_0' is not a number"),
+        ("0 0.5 half 0.5 0.5", "'half' is not a number"),
         ("0 0.5 0_5 0.5 0.5", "'0_5' is not a number"),
         ("0 50 40 20 10", "50 is not a fraction of the picture's size, from 0 to 1; are these pixels"),
         ("0 0.5 0.5 1.01 0.5", "1.01 is not a fraction"),
@@ -100,7 +100,6 @@ def test_labels_of_nothing_at_all_are_refused(yolo):
         ("0 0.5 0.5 -0.5 0.5", "-0.5 is not a fraction"),
         ("0 0.5 nan 0.5 0.5", "nan is not a fraction"),
         ("0 0.5 inf 0.5 0.5", "inf is not a fraction"),
-        ("0, 0.5, 0.5, 0.5, 0.5", "invalid literal"),
     ],
 )
 def test_malformed_lines_are_refused_with_their_place(yolo, line, message):
@@ -132,7 +131,7 @@ def test_names_may_be_a_list_or_numbered(yolo, names):
         ({"names": {0: "cat", 2: "dog"}}, "must number the classes from 0 to 1 without gaps"),
         ({"names": {"a": "cat"}}, "must number the classes from 0 to 0"),
         ({"names": ["cat", 7]}, "class 1 must be text, not 7; put it in quotes"),
-        ({"names": ["cat", "cat"]}, "1 repeated category names, first cat"),
+        ({"names": ["cat", "cat"]}, "cat: several categories with one name"),
         ({"nc": 3}, "'nc' is 3, but 'names' lists 2 classes"),
         ({"train": ...}, "'train' must be a path or a list of paths, not None"),
         ({"train": [1]}, "'train' must be a path or a list of paths"),
@@ -185,7 +184,7 @@ def test_pictures_may_be_listed_in_a_file(yolo):
     with pytest.raises(DataError, match=r"1 of 2 pictures are missing, first .*9\.jpg"):
         train_of(spec)
     (yolo.folder / "train.txt").write_text("\n")
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="the split has no images"):
         train_of(spec)
 
 
@@ -203,15 +202,27 @@ def test_two_pictures_with_one_label_file_are_refused(yolo, save_picture):
         train_of(spec)
 
 
-def test_a_picture_that_is_shown_turned_is_refused(yolo):
-    spec = yolo.write("0 0.5 0.5 0.1 0.1")
-    path = yolo.folder / "images" / "train" / "0.jpg"
-    with Image.open(path) as picture:
-        exif = picture.getexif()
-        exif[0x0112] = 6
-        picture.save(path, exif=exif)
-    with pytest.raises(DataError, match=r"0\.jpg is stored turned or mirrored \(EXIF orientation 6\)"):
+def test_a_class_may_be_written_as_a_fraction_and_commas_may_stand_between(yolo):
+    train = train_of(yolo.write("1.0 0.5 0.5 0.5 0.5\n0, 0.5,0.5, 5.0e-01, .5\n0\t0.5 0.5 0.1 0.1\n"))
+    assert train.labels.tolist() == [1, 0, 0]
+    assert repaired(train) == {"line with a suffix, a flag, commas or a class like 1.0, read as it is meant": 2}
+
+
+def test_keypoints_are_read_over(yolo):
+    spec = yolo.write("0 .5 .5 .2 .2 .4 .4 .5 .5\n1 .5 .5 .4 .5 .4 .4 .5 .5\n", kpt_shape=[2, 2], val="images/train")
+    assert train_of(spec).boxes.tolist() == [[40, 32, 60, 48], [30, 20, 70, 60]]
+    yolo.write("0 .5 .5 .2 .2 .4 .4 .5 .5 .5 .5\n", kpt_shape=[2, 2], val="images/train")
+    with pytest.raises(DataError, match="line 1: 11 columns; a class, a box and 2 keypoints of 2 numbers are 9"):
         train_of(spec)
+
+
+@pytest.mark.parametrize("points", [".45 .45 .5 .5 .55 .55", ".45 .45 1 .55 .55 0"])
+def test_polygons_that_look_like_keypoints_are_said(yolo, points):
+    suspect = f"0 .5 .5 .2 .2 {points}"
+    polygon = "0 .1 .1 .4 .1 .4 .5 .1 .5"
+    kind = "polygon that looks like a box and its keypoints (say kpt_shape), taken as a polygon"
+    assert repaired(train_of(yolo.write(f"{suspect}\n{suspect.replace(".45 ", ".46 ")}\n{polygon}\n"))) == {kind: 1}
+    assert repaired(train_of(yolo.write(f"{suspect}\n{polygon}\n"))) == {}  # one of two is not most of them
 
 
 def test_another_yaml_file_will_do_when_it_is_the_only_one(yolo):

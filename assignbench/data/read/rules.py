@@ -1,0 +1,149 @@
+"""What one split is tried for: ids, references, classes, boxes; whole columns at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assignbench.data.read import findings as kinds
+from assignbench.data.read.annotations import Annotations, Objects, areas_of
+from assignbench.data.read.findings import Finding, Kind
+from assignbench.data.read.mend import mend
+from assignbench.data.read.raw import RawSplit, positions, repeated
+
+LARGEST = 1e9  # pixels; a coordinate beyond this is a damaged number, not a place
+_SMALLER = 0.9  # of the picture: a box is not all of it
+
+
+def refusals(raw: RawSplit) -> Iterator[Finding]:
+    """What no split may hold, by its entries alone; kinds without an item, too."""
+    images, annotations = raw.images, raw.annotations
+    numbers = _numbers(raw)
+    if raw.own_ids:
+        yield raw.finding(kinds.IMAGE_ID_REPEATED, "images", repeated(images.ids)[0])
+        yield raw.finding(kinds.CATEGORY_ID_REPEATED, "categories", repeated(numbers)[0])
+        yield raw.finding(kinds.ANNOTATION_ID_REPEATED, "annotations", repeated(annotations.ids)[1])
+    names = np.unique([name for _, name in raw.categories], return_inverse=True)[1].reshape(-1)
+    yield raw.finding(kinds.CATEGORY_NAME_REPEATED, "categories", repeated(names.astype(np.int64))[1])
+    orphans = np.flatnonzero(positions(annotations.image_ids, images.ids) < 0)
+    yield raw.finding(kinds.ANNOTATION_ORPHAN, "annotations", orphans, ["there is no such image"] * len(orphans))
+    unknown = np.flatnonzero(positions(annotations.category_ids, numbers) < 0)
+    stray = annotations.category_ids[unknown].tolist()
+    details = [
+        f"the class {raw.strange[number]!r} is not among those of the training split or of the list of classes"
+        if number in raw.strange
+        else f"there is no category {number}"
+        for number in stray
+    ]
+    yield raw.finding(kinds.CATEGORY_UNKNOWN, "annotations", unknown, details)
+    wild = np.flatnonzero(~_finite(annotations))
+    wrong = f"is not finite or beyond {LARGEST:g} pixels; correct or remove it"
+    details = [f"the box {box} {wrong}" for box in annotations.boxes[wild].tolist()]
+    yield raw.finding(kinds.BOX_NOT_FINITE, "annotations", wild, details)
+
+
+def repairs(raw: RawSplit) -> Iterator[Finding]:
+    """What reading puts right or only says, by the entries alone; boxes are `mended`'s."""
+    annotations = raw.annotations
+    yield raw.finding(kinds.PICTURE_TWICE, "images", _again(list(raw.images.names())))
+    yield raw.finding(kinds.CROWD_MISSING, "annotations", annotations.crowd < 0)
+    yield raw.finding(kinds.AREA_MISSING, "annotations", np.isnan(annotations.areas))
+    yield raw.finding(kinds.AREA_OF_PICTURE, "annotations", of_picture(raw))
+    places, details = _alike([name for _, name in raw.categories])
+    yield raw.finding(kinds.CLASS_ALIKE, "categories", np.array(places, dtype=np.int64), details)
+
+
+def remarks(raw: RawSplit) -> Iterator[Finding]:
+    """What is good to know, or counts elsewhere."""
+    images, annotations = raw.images, raw.annotations
+    numbers = _numbers(raw)
+    if raw.own_ids:
+        yield raw.finding(kinds.ANNOTATION_ID_ZERO, "annotations", annotations.ids == 0)
+        yield raw.finding(kinds.ID_ZERO, "images", images.ids == 0)
+        yield raw.finding(kinds.ID_ZERO, "categories", numbers == 0)
+        if len(numbers) and (missing := int(numbers.max() - numbers.min()) + 1 - len(np.unique(numbers))):
+            text = f"{missing} of {numbers.min()} … {numbers.max()} are not in use"
+            yield Finding(kinds.CATEGORY_GAPS, raw.part, "nothing", numbers[:0], (text,))
+    yield raw.finding(kinds.IMAGE_EMPTY, "images", ~np.isin(images.ids, annotations.image_ids))
+    yield raw.finding(kinds.CATEGORY_UNUSED, "categories", ~np.isin(numbers, annotations.category_ids))
+    yield raw.finding(kinds.CROWD, "annotations", annotations.crowd > 0)
+    solid = np.all(annotations.boxes[:, 2:] > annotations.boxes[:, :2], axis=1)
+    yield raw.finding(kinds.AREA_ZERO, "annotations", _finite(annotations) & solid & (annotations.areas == 0))
+
+
+def boxes(raw: RawSplit, sizes: NDArray[np.int64], training: bool) -> Iterator[Finding]:
+    """What `mend` does to boxes that are finite and of a picture whose size is known, ``[image, 2]``, not 0."""
+    image = positions(raw.annotations.image_ids, raw.images.ids)
+    inside = _finite(raw.annotations) & (image >= 0)
+    inside[inside] = sizes[image[inside], 0] > 0
+    placed = np.flatnonzero(inside)
+    _, _, marks = mended(raw.annotations.take(inside), image[inside], sizes, training)
+    for kind, marked in marks.items():
+        yield raw.finding(kind, "annotations", placed[marked])
+
+
+def mended(
+    annotations: Annotations, image: NDArray[np.int64], sizes: NDArray[np.int64], training: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], dict[Kind, NDArray[np.bool_]]]:
+    """What reading does to boxes that are finite and of a known image: boxes, which to keep, what was done."""
+    objects = Objects(
+        ids=annotations.ids,
+        image=image,
+        labels=annotations.category_ids,
+        boxes=annotations.boxes,
+        area=annotations.areas,
+        crowd=annotations.crowd > 0,
+        flags={},
+    )
+    marks: dict[Kind, NDArray[np.bool_]] = {}
+    done, keep = mend(objects, sizes[image].astype(np.float64).reshape(-1, 2), training, marks.__setitem__)
+    return done.boxes, keep, marks
+
+
+def alike(name: str) -> str:
+    """The same for names that differ only in case, spaces or hyphens."""
+    return re.sub(r"[\s_-]+", "", name).casefold()
+
+
+def _numbers(raw: RawSplit) -> NDArray[np.int64]:
+    return np.array([number for number, _ in raw.categories], dtype=np.int64)
+
+
+def _finite(annotations: Annotations) -> NDArray[np.bool_]:
+    return np.all(np.abs(annotations.boxes) < LARGEST, axis=1)  # NaN compares false
+
+
+def of_picture(raw: RawSplit) -> NDArray[np.bool_]:
+    """``[object]`` whether an area is that of the picture, and not nearly that of the box."""
+    annotations = raw.annotations
+    image = positions(annotations.image_ids, raw.images.ids)
+    whole = np.where(image >= 0, raw.images.sizes.prod(axis=1)[image] if len(raw.images) else 0, 0)
+    with np.errstate(invalid="ignore", over="ignore"):  # of boxes that are refused
+        smaller = areas_of(annotations.boxes) < _SMALLER * whole
+    return (whole > 0) & (np.abs(annotations.areas - whole) < 0.001 * whole) & smaller
+
+
+def _again(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Which texts came before."""
+    if len(set(texts)) == len(texts):
+        return np.zeros(len(texts), dtype=np.bool_)
+    seen: set[str] = set()
+    marks = np.zeros(len(texts), dtype=np.bool_)
+    for place, text in enumerate(texts):
+        marks[place] = text in seen
+        seen.add(text)
+    return marks
+
+
+def _alike(names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Places of names that are like one before but not equal to it, and the two of them."""
+    first: dict[str, str] = {}
+    hits = [
+        (place, f"{first[alike(name)]!r} and {name!r}")
+        for place, name in enumerate(names)
+        if first.setdefault(alike(name), name) != name
+    ]
+    return [place for place, _ in hits], [text for _, text in hits]
