@@ -219,7 +219,7 @@ def test_keypoints_are_read_over(yolo):
 @pytest.mark.parametrize("points", [".45 .45 .5 .5 .55 .55", ".45 .45 1 .55 .55 0"])
 def test_polygons_that_look_like_keypoints_are_said(yolo, points):
     suspect = f"0 .5 .5 .2 .2 {points}"
-    another = suspect.replace(".45 ", ".46 ")
+    another = f"1{suspect[1:]}"
     polygon = "0 .1 .1 .4 .1 .4 .5 .1 .5"
     kind = "polygon that looks like a box and its keypoints (say kpt_shape), taken as a polygon"
     assert repaired(train_of(yolo.write(f"{suspect}\n{another}\n{polygon}\n"))) == {kind: 1}
