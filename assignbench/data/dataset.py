@@ -19,13 +19,21 @@ from assignbench.data.images import ImageInfo, Images
 __all__ = ["Dataset", "ImageInfo", "Repair", "Splits", "describe"]
 
 
+def _none() -> NDArray[np.int64]:
+    return np.zeros(0, dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Repair:
-    """Something that was put right while reading, and how often."""
+    """Something that was put right or left aside while reading, and how often."""
 
     kind: str  # "box clipped to the image"
     count: int
     examples: tuple[str, ...]  # the first few: "annotation 12 of image 7 (000007.jpg)"
+    # All of it, each ``[item]`` or empty: ids of pictures and of annotations, and what else there is to say.
+    images: NDArray[np.int64] = field(default_factory=_none, compare=False, repr=False)
+    annotations: NDArray[np.int64] = field(default_factory=_none, compare=False, repr=False)
+    details: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         more = ", …" if self.count > len(self.examples) else ""

@@ -52,7 +52,7 @@ def test_json_says_everything(call, tmp_path):
     assert (content["errors"], content["warnings"]) == (1, 0)
     (finding,) = [one for one in content["findings"] if one["severity"] == "error"]
     assert finding["finding"] == "annotation-orphan"
-    assert finding["items"] == [{"image": 99, "annotation": 1}]
+    assert finding["items"] == [{"image": 99, "annotation": 1, "detail": "there is no such image"}]
 
 
 @pytest.mark.parametrize("copy", [(), ("--copy-pictures",)])

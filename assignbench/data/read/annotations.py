@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from assignbench.data.dataset import Repair
 
 EXAMPLES = 3  # annotations, ids or files named in a message; the rest is counted
 
@@ -85,22 +83,6 @@ class Objects:
     def arrays(self) -> list[NDArray[Any]]:
         """Every array, the flags in the order of their names."""
         return [*(array for _, array in _columns(self)), *(array for _, array in sorted(self.flags.items()))]
-
-
-@dataclass(frozen=True)
-class RepairLog:
-    """Every repair is written down here, with the ids of its first annotations."""
-
-    annotations: Annotations
-    file_of: Callable[[int], str]  # annotation → its picture
-    repairs: list[Repair] = field(default_factory=list)
-
-    def note(self, kind: str, marked: NDArray[np.bool_]) -> None:
-        """Write down the marked annotations, if any."""
-        hits = np.flatnonzero(marked)
-        if len(hits):
-            examples = (f"{self.annotations.named(hit)} ({self.file_of(hit)})" for hit in hits[:EXAMPLES].tolist())
-            self.repairs.append(Repair(kind, len(hits), tuple(examples)))
 
 
 def areas_of(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

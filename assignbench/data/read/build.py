@@ -124,7 +124,16 @@ def _refuse(raw: RawSplit, findings: Iterator[Finding] | Sequence[Finding]) -> N
 
 
 def _repair(raw: RawSplit, finding: Finding) -> Repair:
-    return Repair(finding.kind.done, finding.count, tuple(map(str, items(raw, finding, EXAMPLES))))
+    images = annotations = finding.places[:0]
+    details = finding.details
+    if finding.table == "annotations":
+        images, annotations = raw.annotations.image_ids[finding.places], raw.annotations.ids[finding.places]
+    elif finding.table == "images":
+        images = raw.images.ids[finding.places]
+    elif finding.table == "categories":
+        details = tuple(str(item.detail) for item in items(raw, finding))
+    examples = tuple(map(str, items(raw, finding, EXAMPLES)))
+    return Repair(finding.kind.done, finding.count, examples, images, annotations, details)
 
 
 def _with_sizes(raw: RawSplit) -> RawSplit:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from assignbench.files import written
 
 _ARRAYS = ("boxes", "labels", "image", "area", "crowd", "annotation_ids")  # of a Dataset
 _PICTURES = ("ids", "sizes", "text", "ends")  # of its Images
+_ITEMS = ("images", "annotations")  # of each Repair
 
 
 def save(dataset: Dataset, file: Path) -> None:
@@ -33,13 +33,14 @@ def save(dataset: Dataset, file: Path) -> None:
         **{key: getattr(dataset, key) for key in _ARRAYS},
         **{f"images.{key}": getattr(images, key) for key in _PICTURES},
         **{f"flags.{key}": array for key, array in dataset.flags.items()},
+        **{f"repairs.{at}.{key}": getattr(one, key) for at, one in enumerate(dataset.repairs) for key in _ITEMS},
     }
     arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
     facts = json.dumps(
         {
             "classes": dataset.classes,
             "category_ids": dataset.category_ids,
-            "repairs": [asdict(repair) for repair in dataset.repairs],
+            "repairs": [[one.kind, one.count, one.examples, one.details] for one in dataset.repairs],
             "fingerprint": dataset.fingerprint,
             "offsets": dataset.offsets,
         }
@@ -83,7 +84,17 @@ def load(file: Path, name: str, split: str, pictures: Path, *, verify: bool = Fa
         category_ids=tuple(facts["category_ids"]),
         images=Images(pictures, *(arrays[f"images.{key}"] for key in _PICTURES)),
         **{key: arrays[key] for key in _ARRAYS},
-        repairs=tuple(Repair(one["kind"], one["count"], tuple(one["examples"])) for one in facts["repairs"]),
+        repairs=tuple(
+            Repair(
+                kind,
+                count,
+                tuple(examples),
+                images=arrays[f"repairs.{at}.images"],
+                annotations=arrays[f"repairs.{at}.annotations"],
+                details=tuple(details),
+            )
+            for at, (kind, count, examples, details) in enumerate(facts["repairs"])
+        ),
         fingerprint=facts["fingerprint"],
         offsets={key: (x, y) for key, (x, y) in facts["offsets"].items()},
         flags={key.removeprefix("flags."): array for key, array in arrays.items() if key.startswith("flags.")},

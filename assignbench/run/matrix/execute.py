@@ -28,6 +28,7 @@ from assignbench.run.results.record import (
     SplitFacts,
     write_record,
 )
+from assignbench.run.results.repairs import write_repairs
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
 from assignbench.run.scoring.kept_matches import DETECTIONS, keep_matches
@@ -66,6 +67,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
     learned_by(learner.assigner)  # what it says is refused before hours of training, not after
     with main_process(accelerator) as writes:
         if writes:
+            write_repairs(folder, run.splits)
             write_json_atomic(folder / CONFIG, {key: value.model_dump() for key, value in config_of(run).items()})
     trained = train(
         learner,
