@@ -124,7 +124,7 @@ def plain_coco(data: bytes) -> Iterator[Row]:
 
 
 def plain_voc(data: bytes) -> Iterator[Row]:
-    for element in ET.fromstring(data).iter("object"):  # noqa: S314  # the reader has accepted it
+    for element in ET.fromstring(data).findall("object"):  # noqa: S314  # the reader has accepted it
         x0, y0, x1, y1 = (float(str(element.findtext(f"bndbox/{key}"))) for key in ("xmin", "ymin", "xmax", "ymax"))
         if x1 < x0 and y1 < y0:  # drawn from the other corner
             x0, y0, x1, y1 = x1, y1, x0, y0
@@ -233,3 +233,111 @@ def test_a_changed_cache_is_the_same_or_none(place, monkeypatch, changes):
     again = read()
     assert np.array_equal(again.boxes, first.boxes)
     assert again.fingerprint == first.fingerprint
+
+
+# What an editor, a script or a tool does to whole entries: one is dropped, repeated, moved, given another type.
+OPERATIONS = ("drop", "repeat", "reverse", "empty", "text", "fraction", "negative", "nested")
+ENCODINGS = ("utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252", "gbk", "shift-jis")
+
+
+def changed_value(operation: str, value: Any) -> Any:
+    """A value of JSON or a text of XML, as another type."""
+    wrong = {"empty": "", "text": f"{value}", "fraction": 1.5, "negative": -7, "nested": [value]}
+    return wrong[operation]
+
+
+def changed_json(data: bytes, key: str, which: int, operation: str) -> bytes:
+    """One of COCO's lists or one key of its entries, changed."""
+    content = json.loads(data)
+    name, _, part = key.partition(".")
+    rows = content[name]
+    at = which % len(rows)
+    if operation == "reverse":
+        content[name] = rows[::-1]
+    elif operation == "drop":
+        rows[at].pop(part) if part else rows.pop(at)
+    elif operation == "repeat":
+        rows.append(rows[at])
+    elif part:
+        rows[at][part] = changed_value(operation, rows[at][part])
+    else:
+        rows[at] = changed_value(operation, 3)
+    return json.dumps(content).encode()
+
+
+def changed_xml(data: bytes, which: int, operation: str) -> bytes:
+    """One element of an annotation, changed."""
+    root = ET.fromstring(data)  # noqa: S314  # our own
+    pairs = [(parent, at) for parent in root.iter() for at in range(len(parent))]
+    parent, at = pairs[which % len(pairs)]
+    element = parent[at]
+    if operation == "drop":
+        parent.remove(element)
+    elif operation == "repeat":
+        parent.append(element)
+    elif operation == "reverse":
+        parent[:] = parent[::-1]
+    elif operation == "nested":
+        element.append(ET.Element(element.tag))
+    else:
+        element.text = str(changed_value(operation, element.text))
+    return ET.tostring(root)
+
+
+def changed_lines(data: bytes, which: int, operation: str) -> bytes:
+    """One line of a text, or its first word, changed."""
+    lines = data.decode().split("\n")
+    at = which % len(lines)
+    if operation == "drop":
+        del lines[at]
+    elif operation == "repeat":
+        lines.insert(at, lines[at])
+    elif operation == "reverse":
+        lines = lines[::-1]
+    elif operation == "nested":
+        lines[at] = f"  {lines[at]}  "
+    else:
+        words = lines[at].split()
+        lines[at] = " ".join([str(changed_value(operation, words[0])), *words[1:]]) if words else "x"
+    return "\n".join(lines).encode()
+
+
+KEYS = ["images", "annotations", "categories"]
+KEYS += [f"images.{key}" for key in ("id", "file_name", "width", "height")]
+KEYS += [f"annotations.{key}" for key in ("id", "image_id", "category_id", "bbox", "area", "iscrowd")]
+KEYS += ["categories.id", "categories.name"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("number", range(4), ids=FORMATS)
+def test_changed_entries(place, number, operation):
+    case = cases(place)[number]
+    data = case[1].read_bytes()
+    for which in range(12):
+        if case[0] == "coco":
+            for key in KEYS:
+                held_to_account(case, changed_json(data, key, which % 3, operation))
+        else:
+            change = changed_xml if case[0] == "voc" else changed_lines
+            held_to_account(case, change(data, which, operation))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("number", range(4), ids=FORMATS)
+def test_changed_encodings(place, number, encoding):
+    """Another encoding is read to the same boxes, or refused."""
+    case = cases(place)[number]
+    _, file, read, _ = case
+    sound = file.read_bytes()
+    expected = read().boxes.tolist()
+    try:
+        file.write_bytes(sound.decode().encode(encoding))
+        boxes, message = expected, str(file)
+        try:
+            boxes = read().boxes.tolist()
+        except AssignbenchError as error:
+            message = str(error)
+        assert boxes == expected
+        assert str(file) in message
+    finally:
+        file.write_bytes(sound)
