@@ -26,6 +26,7 @@ class Repair:
     kind: str  # "box clipped to the image"
     count: int
     examples: tuple[str, ...]  # the first few: "annotation 12 of image 7 (000007.jpg)"
+    left_aside: bool = False  # it counts whole pictures, which are neither taught nor scored
 
     def __str__(self) -> str:
         more = ", …" if self.count > len(self.examples) else ""
@@ -115,11 +116,11 @@ class Splits:
     evaluation: Dataset
 
 
-def describe(dataset: Dataset) -> tuple[str, ...]:
-    """Counts and repairs of a split, one line each, to be shown before a run."""
+def describe(dataset: Dataset, name: str | None = None) -> tuple[str, ...]:
+    """Counts and repairs of a split, one line each, to be shown before a run; ``name``: instead of its own."""
     crowd = int(dataset.crowd.sum())
     counts = (
-        f"{dataset.name}, {dataset.split}: {len(dataset)} images "
+        f"{name or dataset.name}, {dataset.split}: {len(dataset)} images "
         f"({dataset.images_without_objects} without objects), {len(dataset.boxes) - crowd} objects of "
         f"{len(dataset.classes)} classes, {crowd} crowd or difficult regions"
     )

@@ -17,10 +17,12 @@ from assignbench.data.check.looks import Look, look_at_all
 from assignbench.data.check.rules import split_findings
 from assignbench.data.check.splits import joint_findings
 from assignbench.data.check.text import voc_split, widerface_split, yolo_split
+from assignbench.data.dataset import Official
 from assignbench.data.read.findings import REFUSED, Finding, Severity
 from assignbench.data.read.raw import RawSplit
 from assignbench.data.spec import locate as specs
 from assignbench.data.spec.locate import open_dataset
+from assignbench.data.spec.opening import official_of
 from assignbench.data.spec.schema import CocoSpec, VocSpec, WiderfaceSpec
 from assignbench.errors import DataError
 
@@ -36,6 +38,7 @@ class Check:
     looks: dict[str, Look]  # path → its picture
     findings: tuple[Finding, ...]  # errors first
     quick: bool  # headers only
+    official: Official | None = None  # whose own metrics it has
 
     def raw(self, finding: Finding) -> RawSplit:
         """The split that a finding's places count in."""
@@ -76,7 +79,16 @@ def check_dataset(
         findings += _what_the_reader_says(found.canonical, data_root)
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.kind.severity))
-    return Check(found.canonical, found.name, train, evaluation, looks, tuple(findings), quick)
+    return Check(
+        found.canonical,
+        found.name,
+        train,
+        evaluation,
+        looks,
+        tuple(findings),
+        quick,
+        official_of(found.spec, found.base),
+    )
 
 
 def read_raw(spec: str, data_root: Path) -> tuple[specs.Located, RawSplit, RawSplit]:

@@ -83,7 +83,7 @@ def load(file: Path, name: str, split: str, pictures: Path, *, verify: bool = Fa
         category_ids=tuple(facts["category_ids"]),
         images=Images(pictures, *(arrays[f"images.{key}"] for key in _PICTURES)),
         **{key: arrays[key] for key in _ARRAYS},
-        repairs=tuple(Repair(one["kind"], one["count"], tuple(one["examples"])) for one in facts["repairs"]),
+        repairs=tuple(Repair(**{**one, "examples": tuple(one["examples"])}) for one in facts["repairs"]),
         fingerprint=facts["fingerprint"],
         offsets={key: (x, y) for key, (x, y) in facts["offsets"].items()},
         flags={key.removeprefix("flags."): array for key, array in arrays.items() if key.startswith("flags.")},

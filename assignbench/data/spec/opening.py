@@ -60,7 +60,7 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
             classes=classes or spec.classes,
             pixel_origin=spec.pixel_origin,
         )
-        return replace(dataset, official=Official("voc"))
+        return replace(dataset, official=official_of(spec, base))
     if isinstance(spec, YoloFolder):
         places = _yolo_part(spec, part)
         split = _named(part, [place.parent.name if place.name == "images" else place.name for place in places])
@@ -69,9 +69,8 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
     file, pictures = base / place.annotations, base / place.images
     if isinstance(spec, WiderfaceSpec):
         dataset = read_widerface(file, pictures, name=name, split=_named(part, [file.stem]), training=training)
-        lists = None if spec.lists is None else base / spec.lists
-        return replace(dataset, official=Official("widerface", lists))
-    return read_coco(
+        return replace(dataset, official=official_of(spec, base))
+    dataset = read_coco(
         file,
         pictures,
         name=name,
@@ -82,6 +81,17 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
         folders=spec.folders,
         left_out=spec.left_out,
     )
+    return dataset if spec.official is None else replace(dataset, official=official_of(spec, base))
+
+
+def official_of(spec: Readable, base: Path) -> Official | None:
+    """Whose own metrics the data set has; ``base`` is what the paths of ``spec`` are relative to."""
+    if isinstance(spec, VocSpec):
+        return Official("voc")
+    if isinstance(spec, YoloFolder) or (isinstance(spec, CocoSpec) and spec.official is None):
+        return None
+    protocol = spec.official if isinstance(spec, CocoSpec) and spec.official else "widerface"
+    return Official(protocol, None if spec.lists is None else base / spec.lists)
 
 
 def _coco_part(spec: CocoSpec | WiderfaceSpec, part: Part) -> CocoSplit:
