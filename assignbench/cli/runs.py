@@ -20,10 +20,14 @@ assignbench eval runs/RUN --split test   [dim]# COCO's test-dev: writes the arch
 assignbench eval --weights atss.safetensors --dataset coco   [dim]# see: assignbench import[/dim]
 """
 
-PREDICT_EXAMPLES = r"""[bold]Example[/bold]
+PREDICT_EXAMPLES = r"""[bold]Examples[/bold]
 
 assignbench predict runs/RUN street.jpg --threshold 0.5
+
+assignbench predict runs/RUN photos --output found   [dim]# every picture in photos and below[/dim]
 """
+
+MOST_NAMED = 20  # files that predict names one by one
 
 
 class Part(StrEnum):
@@ -117,18 +121,40 @@ def _percent(value: float | None) -> str:
 
 def predict(
     run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE | FOLDER", help="Pictures, and folders with pictures in them or below."),
+    ],
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder that gets a PNG and a JSON file per picture.")
+        Path,
+        typer.Option(metavar="DIR", help="Gets a PNG and a JSON file a picture, in folders as the pictures lie in."),
     ] = Path("predictions"),
     threshold: Annotated[
         float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a box that is kept.")
     ] = 0.3,
     device: DeviceOption = Device.AUTO,
 ) -> None:
-    """Find objects in pictures: boxes drawn on a PNG, and as JSON."""
-    from assignbench.cli.output import show
+    """Find objects in pictures: boxes drawn on a PNG, and as JSON.
+
+    No file is overwritten but what predict has written. In a folder, hidden
+    pictures are left aside and counted, and so is what predict has drawn.
+    """
+    from assignbench.cli.output import progress, show
     from assignbench.run.scoring.predict import predict as write_predictions
 
-    for file in write_predictions(run, tuple(images), output, threshold, device.value):
+    done = write_predictions(
+        run,
+        tuple(images),
+        output,
+        threshold,
+        device.value,
+        watch=lambda done, every: progress(f"{done} of {every} pictures"),
+    )
+    progress("")
+    for file in done.files[:MOST_NAMED]:
         show(f"wrote {file}\n")
+    if (more := len(done.files) - MOST_NAMED) > 0:
+        show(f"and {more:,} files more in {output}\n")
+    if done.left_aside:
+        pictures = "1 picture" if len(done.left_aside) == 1 else f"{len(done.left_aside):,} pictures"
+        show(f"left aside: {pictures}, hidden or drawn by predict, first {done.left_aside[0]}\n")

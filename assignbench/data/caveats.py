@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assignbench.data.dataset import Dataset, Splits
+from assignbench.data.images import Images
 from assignbench.errors import RunError
 from assignbench.files import sha256_of
 
@@ -64,10 +65,10 @@ def _crowded(splits: Splits) -> Iterator[str]:
 
 def _paths(dataset: Dataset) -> list[str]:
     """Of every picture; joined as text, since a million `Path` objects take seconds."""
-    folder, names = getattr(dataset.images, "folder", None), getattr(dataset.images, "names", None)
-    if folder is None or names is None:
-        return [str(image.path) for image in dataset.images]
-    return [os.path.join(folder, name) for name in names()]  # noqa: PTH118
+    images = dataset.images
+    if not isinstance(images, Images):
+        return [str(image.path) for image in images]
+    return [os.path.join(images.folder, name) for name in images.names()]  # noqa: PTH118
 
 
 def _resolver() -> Callable[[str], str]:

@@ -479,12 +479,9 @@ def _deviations(records: Sequence[RunRecord]) -> tuple[Deviation, ...]:
         commit = record.environment.commit or ""
         dirty = ["the code differs from its commit"] if commit.endswith("-dirty") else []
         splits = (record.dataset.train, record.dataset.evaluation)
-        repaired = [
-            *record.dataset.caveats,
-            *(f"{split.name}: {repair}" for split in splits for repair in split.repairs),
-        ]
+        repaired = [f"{split.name}: {repair}" for split in splits for repair in split.repairs]
         preset = [f"published protocol, preset {record.preset}"] if record.preset is not None else []
-        for what in (*changed, *preset, *record.notes, *dirty, *repaired):
+        for what in (*changed, *preset, *record.notes, *dirty, *record.dataset.caveats, *repaired):
             found.setdefault(place + what, []).append(record.run_id)
     for key in sorted({_key(record) for record in records}):
         here = [record for record in records if _key(record) == key]

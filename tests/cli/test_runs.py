@@ -47,9 +47,9 @@ def test_eval_of_a_secret_split_says_what_to_hand_in(call, stand_in):
 def test_predict(call, stand_in):
     seen = []
 
-    def predict(*arguments):
+    def predict(*arguments, watch):
         seen.append(arguments)
-        return (Path("out/a.png"), Path("out/a.json"))
+        return SimpleNamespace(files=(Path("out/a.png"), Path("out/a.json")), left_aside=())
 
     stand_in("assignbench.run.scoring.predict", predict=predict)
     assert call("predict", "runs/a", "a.jpg", "b.jpg") == (0, "wrote out/a.png\nwrote out/a.json\n", "")
@@ -61,3 +61,12 @@ def test_predict(call, stand_in):
 @pytest.mark.parametrize("threshold", ["2", "-0.1", "x"])
 def test_threshold_is_a_probability(call, threshold):
     assert call("predict", "runs/a", "a.jpg", "--threshold", threshold)[0] == 2
+
+
+def test_predict_counts_what_it_left_aside_and_does_not_name_a_thousand_files(call, stand_in):
+    done = SimpleNamespace(files=tuple(Path(f"out/{n}.png") for n in range(1030)), left_aside=(Path("in/._a.jpg"),))
+    stand_in("assignbench.run.scoring.predict", predict=lambda *_, watch: done)
+    _, out, _ = call("predict", "runs/a", "in")
+    assert out.count("wrote ") == 20
+    assert "and 1,010 files more in predictions\n" in out
+    assert "left aside: 1 picture, hidden or drawn by predict, first in/._a.jpg\n" in out

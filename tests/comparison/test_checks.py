@@ -198,5 +198,5 @@ def test_a_data_set_is_chosen_by_its_name_as_tables_tell_it_apart_or_by_what_ope
     for name in ("coco:a/data", "coco:/a/data"):
         assert select([one, other], dataset=name) == [one]
     assert select([one, other], dataset="coco:data") == [one, other]
-    with pytest.raises(UsageError, match="no run on 'coco:c/data'.*\n?.*there are: coco:a/data, coco:b/data"):
+    with pytest.raises(UsageError, match=r"no run on 'coco:c/data'.*\n?.*there are: coco:a/data, coco:b/data"):
         select([one, other], dataset="coco:c/data")

@@ -214,7 +214,7 @@ def test_one_place_with_other_content_is_refused(make_record):
         make_record(label, dataset="yolo:data", spec="yolo:/a/data", fingerprint=content)
         for label, content in (("atss", "1"), ("fcos", "2"))
     )
-    with pytest.raises(UsageError, match="the runs on yolo:data differ in more than strategy and seed: .* data = 1"):
+    with pytest.raises(UsageError, match=r"the runs on yolo:data differ in more than strategy and seed: .* data = 1"):
         compare([one, other])
 
 

@@ -289,7 +289,7 @@ def test_damaged_weights_are_refused(run: tuple[RunRecord, Path], data: Path) ->
 def test_predicting_draws_and_writes(run: tuple[RunRecord, Path], few_pictures: Path, tmp_path: Path) -> None:
     record, folder = run
     picture = open_dataset(str(few_pictures), few_pictures.parent).evaluation.images[0].path
-    written = predict(folder, [picture], tmp_path / "out", 0.0, "cpu")
+    written = predict(folder, [picture], tmp_path / "out", 0.0, "cpu").files
     assert [path.suffix for path in written] == [".json", ".png"]
     content = json.loads(written[0].read_text())
     assert all(row["class"] in record.dataset.classes for row in content["detections"])
