@@ -25,7 +25,20 @@ def caveats(splits: Splits) -> tuple[str, ...]:
     Pictures of both splits are one file, through links and other spellings of a path, or files of one name with the
     same bytes. ``data check`` looks at the pixels, and finds copies of other names, too.
     """
-    return (*_taught_too(splits), *_left_aside(splits), *_crowded(splits))
+    return (*_taught_too(splits), *caveats_of_split(splits.train), *caveats_of_split(splits.evaluation))
+
+
+def caveats_of_split(dataset: Dataset) -> tuple[str, ...]:
+    """Those that one split has by itself: pictures that are left aside, many regions that do not count."""
+    found = []
+    if count := sum(repair.count for repair in dataset.repairs if repair.left_aside):
+        pictures = "1 picture is" if count == 1 else f"{count:,} pictures are"
+        found.append(f"{dataset.split}: {pictures} left aside")
+    crowd, every = int(dataset.crowd.sum()), len(dataset.crowd)
+    if every and crowd > CROWDED * every:
+        share = f"{crowd:,} of {every:,} regions ({crowd / every:.0%})"
+        found.append(f"{dataset.split}: {share} are crowd or difficult, neither taught nor required")
+    return tuple(found)
 
 
 def taught_too(splits: Splits) -> NDArray[np.bool_]:
@@ -46,21 +59,6 @@ def _taught_too(splits: Splits) -> Iterator[str]:
         yield f"evaluated on its training pictures: all {every:,} evaluation pictures are also taught"
     elif count:
         yield f"{count:,} of {every:,} evaluation pictures are also taught"
-
-
-def _left_aside(splits: Splits) -> Iterator[str]:
-    for dataset in (splits.train, splits.evaluation):
-        if count := sum(repair.count for repair in dataset.repairs if repair.left_aside):
-            pictures = "1 picture is" if count == 1 else f"{count:,} pictures are"
-            yield f"{dataset.split}: {pictures} left aside"
-
-
-def _crowded(splits: Splits) -> Iterator[str]:
-    for dataset in (splits.train, splits.evaluation):
-        crowd, every = int(dataset.crowd.sum()), len(dataset.crowd)
-        if every and crowd > CROWDED * every:
-            share = f"{crowd:,} of {every:,} regions ({crowd / every:.0%})"
-            yield f"{dataset.split}: {share} are crowd or difficult, neither taught nor required"
 
 
 def _paths(dataset: Dataset) -> list[str]:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ def test_eval_prints_percent(call, stand_in):
             official_per_class={"VOC10-AP50": {"ring": 0.7}},
             notes=("2 images without detection",),
             tta=tta and "flip-1a2b3c4d",
+            detections=7,
+            evaluator="pycocotools 2.0.8",
         )
         return None, evaluation
 
@@ -30,6 +33,11 @@ def test_eval_prints_percent(call, stand_in):
     assert ["ring", "50.0", "70.0"] in rows
     assert "note: 2 images without detection" in out
     assert "flip" not in out
+    content = json.loads(call("eval", "runs/a", "--json")[1])
+    assert content["metrics"] == {"AP": 40.5, "APl": None, "VOC10-AP50": 70}
+    assert content["classes"] == {"AP": {"ring": 50}, "VOC10-AP50": {"ring": 70}}
+    assert content["notes"] == ["2 images without detection"]
+    del seen[1]
     code, out, _ = call("eval", "runs/a", "--tta", "flip")
     assert seen[1][3] == "flip"
     assert ["metric", "%", "with", "flip-1a2b3c4d"] in [line.split() for line in out.splitlines()]
