@@ -91,11 +91,12 @@ def evaluate(
 
     if sum(what is not None for what in (run, weights, detections)) != 1:
         raise UsageError(
-            "eval needs one of RUN, the folder of a run, or --weights FILE with --dataset D, or --detections FILE with "
+            "eval needs either RUN, the folder of a run, or --weights FILE with --dataset D, or --detections FILE with "
             "--dataset D"
         )
     if (run is None) != (dataset is not None):
-        raise UsageError("--dataset goes with --weights and --detections: a run knows its data set, they do not")
+        what = "--weights" if detections is None else "--detections"
+        raise UsageError(f"{what} and --dataset go together: of the three only a run knows its data set")
     if weights is None and (output is not None or set_):
         raise UsageError("--output and --set are for --weights; a run and detections are evaluated as they are")
     if detections is not None and tta is not None:

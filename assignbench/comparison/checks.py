@@ -49,7 +49,7 @@ def select(
     def is_on(record: RunRecord) -> bool:
         return dataset in (None, apart[record.run_id], record.dataset.name, record.dataset.spec)
 
-    if records and not any(map(is_on, records)):
+    if records and dataset is not None and not any(map(is_on, records)):
         raise UsageError(f"no run on {dataset!r}{did_you_mean(dataset, names)}\nthere are: {', '.join(names)}")
     chosen = [
         record

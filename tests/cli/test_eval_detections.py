@@ -93,11 +93,11 @@ def test_what_a_wrong_export_looks_like_is_said_or_refused(call: Call, few_pictu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--detections", "d.json"), "--dataset goes with --weights and --detections"),
-        (("runs/a", "--detections", "d.json"), "eval needs one of RUN"),
-        (("--weights", "a", "--detections", "d.json", "--dataset", "coco"), "eval needs one of RUN"),
-        ((), "eval needs one of RUN"),
-        (("runs/a", "--dataset", "coco"), "--dataset goes with --weights and --detections"),
+        (("--detections", "d.json"), "--detections and --dataset go together"),
+        (("runs/a", "--detections", "d.json"), "eval needs either RUN"),
+        (("--weights", "a", "--detections", "d.json", "--dataset", "coco"), "eval needs either RUN"),
+        ((), "eval needs either RUN"),
+        (("runs/a", "--dataset", "coco"), "--weights and --dataset go together"),
         (("--detections", "d.json", "--dataset", "coco", "--tta", "flip"), "--tta is for a RUN or --weights"),
         (("--detections", "d.json", "--dataset", "coco", "--output", "x"), "--output and --set are for --weights"),
         (("--detections", "d.json", "--dataset", "coco", "--set", "a=1"), "--output and --set are for --weights"),

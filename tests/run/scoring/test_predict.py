@@ -114,10 +114,9 @@ def test_no_file_but_its_own_is_overwritten(run, picture, tmp_path):
 
 def test_what_was_drawn_before_is_no_picture(run, picture, tmp_path):
     picture("in/a.jpg")
-    for _ in range(2):
-        done = predict(run, [tmp_path / "in"], tmp_path / "in", 0.0, "cpu")
-        assert names(done, tmp_path / "in") == ["a.png"]
-    assert done.left_aside == (tmp_path / "in" / "a.png",)
+    first, again = (predict(run, [tmp_path / "in"], tmp_path / "in", 0.0, "cpu") for _ in range(2))
+    assert names(first, tmp_path / "in") == names(again, tmp_path / "in") == ["a.png"]
+    assert (first.left_aside, again.left_aside) == ((), (tmp_path / "in" / "a.png",))
 
 
 def test_boxes_have_the_colours_of_their_classes():
