@@ -27,7 +27,7 @@ def select(
     recipe: str | None = None,
     protocol: str | None = None,
 ) -> list[RunRecord]:
-    """Some runs; None takes all.
+    """Some runs, their data sets by the names that tell them apart among all of the records; None takes all.
 
     Args:
         records: finished runs.
@@ -43,20 +43,20 @@ def select(
     for wanted in strategies or ():
         if records and wanted not in labels:
             raise UsageError(f"no run of {wanted!r}{did_you_mean(wanted, labels)}\nthere are: {', '.join(labels)}")
-    apart = {record.run_id: record.dataset.name for record in named_apart(records)}
-    names = sorted(set(apart.values()))
-
-    def is_on(record: RunRecord) -> bool:
-        return dataset in (None, apart[record.run_id], record.dataset.name, record.dataset.spec)
-
-    if records and dataset is not None and not any(map(is_on, records)):
+    apart = [named.dataset for named in named_apart(records)]
+    on_it = [
+        record.model_copy(update={"dataset": named})
+        for record, named in zip(records, apart, strict=True)
+        if dataset in (None, named.name, named.spec, record.dataset.name)
+    ]
+    if records and dataset is not None and not on_it:
+        names = sorted({named.name for named in apart})
         raise UsageError(f"no run on {dataset!r}{did_you_mean(dataset, names)}\nthere are: {', '.join(names)}")
     chosen = [
         record
-        for record in records
+        for record in on_it
         if recipe in (None, record.recipe)
         and protocol in (None, record.protocol)
-        and is_on(record)
         and (strategies is None or record.row in strategies or record.assigner.label in strategies)
     ]
     if records and not chosen:
