@@ -209,8 +209,8 @@ def selected(
         recipe=recipe,
         protocol=protocol,
     )
-    kept = {record.run_id for record in chosen}
-    return [(folder, record) for folder, record in found if record.run_id in kept]
+    kept = {record.run_id: record for record in chosen}
+    return [(folder, kept[record.run_id]) for folder, record in found if record.run_id in kept]
 
 
 def canonical(row: str) -> str:

@@ -1,4 +1,4 @@
-"""What to call strategies side by side: of files with one name, by as much of the path as tells them apart."""
+"""What to call strategies and data sets side by side: of one name, by as much of the path as tells them apart."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,6 +12,23 @@ class Known:
     name: str  # "mine.py:S", without options
     origin: str  # the file's path, where it comes from one
     code: str  # digest of its source
+
+
+@dataclass(frozen=True, order=True)
+class KnownData:
+    """What is known of a data set, in a run that is planned or done."""
+
+    name: str  # as records keep it: "coco:data", "mine.yaml"
+    spec: str  # what opens it again: "coco:/a/data", "/a/mine.yaml"; of a built-in data set its name
+    content: str  # digest of both splits
+
+
+_NAMELESS = frozenset({"dataset.yaml", "dataset.yml", "data.yaml", "data.yml"})  # every tool's; the folder tells more
+
+
+def file_name(file: PurePath) -> str:
+    """What tables call the data set of a YAML file: its own name, or its folder's where it is called as any other."""
+    return file.parent.name if file.name in _NAMELESS and file.parent.name else file.name
 
 
 def names_apart(strategies: Iterable[Known]) -> dict[Known, str]:
@@ -30,6 +47,46 @@ def names_apart(strategies: Iterable[Known]) -> dict[Known, str]:
         one: f"{folders[one.name][files[one.name][one.code]]}{one.name}" if one.name in files else one.name
         for one in every
     }
+
+
+def data_names_apart(sets: Iterable[KnownData]) -> dict[KnownData, str]:
+    """Each data set's name among the others.
+
+    A name stays as it is where it stands for one content, wherever that lies. Else the folders that it lies in go
+    before it: ``coco:a/data`` and ``coco:b/data``. A place that holds another content than before keeps its one name.
+    """
+    every = sorted(set(sets))
+    names = {one: _data_name(one, {other.spec for other in every}) for one in every}
+    places: dict[str, dict[str, str]] = {}  # name → content → where it lies
+    for one in every:
+        if (place := _place(one)) is not None:
+            places.setdefault(names[one], {}).setdefault(one.content, place)
+    folders = {name: _folders(set(found.values())) for name, found in places.items()}
+
+    def apart(one: KnownData) -> str:
+        kind, colon, name = names[one].rpartition(":")
+        before = folders[names[one]][places[names[one]][one.content]] if _place(one) is not None else ""
+        return f"{kind}{colon}{before}{name}"
+
+    return {one: apart(one) for one in every}
+
+
+def _data_name(one: KnownData, specs: Collection[str]) -> str:
+    """The name by itself; of two files of one folder that would both go by its name, the file's with it."""
+    file = PurePath(one.spec)
+    if file.name not in _NAMELESS:
+        return one.name
+    beside = sum(PurePath(spec).parent == file.parent and PurePath(spec).name in _NAMELESS for spec in specs)
+    return file_name(file) if beside == 1 else f"{file.parent.name}/{file.name}"
+
+
+def _place(one: KnownData) -> str | None:
+    """The path that the name is the last part of; None: a built-in data set lies nowhere in particular."""
+    kind, colon, _ = one.name.rpartition(":")
+    path = PurePath(one.spec.removeprefix(f"{kind}{colon}"))
+    if not path.is_absolute():
+        return None
+    return str(path.parent if path.name in _NAMELESS else path)
 
 
 def _folders(files: Collection[str]) -> dict[str, str]:

@@ -21,6 +21,8 @@ assignbench data check voc:my/folder
 assignbench data check coco:my/folder --fix my/folder_repaired
 
 assignbench data check my.yaml --quick --json
+
+assignbench data check my.yaml --strict   [dim]# exit code 3 for warnings, too[/dim]
 """
 
 SHOWN = 3  # items of a finding in the table
@@ -41,13 +43,17 @@ def check(
         Path | None, typer.Option(metavar="DIR", help="Write a repaired copy into this new folder, as COCO JSON.")
     ] = None,
     copy_pictures: Annotated[bool, typer.Option("--copy-pictures", help="With --fix: copy the pictures, too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Warnings fail as errors do, with exit code 3: for tests on a server.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look for everything that is wrong or odd about a data set.
 
     Errors are what training refuses or what makes a number wrong; warnings are
     put right or left out by rule; notes are good to know. The exit code is 3
-    when there is an error. The data set itself is never changed.
+    when there is an error, with --strict also when there is a warning. The
+    data set itself is never changed.
     """
     from assignbench.cli.output import progress, show
     from assignbench.data.check.check import check_dataset
@@ -80,7 +86,8 @@ def check(
         _print(found, repaired)
     if problem is not None:
         raise problem
-    raise typer.Exit(DataError.exit_code if found.count(Severity.ERROR) else 0)
+    failing = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
+    raise typer.Exit(DataError.exit_code if any(map(found.count, failing)) else 0)
 
 
 def _print(found: "Check", repaired: "Repaired | None") -> None:

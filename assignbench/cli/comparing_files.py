@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     from assignbench.comparison.table import Table
     from assignbench.comparison.twolevel import About
     from assignbench.comparison.verdicts import Spread
-    from assignbench.data.dataset import Dataset
 
 # NAME=FILE; within brackets a NAME may hold "=", as in autoassign[tau=0.5]
 _NAMED = re.compile(r"((?:[^=\[\]]|\[[^\[\]]*\])+)=(.+)", flags=re.DOTALL)
-SHOWN = 5  # class names in a note
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,9 @@ def table_of_files(
     from assignbench.cli.output import progress
     from assignbench.comparison.influences import scored
     from assignbench.comparison.table import METRICS, check_question, compare_detections
+    from assignbench.data.spec.locate import data_root as resolve_data_root
     from assignbench.run.scoring.evaluate import check_dataset
-    from assignbench.run.scoring.foreign import read_foreign, require_plain
+    from assignbench.run.scoring.foreign import open_for_files, read_foreign, require_plain, told_of
     from assignbench.run.scoring.kept_matches import matches_of
 
     metrics = METRICS if metrics is None else metrics
@@ -96,8 +95,13 @@ def table_of_files(
     check_question({place.row for place in places}, baseline, metrics)
     for place in places:
         require_plain(place.file)
-    dataset, remarks = _opened(spec, data_root)
+    dataset, remarks = open_for_files(spec, resolve_data_root(data_root))
     check_dataset(dataset)
+    if dataset.official is not None:
+        remarks.append(
+            f"{dataset.name}: these are COCO's numbers; the data set's own are not computed of files here, but by "
+            "assignbench eval --detections"
+        )
     rows: dict[str, dict[int, Scored]] = {}
     seen: dict[str, Place] = {}
     for number, place in enumerate(places, start=1):
@@ -106,8 +110,7 @@ def table_of_files(
         if len(found.rows) and (same := seen.setdefault(found.content, place)) is not place:
             remarks.append(_alike(same, place))
         rows.setdefault(place.row, {})[place.number] = scored(matches_of(dataset, found.rows), metrics)
-        facts = f"{place}: {place.file}, {len(found.rows):,} detections, sha256 {found.sha256[:12]}"
-        remarks.append("; ".join((facts, *found.remarks)))
+        remarks.append("; ".join((f"{place}: {told_of(place.file, found)}", *found.remarks)))
     if len(places) > len(rows) > 1:
         remarks.insert(0, "file 0 of a row is held against file 0 of every other one, and so on, as runs of one seed")
     return compare_detections(
@@ -134,32 +137,3 @@ def _alike(one: Place, other: Place) -> str:
             "strategy, so leave one out"
         )
     return f"{one} and {other} hold the same detections"
-
-
-def _opened(spec: str, option: Path | None) -> tuple["Dataset", list[str]]:
-    """The evaluation split, and what is to be said of it."""
-    from assignbench.data.dataset import describe
-    from assignbench.data.spec.locate import data_root, open_dataset, open_evaluation, states_ids
-    from assignbench.run.scoring.remarks import on_data
-
-    root = data_root(option)
-    stated = states_ids(spec, root)
-    # where classes are numbered here, the training split numbers them
-    dataset = open_evaluation(spec, root) if stated else open_dataset(spec, root).evaluation
-    remarks = [*describe(dataset), *(f"{dataset.name}: {remark}" for remark in on_data(dataset))]
-    if not stated:
-        remarks.append(f"{dataset.name} states no ids: {_numbers(dataset)}")
-    if dataset.official is not None:
-        remarks.append(f"{dataset.name}: these are COCO's numbers; the data set's own are not computed of files")
-    return dataset, remarks
-
-
-def _numbers(dataset: "Dataset") -> str:
-    """Which ids a file must use."""
-    first, last = dataset.images[0], dataset.images[len(dataset) - 1]
-    classes = [f"{number} = {name}" for number, name in zip(dataset.category_ids, dataset.classes, strict=True)]
-    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
-    return (
-        f"pictures are {first.id} = {first.path.name} to {last.id} = {last.path.name}, "
-        f"classes {', '.join(classes[:SHOWN])}{more}"
-    )

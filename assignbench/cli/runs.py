@@ -1,13 +1,18 @@
 """``assignbench eval`` and ``assignbench predict``: what a finished run can do."""
 
+import json
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, RunArgument, SetOption
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, JsonOption, RunArgument, SetOption
 from assignbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from assignbench.run.scoring.evaluate import Evaluation
 
 EVAL_EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -18,12 +23,18 @@ assignbench eval runs/RUN --tta flip   [dim]# each picture and its mirror image[
 assignbench eval runs/RUN --split test   [dim]# COCO's test-dev: writes the archive for the server[/dim]
 
 assignbench eval --weights atss.safetensors --dataset coco   [dim]# see: assignbench import[/dim]
+
+assignbench eval --detections theirs.json --dataset coco   [dim]# COCO results of any tool[/dim]
 """
 
-PREDICT_EXAMPLES = r"""[bold]Example[/bold]
+PREDICT_EXAMPLES = r"""[bold]Examples[/bold]
 
 assignbench predict runs/RUN street.jpg --threshold 0.5
+
+assignbench predict runs/RUN photos --output found   [dim]# every picture in photos and below[/dim]
 """
+
+MOST_NAMED = 20  # files that predict names one by one
 
 
 class Part(StrEnum):
@@ -40,8 +51,13 @@ def evaluate(
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Imported weights instead of a run.", show_default=False)
     ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A detections file of any tool, in COCO results format.", show_default=False),
+    ] = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="D", help="With --weights: the data set.", show_default=False)
+        str | None,
+        typer.Option(metavar="D", help="With --weights and --detections: the data set.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
@@ -61,33 +77,54 @@ def evaluate(
     set_: SetOption = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
+    as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a finished run again, or imported weights.
+    """Evaluate a finished run again, imported weights, or detections of any tool.
 
     With --weights, --set changes settings of data.* and evaluate.*; a run is
-    evaluated as it was.
+    evaluated as it was. A detections file is scored on the data set's
+    evaluation split as our own are, and what is odd about it is said; several
+    are put side by side by: assignbench compare --detections
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, show, table
+    from assignbench.cli.output import console, show
 
-    if (run is None) == (weights is None):
-        raise UsageError("eval needs either RUN, the folder of a run, or --weights FILE with --dataset D")
-    if (weights is None) != (dataset is None):
-        raise UsageError("--weights and --dataset go together: a run knows its data set, imported weights do not")
-    if run is not None and (output is not None or set_):
-        raise UsageError("--output and --set are for --weights; a run is evaluated as it was")
+    if sum(what is not None for what in (run, weights, detections)) != 1:
+        raise UsageError(
+            "eval needs either RUN, the folder of a run, or --weights FILE with --dataset D, or --detections FILE with "
+            "--dataset D"
+        )
+    if (run is None) != (dataset is not None):
+        what = "--weights" if detections is None else "--detections"
+        raise UsageError(f"{what} and --dataset go together: of the three only a run knows its data set")
+    if weights is None and (output is not None or set_):
+        raise UsageError("--output and --set are for --weights; a run and detections are evaluated as they are")
+    if detections is not None and tta is not None:
+        raise UsageError("--tta is for a RUN or --weights; detections are evaluated as they are")
     if run is None and split is Part.TEST:
         raise UsageError("--split test is for a RUN")
+    if as_json and split is Part.TEST:
+        raise UsageError("--json prints numbers, and the publisher's server has those of --split test")
+    if detections is not None:
+        from assignbench.data.spec.locate import data_root as resolve_data_root
+        from assignbench.run.scoring.foreign import evaluate_foreign, open_for_files, require_plain
+
+        require_plain(detections)
+        found, remarks = open_for_files(str(dataset), resolve_data_root(data_root))
+        _show(evaluate_foreign(found, detections, remarks), as_json)
+        return
     start_all_processes()
     if run is not None and split is Part.TEST:
         from assignbench.run.scoring.test_server import submit_run
 
         show(f"wrote {submit_run(run, data_root, device.value, console(), tta=tta)}\n")
         return
+    screen = console()
+    screen.quiet = as_json
     if run is not None:
         from assignbench.run.scoring.reopen import evaluate_run
 
-        _, evaluation = evaluate_run(run, data_root, device.value, console(), tta=tta)
+        _, evaluation = evaluate_run(run, data_root, device.value, screen, tta=tta)
     else:
         from assignbench.run.scoring.weights import evaluate_weights
 
@@ -98,9 +135,19 @@ def evaluate(
             output=output,
             overrides=set_,
             device=device.value,
-            console=console(),
+            console=screen,
             tta=tta,
         )
+    _show(evaluation, as_json)
+
+
+def _show(evaluation: "Evaluation", as_json: bool) -> None:
+    """The numbers in percent, by metric and by class, and the notes."""
+    from assignbench.cli.output import show, table
+
+    if as_json:
+        show(json.dumps(_as_json(evaluation), indent=1, ensure_ascii=False) + "\n")
+        return
     by_class = {"AP": evaluation.per_class, **evaluation.official_per_class}
     percent = "%" if evaluation.tta is None else f"% with {evaluation.tta}"
     for column, columns in (("metric", {percent: evaluation.metrics}), ("class", by_class)):
@@ -111,24 +158,63 @@ def evaluate(
         show(f"note: {note}\n")
 
 
+def _as_json(evaluation: "Evaluation") -> dict[str, object]:
+    """The same for programs; numbers in percent, unrounded, null without ground truth."""
+
+    def percent(values: Mapping[str, float | None]) -> dict[str, float | None]:
+        return {name: None if value is None else 100 * value for name, value in values.items()}
+
+    by_class = {"AP": evaluation.per_class, **evaluation.official_per_class}
+    return {
+        "metrics": percent(evaluation.metrics),
+        "classes": {metric: percent(values) for metric, values in by_class.items()},
+        "detections": evaluation.detections,
+        "evaluator": evaluation.evaluator,
+        "tta": evaluation.tta,
+        "notes": list(evaluation.notes),
+    }
+
+
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
 
 
 def predict(
     run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE | FOLDER", help="Pictures, and folders with pictures in them or below."),
+    ],
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder that gets a PNG and a JSON file per picture.")
+        Path,
+        typer.Option(metavar="DIR", help="Gets a PNG and a JSON file a picture, in folders as the pictures lie in."),
     ] = Path("predictions"),
     threshold: Annotated[
         float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a box that is kept.")
     ] = 0.3,
     device: DeviceOption = Device.AUTO,
 ) -> None:
-    """Find objects in pictures: boxes drawn on a PNG, and as JSON."""
-    from assignbench.cli.output import show
+    """Find objects in pictures: boxes drawn on a PNG, and as JSON.
+
+    No file is overwritten but what predict has written. In a folder, hidden
+    pictures are left aside and counted, and so is what predict has drawn.
+    """
+    from assignbench.cli.output import progress, show
     from assignbench.run.scoring.predict import predict as write_predictions
 
-    for file in write_predictions(run, tuple(images), output, threshold, device.value):
+    done = write_predictions(
+        run,
+        tuple(images),
+        output,
+        threshold,
+        device.value,
+        watch=lambda done, every: progress(f"{done} of {every} pictures"),
+    )
+    progress("")
+    for file in done.files[:MOST_NAMED]:
         show(f"wrote {file}\n")
+    if (more := len(done.files) - MOST_NAMED) > 0:
+        show(f"and {more:,} files more in {output}\n")
+    if done.left_aside:
+        pictures = "1 picture" if len(done.left_aside) == 1 else f"{len(done.left_aside):,} pictures"
+        show(f"left aside: {pictures}, hidden or drawn by predict, first {done.left_aside[0]}\n")

@@ -9,7 +9,7 @@ from typing import TypeVar
 from assignbench.config import OVERRIDE
 from assignbench.errors import UsageError
 from assignbench.recipe import BOOKKEEPING
-from assignbench.run.results.record import ResolvedValue, RunRecord
+from assignbench.run.results.record import ResolvedValue, RunRecord, named_apart
 from assignbench.suggest import did_you_mean
 
 Key = TypeVar("Key", bound=Hashable)
@@ -27,12 +27,12 @@ def select(
     recipe: str | None = None,
     protocol: str | None = None,
 ) -> list[RunRecord]:
-    """Some runs; None takes all.
+    """Some runs, their data sets by the names that tell them apart among all of the records; None takes all.
 
     Args:
         records: finished runs.
         strategies: rows, or labels without their preset.
-        dataset: by its name, or by what opens it.
+        dataset: by its name, alone or as tables tell it apart from others, or by what opens it.
         recipe: by its name.
         protocol: controlled or published.
 
@@ -43,15 +43,20 @@ def select(
     for wanted in strategies or ():
         if records and wanted not in labels:
             raise UsageError(f"no run of {wanted!r}{did_you_mean(wanted, labels)}\nthere are: {', '.join(labels)}")
-    names = sorted({record.dataset.name for record in records})
-    if records and dataset is not None and not any(dataset in _names(record) for record in records):
+    apart = [named.dataset for named in named_apart(records)]
+    on_it = [
+        record.model_copy(update={"dataset": named})
+        for record, named in zip(records, apart, strict=True)
+        if dataset in (None, named.name, named.spec, record.dataset.name)
+    ]
+    if records and dataset is not None and not on_it:
+        names = sorted({named.name for named in apart})
         raise UsageError(f"no run on {dataset!r}{did_you_mean(dataset, names)}\nthere are: {', '.join(names)}")
     chosen = [
         record
-        for record in records
+        for record in on_it
         if recipe in (None, record.recipe)
         and protocol in (None, record.protocol)
-        and (dataset is None or dataset in _names(record))
         and (strategies is None or record.row in strategies or record.assigner.label in strategies)
     ]
     if records and not chosen:
@@ -60,11 +65,6 @@ def select(
         wanted = " and ".join(f"{name} {value!r}" for name, value in asked if value)
         raise UsageError(f"no run has {wanted}; there are: {present}")
     return chosen
-
-
-def _names(record: RunRecord) -> tuple[str, str]:
-    """What a data set may be called by."""
-    return record.dataset.name, record.dataset.spec
 
 
 def check_comparable(records: Sequence[RunRecord]) -> None:
@@ -106,6 +106,11 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
                     f"{label} on {dataset} has the same weights with several seeds ({_runs(same)}): a copy tells "
                     "nothing of how far seeds lie apart; remove it"
                 )
+
+
+def caveats_of(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    """What the records of one data set say that a reader of its numbers must know, each sentence once."""
+    return tuple(dict.fromkeys(caveat for record in records for caveat in record.dataset.caveats))
 
 
 def environment_notes(records: Sequence[RunRecord]) -> list[str]:

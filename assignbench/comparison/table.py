@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from assignbench.comparison.checks import check_comparable, environment_notes
+from assignbench.comparison.checks import caveats_of, check_comparable, environment_notes
 from assignbench.comparison.influences import NUMBERS, Floats, Scored
 from assignbench.comparison.legend import legend
 from assignbench.comparison.twolevel import About, Runs
@@ -134,6 +134,7 @@ def compare(
             *_compared(rows, base_row, metrics, about, spread, RUNS),
         )
         blocks.append(block)
+        notes += [f"{dataset}: {caveat}" for caveat in caveats_of(here)]
         notes += [*_seed_notes(dataset, block.rows, base_row, RUNS), *environment_notes(here)]
     return Table(tuple(metrics), baseline, tuple(blocks), (*notes, *remarks))
 

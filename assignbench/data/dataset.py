@@ -7,7 +7,7 @@ Numpy only, so that reading and evaluating need no torch. A `Dataset` is made by
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ class Repair:
     kind: str  # "box clipped to the image"
     count: int
     examples: tuple[str, ...]  # the first few: "annotation 12 of image 7 (000007.jpg)"
+    left_aside: bool = False  # it counts whole pictures, which are neither taught nor scored
     # All of it, each ``[item]`` or empty: ids of pictures and of annotations, and what else there is to say.
     images: NDArray[np.int64] = field(default_factory=_none, compare=False, repr=False)
     annotations: NDArray[np.int64] = field(default_factory=_none, compare=False, repr=False)
@@ -107,6 +108,19 @@ class Dataset:
         first, last = np.searchsorted(self.image, (index, index + 1))
         return slice(int(first), int(last))
 
+    def scored_by(self, official: Official | None) -> Dataset:
+        """The same split with metrics of its own; other processes get its arrays as before."""
+        return self if official == self.official else self._changed(official=official)
+
+    def remarked(self, *remarks: str) -> Dataset:
+        """The same split with more remarks."""
+        return self._changed(remarks=(*self.remarks, *remarks)) if remarks else self
+
+    def _changed(self, **fields: Any) -> Dataset:
+        changed = replace(self, **fields)
+        object.__setattr__(changed, "shared", self.shared)
+        return changed
+
     @property
     def images_without_objects(self) -> int:
         """Images that own neither an object nor a crowd region; they are kept."""
@@ -123,11 +137,11 @@ class Splits:
     evaluation: Dataset
 
 
-def describe(dataset: Dataset) -> tuple[str, ...]:
-    """Counts and repairs of a split, one line each, to be shown before a run."""
+def describe(dataset: Dataset, name: str | None = None) -> tuple[str, ...]:
+    """Counts and repairs of a split, one line each, to be shown before a run; ``name``: instead of its own."""
     crowd = int(dataset.crowd.sum())
     counts = (
-        f"{dataset.name}, {dataset.split}: {len(dataset)} images "
+        f"{name or dataset.name}, {dataset.split}: {len(dataset)} images "
         f"({dataset.images_without_objects} without objects), {len(dataset.boxes) - crowd} objects of "
         f"{len(dataset.classes)} classes, {crowd} crowd or difficult regions"
     )

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch import _weights_only_unpickler as weights_only
 from torch.serialization import safe_globals
 
+from assignbench.detector.wrapped import AmbiguousNamesError, unwrapped, weights_of
 from assignbench.errors import DataError
 
 ZIP = b"PK\x03\x04"
@@ -40,6 +41,7 @@ class Checkpoint:
     classes: tuple[str, ...] | None  # class names in label order, from mmdetection's meta
     version: str | None  # e.g. "mmdet 2.25.0", "mmengine 0.7.0"
     config: str | None  # text of the training's configuration
+    notes: tuple[str, ...] = ()  # which of several weights were taken, and what was left out of their names
 
 
 class _OddFileError(ValueError):
@@ -90,7 +92,7 @@ _PLAIN: dict[str, Any] = {  # of plain pickles. `__call__`: a pickle could write
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The tensors of a foreign checkpoint: below ``state_dict``, ``model`` or (Detectron's) ``blobs``, or at the top.
+    """The tensors of a foreign checkpoint, by the names of the network: `assignbench.detector.wrapped` says which.
 
     Raises:
         DataError: no such file, not a whole checkpoint, or opening it the usual way would run code.
@@ -102,13 +104,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         if path.suffix == ".safetensors":
-            return Checkpoint(load_file(path), None, None, None)
+            tensors, notes = unwrapped(load_file(path))
+            return Checkpoint(tensors, None, None, None, notes)
         if first.startswith(ZIP):
             return _checkpoint(_zip(path))
         return _checkpoint(_legacy(path) if first == LEGACY else _arrays(path))
     except _RefusedNameError as name:
         raise DataError(f"{path} would run {name} when opened; refused, nothing was run") from None
-    except _OddFileError as error:
+    except (_OddFileError, AmbiguousNamesError) as error:
         raise DataError(f"{path} is not a checkpoint that can be read: {error}") from error
     except Exception as error:  # bytes of unknown origin fail in any way
         reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0][:200]
@@ -165,8 +168,7 @@ def _arrays(path: Path) -> object:
 def _checkpoint(content: object) -> Checkpoint:
     if not isinstance(content, dict):
         raise _OddFileError("no dictionary at its top")
-    inner = [content[key] for key in ("state_dict", "model", "blobs") if isinstance(content.get(key), dict)]
-    state: dict[Any, Any] = inner[0] if inner else content
+    state, notes = weights_of(content, (Tensor, np.ndarray, np.generic))
     tensors = {
         str(name): value.detach() if isinstance(value, Tensor) else _native(value)
         for name, value in state.items()
@@ -174,10 +176,9 @@ def _checkpoint(content: object) -> Checkpoint:
     }
     if not tensors:
         raise _OddFileError("no tensors by name below 'state_dict', 'model' or 'blobs', or at its top")
-    if all(name.startswith("module.") for name in tensors):  # of a model in DataParallel
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    tensors, renamed = unwrapped(tensors)
     meta = content.get("meta")
-    return _described(tensors, meta if isinstance(meta, dict) else {})
+    return _described(tensors, meta if isinstance(meta, dict) else {}, (*notes, *renamed))
 
 
 def _native(value: np.ndarray | np.generic) -> Tensor:
@@ -185,7 +186,7 @@ def _native(value: np.ndarray | np.generic) -> Tensor:
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
 
 
-def _described(tensors: dict[str, Tensor], meta: Mapping[Any, Any]) -> Checkpoint:
+def _described(tensors: dict[str, Tensor], meta: Mapping[Any, Any], notes: tuple[str, ...]) -> Checkpoint:
     """Mmdetection 2: CLASSES, mmdet_version, config; 3: dataset_meta, mmengine_version, cfg."""
     dataset = meta.get("dataset_meta")
     dataset = dataset if isinstance(dataset, dict) else {}
@@ -200,4 +201,5 @@ def _described(tensors: dict[str, Tensor], meta: Mapping[Any, Any]) -> Checkpoin
         classes=classes[0] if classes else None,
         version=versions[0] if versions else None,
         config=configs[0] if configs else None,
+        notes=notes,
     )

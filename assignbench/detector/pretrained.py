@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from assignbench.detector.pickles import read_checkpoint
-from assignbench.errors import SystemProblem, UsageError
+from assignbench.errors import AssignbenchWarning, SystemProblem, UsageError
 
 # Converted by open-mmlab: caffe-style networks, MSRA's (as detectron2 takes them) and Detectron's first; and the
 # ResNeXt that mmdetection's X-101-64x4d models start from, which has torchvision's style and pixels.
@@ -50,7 +51,14 @@ def load_weights(net: nn.Module, state: dict[str, Tensor], what: str) -> None:
 
 
 def state_dict(name: str, weights: str, published: WeightsEnum | None) -> dict[str, Tensor]:
-    """The tensors of a backbone: published ImageNet weights, or a file's."""
+    """The tensors of a backbone: published ImageNet weights, or a file's.
+
+    Raises:
+        UsageError: there are no such weights.
+        SystemProblem: as `weights_file`.
+        DataError: the file cannot be read.
+        AssignbenchWarning: of a file, which of its weights were taken, and what was left out of their names.
+    """
     if weights == "imagenet" and published is not None:
         return downloaded(str(published.url), name)
     if (weights, name) in CONVERTED:
@@ -58,7 +66,10 @@ def state_dict(name: str, weights: str, published: WeightsEnum | None) -> dict[s
     path = weights_file(weights)
     if path is None:
         raise UsageError(f"{weights} has no weights of {name}")
-    tensors = read_checkpoint(path).tensors
+    checkpoint = read_checkpoint(path)
+    for note in checkpoint.notes:
+        warnings.warn(f"{path}: {note}", AssignbenchWarning, stacklevel=2)
+    tensors = checkpoint.tensors
     return from_detectron(tensors) if "conv1_w" in tensors else tensors
 
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from assignbench.comparison.across import counted, one_sided
-from assignbench.comparison.checks import environment_notes
+from assignbench.comparison.checks import caveats_of, environment_notes
 from assignbench.comparison.influences import Floats, Scored
 from assignbench.comparison.legend import errors_of
 from assignbench.comparison.table import Block, Table, compare, runs_of
@@ -93,6 +93,7 @@ class Shown:
     cost: Mapping[str, Cost]
     environments: tuple[int, ...]  # that its runs were made in
     seeds: tuple[int, ...]  # of all rows, finished or not
+    caveats: tuple[str, ...]  # what a reader of any number on it must know
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,7 @@ def _shown(
         {row: _cost(some) for row, some in own.items() if some},
         tuple(sorted({environments.index(_environment(record)) for record in records})),
         tuple(sorted(seeds)),
+        caveats_of(records),
     )
 
 
@@ -479,7 +481,7 @@ def _deviations(records: Sequence[RunRecord]) -> tuple[Deviation, ...]:
         splits = (record.dataset.train, record.dataset.evaluation)
         repaired = [f"{split.name}: {repair}" for split in splits for repair in split.repairs]
         preset = [f"published protocol, preset {record.preset}"] if record.preset is not None else []
-        for what in (*changed, *preset, *record.notes, *dirty, *repaired):
+        for what in (*changed, *preset, *record.notes, *dirty, *record.dataset.caveats, *repaired):
             found.setdefault(place + what, []).append(record.run_id)
     for key in sorted({_key(record) for record in records}):
         here = [record for record in records if _key(record) == key]

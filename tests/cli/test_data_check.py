@@ -44,6 +44,16 @@ def test_errors_end_with_three_and_warnings_with_zero(call, tmp_path):
     assert "1 warning" in out
 
 
+def test_strict_ends_with_three_for_warnings_and_with_zero_for_notes(call, tmp_path):
+    code, out, _ = call("data", "check", write_set(tmp_path / "a", bbox=[5, 6, 0, 15]), "--strict")
+    assert (code, "1 warning" in out) == (3, True)
+    assert call("data", "check", write_set(tmp_path / "b", image_id=99), "--strict")[0] == 3
+    assert call("data", "check", write_set(tmp_path / "c"), "--strict")[0] == 0
+    code, out, _ = call("data", "check", write_set(tmp_path / "d", iscrowd=1), "--strict", "--json")
+    content = json.loads(out)
+    assert (code, content["warnings"], content["notes"] > 0) == (0, 0, True)
+
+
 def test_json_says_everything(call, tmp_path):
     code, out, _ = call("data", "check", write_set(tmp_path / "set", image_id=99), "--json", "--quick")
     content = json.loads(out)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ def test_eval_prints_percent(call, stand_in):
             official_per_class={"VOC10-AP50": {"ring": 0.7}},
             notes=("2 images without detection",),
             tta=tta and "flip-1a2b3c4d",
+            detections=7,
+            evaluator="pycocotools 2.0.8",
         )
         return None, evaluation
 
@@ -30,6 +33,11 @@ def test_eval_prints_percent(call, stand_in):
     assert ["ring", "50.0", "70.0"] in rows
     assert "note: 2 images without detection" in out
     assert "flip" not in out
+    content = json.loads(call("eval", "runs/a", "--json")[1])
+    assert content["metrics"] == {"AP": 40.5, "APl": None, "VOC10-AP50": 70}
+    assert content["classes"] == {"AP": {"ring": 50}, "VOC10-AP50": {"ring": 70}}
+    assert content["notes"] == ["2 images without detection"]
+    del seen[1]
     code, out, _ = call("eval", "runs/a", "--tta", "flip")
     assert seen[1][3] == "flip"
     assert ["metric", "%", "with", "flip-1a2b3c4d"] in [line.split() for line in out.splitlines()]
@@ -47,9 +55,9 @@ def test_eval_of_a_secret_split_says_what_to_hand_in(call, stand_in):
 def test_predict(call, stand_in):
     seen = []
 
-    def predict(*arguments):
+    def predict(*arguments, watch):
         seen.append(arguments)
-        return (Path("out/a.png"), Path("out/a.json"))
+        return SimpleNamespace(files=(Path("out/a.png"), Path("out/a.json")), left_aside=())
 
     stand_in("assignbench.run.scoring.predict", predict=predict)
     assert call("predict", "runs/a", "a.jpg", "b.jpg") == (0, "wrote out/a.png\nwrote out/a.json\n", "")
@@ -61,3 +69,12 @@ def test_predict(call, stand_in):
 @pytest.mark.parametrize("threshold", ["2", "-0.1", "x"])
 def test_threshold_is_a_probability(call, threshold):
     assert call("predict", "runs/a", "a.jpg", "--threshold", threshold)[0] == 2
+
+
+def test_predict_counts_what_it_left_aside_and_does_not_name_a_thousand_files(call, stand_in):
+    done = SimpleNamespace(files=tuple(Path(f"out/{n}.png") for n in range(1030)), left_aside=(Path("in/._a.jpg"),))
+    stand_in("assignbench.run.scoring.predict", predict=lambda *_, watch: done)
+    _, out, _ = call("predict", "runs/a", "in")
+    assert out.count("wrote ") == 20
+    assert "and 1,010 files more in predictions\n" in out
+    assert "left aside: 1 picture, hidden or drawn by predict, first in/._a.jpg\n" in out

@@ -189,3 +189,15 @@ def test_a_long_list_of_runs_is_cut(make_record):
     records = [make_record(seed=seed) for seed in range(5)] + [make_record("fcos", config={"train.lr": 1})]
     with pytest.raises(UsageError, match="and 2 more but 1 in run fcos"):
         compare(records)
+
+
+def test_a_data_set_is_chosen_by_its_name_as_tables_tell_it_apart_or_by_what_opens_it(make_record):
+    one, other = (
+        make_record(dataset="coco:data", spec=f"coco:/{place}/data", fingerprint=place, run_id=place) for place in "ab"
+    )
+    for name in ("coco:a/data", "coco:/a/data"):
+        (found,) = select([one, other], dataset=name)
+        assert (found.run_id, found.dataset.name) == ("a", "coco:a/data")  # as beside the other
+    assert [found.run_id for found in select([one, other], dataset="coco:data")] == ["a", "b"]
+    with pytest.raises(UsageError, match=r"no run on 'coco:c/data'.*\n?.*there are: coco:a/data, coco:b/data"):
+        select([one, other], dataset="coco:c/data")

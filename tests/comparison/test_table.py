@@ -186,3 +186,39 @@ def test_two_files_of_one_name_have_a_row_each(make_record):
     edited = make_record("mine.py:S[k=3]", 2, origin="/p/v1/mine.py", source="edited", run_id="later")
     with pytest.raises(UsageError, match=r"v1/mine.py:S\[k=3\] on shapes stands for different code"):
         compare([*records, edited])
+
+
+def two_folders(make_record):
+    return [
+        make_record(
+            label, 0, ap, dataset="yolo:data", spec=f"yolo:/{place}/data", fingerprint=place, run_id=f"{label}{place}"
+        )
+        for place, ap in (("a", 0.4), ("b", 0.5))
+        for label in ("atss", "fcos")
+    ]
+
+
+def test_two_data_sets_of_one_name_are_two_blocks(make_record):
+    records = two_folders(make_record)
+    table = compare(records, baseline="atss")
+    assert [block.dataset for block in table.blocks] == ["yolo:a/data", "yolo:b/data"]
+    assert ap_of(table, "atss", "yolo:a/data").mean == 40
+    assert ap_of(table, "atss", "yolo:b/data").mean == 50
+    assert records[0].dataset.name == "yolo:data"  # as it was recorded
+    (block,) = compare(records[:2]).blocks
+    assert block.dataset == "yolo:data"
+
+
+def test_one_place_with_other_content_is_refused(make_record):
+    one, other = (
+        make_record(label, dataset="yolo:data", spec="yolo:/a/data", fingerprint=content)
+        for label, content in (("atss", "1"), ("fcos", "2"))
+    )
+    with pytest.raises(UsageError, match=r"the runs on yolo:data differ in more than strategy and seed: .* data = 1"):
+        compare([one, other])
+
+
+def test_what_must_be_known_of_the_data_stands_below_the_table_once(make_record):
+    said = "evaluated on its training pictures: all 4 evaluation pictures are also taught"
+    records = [make_record(label, seed, caveats=[said]) for label in ("atss", "fcos") for seed in range(2)]
+    assert compare(records).notes == (f"shapes: {said}",)

@@ -186,3 +186,14 @@ def test_plain_refuses_what_is_no_number():
             plain([float(number)])
     with pytest.raises(TypeError, match="object on the page"):
         plain(object())
+
+
+def test_what_must_be_known_of_the_data_is_a_fact_and_data_sets_of_one_name_are_apart(make_record):
+    records = [
+        make_record(dataset="cats", spec=f"/{place}/cats/data.yaml", fingerprint=place, run_id=place, caveats=[place])
+        for place in "ab"
+    ]
+    facts = gather(records)
+    assert [(block.dataset, block.caveats) for block in facts.blocks] == [("a/cats", ("a",)), ("b/cats", ("b",))]
+    assert {"a/cats: a", "b/cats: b"} <= {one.what for one in facts.deviations}
+    assert facts.notes[:1] == ("a/cats: a",)

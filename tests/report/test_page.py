@@ -133,3 +133,10 @@ def test_a_frame_becomes_a_figure():
 
 def test_names_from_right_to_left_are_set_apart():
     assert isolated("שלום 0, 1; atss 0", ["שלום", "atss"]) == "\u2068שלום\u2069 0, 1; atss 0"
+
+
+def test_what_must_be_known_of_the_data_stands_at_the_top(make_facts):
+    text = page(make_facts(caveats=["12 of 120 evaluation pictures are also <taught>"]))
+    head = text.partition("</header>")[0]
+    assert "12 of 120 evaluation pictures are also &lt;taught&gt;</strong>" in head
+    assert "evaluation pictures" not in page(make_facts()).partition("</header>")[0]

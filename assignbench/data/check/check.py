@@ -15,11 +15,12 @@ import numpy as np
 from assignbench.data.check.looks import Look, look_at_all
 from assignbench.data.check.rules import split_findings
 from assignbench.data.check.splits import joint_findings
+from assignbench.data.dataset import Official
 from assignbench.data.read.findings import REFUSED, Finding, Severity
 from assignbench.data.read.raw import RawSplit
 from assignbench.data.spec import locate as specs
 from assignbench.data.spec.locate import open_dataset
-from assignbench.data.spec.opening import read_part
+from assignbench.data.spec.opening import official_of, read_part
 from assignbench.errors import DataError
 
 
@@ -34,6 +35,7 @@ class Check:
     looks: dict[str, Look]  # path → its picture
     findings: tuple[Finding, ...]  # errors first
     quick: bool  # headers only
+    official: Official | None = None  # whose own metrics it has
 
     def raw(self, finding: Finding) -> RawSplit:
         """The split that a finding's places count in."""
@@ -74,7 +76,16 @@ def check_dataset(
         findings += _what_the_reader_says(found.canonical, data_root)
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.kind.severity))
-    return Check(found.canonical, found.name, train, evaluation, looks, tuple(findings), quick)
+    return Check(
+        found.canonical,
+        found.name,
+        train,
+        evaluation,
+        looks,
+        tuple(findings),
+        quick,
+        official_of(found.spec, found.base),
+    )
 
 
 def read_raw(spec: str, data_root: Path) -> tuple[specs.Located, RawSplit, RawSplit]:

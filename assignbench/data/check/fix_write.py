@@ -162,6 +162,10 @@ def _yaml(check: Check, classes: list[str], folders: list[str]) -> Iterator[str]
     yield f"format: coco\ndescription: {json.dumps(f'repaired copy of {check.name}')}\n"
     for part, folder in zip(("train", "evaluation"), folders, strict=True):
         yield f"{part}:\n  annotations: annotations_{part}.json\n  images: {json.dumps(folder, ensure_ascii=False)}\n"
+    if check.official is not None:  # what was difficult is a crowd in the copy: neither required nor an error in either
+        yield f"official: {check.official.protocol}\n"
+        if check.official.lists is not None:
+            yield f"lists: {json.dumps(str(check.official.lists), ensure_ascii=False)}\n"
     yield "classes:\n" + "".join(f"  - {json.dumps(name, ensure_ascii=False)}\n" for name in classes)
 
 

@@ -133,7 +133,7 @@ def _repair(raw: RawSplit, finding: Finding) -> Repair:
     elif finding.table == "categories":
         details = tuple(str(item.detail) for item in items(raw, finding))
     examples = tuple(map(str, items(raw, finding, EXAMPLES)))
-    return Repair(finding.kind.done, finding.count, examples, images, annotations, details)
+    return Repair(finding.kind.done, finding.count, examples, finding.kind.aside, images, annotations, details)
 
 
 def _with_sizes(raw: RawSplit) -> RawSplit:

@@ -15,7 +15,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ def remembered(
         with _one_at_a_time(stored):
             found, remark = _load(stored, name, split, pictures)  # another process may have been quicker
             if found is None:
-                return _remarked(_made(file, content, read, stored), remark)
+                return _made(file, content, read, stored).remarked(*filter(None, [remark]))
     refuse_missing_pictures(file, images_of(found))
     return found
 
@@ -82,8 +81,7 @@ def _made(file: Path, content: str, read: Callable[[Digest], Dataset], stored: P
         _make_room(stored.parent)
         return load(stored, dataset.name, dataset.split, images_of(dataset).folder)
     except (OSError, SystemProblem) as error:
-        return _remarked(
-            dataset,
+        return dataset.remarked(
             f"the parsed annotations cannot be kept ({error}), so each start parses them again and each loader process "
             "holds a copy; XDG_CACHE_HOME names another place",
         )
@@ -93,15 +91,6 @@ def folder() -> Path:
     """Where parsed annotations are kept."""
     home = os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~"), ".cache")  # noqa: PTH111  # never fails
     return Path(home) / "assignbench" / "annotations"
-
-
-def _remarked(dataset: Dataset, remark: str | None) -> Dataset:
-    """The same, still shared, with a remark more."""
-    if remark is None:
-        return dataset
-    changed = replace(dataset, remarks=(*dataset.remarks, remark))
-    object.__setattr__(changed, "shared", dataset.shared)
-    return changed
 
 
 def _load(stored: Path, name: str, split: str, pictures: Path) -> tuple[Dataset | None, str | None]:

@@ -30,6 +30,7 @@ class Kind:
     severity: Severity
     meaning: str
     remedy: str = ""  # what the repaired copy has instead; empty: the same
+    aside: bool = False  # whether reading leaves the whole picture aside
     done: str = ""  # what reading for a run does about it, counted and said each time; empty: nothing
 
 
@@ -112,6 +113,7 @@ PICTURE_LEFT_OUT = Kind(
     "picture-left-out",
     _N,
     "a picture that the specification leaves out",
+    aside=True,
     done="picture left out with its objects, as the specification says",
 )
 LABELS_ORPHAN = Kind(
@@ -155,12 +157,14 @@ PICTURE_ASIDE = Kind(
     "picture-aside",
     _W,
     "a hidden file or one of a system's: no picture of the data set",
+    aside=True,
     done="hidden file left aside",
 )
 PICTURE_UNLABELLED = Kind(
     "picture-unlabelled",
     _W,
     "a picture without an annotation file, where the files are the list; left aside",
+    aside=True,
     done="picture without an annotation file left aside",
 )
 LABELS_MISSING = Kind(

@@ -9,9 +9,16 @@ from itertools import pairwise
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-# Okabe and Ito's colours without black, apart for the colour-blind too; more classes take them again, hence the names.
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+# By class. First Okabe and Ito's colours without black, apart for the colour-blind too, and light enough for a dark
+# picture; then the same lighter and darker. More classes take them again, hence the names.
+_HUES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+COLOURS = (
+    *_HUES,
+    *("#F4D48C", "#B3DDF5", "#8CD3C0", "#F8F3AA", "#8CC0DC", "#ECB78C", "#E8C3D7"),  # a good half of the way to white
+    *("#8A5F00", "#346C8C", "#005F45", "#908928", "#00446B", "#803800", "#7A4964"),  # two fifths of the way to black
+)
 UNKNOWN = "#FFFFFF"  # of a category that is no class
+_EDGE = "#202020"  # along both sides of a line, which is seen on a light picture by it
 
 _MANY = 12  # objects; of more, only boxes that are wide enough carry their name
 _LEAST_WIDTH = 360  # pixels of the result, so that the strip can be read
@@ -39,7 +46,7 @@ class Shown:
 def draw_picture(pixels: Image.Image, objects: Sequence[Shown], title: str) -> Image.Image:
     """Draw large objects first, names last, and the strip below."""
     font = ImageFont.load_default(size=12)
-    width = max(1, round(min(pixels.size) / 250))
+    width = max(2, round(min(pixels.size) / 250))
     canvas = ImageDraw.Draw(pixels)
     drawable = [one for one in objects if one.box is not None]
     drawable.sort(key=lambda one: -_area(one.box))
@@ -52,7 +59,12 @@ def draw_picture(pixels: Image.Image, objects: Sequence[Shown], title: str) -> I
 
 def colour_of(one: Shown) -> str:
     """The class's colour."""
-    return UNKNOWN if one.colour is None else COLOURS[one.colour % len(COLOURS)]
+    return UNKNOWN if one.colour is None else colour_of_class(one.colour)
+
+
+def colour_of_class(label: int) -> str:
+    """The same for a class in every picture, and for class 0 of every data set."""
+    return COLOURS[label % len(COLOURS)]
 
 
 def _draw_box(canvas: ImageDraw.ImageDraw, one: Shown, width: int) -> None:
@@ -80,8 +92,9 @@ def _draw_box(canvas: ImageDraw.ImageDraw, one: Shown, width: int) -> None:
         sides = [dash for side in sides for dash in _dashes(*side)]
     if one.odd:  # between black lines, so that it stands out without a colour of its own
         canvas.rectangle((x0 - width, y0 - width, x1 + width, y1 + width), outline="black", width=3 * width)
-    for start, end in sides:
-        canvas.line((*start, *end), fill=colour, width=width)
+    for fill, wide in ((_EDGE, width + 2), (colour, width)):
+        for start, end in sides:
+            canvas.line((*start, *end), fill=fill, width=wide)
 
 
 def _dashes(start: Point, end: Point) -> Iterator[tuple[Point, Point]]:
@@ -119,10 +132,11 @@ def _draw_name(
     top = y0 - high if y0 >= high else y0 + 1
     top = min(max(0.0, top), max(0.0, float(size[1] - high)))
     canvas.rectangle((left, top, left + wide, top + high), fill=colour_of(one))
-    canvas.text((left + 2, top), text, fill=_ink(colour_of(one)), font=font)
+    canvas.text((left + 2, top), text, fill=ink_on(colour_of(one)), font=font)
 
 
-def _ink(colour: str) -> str:
+def ink_on(colour: str) -> str:
+    """What is read on it."""
     red, green, blue = ImageColor.getrgb(colour)[:3]
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "white"
 
@@ -133,7 +147,8 @@ def _with_strip(
     """The picture, and below it the title, a count of each class, and every odd object."""
     width, step = max(pixels.width, _LEAST_WIDTH), 17
     measure = ImageDraw.Draw(pixels)
-    colours = {one.name: colour_of(one) for one in objects}
+    by_class = sorted(objects, key=lambda one: len(COLOURS) if one.colour is None else one.colour)
+    colours = {one.name: colour_of(one) for one in by_class}
     counts = Counter(one.name for one in objects if not one.crowd)
     crowds = Counter(one.name for one in objects if one.crowd)
     entries = [(name, f"{name} {counts[name]}" + f" + {crowds[name]} crowd" * (name in crowds)) for name in colours]

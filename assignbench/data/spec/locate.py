@@ -17,6 +17,7 @@ from assignbench.data.spec.opening import Part, Readable, files_of, open_part
 from assignbench.data.spec.schema import CocoSpec, CocoSplit, DatasetSpec, ShapesSpec, VocSpec, VocSplit, load_spec
 from assignbench.data.spec.yolo_yaml import read_yolo_folder
 from assignbench.errors import DataError, UsageError
+from assignbench.naming import file_name
 from assignbench.paths import configs_folder
 from assignbench.suggest import did_you_mean
 
@@ -123,7 +124,7 @@ def locate(spec: str, data_root: Path) -> Located:
         return _placed(load_spec(file), spec, spec, data_root, data_root)
     if spec.endswith((".yaml", ".yml")):
         file = Path(spec).expanduser().resolve()
-        return _placed(load_spec(file), str(file), file.name, file.parent, data_root)
+        return _placed(load_spec(file), str(file), file_name(file), file.parent, data_root)
     raise UsageError(_unknown(spec))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -109,14 +108,20 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
             "split": spec.split,
         }
         file, pictures = base / place.annotations, base / place.images
-        return remembered(file, choices, built, name=name, split=split, pictures=pictures)
-    dataset = built(hashlib.sha256())
+        dataset = remembered(file, choices, built, name=name, split=split, pictures=pictures)
+    else:
+        dataset = built(hashlib.sha256())
+    return dataset.scored_by(official_of(spec, base))
+
+
+def official_of(spec: Readable, base: Path) -> Official | None:
+    """Whose own metrics the data set has; ``base`` is what the paths of ``spec`` are relative to."""
     if isinstance(spec, VocSpec):
-        return replace(dataset, official=Official("voc"))
-    if isinstance(spec, WiderfaceSpec):
-        lists = None if spec.lists is None else base / spec.lists
-        return replace(dataset, official=Official("widerface", lists))
-    return dataset
+        return Official("voc")
+    if isinstance(spec, YoloSpec) or (isinstance(spec, CocoSpec) and spec.official is None):
+        return None
+    protocol = spec.official if isinstance(spec, CocoSpec) and spec.official else "widerface"
+    return Official(protocol, None if spec.lists is None else base / spec.lists)
 
 
 def _classes(spec: Readable, classes: Sequence[str] | None) -> Sequence[str] | None:

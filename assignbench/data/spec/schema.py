@@ -62,6 +62,14 @@ class CocoSpec(_Divided, Published):
     classes: list[str] | None = None  # None: those of the training split, by category id
     folders: int | None = Field(default=None, ge=0)  # of a file_name that count, from the last; None: all
     left_out: list[str] = []  # pictures to drop with their objects, named as `folders` leaves them
+    official: Literal["voc", "widerface"] | None = None  # whose own metrics are given beside COCO's
+    lists: Path | None = None  # as of `WiderfaceSpec`; with official: widerface
+
+    @model_validator(mode="after")
+    def _lists_are_of_widerface(self) -> Self:
+        if self.lists is not None and self.official != "widerface":
+            raise ValueError("'lists' goes with 'official: widerface' alone")
+        return self
 
 
 class VocSpec(_Divided, Published):

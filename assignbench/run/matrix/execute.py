@@ -13,6 +13,7 @@ from rich.console import Console
 from assignbench.config import flatten
 from assignbench.core.assigner import learned_by
 from assignbench.core.head import MAIN
+from assignbench.data.caveats import caveats
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import check_headers
 from assignbench.detector.deformable import unrepeatable
@@ -135,6 +136,7 @@ def record_of(
             classes=splits.train.classes,
             train=split_facts(splits.train, pictures[0]),
             evaluation=split_facts(splits.evaluation, pictures[1]),
+            caveats=caveats(splits),
         ),
         recipe=run.recipe.name,
         protocol=one.protocol.name,

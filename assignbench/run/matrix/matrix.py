@@ -17,6 +17,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from assignbench.config import Matrix, ResolvedRecipe, flatten
+from assignbench.data.caveats import caveats
 from assignbench.data.dataset import Splits, describe
 from assignbench.data.spec.locate import data_root, open_dataset
 from assignbench.errors import AssignbenchError, UsageError
@@ -79,8 +80,8 @@ def run_matrix(matrix: Matrix, console: Console) -> MatrixOutcome:
     console.quiet = console.quiet or not accelerator.is_main_process
     images = micro_batch(settings, accelerator.num_processes)
 
-    for splits in data:
-        show_data(splits, console)
+    for splits, name in {run.splits: run.data for run in runs}.items():
+        show_data(splits, console, name)
     console.print(
         f"recipe {recipe.name}: {settings.iterations} iterations of {settings.batch} images "
         f"({accelerator.num_processes} × {settings.accumulation} × {images}) on {accelerator.device.type}, "
@@ -234,11 +235,20 @@ def show_preset(one: Candidate, recipe: ResolvedRecipe, console: Console) -> Non
     )
 
 
-def show_data(splits: Splits, console: Console) -> None:
-    """Counts of both splits, and everything that was repaired while reading."""
+def show_data(splits: Splits, console: Console, name: str | None = None) -> None:
+    """Counts of both splits, everything that was repaired while reading, and what a reader of a number must know.
+
+    Args:
+        splits: the data set.
+        console: to talk to.
+        name: what it is called among others; None: by its own.
+    """
+    name = name or splits.train.name
     for dataset in (splits.train, splits.evaluation):
-        for line in describe(dataset):
+        for line in describe(dataset, name):
             console.print(line)
+    for caveat in caveats(splits):
+        console.print(Text.assemble(("caveat", "bold"), f": {name}, {caveat}"), soft_wrap=True)
 
 
 def show_result(record: RunRecord, seconds: float, console: Console) -> None:

@@ -18,7 +18,7 @@ from assignbench.data.pictures import files_digest
 from assignbench.detector.pretrained import weights_file
 from assignbench.errors import DataError, UsageError
 from assignbench.files import sha256_of
-from assignbench.naming import Known, names_apart
+from assignbench.naming import Known, KnownData, data_names_apart, names_apart
 from assignbench.options import check_options, option_schema, without_folders
 from assignbench.plugins import Strategy, extras_named, load_class, named_by, resolve, source_digest
 from assignbench.run.matrix.protocol import Protocol, protocol_of
@@ -26,6 +26,7 @@ from assignbench.sources import sources_digest, with_imports
 
 # Files that `execute` imports, and that can change only what is said of a result: no edit of them is another run.
 ONLY_SAID = (
+    "data/caveats.py",  # sentences beside a number
     "run/matrix/plan.py",  # names runs
     "run/results/",  # writes records and logs, and reads them
     "run/scoring/kept_matches.py",  # what comparisons weigh by picture
@@ -80,11 +81,12 @@ class Run:
     recipe: ResolvedRecipe  # as the candidate's protocol changes it
     seed: int
     run_id: str  # names the run's folder
+    data: str  # what this command calls the data set: its name, which tells it apart from the others
 
     @property
     def title(self) -> str:
         """Short, for the screen."""
-        return f"{self.candidate.label} on {self.splits.train.name}, seed {self.seed}"
+        return f"{self.candidate.label} on {self.data}, seed {self.seed}"
 
 
 def candidate(text: str, protocol: str = "controlled", preset: str | None = None) -> Candidate:
@@ -126,9 +128,11 @@ def plan(
     for what, asked in (("data set", [splits.spec for splits in data]), ("seed", [str(seed) for seed in seeds])):
         if repeated := {name for name in asked if asked.count(name) > 1}:
             raise UsageError(f"the same {what} is asked for twice: {', '.join(sorted(repeated))}")
-    names = [splits.train.name for splits in data]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise UsageError(f"two data sets are both called {min(repeated)}; tables could not tell them apart, rename one")
+    known = [known_data(splits) for splits in data]
+    for one, other in combinations(known, 2):
+        if (one.name, one.content) == (other.name, other.content):
+            raise UsageError(f"{one.spec} and {other.spec} hold the same data; leave one out")
+    names = data_names_apart(known)
     for splits in data:
         if splits.train.crowd.all():
             raise DataError(f"{splits.train.name}: the training split holds no object that could be learned")
@@ -138,11 +142,18 @@ def plan(
             setting = Setting(classes=len(splits.train.classes), channels=own.recipe.model.channels)
             one.protocol.surround(one.cls, one.options, setting, one.extras, own.recipe.loss)
     return [
-        Run(one, splits, own, seed, run_id(one, splits, own, seed))
-        for splits in data
+        Run(one, splits, own, seed, run_id(one, splits, own, seed), names[own_data])
+        for splits, own_data in zip(data, known, strict=True)
         for seed in seeds
         for one, own in zip(candidates, recipes, strict=True)
     ]
+
+
+def known_data(splits: Splits) -> KnownData:
+    """What names among others go by; as `DatasetFacts.known` of its records."""
+    digests = zip((splits.train, splits.evaluation), pictures_digests(splits), strict=True)
+    content = " ".join(text for dataset, pictures in digests for text in (dataset.fingerprint, pictures))
+    return KnownData(splits.train.name, splits.spec, content)
 
 
 def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) -> str:

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, Field, JsonValue, model_validator
 from assignbench.document import fitted
 from assignbench.errors import RunError, UsageError
 from assignbench.files import read_json, write_json_atomic
-from assignbench.naming import Known, names_apart
+from assignbench.naming import Known, KnownData, data_names_apart, names_apart
 from assignbench.run.results.environment import STRICT, Environment, environment
 
 __all__ = [
@@ -85,6 +85,14 @@ class DatasetFacts(BaseModel):
     classes: tuple[str, ...]  # in the order of the labels
     train: SplitFacts
     evaluation: SplitFacts
+    caveats: tuple[Name, ...] = ()  # what a reader of every number on it must know, see `data.caveats`
+
+    @property
+    def known(self) -> KnownData:
+        """What names among others go by."""
+        splits = (self.train, self.evaluation)
+        content = (text for split in splits for text in (split.fingerprint, split.pictures or ""))
+        return KnownData(self.name, self.spec, " ".join(content))
 
 
 class ResolvedValue(BaseModel):
@@ -175,17 +183,21 @@ class RunRecord(BaseModel):
 
 
 def named_apart(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The records, with labels that tell strategies from files of one name apart (`names_apart`)."""
+    """The records, with names that tell strategies and data sets of one name apart (`assignbench.naming`)."""
 
     def known(record: RunRecord) -> Known:
         return Known(record.assigner.name, record.assigner.origin, record.assigner.source_sha256)
 
     names = names_apart(map(known, records))
+    data_names = data_names_apart(record.dataset.known for record in records)
 
     def named(record: RunRecord) -> RunRecord:
         name, own = names[known(record)], record.assigner
         label = name + own.label.removeprefix(own.name)
-        return record.model_copy(update={"assigner": own.model_copy(update={"name": name, "label": label})})
+        data = record.dataset.model_copy(update={"name": data_names[record.dataset.known]})
+        return record.model_copy(
+            update={"assigner": own.model_copy(update={"name": name, "label": label}), "dataset": data}
+        )
 
     return [named(record) for record in records]
 

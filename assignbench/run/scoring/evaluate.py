@@ -9,7 +9,7 @@ inconsistent and turns −1 into None. The reported number always comes from the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,29 @@ def evaluate(dataset: Dataset, file: Path, evaluator: Evaluator = "pycocotools")
         SystemProblem: the evaluator is not installed.
         DataError: the data set contradicts itself (repeated ids, orphans, impossible boxes).
     """
-    truth = _ground_truth(dataset)
+    _check(dataset)
     rows = read_detections(dataset, file)
-    scores, who = score(evaluator, truth, _results(truth, rows), str(file))
+    notes = (*on_pictures(dataset, rows), *on_data(dataset), *on_detections(rows))
+    return evaluate_rows(dataset, rows, str(file), notes, evaluator)
+
+
+def evaluate_rows(
+    dataset: Dataset, rows: DetectionRows, where: str, notes: Sequence[str], evaluator: Evaluator = "pycocotools"
+) -> Evaluation:
+    """Score what a detections file holds.
+
+    Args:
+        dataset: what the file is of.
+        rows: as a reader of such files gives them.
+        where: name of the file, for messages.
+        notes: what a reader of the numbers has to know of the rows.
+        evaluator: which of the two.
+
+    Raises:
+        As `evaluate`.
+    """
+    truth = _ground_truth(dataset)
+    scores, who = score(evaluator, truth, _results(truth, rows), where)
     column = {category: index for index, category in enumerate(sorted(dataset.category_ids))}
     per_class = {
         name: _mean_of_measured(scores.precision[:, :, column[category], 0, -1])
@@ -75,9 +95,7 @@ def evaluate(dataset: Dataset, file: Path, evaluator: Evaluator = "pycocotools")
         evaluator=who,
         notes=(
             *([] if evaluator == "pycocotools" else [f"scored by {who}"]),
-            *on_pictures(dataset, rows),
-            *on_data(dataset),
-            *on_detections(rows),
+            *notes,
             *remarks,
         ),
         official_per_class=official_per_class,

@@ -18,15 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from assignbench.data.dataset import Dataset
+from assignbench.data.caveats import caveats_of_split
+from assignbench.data.dataset import Dataset, describe
+from assignbench.data.spec.locate import open_dataset, open_evaluation, states_ids
 from assignbench.errors import RunError, UsageError
 from assignbench.files import sha256_of
 from assignbench.run.scoring.detections import LIMIT, Bounds, DetectionRows, in_order, read_entries, rows_of
-from assignbench.run.scoring.remarks import on_detections, on_pictures
+from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate_rows
+from assignbench.run.scoring.remarks import on_data, on_detections, on_pictures
 
 FOREIGN = Bounds(scores=(-LIMIT, LIMIT), empty_boxes=True)
 USED = {"image_id", "category_id", "bbox", "score"}
-SHOWN = 5  # keys in a remark
+SHOWN = 5  # keys or class names in a remark
 _PACKED = {b"\x1f\x8b": "compressed by gzip", b"PK": "a zip archive", b"\x80": "a pickle, which may run code"}
 
 
@@ -71,6 +74,58 @@ def read_foreign(dataset: Dataset, file: Path) -> ForeignDetections:
             *_odd(dataset, rows),
             *_moved(as_written, rows),
         ),
+    )
+
+
+def evaluate_foreign(dataset: Dataset, file: Path, remarks: Sequence[str] = ()) -> Evaluation:
+    """Score a detections file of any tool, by COCO's rules and the data set's own.
+
+    Args:
+        dataset: the split that it is of.
+        file: as for `read_foreign`.
+        remarks: what is to be said of the data, see `open_for_files`.
+
+    Raises:
+        As `read_foreign`; DataError: the data set cannot be scored.
+    """
+    check_dataset(dataset)
+    found = read_foreign(dataset, file)
+    return evaluate_rows(dataset, found.rows, str(file), (*remarks, "; ".join((told_of(file, found), *found.remarks))))
+
+
+def told_of(file: Path, found: ForeignDetections) -> str:
+    """Which file it is, and how much it holds."""
+    return f"{file}, {len(found.rows):,} detections, sha256 {found.sha256[:12]}"
+
+
+def open_for_files(spec: str, root: Path) -> tuple[Dataset, list[str]]:
+    """The evaluation split that detections files are of, and what is to be said of it: which ids they must use, too.
+
+    Args:
+        spec: of the data set.
+        root: folder of the data sets.
+
+    Raises:
+        As `open_dataset`.
+    """
+    stated = states_ids(spec, root)
+    # where classes are numbered here, the training split numbers them
+    dataset = open_evaluation(spec, root) if stated else open_dataset(spec, root).evaluation
+    notes = (*caveats_of_split(dataset), *on_data(dataset))
+    remarks = [*describe(dataset), *(f"{dataset.name}: {note}" for note in notes)]
+    if not stated:
+        remarks.append(f"{dataset.name} states no ids: {_numbers(dataset)}")
+    return dataset, remarks
+
+
+def _numbers(dataset: Dataset) -> str:
+    """Which ids a file must use."""
+    first, last = dataset.images[0], dataset.images[len(dataset) - 1]
+    classes = [f"{number} = {name}" for number, name in zip(dataset.category_ids, dataset.classes, strict=True)]
+    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+    return (
+        f"pictures are {first.id} = {first.path.name} to {last.id} = {last.path.name}, "
+        f"classes {', '.join(classes[:SHOWN])}{more}"
     )
 
 

@@ -2,68 +2,214 @@
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Sequence
-from pathlib import Path
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from assignbench.data.dataset import ImageInfo
 from assignbench.data.load.batch import padded
 from assignbench.data.load.transforms import Geometry, move_picture, resized
-from assignbench.data.pictures import picture_size, read_picture
+from assignbench.data.pictures import SUFFIXES, picture_size, read_picture
+from assignbench.data.show.draw import colour_of_class, ink_on
 from assignbench.detector.detector import Detector
-from assignbench.errors import UsageError
-from assignbench.files import write_json_atomic, written
+from assignbench.errors import DataError, RunError, UsageError
+from assignbench.files import read_json, write_json_atomic, written
 from assignbench.recipe import DataSettings, EvaluateSettings
 from assignbench.run.scoring.detect import detect_images
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.device import build_accelerator
 
+KEYS = ("image", "box", "detections")  # of a JSON file that is written here
+MARK = ("Software", "assignbench predict")  # in a PNG that is written here
 
-def predict(folder: Path, images: Sequence[Path], output: Path, threshold: float, device: str = "auto") -> list[Path]:
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was written, and which pictures of a folder had no part in it."""
+
+    files: tuple[Path, ...]  # of each picture a JSON and a PNG
+    left_aside: tuple[Path, ...]  # hidden ones, and drawings of an earlier prediction
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A picture, and what its two files are called."""
+
+    picture: Path
+    image: str  # name, or path below the folder that was asked for, with slashes
+    name: str  # path of its files below the output, with slashes, without ".png" and ".json"
+
+    def files(self, output: Path) -> tuple[Path, Path]:
+        """Its JSON and its PNG."""
+        return output / f"{self.name}.json", output / f"{self.name}.png"
+
+
+def predict(
+    folder: Path,
+    places: Sequence[Path],
+    output: Path,
+    threshold: float,
+    device: str = "auto",
+    *,
+    watch: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Predicted:
     """Detect in pictures with a finished run.
 
     Args:
         folder: of the run.
-        images: picture files.
-        output: folder that gets ``NAME.png`` and ``NAME.json`` for each.
+        places: picture files, and folders of such.
+        output: folder that gets ``NAME.png`` and ``NAME.json`` for each. Of a folder it gets the folders, too, below
+            the folder's own name where that is not all that is asked for. Where two pictures of a folder have one name
+            but for the suffix, NAME holds the suffix.
         threshold: least score of a box that is kept.
         device: auto, cpu or cuda.
-
-    Returns:
-        The files written.
+        watch: called with the number of pictures done, and of all.
 
     Raises:
-        UsageError: no such run, or two pictures that would write the same files.
-        DataError: a picture is missing or damaged.
+        UsageError: no such run, two pictures that would write the same files, or a file would be overwritten that was
+            not written here.
+        DataError: a picture is missing or damaged, or a folder holds none.
         SystemProblem: the output cannot be written.
     """
-    stems = [image.stem for image in images]
-    if repeated := {stem for stem in stems if stems.count(stem) > 1}:
-        raise UsageError(f"several pictures are called {sorted(repeated)[0]!r}; predict them into different folders")
-    infos = [ImageInfo(0, image, *picture_size(image)) for image in images]
+    targets, left_aside = _targets(places)
+    infos = [ImageInfo(0, target.picture, *picture_size(target.picture)) for target in targets]
+    for target in targets:
+        _refuse_strangers(target, output)
     finished = open_run(folder)
     classes, recipe = finished.record.dataset.classes, finished.recipe.recipe
     accelerator = build_accelerator(device, "no")
     detector = finished.learner.detector.to(accelerator.device).eval()
     files = []
-    for info in infos:
+    for target, info in zip(targets, infos, strict=True):
         pixels = read_picture(info)
         found = [one for one in detect_picture(detector, pixels, recipe.data, recipe.evaluate) if one[0] >= threshold]
         rows = [
             {"class": classes[label], "score": round(score, 4), "box": [round(value, 2) for value in box]}
             for score, label, box in found
         ]
-        files.append(output / f"{info.path.stem}.json")
-        write_json_atomic(files[-1], {"image": info.path.name, "box": "x0 y0 x1 y1", "detections": rows})
-        files.append(output / f"{info.path.stem}.png")
+        document, drawing = target.files(output)
+        write_json_atomic(document, dict(zip(KEYS, (target.image, "x0 y0 x1 y1", rows), strict=True)))
         labelled = [(f"{classes[label]} {score:.2f}", label, box) for score, label, box in found]
-        with written(files[-1]) as temporary:
-            draw_boxes(pixels, labelled, len(classes)).save(temporary, format="PNG")
-    return files
+        mark = PngInfo()
+        mark.add_text(*MARK)
+        with written(drawing) as temporary:
+            draw_boxes(pixels, labelled).save(temporary, format="PNG", pnginfo=mark)
+        files += [document, drawing]
+        watch(len(files) // 2, len(targets))
+    return Predicted(tuple(files), left_aside)
+
+
+def _targets(places: Sequence[Path]) -> tuple[list[_Target], tuple[Path, ...]]:
+    """Every picture that is asked for, and those of folders that are left aside.
+
+    Raises:
+        UsageError: two pictures would write the same files.
+        DataError: a folder holds no picture.
+    """
+    asked: list[tuple[Path, PurePosixPath]] = []
+    left_aside: list[Path] = []
+    for place in places:
+        if not place.is_dir():
+            asked.append((place, PurePosixPath(place.name)))
+            continue
+        pictures, aside = _pictures_of(place)
+        left_aside += aside
+        own = PurePosixPath(place.resolve().name) if len(places) > 1 else PurePosixPath()
+        asked += [(path, own / path.relative_to(place).as_posix()) for path in pictures]
+    stems = Counter((image.parent, image.stem) for _, image in asked)
+    full = {parent for (parent, _), count in stems.items() if count > 1}  # folders in which the suffix tells more
+    targets = [
+        _Target(picture, str(image), str(image if image.parent in full else image.with_suffix("")))
+        for picture, image in asked
+    ]
+    if repeated := [name for name, count in Counter(target.name for target in targets).items() if count > 1]:
+        raise UsageError(f"several pictures are called {repeated[0]!r}; predict them into different folders")
+    return targets, tuple(left_aside)
+
+
+def _pictures_of(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Pictures of a folder that are to be predicted, and those that are left aside.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = pictures_below(folder)
+    drawings = [path for path in found.paths if _is_our_drawing(path)]
+    pictures = sorted({*found.paths} - {*drawings})
+    left_aside = [*found.left_aside, *drawings]
+    if not pictures:
+        but = f" but {len(left_aside)} that are hidden or were drawn by predict" if left_aside else ""
+        raise DataError(f"{folder} holds no picture{but}; pictures end in {', '.join(sorted(SUFFIXES))}")
+    return pictures, left_aside
+
+
+def _refuse_strangers(target: _Target, output: Path) -> None:
+    """Only what was written here is written over.
+
+    Raises:
+        UsageError: another file is there.
+    """
+    document, drawing = target.files(output)
+    for file, ours in ((document, _is_our_document), (drawing, _is_our_drawing)):
+        if os.path.lexists(file) and not ours(file):
+            own = file.exists() and file.samefile(target.picture)
+            what = "is the picture itself" if own else "was not written by predict"
+            raise UsageError(f"{file} {what}, and would be overwritten; name another folder by --output")
+
+
+def _is_our_document(file: Path) -> bool:
+    try:
+        content = read_json(file)
+    except RunError:
+        return False
+    return isinstance(content, dict) and tuple(content) == KEYS
+
+
+def _is_our_drawing(file: Path) -> bool:
+    if file.suffix.lower() != ".png":
+        return False
+    try:
+        with Image.open(file) as picture:  # its pixels are not read
+            return picture.info.get(MARK[0]) == MARK[1]
+    except Exception:  # Pillow raises half a dozen unrelated types; whoever reads the picture says what it is
+        return False
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pictures of a folder."""
+
+    paths: tuple[Path, ...]  # in order
+    left_aside: tuple[Path, ...]  # hidden, or in a hidden folder
+
+
+def pictures_below(folder: Path) -> Found:
+    """All pictures of a folder and of the folders in it, linked ones too.
+
+    What a system or a notebook puts beside pictures is left aside: ``._x.jpg``, ``.ipynb_checkpoints``, ``__MACOSX``.
+    """
+
+    def hidden(path: Path) -> bool:
+        return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+
+    every = sorted(_walk(folder, {os.path.realpath(folder)}))
+    return Found(tuple(path for path in every if not hidden(path)), tuple(filter(hidden, every)))
+
+
+def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """Every picture file; a folder that several links lead to once."""
+    for below, folders, names in os.walk(folder, followlinks=True):
+        new = {os.path.realpath(Path(below, name)): name for name in sorted(folders, reverse=True)}
+        folders[:] = [name for path, name in new.items() if path not in seen]
+        seen.update(new)
+        yield from (Path(below, name) for name in names if Path(name).suffix.lower() in SUFFIXES)
 
 
 @torch.no_grad()
@@ -83,17 +229,17 @@ def detect_picture(
     return list(zip(found.scores.tolist(), found.labels.tolist(), boxes.tolist(), strict=True))
 
 
-def draw_boxes(pixels: np.ndarray, boxes: Sequence[tuple[str, int, Sequence[float]]], classes: int) -> Image.Image:
-    """A copy of a picture with boxes and captions; every class has its colour."""
+def draw_boxes(pixels: np.ndarray, boxes: Sequence[tuple[str, int, Sequence[float]]]) -> Image.Image:
+    """A copy of a picture with boxes and captions; every class has its colour, as in ``data show``."""
     picture = Image.fromarray(pixels)
     pen = ImageDraw.Draw(picture)
     size = max(10, min(picture.size) // 40)
     font = ImageFont.load_default(size)
     for caption, label, (x0, y0, x1, y1) in reversed(boxes):  # the best on top
-        red, green, blue = colorsys.hsv_to_rgb(label / max(1, classes), 0.9, 0.95)
-        colour = (round(255 * red), round(255 * green), round(255 * blue))
-        pen.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, size // 6))
+        colour, width = colour_of_class(label), max(1, size // 6)
+        pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline="black", width=width + 2)  # seen on any ground
+        pen.rectangle((x0, y0, x1, y1), outline=colour, width=width)
         left, top, right, bottom = pen.textbbox((x0, max(0, y0 - 1.2 * size)), caption, font=font)
         pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=colour)
-        pen.text((x0, max(0, y0 - 1.2 * size)), caption, fill=(0, 0, 0), font=font)
+        pen.text((x0, max(0, y0 - 1.2 * size)), caption, fill=ink_on(colour), font=font)
     return picture

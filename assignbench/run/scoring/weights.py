@@ -86,7 +86,7 @@ def import_checkpoint(
     one = candidate(strategy, "published", preset or PRESETS[toolbox])
     recipe = one.protocol.recipe(load_recipe(PAPERS_RECIPE, overrides))
     checkpoint = read_checkpoint(path)
-    notes = contradictions(checkpoint, one, recipe)
+    notes = (*checkpoint.notes, *contradictions(checkpoint, one, recipe))
     head = one.protocol.head(one.cls.head)
     classes = class_count(checkpoint.tensors, toolbox, head.priors_per_cell)
     learner = bare_learner(one, recipe.recipe.model, classes)

@@ -57,6 +57,7 @@ SET_ASIDE = (
 KEPT = frozenset(
     PREFIX + name for name in ("USE_CPU", "CPU_AFFINITY", "DEBUG_MODE", "DEBUG_RDV_FILE", "LOG_LEVEL", "ENABLE_RICH")
 )
+MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # how many processes MPI's launchers started
 # What goes with a setting above and means nothing without it; the launcher always sets some of them.
 COMPANIONS = ("ACCELERATE_DYNAMO_", "ACCELERATE_FP8_")
 
@@ -111,11 +112,17 @@ def refuse_half_a_launch(environment: Mapping[str, str]) -> None:
     """
     if environment.get(ON_CPU, "0").strip().lower() not in (OFF | ON) - {""}:
         raise UsageError(f"{ON_CPU}={environment[ON_CPU]} is neither true nor false; unset it")
-    if environment.get("WORLD_SIZE", "1") != "1":
-        missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
-        if missing:
+    together = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+    for name, alone, needed in (
+        ("WORLD_SIZE", "1", together),
+        ("LOCAL_RANK", "-1", ("WORLD_SIZE", *together)),
+        *((name, "1", ("MASTER_ADDR",)) for name in MPI),
+    ):
+        missing = [other for other in needed if other not in environment]
+        if missing and environment.get(name, alone) != alone:
+            are = "is" if len(missing) == 1 else "are"
             raise UsageError(
-                f"WORLD_SIZE={environment['WORLD_SIZE']} is set, but {' and '.join(missing)} are not: the processes "
+                f"{name}={environment[name]} is set, but {' and '.join(missing)} {are} not: the processes "
                 "cannot meet; unset it, or start them by torchrun or accelerate launch"
             )
 

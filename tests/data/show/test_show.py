@@ -6,7 +6,7 @@ from PIL import Image
 
 from assignbench.data.check.check import read_raw
 from assignbench.data.load.transforms import resized
-from assignbench.data.show.draw import COLOURS, Shown, colour_of, draw_picture
+from assignbench.data.show.draw import COLOURS, Shown, colour_of, colour_of_class, draw_picture
 from assignbench.data.show.show import choose, file_name, find, gallery, picture_of, refuse_unknown, save_picture
 from assignbench.errors import DataError, SystemProblem
 
@@ -56,6 +56,33 @@ def test_boxes_that_are_none_are_drawn_all_the_same(box):
         draw_picture(grey(60, 40), [shown(*box, crowd=crowd, odd=("x",), colour=None)], "a long title " * 20)
     draw_picture(grey(1, 1), [], "")
     draw_picture(grey(), [Shown(1, "cat", 0, None, False, ("box-not-finite",))], "title")
+
+
+def test_every_class_has_its_colour():
+    assert len(set(COLOURS)) == len(COLOURS) == 21
+    assert colour_of_class(0) == "#E69F00"
+
+
+def test_a_legend_stands_below_in_the_order_of_the_classes():
+    objects = [Shown(n, name, n, (10, 10, 50, 50), False, ()) for n, name in ((2, "c"), (0, "a"), (1, "b"))]
+    strip = np.asarray(draw_picture(grey(), objects, "title"))[300:]
+    squares = [
+        np.flatnonzero((strip == [int(COLOURS[n][at : at + 2], 16) for at in (1, 3, 5)]).all(-1).any(0))
+        for n in range(3)
+    ]
+    assert all(len(one) == 11 for one in squares)
+    assert squares[0].max() < squares[1].min() < squares[1].max() < squares[2].min()
+
+
+@pytest.mark.parametrize("ground", [0, 90, 200, 255])
+def test_a_line_is_seen_on_any_ground(ground):
+    """Of the line and its edge one at least is far from the ground, by what the eye takes for brightness."""
+    for number, colour in enumerate(COLOURS):
+        picture = draw_picture(
+            Image.new("RGB", (400, 300), (ground,) * 3), [shown(100, 50, 300, 250, colour=number)], ""
+        )
+        across = np.asarray(picture)[150, 95:106] @ np.array([0.299, 0.587, 0.114])
+        assert np.abs(across - ground).max() > 40, colour
 
 
 def test_colours_go_round_by_class():

@@ -28,7 +28,7 @@ DECIDING = """
     run/training/step run/training/surroundings run/training/train
 """
 NOT_DECIDING = """
-    data/check/ data/prepare/ data/read/ data/shapes/ data/show/ data/spec/ data/stats/
+    data/caveats data/check/ data/prepare/ data/read/ data/shapes/ data/show/ data/spec/ data/stats/
     run/matrix/matrix run/matrix/plan run/matrix/sharing run/results/
     run/scoring/foreign run/scoring/kept_matches
     run/scoring/matches run/scoring/predict run/scoring/remarks run/scoring/reopen run/scoring/test_server

@@ -238,3 +238,21 @@ def test_a_strategy_of_a_file_in_an_option_has_one_name_wherever_the_file_lies(t
     ((label, many, _),) = names
     assert label == "dual[many='mine.py:Mine',one=poto]"
     assert many == "mine.py:Mine"
+
+
+def test_data_sets_of_one_name_are_planned_side_by_side(make_dataset: Callable[..., Dataset]) -> None:
+    data = [
+        Splits(f"yolo:/{place}/data", *(replace(make_dataset(), name="yolo:data", fingerprint=place),) * 2)
+        for place in "ab"
+    ]
+    runs = plan([candidate("atss")], data, load_recipe("tiny"), [0])
+    assert [run.data for run in runs] == ["yolo:a/data", "yolo:b/data"]
+    assert [run.title for run in runs] == ["atss on yolo:a/data, seed 0", "atss on yolo:b/data, seed 0"]
+    assert runs[0].run_id != runs[1].run_id
+    assert all(run.run_id.startswith("yolo_data-atss-") for run in runs)
+
+
+def test_a_copy_of_a_data_set_is_refused(make_dataset: Callable[..., Dataset]) -> None:
+    one, other = (Splits(f"coco:/{place}/data", make_dataset(), make_dataset()) for place in "ab")
+    with pytest.raises(UsageError, match="coco:/a/data and coco:/b/data hold the same data; leave one out"):
+        plan([candidate("atss")], [one, other], load_recipe("tiny"), [0])

@@ -10,7 +10,7 @@ from functools import partial
 from io import StringIO
 from pathlib import Path
 from shutil import copytree
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ from assignbench.run.matrix import matrix
 from assignbench.run.matrix.execute import LEARNED, WEIGHTS, learned
 from assignbench.run.matrix.matrix import MatrixOutcome
 from assignbench.run.results.json_lines import read_lines
-from assignbench.run.results.record import FILE, RunRecord, read_records
+from assignbench.run.results.record import FILE, RunRecord, read_record, read_records
 from assignbench.run.scoring import detect, evaluators
 from assignbench.run.scoring.kept_matches import DETECTIONS
 from assignbench.run.scoring.predict import predict
@@ -289,7 +289,7 @@ def test_damaged_weights_are_refused(run: tuple[RunRecord, Path], data: Path) ->
 def test_predicting_draws_and_writes(run: tuple[RunRecord, Path], few_pictures: Path, tmp_path: Path) -> None:
     record, folder = run
     picture = open_dataset(str(few_pictures), few_pictures.parent).evaluation.images[0].path
-    written = predict(folder, [picture], tmp_path / "out", 0.0, "cpu")
+    written = predict(folder, [picture], tmp_path / "out", 0.0, "cpu").files
     assert [path.suffix for path in written] == [".json", ".png"]
     content = json.loads(written[0].read_text())
     assert all(row["class"] in record.dataset.classes for row in content["detections"])
@@ -563,3 +563,20 @@ def test_a_missing_evaluator_is_said_before_training(go: Go, tmp_path: Path, mon
     with pytest.raises(SystemProblem, match=r"pip install 'assignbench\[fast\]'"):
         go("evaluate.evaluator=fast")
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_must_be_known_of_the_data_is_said_before_training_and_kept(
+    small_runs: Callable[..., tuple[MatrixOutcome, str]], miniatures: ModuleType, tmp_path: Path
+) -> None:
+    miniatures.write_coco(tmp_path / "set")
+    split = "{annotations: annotations/instances_train2017.json, images: train2017}"
+    file = tmp_path / "set" / "dataset.yaml"
+    file.write_text(f"format: coco\ntrain: {split}\nevaluation: {split}\n")
+    said = "evaluated on its training pictures: all 4 evaluation pictures are also taught"
+    outcome, text = small_runs(strategies=("fcos",), dataset=str(file), output=tmp_path / "runs")
+    assert outcome.exit_code == 0, text
+    (record,) = outcome.records
+    assert (record.dataset.name, record.dataset.caveats) == ("set", (said,))
+    assert read_record(tmp_path / "runs" / record.run_id / "record.json") == record
+    assert text.index(f"caveat: set, {said}") < text.index("1/4  ")
+    assert f"set: {said}" in compare(outcome.records).notes

@@ -262,3 +262,8 @@ def test_records_of_before_added_outputs_are_read_and_new_ones_keep_them(make_re
     facts = make_record("fcos+iou").assigner.model_copy(update={"extras": ("iou",)})
     write_record(tmp_path, make_record("fcos+iou").model_copy(update={"assigner": facts}))
     assert read_record(file).assigner.extras == ("iou",)
+
+
+def test_a_record_from_before_caveats_has_none(make_record, monkeypatch, tmp_path):
+    _resealed(make_record, monkeypatch, tmp_path / "record.json", lambda content: content["dataset"].pop("caveats"))
+    assert read_record(tmp_path / "record.json") == make_record()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from pathlib import Path
 
+import accelerate
 import pytest
 import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
@@ -18,6 +20,8 @@ from assignbench.run.matrix.execute import WEIGHTS
 from assignbench.run.matrix.matrix import run_matrix
 from assignbench.run.training.device import device_of
 from assignbench.run.training.surroundings import (
+    KEPT,
+    MPI,
     REFUSED,
     REFUSED_ON_GPU,
     REFUSED_WITH_COMPILE,
@@ -179,6 +183,22 @@ def test_every_known_variable_is_tried() -> None:
     assert {variable.name for variable in (*SET_ASIDE, *REFUSED)} <= set(TEMPTATIONS)
 
 
+def test_nothing_that_accelerate_reads_gets_through() -> None:
+    """Every name in its sources, with a value that is no default: refused, or taken away, or known to be harmless."""
+    sources = "\n".join(file.read_text(encoding="utf-8") for file in Path(accelerate.__file__).parent.rglob("*.py"))
+    names = sorted(set(re.findall(r"ACCELERATE_[A-Z0-9_]*[A-Z0-9]", sources)))
+    assert len(names) > 30
+    for name in names:
+        environment = {name: "4"}
+        try:
+            refuse(environment, REFUSED)
+        except UsageError:
+            continue
+        said = set_aside(environment, "no")
+        assert environment.keys() <= KEPT
+        assert len(said) <= 1
+
+
 def test_what_a_launcher_sets_by_itself_is_passed_over_in_silence() -> None:
     environment = dict(LAUNCHER)
     refuse(environment, REFUSED)
@@ -219,6 +239,8 @@ def test_the_launcher_s_cpu_is_the_device(monkeypatch: pytest.MonkeyPatch) -> No
         ({"ACCELERATE_USE_CPU": "maybe"}, "ACCELERATE_USE_CPU=maybe is neither true nor false"),
         ({"ACCELERATE_USE_CPU": ""}, "ACCELERATE_USE_CPU= is neither"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE=2 is set, but MASTER_ADDR and MASTER_PORT are not"),
+        ({"LOCAL_RANK": "0"}, "LOCAL_RANK=0 is set, but WORLD_SIZE and RANK and MASTER_ADDR and MASTER_PORT are not"),
+        *(({name: "2"}, f"{name}=2 is set, but MASTER_ADDR is not: the processes cannot meet") for name in MPI),
     ],
 )
 def test_half_a_launch_is_refused(environment: dict[str, str], message: str) -> None:
@@ -229,4 +251,5 @@ def test_half_a_launch_is_refused(environment: dict[str, str], message: str) -> 
 def test_a_whole_launch_is_none() -> None:
     refuse_half_a_launch({})
     refuse_half_a_launch({"ACCELERATE_USE_CPU": "False", "WORLD_SIZE": "1"})
+    refuse_half_a_launch(dict.fromkeys(MPI, "1") | {"LOCAL_RANK": "-1"})
     refuse_half_a_launch(dict.fromkeys(("RANK", "MASTER_ADDR", "MASTER_PORT"), "0") | {"WORLD_SIZE": "2"})
