@@ -32,6 +32,15 @@ _SAID = (  # what reading left aside or put right
     kinds.LINE_RESPELT,
     kinds.CORNERS_EXCHANGED,
     kinds.PICTURE_RESPELT,
+    kinds.WHOLE_WITH_POINT,
+    kinds.NUMBER_IN_TEXT,
+    kinds.ID_IN_TEXT,
+    kinds.ID_NUMBERED,
+    kinds.CROWD_BOOLEAN,
+    kinds.BOX_FROM_POLYGON,
+    kinds.BOX_FROM_MASK,
+    kinds.CATEGORY_PARENT,
+    kinds.NAME_BLANKS,
 )
 _DROPPED = (kinds.ANNOTATION_ORPHAN, kinds.CATEGORY_UNKNOWN, kinds.BOX_NOT_FINITE)
 

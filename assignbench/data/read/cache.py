@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from assignbench.data.dataset import Dataset
 from assignbench.data.read.build import refuse_missing_pictures
-from assignbench.data.read.scan import Digest
+from assignbench.data.read.json_pieces import Digest
 from assignbench.data.read.stored import images_of, load, save
 from assignbench.errors import DataError, SystemProblem
 

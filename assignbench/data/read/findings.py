@@ -62,6 +62,57 @@ ENTRY_MALFORMED = Kind("entry-malformed", _E, "an entry that cannot be understoo
 LABELS_UNREADABLE = Kind("labels-unreadable", _E, "a picture whose own annotation file is missing or damaged", _OUT)
 LISTED_AGAIN = Kind("image-listed-again", _E, "a picture that stands in the image list twice", "kept once")
 REFUSED = Kind("refused", _E, "the reader refuses the data set for another reason")
+WHOLE_WITH_POINT = Kind(
+    "whole-with-point",
+    _W,
+    "a whole number written with a point (1.0)",
+    "written without",
+    done="whole number written as 1.0",
+)
+NUMBER_IN_TEXT = Kind(
+    "number-in-text", _W, "a number written as text", "written as a number", done="number written as text"
+)
+ID_IN_TEXT = Kind(
+    "id-in-text", _W, "a numeric id written as text", "written as a number", done="numeric id written as text"
+)
+ID_NUMBERED = Kind(
+    "id-numbered", _W, "an id that is no number", "a number instead", done="id that is no number, numbered from 1"
+)
+CROWD_BOOLEAN = Kind(
+    "crowd-boolean",
+    _W,
+    "iscrowd written as true or false",
+    "written as 1 or 0",
+    done="iscrowd written as true or false",
+)
+BOX_FROM_POLYGON = Kind(
+    "box-from-polygon",
+    _W,
+    "an object with a polygon and no box",
+    "the box around it",
+    done="box missing, taken around the polygon",
+)
+BOX_FROM_MASK = Kind(
+    "box-from-mask",
+    _W,
+    "an object with a mask and no box",
+    "the box around it",
+    done="box missing, taken around the mask",
+)
+CATEGORY_PARENT = Kind(
+    "category-parent",
+    _W,
+    "a category without objects that others name as their supercategory: no class",
+    "left out",
+    done="category without objects that only groups others, left out",
+)
+NAME_BLANKS = Kind(
+    "name-blanks",
+    _W,
+    "a class name with blanks at its ends",
+    "without them",
+    done="class name with blanks at its ends, taken without",
+)
 
 IMAGE_ID_REPEATED = Kind("image-id-repeated", _E, "several image entries with one id", _OUT + ", all of that id")
 ANNOTATION_ID_REPEATED = Kind(

@@ -50,7 +50,7 @@ class RawSplit:
         """
         images, annotations = self.images, self.annotations
         kept = np.isin(annotations.image_ids, images.ids[chosen])
-        findings = [_among(finding, {"images": chosen, "annotations": kept}) for finding in self.findings]
+        findings = [among(finding, {"images": chosen, "annotations": kept}) for finding in self.findings]
         images, annotations = images.take(chosen), annotations.take(kept)
         if not self.own_ids:
             numbers = np.arange(1, len(images) + 1)
@@ -80,7 +80,7 @@ def said(kind: Kind, part: str, texts: Sequence[str]) -> Finding:
     return Finding(kind, part, "nothing", NOWHERE, tuple(texts))
 
 
-def _among(finding: Finding, chosen: Mapping[str, NDArray[np.bool_]]) -> Finding:
+def among(finding: Finding, chosen: Mapping[str, NDArray[np.bool_]]) -> Finding:
     """A finding whose places count in what was chosen."""
     if finding.table not in chosen:
         return finding

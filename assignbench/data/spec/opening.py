@@ -11,8 +11,8 @@ from assignbench.data.dataset import Dataset, Official
 from assignbench.data.read.build import build_dataset
 from assignbench.data.read.cache import remembered
 from assignbench.data.read.coco import read_coco
+from assignbench.data.read.json_pieces import Digest
 from assignbench.data.read.raw import RawSplit
-from assignbench.data.read.scan import Digest
 from assignbench.data.read.voc import VocList, read_voc
 from assignbench.data.read.widerface import read_widerface
 from assignbench.data.read.yolo import read_yolo

@@ -115,7 +115,18 @@ box("entry-malformed", 5, 5, 4)
 missing("area-missing", "area")
 missing("entry-malformed--key", "category_id")
 DEFECTS["crowd-missing"] = lambda data, split, i: split.object(i).pop("iscrowd")
-DEFECTS["entry-malformed--text"] = lambda data, split, i: split.object(i).update(category_id="1")
+DEFECTS["entry-malformed--text"] = lambda data, split, i: split.object(i).update(area="large")
+DEFECTS["id-in-text"] = lambda data, split, i: split.object(i).update(category_id="1")
+DEFECTS["id-numbered"] = lambda data, split, i: split.object(i).update(id=f"object {i}")
+DEFECTS["whole-with-point"] = lambda data, split, i: split.object(i).update(category_id=1.0)
+DEFECTS["number-in-text"] = lambda data, split, i: split.object(i).update(area="20.5")
+DEFECTS["crowd-boolean"] = lambda data, split, i: split.object(i).update(iscrowd=False)
+DEFECTS["box-from-polygon"] = lambda data, split, i: split.object(i).update(
+    bbox=None, segmentation=[[5, 5, 12, 5, 12, 14]]
+)
+DEFECTS["box-from-mask"] = lambda data, split, i: split.object(i).update(
+    bbox=None, segmentation={"size": [H, W], "counts": [H + 5, 9, H * W - H - 14]}
+)
 DEFECTS["entry-malformed--area"] = lambda data, split, i: split.object(i).update(area=-1)
 DEFECTS["area-of-picture"] = lambda data, split, i: split.object(i).update(area=W * H)
 DEFECTS["area-zero"] = lambda data, split, i: split.object(i).update(area=0)
@@ -125,7 +136,7 @@ DEFECTS["category-unknown"] = lambda data, split, i: split.object(i).update(cate
 DEFECTS["annotation-id-zero"] = lambda data, split, i: split.object(i).update(id=0)
 DEFECTS["annotation-id-repeated"] = lambda data, split, i: split.object(i, 2).update(id=10 * i + 1)
 DEFECTS["size-missing"] = lambda data, split, i: split.images[i].pop("width")
-DEFECTS["size-missing--text"] = lambda data, split, i: split.images[i].update(height="30")
+DEFECTS["size-missing--text"] = lambda data, split, i: split.images[i].update(height="tall")
 DEFECTS["picture-size"] = lambda data, split, i: split.images[i].update(width=W + 1)
 DEFECTS["picture-missing"] = lambda data, split, i: split.file(i).unlink()
 DEFECTS["picture-unreadable"] = lambda data, split, i: split.file(i).write_bytes(b"") and None
@@ -349,10 +360,11 @@ CATEGORIES: dict[str, tuple[list[tuple[int, str]], list[tuple[int, str]], set[st
     "class-not-trained": ([(1, "cat"), (2, "dog")], [(1, "cat"), (2, "cow")], {"class-not-evaluated"}),
     "class-not-evaluated": ([(1, "cat"), (2, "dog"), (3, "cow")], [(1, "cat"), (2, "dog")], {"category-unused"}),
     "class-id-differs": ([(1, "cat"), (2, "dog")], [(1, "dog"), (2, "cat")], set()),
-    "class-alike": ([(1, "cat"), (2, "Cat ")], [(1, "cat"), (2, "Cat ")], set()),
+    "class-alike": ([(1, "cat"), (2, "Cat")], [(1, "cat"), (2, "Cat")], set()),
+    "name-blanks": ([(1, "cat"), (2, "dog ")], [(1, "cat"), (2, "dog")], set()),
     "category-gaps": ([(1, "cat"), (2, "dog"), (9, "cow")], [(1, "cat"), (2, "dog")], {"category-unused"}),
     "category-unused": ([(1, "cat"), (2, "dog"), (3, "cow")], [(1, "cat"), (2, "dog"), (3, "cow")], set()),
-    "entry-malformed": ([(1, "cat"), (2, "dog"), ("3", "cow")], [(1, "cat"), (2, "dog")], set()),  # type: ignore[list-item]
+    "entry-malformed": ([(1, "cat"), (2, "dog"), (3.5, "cow")], [(1, "cat"), (2, "dog")], set()),  # type: ignore[list-item]
 }
 
 
@@ -378,7 +390,7 @@ def test_every_kind_has_a_planted_defect():
     elsewhere = {"file-unreadable", "labels-unreadable", "image-listed-again", "refused", "picture-left-out"}
     elsewhere |= {"labels-orphan", "labels-missing"}
     elsewhere |= {"line-respelt", "polygon-suspect", "corners-exchanged", "pixel-origin"}  # of single formats
-    elsewhere |= {"picture-aside", "picture-unlabelled", "picture-respelt"}
+    elsewhere |= {"picture-aside", "picture-unlabelled", "picture-respelt", "category-parent"}
     assert {kind.name for kind in KINDS} == {*map(kind_of, DEFECTS), *CATEGORIES, *elsewhere}
     assert len({kind.name for kind in KINDS}) == len(KINDS)
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assignbench.data.dataset import Dataset
-from assignbench.data.read import coco_entries
+from assignbench.data.read import coco_json
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 
@@ -30,40 +30,48 @@ def replaced(content: Any, place: list[Any], value: Any) -> Any:
     ("place", "value", "message"),
     [
         (["images"], ..., "'images' is missing or not a list"),
+        (["images"], ..., "this one has 'annotations', 'categories'$"),
         (["annotations"], {}, "'annotations' is missing or not a list"),
         (["categories"], [], "no category"),
         (["images"], [], "the split has no images"),
         (["images", 1], 5, r"images\[1\] must be an object, not 5"),
-        (["images", 0, "width"], "100", r"images\[0\]\.width must be a whole number, not '100'"),
-        (["images", 0, "height"], 0, r"images\[0\] \(image 7\) has the size 100×0"),
-        (["images", 0, "file_name"], ..., r"images\[0\]\.file_name must be text, not missing"),
-        (["images", 0, "file_name"], "", r"images\[0\]\.file_name must be text, not ''"),
-        (["images", 0, "id"], "x", r"images\[0\]\.id must be a whole number"),
-        (["annotations", 0, "id"], ..., r"annotations\[0\]\.id must be a whole number, not missing"),
-        (["annotations", 0, "id"], True, r"annotations\[0\]\.id must be a whole number, not True"),
-        (["annotations", 0, "id"], 2**70, r"annotations\[0\]\.id must be a whole number"),
-        (["annotations", 0, "bbox"], [1, 2, 3], r"annotation 12 of image 7\): 'bbox' must be"),
-        (
-            ["annotations", 0, "bbox", 2],
-            "3",
-            r"annotation 12 of image 7\): 'bbox' must hold numbers, not '3'",
-        ),
+        (["images", 0, "file_name"], ..., r"images\[0\] \(image 7\): 'file_name' must be text, not missing"),
+        (["images", 0, "file_name"], "", r"images\[0\] \(image 7\): 'file_name' must be text, not ''"),
+        (["images", 0, "file_name"], "\ud800.png", r"images\[0\] \(image 7\): 'file_name' must be text"),
+        (["images", 0, "file_name"], "a\0.png", r"images\[0\] \(image 7\): 'file_name' must be text"),
+        (["images", 0, "id"], "", r"images\[0\] \(image ''\): 'id' must be a whole number, not ''"),
+        (["annotations", 0, "id"], ..., r"annotations\[0\]: 'id' must be a whole number, not missing"),
+        (["annotations", 0, "id"], True, r"'id' must be a whole number, not True"),
+        (["annotations", 0, "id"], 2**70, r"'id' is 1180591620717411303424, which has more digits than can be kept"),
+        (["annotations", 0, "id"], -(2**63), r"'id' is -9223372036854775808, which has more digits"),
+        (["annotations", 0, "id"], 1e300, r"'id' must be a whole number, not 1e\+300"),
+        (["annotations", 0, "category_id"], 9.5, r"'category_id' must be a whole number, not 9\.5"),
+        (["annotations", 0, "category_id"], 2.0**53, r"'category_id' must be a whole number, not 9007199254740992\.0"),
+        (["annotations", 0, "bbox"], [1, 2, 3], r"annotations\[0\] \(annotation 12 of image 7\): 'bbox' must be"),
+        (["annotations", 0, "bbox"], None, r"'bbox' must be \[x, y, width, height\], not None; there is no outline"),
+        (["annotations", 0, "bbox"], ..., r"'bbox' must be \[x, y, width, height\], not missing"),
         (["annotations", 0, "bbox", 2], None, r"'bbox' must hold numbers, not None"),
+        (["annotations", 0, "bbox", 0], "1,5", r"annotation 12 of image 7\): 'bbox' must hold numbers, not '1,5'"),
+        (["annotations", 0, "bbox", 0], True, r"'bbox' must hold numbers, not True"),
+        (["annotations", 0, "bbox", 0], math.nan, r"annotation 12 of image 7.* finite"),
+        (["annotations", 0, "bbox", 0], "Infinity", r"annotation 12 of image 7.* finite"),
         (["annotations", 0, "area"], -1, "'area' must be finite and not negative"),
         (["annotations", 0, "area"], math.nan, "'area' must be finite and not negative"),
+        (["annotations", 0, "area"], "large", r"'area' must hold numbers, not 'large'"),
         (["annotations", 0, "iscrowd"], 2, "'iscrowd' must be 0 or 1, not 2"),
-        (["categories", 0, "name"], "", r"categories\[0\]\.name must be text"),
-        (["categories", 0, "assignbench_offset"], [1], r"assignbench_offset must be two numbers"),
-        (["images", 0, "width"], 10**10, r"images\[0\] \(image 7\) has the size 10000000000×80"),
-        (["images", 0, "file_name"], "\ud800.png", r"images\[0\]\.file_name must be text"),
-        (["images", 0, "file_name"], "a\0.png", r"images\[0\]\.file_name must be text"),
-        (["categories", 0, "name"], "\udc00", r"categories\[0\]\.name must be text"),
-        (["annotations", 0, "category_id"], 9.0, r"annotations\[0\]\.category_id must be a whole number, not 9\.0"),
-        (["annotations", 0, "bbox", 0], "10", r"'bbox' must hold numbers, not '10'"),
-        (["annotations", 0, "bbox", 0], True, r"'bbox' must hold numbers, not True"),
-        (["annotations", 0, "area"], "10", r"'area' must hold numbers, not '10'"),
+        (["annotations", 0, "iscrowd"], -1, "'iscrowd' must be 0 or 1, not -1"),
+        (["annotations", 0, "iscrowd"], "yes", "'iscrowd' must be 0 or 1, not 'yes'"),
         (["annotations", 0, "iscrowd"], [], r"'iscrowd' must be 0 or 1, not \[\]"),
         (["annotations", 0], [], r"annotations\[0\] must be an object, not \[\]"),
+        (["categories", 0, "name"], "", r"categories\[0\] \(category 9\): 'name' must be text"),
+        (["categories", 0, "name"], "  ", r"categories\[0\] \(category 9\): 'name' must be text"),
+        (["categories", 0, "name"], "\udc00", r"categories\[0\] \(category 9\): 'name' must be text"),
+        (
+            ["categories", 0, "name"],
+            "cat ",
+            "category 2: cat: several categories with one name",
+        ),  # like another, but for blanks
+        (["categories", 0, "assignbench_offset"], [1], r"'assignbench_offset' must be two numbers"),
     ],
 )
 def test_malformed_content_is_refused_with_its_place(coco, place, value, message):
@@ -73,16 +81,41 @@ def test_malformed_content_is_refused_with_its_place(coco, place, value, message
     assert str(coco.folder / "annotations" / "instances_train2017.json") in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"images": [', "[]", "7", "[" * 100_000])
-def test_text_that_is_not_a_data_set_is_refused(coco, text):
-    with pytest.raises(DataError, match=r"instances_train2017\.json"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty; copy it again"),
+        ("  \n", "is empty"),
+        ("{", "a key in double quotes expected at character 1, but the file ends: it was cut off"),
+        ('{"images": [', "a value expected at character 12, but the file ends"),
+        ("[]", "the top level must be an object .*, not a list"),
+        ("7", "the top level must be an object"),
+        ("[" * 100_000, "its brackets are nested too deeply"),
+        ("<!DOCTYPE html><html>", "is an HTML page"),
+        ("\n<HTML>", "is an HTML page"),
+        ("<annotation>", "is XML or HTML"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:1", "is the pointer of Git LFS"),
+        ("\x1f\x08", r"a value expected at character 0, in '\\x1f"),
+    ],
+)
+def test_text_that_is_not_a_data_set_is_refused(coco, text, message):
+    with pytest.raises(DataError, match=rf"instances_train2017\.json(?: is not valid JSON)?:? {message}"):
         open_dataset(coco.write(text), Path())
 
 
-def test_text_in_another_encoding_is_refused(coco):
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'{"caf\xe9": 1}', r"no text in UTF-8 \(at byte 5\); save it in UTF-8"),
+        (b'{"images": "' + b" " * 100 + b"\xe9" + b'"}', r"\(at byte 112\)"),
+        (b"\x1f\x8b\x08", r"is compressed \(gzip\); unpack it"),
+        (b"PK\x03\x04", r"is compressed \(ZIP\); unpack it"),
+    ],
+)
+def test_what_is_no_text_is_refused(coco, data, message):
     spec = coco.write()
-    (coco.folder / "annotations" / "instances_train2017.json").write_bytes(b'{"caf\xe9": 1}')
-    with pytest.raises(DataError, match="not valid JSON"):
+    (coco.folder / "annotations" / "instances_train2017.json").write_bytes(data)
+    with pytest.raises(DataError, match=message):
         open_dataset(spec, Path())
 
 
@@ -134,12 +167,10 @@ def test_ids_may_be_zero_negative_and_far_apart(coco):
 
 
 def test_entry_by_entry_gives_the_same_as_column_by_column(coco, monkeypatch):
-    content = coco.content()
-    content["annotations"][0]["note"] = "é"  # written as an escape, as a key might be
-    spec = coco.write(content)
+    spec = coco.write()
     columns = open_dataset(spec, Path()).train
-    monkeypatch.setattr(coco_entries, "_plain_annotations", lambda piece: None)
-    monkeypatch.setattr(coco_entries, "_plain_images", lambda piece: None)
+    monkeypatch.setattr(coco_json, "_usual_annotations", lambda piece: None)
+    monkeypatch.setattr(coco_json, "_usual_images", lambda piece: None)
     assert open_dataset(spec, Path()).train.fingerprint == columns.fingerprint
 
 

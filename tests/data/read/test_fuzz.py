@@ -119,7 +119,7 @@ def only_picture(dataset: Dataset, stem: str) -> Dataset:
 
 def plain_coco(data: bytes) -> Iterator[Row]:
     for entry in json.loads(data)["annotations"]:
-        x, y, width, height = entry["bbox"]
+        x, y, width, height = map(float, entry["bbox"])  # a number in text is one
         yield x, y, x + width, y + height
 
 

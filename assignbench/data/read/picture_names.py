@@ -1,0 +1,169 @@
+"""Pictures whose stated names are spelt in another way than the files in the folder.
+
+Tools write backslashes, URL escapes, the path of the machine where they ran, or accents as two characters instead of
+one. A picture that is not there under its stated name is looked for in the whole folder. It is found only if one file
+alone can be meant: the name without some of its first folders is that of the file, or the other way round; of several
+such files the one that shares the most of the name; and no other name means the same file.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+_JUNK = ("__MACOSX",)  # folders that a system makes, besides hidden ones
+
+
+@dataclass(frozen=True)
+class Respelt:
+    """Names as the files have them."""
+
+    names: Sequence[str]  # [picture]; what was not found stands as it was stated
+    places: tuple[int, ...] = ()  # of the pictures whose name is another one now
+    ways: tuple[str, ...] = ()  # [place] what was different: "folders", "accents"
+    missing: tuple[int, ...] = ()  # places of the pictures that were not found
+
+
+def respell(folder: Path, names: Sequence[str]) -> Respelt:
+    """Find the file of each name.
+
+    As long as every picture is there, each folder is listed once and nothing else is read. A name never leaves the
+    folder: ``../x.jpg`` and ``/x.jpg`` are looked for as ``x.jpg``, even where such a file exists.
+
+    Args:
+        folder: where the pictures are.
+        names: ``[picture]`` paths relative to it, with slashes, as they are stated.
+    """
+    absent = _absent(folder, names)
+    if not absent:
+        return Respelt(names)
+    wanted = {names[place] for place in absent}
+    found = _matches(wanted, _files(folder))
+    claims = Counter(found.values()) + Counter(set(names) - wanted)
+    found = {name: file for name, file in found.items() if claims[file] == 1}
+    places = tuple(place for place in absent if names[place] in found)
+    respelt = list(names)
+    for place in places:
+        respelt[place] = found[names[place]]
+    return Respelt(
+        names=respelt,
+        places=places,
+        ways=tuple(_difference(names[place], found[names[place]]) for place in places),
+        missing=tuple(place for place in absent if names[place] not in found),
+    )
+
+
+def _absent(folder: Path, names: Sequence[str]) -> list[int]:
+    """Places of the names without a file, by one listing per folder."""
+    below: defaultdict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(names):
+        below[name.rpartition("/")[0] if not name.startswith("/") else "/"].append(place)
+    absent: list[int] = []
+    for inner, places in below.items():
+        leaves = inner.startswith("/") or ".." in inner.split("/")
+        listed = set() if leaves else _listing(folder / inner)
+        absent += (place for place in places if names[place].rpartition("/")[2] not in listed)
+    return sorted(absent)
+
+
+def _listing(folder: Path) -> set[str]:
+    try:
+        return {entry.name for entry in os.scandir(folder)}
+    except (OSError, ValueError):  # no such folder, or a name that no folder can have
+        return set()
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Every file below a folder, relative to it, with slashes; linked folders are followed once."""
+    seen: set[str] = set()
+    for place, inner, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        inner[:] = [name for name in inner if not name.startswith(".") and name not in _JUNK]
+        start = Path(place).relative_to(folder).as_posix()
+        yield from (name if start == "." else f"{start}/{name}" for name in files if not name.startswith("."))
+
+
+def _parts(name: str) -> str:
+    """With slashes, without what means nothing, from where it last leaves a folder."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    while ".." in parts:
+        parts = parts[parts.index("..") + 1 :]
+    return "/".join(parts)
+
+
+def _unescaped(name: str) -> str:
+    return _parts(unquote(name, errors="surrogateescape"))
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", _unescaped(name))
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", _composed(name).casefold())
+
+
+# What may be different, from the smallest difference to the largest; each includes the ones before.
+_WAYS = (("", _parts), ("URL escapes", _unescaped), ("accents", _composed), ("case", _folded))
+
+
+def _matches(wanted: Set[str], files: Iterable[str]) -> dict[str, str]:
+    """Name → the one file that it can mean."""
+    names = {name: _folded(name) for name in wanted}
+    spelt = set(names.values())
+    whole: defaultdict[str, list[str]] = defaultdict(list)  # spelling → files
+    ending: defaultdict[str, list[str]] = defaultdict(list)  # wanted spelling → files that end like this
+    for file in files:
+        tails = list(_tails(_folded(file)))
+        whole[tails[0]].append(file)
+        for tail in tails:
+            if tail in spelt:
+                ending[tail].append(file)
+    matches = {}
+    for name, text in names.items():
+        longest = ending.get(text) or next((whole[tail] for tail in _tails(text) if tail in whole), [])
+        one = longest[0] if len(longest) == 1 else _closest(name, longest)
+        if one is not None:
+            matches[name] = one
+    return matches
+
+
+def _tails(path: str) -> Iterator[str]:
+    """A path, then without its first folder, and so on."""
+    while path:
+        yield path
+        path = path.partition("/")[2]
+
+
+def _closest(name: str, files: Sequence[str]) -> str | None:
+    """Of files whose paths are the same but for their spelling, the one that is spelt most like the name."""
+    if len(set(map(_folded, files))) == 1:
+        for _, plain in _WAYS:
+            like = [file for file in files if _alike(plain(name), plain(file))]
+            if like:
+                return like[0] if len(like) == 1 else None
+    return None
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether one path is the other without its first folders."""
+    return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")
+
+
+def _difference(name: str, file: str) -> str:
+    way = next(way for way, plain in _WAYS if _alike(plain(name), plain(file)))
+    ways = [way] if way else []
+    if "\\" in name:
+        ways.append("backslashes")
+    if not ways or _folded(name) != _folded(file):
+        ways.append("folders")
+    return ", ".join(ways)
