@@ -22,8 +22,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -37,6 +35,7 @@ from assignbench.data.pictures import picture_size
 from assignbench.data.read.annotations import EXAMPLES, Objects, areas_of
 from assignbench.data.read.findings import SIZE_MISSING, Finding, Severity
 from assignbench.data.read.mend import mend
+from assignbench.data.read.picture_names import absent
 from assignbench.data.read.raw import RawSplit, items, positions
 from assignbench.data.read.rules import refusals, repairs
 from assignbench.errors import DataError
@@ -173,32 +172,14 @@ def _match_classes(
 
 
 def refuse_missing_pictures(source: Path, images: Images) -> None:
-    """Compare with the folders' listings: one call per folder instead of one per picture.
+    """Compare with the folders' listings.
 
     Raises:
         DataError: pictures are missing; the message counts them and names the first.
     """
-    below: defaultdict[str, list[str]] = defaultdict(list)
-    for name in images.names():
-        folder, _, last = name.rpartition("/")
-        below[f"{folder}/" if name.startswith("/") else folder].append(last)
-    missing = [
-        images.folder / folder / name
-        for folder, names in below.items()
-        for listed in [_listing(images.folder / folder)]
-        for name in names
-        if name not in listed
-    ]
-    if missing:
-        first = ", ".join(map(str, missing[:EXAMPLES]))
+    if missing := absent(images.folder, list(images.names())):
+        first = ", ".join(str(images[place].path) for place in missing[:EXAMPLES])
         raise DataError(f"{source}: {len(missing)} of {len(images)} pictures are missing, first {first}")
-
-
-def _listing(folder: Path) -> set[str]:
-    try:
-        return {entry.name for entry in os.scandir(folder)}
-    except (OSError, ValueError):  # no such folder, or a name that no folder can have
-        return set()
 
 
 def _last(name: str) -> str:

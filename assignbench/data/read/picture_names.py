@@ -12,9 +12,15 @@ import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
+
+import numpy as np
+
+from assignbench.data.images import Images
+from assignbench.data.read.findings import PICTURE_RESPELT
+from assignbench.data.read.raw import RawSplit
 
 _JUNK = ("__MACOSX",)  # folders that a system makes, besides hidden ones
 
@@ -39,14 +45,14 @@ def respell(folder: Path, names: Sequence[str]) -> Respelt:
         folder: where the pictures are.
         names: ``[picture]`` paths relative to it, with slashes, as they are stated.
     """
-    absent = _absent(folder, names)
-    if not absent:
-        return Respelt(names)
-    wanted = {names[place] for place in absent}
+    gone = absent(folder, names)
+    if not gone or folder.parent == folder:  # nobody wants a whole disk to be searched
+        return Respelt(names, missing=tuple(gone))
+    wanted = {names[place] for place in gone}
     found = _matches(wanted, _files(folder))
     claims = Counter(found.values()) + Counter(set(names) - wanted)
     found = {name: file for name, file in found.items() if claims[file] == 1}
-    places = tuple(place for place in absent if names[place] in found)
+    places = tuple(place for place in gone if names[place] in found)
     respelt = list(names)
     for place in places:
         respelt[place] = found[names[place]]
@@ -54,21 +60,39 @@ def respell(folder: Path, names: Sequence[str]) -> Respelt:
         names=respelt,
         places=places,
         ways=tuple(_difference(names[place], found[names[place]]) for place in places),
-        missing=tuple(place for place in absent if names[place] not in found),
+        missing=tuple(place for place in gone if names[place] not in found),
     )
 
 
-def _absent(folder: Path, names: Sequence[str]) -> list[int]:
-    """Places of the names without a file, by one listing per folder."""
+def respelt(raw: RawSplit) -> RawSplit:
+    """The same split with the names that its files have; what was changed is a finding. Absolute names stay."""
+    if raw.images.folder == Path():
+        return raw
+    names = list(raw.images.names())
+    found = respell(raw.images.folder, names)
+    if not found.places:
+        return raw
+    images = Images.named(raw.images.folder, raw.images.ids, raw.images.sizes, found.names)
+    details = [f"{names[place]} ({way})" for place, way in zip(found.places, found.ways, strict=True)]
+    finding = raw.finding(PICTURE_RESPELT, "images", np.array(found.places, dtype=np.int64), details)
+    return replace(raw, images=images, findings=[*raw.findings, finding])
+
+
+def absent(folder: Path, names: Sequence[str]) -> list[int]:
+    """Places of the names without a file, by one listing per folder; a name that leaves the folder has none.
+
+    Without a folder (``Path()``), names are what they are.
+    """
     below: defaultdict[str, list[int]] = defaultdict(list)
     for place, name in enumerate(names):
-        below[name.rpartition("/")[0] if not name.startswith("/") else "/"].append(place)
-    absent: list[int] = []
+        below[name.rpartition("/")[0] if not name.startswith("/") else name.rpartition("/")[0] + "/"].append(place)
+    gone: list[int] = []
+    own = f"{os.path.abspath(folder).rstrip('/')}/"  # noqa: PTH100  # links stay links
     for inner, places in below.items():
-        leaves = inner.startswith("/") or ".." in inner.split("/")
-        listed = set() if leaves else _listing(folder / inner)
-        absent += (place for place in places if names[place].rpartition("/")[2] not in listed)
-    return sorted(absent)
+        leaves = ".." in inner.split("/") or (inner.startswith("/") and not inner.startswith(own))
+        listed = set() if leaves and folder != Path() else _listing(folder / inner)
+        gone += (place for place in places if names[place].rpartition("/")[2] not in listed)
+    return sorted(gone)
 
 
 def _listing(folder: Path) -> set[str]:

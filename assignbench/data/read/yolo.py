@@ -23,8 +23,10 @@ from assignbench.data.read.findings import (
     LINE_RESPELT,
     LISTED_AGAIN,
     PICTURE_ASIDE,
+    PICTURE_RESPELT,
     POLYGON_SUSPECT,
 )
+from assignbench.data.read.picture_names import respell
 from assignbench.data.read.plain import number, read_lines, whole_number
 from assignbench.data.read.raw import RawSplit, unreadable
 from assignbench.data.read.rows import Box, Object, Rows
@@ -47,13 +49,13 @@ def read_yolo(
     Args:
         places: folders with pictures, or text files that list pictures.
         part: "train" or "evaluation".
-        source: file that messages name.
+        source: folder of the data set, which messages name.
         classes: in the order of the labels.
         keypoints: how many follow each box, and the numbers of each (2 or 3); None: there are none.
     """
     rows = Rows(part, source)
     try:
-        paths = [path for place in places for path in _pictures_of(rows, place)]
+        paths = [path for place in places for path in _pictures_of(rows, place, source)]
     except DataError as error:
         return unreadable(part, source, str(error))
     labels = _Labels()
@@ -86,14 +88,24 @@ def read_yolo(
     return rows.split(list(enumerate(classes)))
 
 
-def _pictures_of(rows: Rows, place: Path) -> list[Path]:
-    """Every picture of a folder and its folders, or of a list."""
+def _pictures_of(rows: Rows, place: Path, folder: Path) -> list[Path]:
+    """Every picture of a folder and its folders, or of a list.
+
+    A list's paths are absolute, or relative to the list; what is not there is looked for below the data set's folder.
+    """
     if place.is_dir():
         found = pictures_below(place)
         rows.say(PICTURE_ASIDE, *map(str, found.left_aside))
         return found.paths
     lines = [line.strip() for line in read_lines(place, "list of pictures")]
-    return [Path(os.path.normpath(place.parent / line)) for line in lines if line]
+    paths = [Path(os.path.normpath(place.parent / line)) for line in lines if line]
+    absent = [at for at, path in enumerate(paths) if not path.is_file()]
+    stated = [line for line in lines if line]
+    again = respell(folder, [stated[at] for at in absent])
+    for at, way in zip(again.places, again.ways, strict=True):
+        paths[absent[at]] = folder / again.names[at]
+        rows.say(PICTURE_RESPELT, f"{stated[absent[at]]} ({way})")
+    return paths
 
 
 class _Labels:

@@ -12,6 +12,7 @@ from assignbench.data.read.build import build_dataset
 from assignbench.data.read.cache import remembered
 from assignbench.data.read.coco import read_coco
 from assignbench.data.read.json_pieces import Digest
+from assignbench.data.read.picture_names import respelt
 from assignbench.data.read.raw import RawSplit
 from assignbench.data.read.voc import VocList, read_voc
 from assignbench.data.read.widerface import read_widerface
@@ -74,7 +75,7 @@ def read_part(
             folders=spec.folders,
             left_out=spec.left_out,
         )
-    return raw
+    return respelt(raw)
 
 
 def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Sequence[str] | None) -> Dataset:
