@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from assignbench.data.dataset import Dataset, Repair, Shared
-from assignbench.data.images import Images
+from assignbench.data.images import Images, Stored
 from assignbench.files import written
 
 _ARRAYS = ("boxes", "labels", "image", "area", "crowd", "annotation_ids")  # of a Dataset
@@ -42,6 +42,7 @@ def save(dataset: Dataset, file: Path) -> None:
             "repairs": [asdict(repair) for repair in dataset.repairs],
             "fingerprint": dataset.fingerprint,
             "offsets": dataset.offsets,
+            "stored": asdict(images.stored),
         }
     )
     with written(file) as temporary:
@@ -81,7 +82,7 @@ def load(file: Path, name: str, split: str, pictures: Path, *, verify: bool = Fa
         split=split,
         classes=tuple(facts["classes"]),
         category_ids=tuple(facts["category_ids"]),
-        images=Images(pictures, *(arrays[f"images.{key}"] for key in _PICTURES)),
+        images=Images(pictures, *(arrays[f"images.{key}"] for key in _PICTURES), Stored(**facts["stored"])),
         **{key: arrays[key] for key in _ARRAYS},
         repairs=tuple(Repair(one["kind"], one["count"], tuple(one["examples"])) for one in facts["repairs"]),
         fingerprint=facts["fingerprint"],
