@@ -14,6 +14,7 @@ import torch
 
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.load import loader as module
+from assignbench.data.load import order
 from assignbench.data.load.augment import Augmentation
 from assignbench.data.load.batch import Batch
 from assignbench.data.load.streams import training_batches, view_batches
@@ -260,6 +261,7 @@ def test_every_random_stream_is_its_own(dataset, monkeypatch):
         return make(key)
 
     monkeypatch.setattr(np.random, "default_rng", recorded)
+    order._block.cache_clear()  # which other tests have filled
     train(dataset, steps=range(5), **AUGMENTED)  # 20 pictures
     streams = Counter(key[0] for key in keys)
     assert streams.keys() == {0, 1, 2, 3, 4}
