@@ -121,6 +121,17 @@ def ends_early(stream: BinaryIO, kind: str, opened: Image.Image | None = None) -
     return False
 
 
+def is_endless(content: bytes) -> bool:
+    """Whether a JPEG's pixels are never ended: zeros in their place are decoded to something, without an error."""
+    place = 2
+    while content[place : place + 1] == b"\xff":
+        marker = content[place + 1 : place + 2]
+        if marker == b"\xda":  # the pixels; among them, no other marker has these bytes
+            return content.find(b"\xff\xd9", place) < 0
+        place += 1 if marker == b"\xff" else 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return False
+
+
 def _box_beyond(stream: BinaryIO, size: int) -> bool:
     """Whether one of the boxes that such a file consists of reaches beyond its end."""
     place = 0

@@ -113,6 +113,8 @@ def _identity(folder: Path) -> tuple[int, int]:
     """The same for all ways to a folder."""
     try:
         status = folder.stat()
+    except FileNotFoundError as error:
+        raise DataError(f"there is no folder {folder}") from error
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror}") from error
     return status.st_dev, status.st_ino

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from assignbench.data.damage import what_is_wrong
+from assignbench.data.damage import ends_early, is_endless, what_is_wrong
 from assignbench.data.folders import SUFFIXES, UNREADABLE_SUFFIXES, Found, is_picture, pictures_below
 from assignbench.data.images import AS_STORED, ImageInfo, Stored
 from assignbench.errors import DataError
@@ -24,6 +26,7 @@ __all__ = [
     "TURNED",
     "UNREADABLE_SUFFIXES",
     "Found",
+    "Header",
     "decoded",
     "dim",
     "files_digest",
@@ -31,7 +34,9 @@ __all__ = [
     "orientation",
     "picture_size",
     "pictures_below",
+    "read_header",
     "read_picture",
+    "refuse_endless",
     "refuse_huge",
     "refuse_other_size",
 ]
@@ -63,7 +68,7 @@ def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.
     brightest value is at most what is returned.
     """
     try:
-        with Image.open(image.path if content is None else io.BytesIO(content)) as picture:
+        with _quiet(), Image.open(image.path if content is None else io.BytesIO(content)) as picture:
             refuse_huge(picture)
             pixels, brightest = _rgb(picture, image.stored)
     except MemoryError:
@@ -79,17 +84,28 @@ def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.
     return pixels, brightest
 
 
-def picture_size(path: Path, stored: Stored = AS_STORED) -> tuple[int, int]:
-    """Width and height from a picture's header; those of the shown picture where `Stored.upright` says so.
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says before anything is decoded."""
+
+    size: tuple[int, int]  # width, height; of the shown picture where `Stored.upright` says so
+    deep: bool  # more than 8 bits a channel
+    early: bool  # its end shows that a part is missing, or a tool has appended something: see `ends_early`
+
+
+def read_header(path: Path, stored: Stored = AS_STORED) -> Header:
+    """Look at the first and the last bytes of a picture.
 
     Raises:
         DataError: when there is no picture or no header to read.
     """
     try:
-        with Image.open(path) as picture:
+        with _quiet(), path.open("rb") as stream, Image.open(stream) as picture:
             refuse_huge(picture)
             width, height = picture.size
             turned = stored.upright and orientation(picture) in TURNED
+            deep = picture.mode.startswith("I") or _depth(picture) > 8
+            early = ends_early(stream, picture.format or "", picture)
     except FileNotFoundError as error:
         raise DataError(f"no picture {path}") from error
     except IsADirectoryError as error:
@@ -98,7 +114,12 @@ def picture_size(path: Path, stored: Stored = AS_STORED) -> tuple[int, int]:
         raise DataError(f"{path} cannot be decoded: {error}") from error
     except Exception as error:  # as above
         raise DataError(f"the header of {path} cannot be read: {what_is_wrong(path)}") from error
-    return (height, width) if turned else (width, height)
+    return Header((height, width) if turned else (width, height), deep, early)
+
+
+def picture_size(path: Path, stored: Stored = AS_STORED) -> tuple[int, int]:
+    """`Header.size`; errors as `read_header`."""
+    return read_header(path, stored).size
 
 
 def orientation(picture: Image.Image) -> int:
@@ -106,10 +127,8 @@ def orientation(picture: Image.Image) -> int:
     if picture.format == "TIFF":  # Pillow turns it as it decodes, and states the size that it then has
         return 1
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged tags
-            # the own method of PNG would decode the whole picture to see what follows it
-            value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
+        # the own method of PNG would decode the whole picture to see what follows it
+        value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
     except Exception:  # half a dozen unrelated types
         return 1
     return value if value in range(1, 9) else 1
@@ -134,6 +153,14 @@ def refuse_other_size(image: ImageInfo, width: int, height: int) -> None:
         )
 
 
+def refuse_endless(image: ImageInfo, content: bytes) -> None:
+    """Raises DataError: a JPEG that can be decoded though its last part is missing; ``content``: the file's bytes."""
+    if content.startswith(b"\xff\xd8") and is_endless(content):
+        raise DataError(
+            f"{image.path} (image {image.id}) cannot be decoded: it has no end, so a part of it was lost; get it again"
+        )
+
+
 def dim(brightest: int | None) -> str | None:
     """What to say of 16-bit pictures whose brightest value is this, over a whole split; None: nothing."""
     if brightest is None or brightest >= 1 << 15:
@@ -154,6 +181,14 @@ def files_digest(images: Sequence[ImageInfo]) -> str:
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT), dtype=np.int64))
     return hashlib.sha256(str([_bytes_of(images[index].path) for index in chosen.tolist()]).encode()).hexdigest()
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without Pillow's warnings of damaged tags, which say nothing of the pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _bytes_of(path: Path) -> int | None:

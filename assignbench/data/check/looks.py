@@ -13,9 +13,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from assignbench.data.damage import what_is_wrong
+from assignbench.data.damage import ends_early, what_is_wrong
 from assignbench.data.images import ImageInfo, Stored
-from assignbench.data.pictures import SUFFIXES, TURNED, decoded, orientation, refuse_huge
+from assignbench.data.pictures import SUFFIXES, TURNED, decoded, orientation, refuse_endless, refuse_huge
 from assignbench.errors import DataError
 
 __all__ = ["TURNED", "Look", "brightest_of", "look_at_all", "suffix_fits", "suffix_of"]
@@ -100,10 +100,10 @@ def _look(path: str, *, quick: bool, stored: Stored) -> Look:
     if not Path(path).is_file():
         return Look("missing", "it is a folder" if Path(path).is_dir() else "no such file")
     try:
-        with Image.open(path) as picture:
+        with Path(path).open("rb") as stream, Image.open(stream) as picture:
             refuse_huge(picture)
             size, format_ = picture.size, picture.format or ""
-            turned = orientation(picture)
+            turned, early = orientation(picture), ends_early(stream, format_, picture)
     except MemoryError:
         raise
     except DataError as error:
@@ -114,7 +114,10 @@ def _look(path: str, *, quick: bool, stored: Stored) -> Look:
     if quick:
         return look
     try:
-        pixels, brightest = decoded(ImageInfo(0, Path(path), *size, stored))
+        image = ImageInfo(0, Path(path), *size, stored)
+        pixels, brightest = decoded(image)
+        if early:
+            refuse_endless(image, Path(path).read_bytes())
     except DataError as error:
         return replace(look, problem="damaged", message=str(error).partition(" cannot be decoded: ")[2] or str(error))
     digest = hashlib.blake2b(f"{pixels.shape}".encode(), digest_size=16)

@@ -80,6 +80,7 @@ class Run:
     recipe: ResolvedRecipe  # as the candidate's protocol changes it
     seed: int
     run_id: str  # names the run's folder
+    content: str | None = None  # `Seen.content` of the evaluation pictures, once somebody has looked at them
 
     @property
     def title(self) -> str:
@@ -153,7 +154,7 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
         "extras": one.strategy.extras,
         "source": one.source_sha256,
         "data": [splits.train.fingerprint, splits.evaluation.fingerprint],
-        "pictures": pictures_digests(splits),
+        "pictures": pictures_digest(splits),
         "recipe": deciding(recipe.recipe),
         "test_sides": recipe.recipe.data.test_sides,  # worked out of the values by code that is not in "code"
         "weights": weights_digest(recipe.recipe.model.weights),
@@ -169,9 +170,13 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
 
 
 @lru_cache(maxsize=16)
-def pictures_digests(splits: Splits) -> tuple[str, str]:
-    """`files_digest` of both splits, once for all of their runs."""
-    return files_digest(splits.train.images), files_digest(splits.evaluation.images)
+def pictures_digest(splits: Splits) -> str:
+    """`files_digest` of the training split, once for all of its runs.
+
+    The evaluation pictures' is not in the name: they decide no weights. The record notes their content, and a run
+    whose record notes another one is evaluated again.
+    """
+    return files_digest(splits.train.images)
 
 
 @cache

@@ -73,6 +73,7 @@ class SplitFacts(BaseModel):
     repairs: tuple[str, ...]  # one sentence a kind, with its count
     fingerprint: Name  # sha256 of the content, pictures by their names
     pictures: Name | None = None  # sha256 of the pictures' file sizes, see `files_digest`; None: not noted then
+    content: Name | None = None  # sha256 of the pictures' bytes, of the evaluation split alone; None: not noted then
 
 
 class DatasetFacts(BaseModel):
