@@ -114,10 +114,10 @@ def ends_early(stream: BinaryIO, kind: str, opened: Image.Image | None = None) -
             for begins, lengths in pairs
             for begin, length in zip(tags.get(begins, ()), tags.get(lengths, ()), strict=False)
         )
-    if kind == "PPM" and opened is not None and opened.tile and opened.tile[0].codec_name == "raw":
-        deep = "16" in str(opened.tile[0].args)
-        bits = {"1": 1, "L": 8, "RGB": 24}.get(opened.mode, 16 if deep else 8)
-        return opened.tile[0].offset + -(-opened.width * bits // 8) * opened.height > size
+    tile = getattr(opened, "tile", ())
+    if kind == "PPM" and opened is not None and tile and tile[0].codec_name == "raw":
+        bits = {"1": 1, "L": 8, "RGB": 24}.get(opened.mode, 16)
+        return tile[0].offset + -(-opened.width * bits // 8) * opened.height > size
     return False
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +45,7 @@ MOST_PIXELS = 1 << 29  # of a picture: 1.6 GB of RGB; a header that states more 
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 Image.MAX_IMAGE_PIXELS = None  # `MOST_PIXELS` holds in its place: Pillow warns of 90 million and refuses 179 million
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged tags, which say nothing of the pixels
 
 
 def read_picture(image: ImageInfo) -> NDArray[np.uint8]:
@@ -68,7 +68,7 @@ def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.
     brightest value is at most what is returned.
     """
     try:
-        with _quiet(), Image.open(image.path if content is None else io.BytesIO(content)) as picture:
+        with Image.open(image.path if content is None else io.BytesIO(content)) as picture:
             refuse_huge(picture)
             pixels, brightest = _rgb(picture, image.stored)
     except MemoryError:
@@ -100,7 +100,7 @@ def read_header(path: Path, stored: Stored = AS_STORED) -> Header:
         DataError: when there is no picture or no header to read.
     """
     try:
-        with _quiet(), path.open("rb") as stream, Image.open(stream) as picture:
+        with path.open("rb") as stream, Image.open(stream) as picture:
             refuse_huge(picture)
             width, height = picture.size
             turned = stored.upright and orientation(picture) in TURNED
@@ -183,14 +183,6 @@ def files_digest(images: Sequence[ImageInfo]) -> str:
     return hashlib.sha256(str([_bytes_of(images[index].path) for index in chosen.tolist()]).encode()).hexdigest()
 
 
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Without Pillow's warnings of damaged tags, which say nothing of the pixels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _bytes_of(path: Path) -> int | None:
     try:
         return path.stat().st_size
@@ -240,8 +232,9 @@ def _grey(picture: Image.Image, depth: int, bits: int | None) -> tuple[NDArray[n
 
 def _depth(picture: Image.Image) -> int:
     """Bits a channel as the file states them, of PNG and TIFF; else 8. Asked before decoding."""
-    if picture.format == "PNG" and picture.tile:
-        return 16 if "16" in str(picture.tile[0].args) else 8
+    tile = getattr(picture, "tile", ())
+    if picture.format == "PNG" and tile:
+        return 16 if "16" in str(tile[0].args) else 8
     stated = getattr(picture, "tag_v2", {}).get(258, 8) if picture.format == "TIFF" else 8  # BitsPerSample
     return max(stated) if isinstance(stated, tuple) else int(stated)
 

@@ -15,7 +15,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 
 
 def as_a_worker_gets(images: Images) -> Images:
-    return ForkingPickler.loads(ForkingPickler.dumps(images))
+    return ForkingPickler.loads(bytes(ForkingPickler.dumps(images)))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)

@@ -197,6 +197,7 @@ def test_a_sixteen_bit_picture_is_turned_too(tmp_path):
     assert (found == np.rot90(RAMP, -1)[..., None]).all()
 
 
+@pytest.mark.filterwarnings("ignore")  # as the module has it outside of tests
 @pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nonsense", b"\0" * 50])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_damaged_exif_data_turn_nothing(kind, exif, tmp_path):

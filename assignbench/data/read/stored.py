@@ -82,7 +82,11 @@ def load(file: Path, name: str, split: str, pictures: Path, *, verify: bool = Fa
         split=split,
         classes=tuple(facts["classes"]),
         category_ids=tuple(facts["category_ids"]),
-        images=Images(pictures, *(arrays[f"images.{key}"] for key in _PICTURES), Stored(**facts["stored"])),
+        images=Images(
+            pictures,
+            **{key: arrays[f"images.{key}"] for key in _PICTURES},
+            stored=Stored(**facts["stored"]),
+        ),
         **{key: arrays[key] for key in _ARRAYS},
         repairs=tuple(Repair(one["kind"], one["count"], tuple(one["examples"])) for one in facts["repairs"]),
         fingerprint=facts["fingerprint"],
