@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from PIL import Image
 
 from assignbench.bench.measure import memory_advice
@@ -23,6 +24,8 @@ from assignbench.errors import UsageError
 from assignbench.machine import bound_to
 from assignbench.recipe import DataSettings
 from assignbench.run.training.train import augmentation
+
+_NONE = torch.empty(0, dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def bench_data(
 def load(
     dataset: Dataset, settings: DataSettings, *, batch: int, workers: int, pictures: int
 ) -> tuple[float, list[Batch]]:
-    """One pass of the loader: seconds, and the batches that came within them."""
+    """One pass of the loader: seconds, and the batches that came within them, their pictures removed."""
     first = max(1, workers)  # until then processes start
     batches = training_batches(
         dataset,
@@ -113,7 +116,8 @@ def load(
         for _ in range(first):
             next(batches)
         start = time.perf_counter()
-        found = list(batches)
+        # without pictures, which training does not keep either: their memory is used again
+        found = [replace(one, images=_NONE) for one in batches]
         return time.perf_counter() - start, found
 
 

@@ -217,4 +217,4 @@ def predict(
         show(f"and {more:,} files more in {output}\n")
     if done.left_aside:
         pictures = "1 picture" if len(done.left_aside) == 1 else f"{len(done.left_aside):,} pictures"
-        show(f"left aside: {pictures}, hidden or drawn by predict, first {done.left_aside[0]}\n")
+        show(f"left aside: {pictures}, hidden, unreadable or drawn by predict, first {done.left_aside[0]}\n")

@@ -74,7 +74,7 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
         records: the runs of one data set name under one protocol.
 
     Raises:
-        UsageError: several recipes, different data or settings, one row for two programs, or two runs of one
+        UsageError: several recipes, different data, pictures or settings, one row for two programs, or two runs of one
             strategy and seed, or one run under several seeds.
     """
     dataset = records[0].dataset.name
@@ -84,6 +84,7 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
         raise UsageError(f"the runs on {dataset} mix recipes ({listed}); choose with --recipe")
     preset_keys = {key for record in records for key, entry in record.config.items() if _of_preset(entry)}
     _refuse_other_settings(dataset, records, preset_keys)
+    _refuse_other_pictures(dataset, records)
     for label, some in _by(records, lambda record: record.row).items():
         _refuse_other_settings(dataset, some, frozenset())  # within a row, nothing is a matter of presets
         programs = _by(
@@ -147,6 +148,18 @@ def _refuse_other_settings(dataset: str, records: Sequence[RunRecord], preset_ke
         raise UsageError(
             f"the runs on {dataset} differ in more than strategy and seed: "
             f"{'; '.join(differing[:SHOWN])}{more}. Keep runs with other settings in a folder of their own"
+        )
+
+
+def _refuse_other_pictures(dataset: str, records: Sequence[RunRecord]) -> None:
+    """Runs that note the content of their evaluation pictures must note one; old records note none."""
+    noted = [record for record in records if record.dataset.evaluation.content is not None]
+    groups = _by(noted, lambda record: record.dataset.evaluation.content)
+    if len(groups) > 1:
+        told = " against ".join(_runs(some) for some in groups.values())
+        raise UsageError(
+            f"the evaluation pictures of {dataset} were changed between runs ({told}); repeat the assignbench run "
+            "commands that made them: weights are evaluated again, not trained"
         )
 
 

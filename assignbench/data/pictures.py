@@ -3,104 +3,182 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Sequence
+import io
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from assignbench.data.dataset import ImageInfo
+from assignbench.data.damage import ends_early, is_endless, what_is_wrong
+from assignbench.data.folders import SUFFIXES, UNREADABLE_SUFFIXES, Found, is_picture, pictures_below
+from assignbench.data.images import AS_STORED, ImageInfo, Stored
 from assignbench.errors import DataError
 
+__all__ = [
+    "LOOKED_AT",
+    "MOST_PIXELS",
+    "SUFFIXES",
+    "TURNED",
+    "UNREADABLE_SUFFIXES",
+    "Found",
+    "Header",
+    "decoded",
+    "dim",
+    "files_digest",
+    "is_picture",
+    "orientation",
+    "picture_size",
+    "pictures_below",
+    "read_header",
+    "read_picture",
+    "refuse_endless",
+    "refuse_huge",
+    "refuse_other_size",
+]
+
 LOOKED_AT = 1000  # pictures of a split whose file sizes stand for all: a million would take minutes on a network's disk
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+MOST_PIXELS = 1 << 29  # of a picture: 1.6 GB of RGB; a header that states more is damaged, or not for a detector
+TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
-
-@dataclass(frozen=True)
-class Found:
-    """What lies below a folder."""
-
-    paths: list[Path]  # pictures, sorted
-    left_aside: list[Path]  # hidden files and folders of systems and tools, sorted
-
-
-def pictures_below(folder: Path) -> Found:
-    """Every picture of a folder and its folders; hidden ones are left aside."""
-    paths: list[Path] = []
-    left_aside: list[Path] = []
-    for below, _, names in os.walk(folder):
-        for name in names:
-            if Path(name).suffix.lower() in SUFFIXES:
-                path = Path(below, name)
-                hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
-                (left_aside if hidden else paths).append(path)
-    return Found(sorted(paths), sorted(left_aside))
+Image.MAX_IMAGE_PIXELS = None  # `MOST_PIXELS` holds in its place: Pillow warns of 90 million and refuses 179 million
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged tags, which say nothing of the pixels
 
 
 def read_picture(image: ImageInfo) -> NDArray[np.uint8]:
     """Decode a picture to RGB: ``[H, W, 3]``, the first frame of an animation, transparency ignored.
 
-    An EXIF rotation is not applied: annotations in COCO and VOC refer to the stored pixel grid.
+    EXIF's orientation is applied where `Stored.upright` says so: annotations in COCO and VOC refer to the stored
+    pixel grid, YOLO's to the picture as it is shown. Of TIFF it always is, since Pillow does it.
 
     Raises:
         DataError: when the file is missing, damaged, truncated or of an unsupported kind, or when its
             size is not the annotation's: boxes would silently sit in the wrong place.
     """
+    return decoded(image)[0]
+
+
+def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.uint8], int | None]:
+    """As `read_picture`, with the brightest value if the file holds 16 bits a channel of an unstated range; else None.
+
+    ``content``: the file's bytes, where they have been read. Of colour, Pillow drops the lower eight bits: then the
+    brightest value is at most what is returned.
+    """
     try:
-        with Image.open(image.path) as picture:
-            pixels = _rgb(picture)
+        with Image.open(image.path if content is None else io.BytesIO(content)) as picture:
+            refuse_huge(picture)
+            pixels, brightest = _rgb(picture, image.stored)
     except MemoryError:
         raise
     except FileNotFoundError as error:
         raise DataError(f"no picture {image.path} (image {image.id})") from error
-    except Exception as error:  # Pillow raises half a dozen unrelated types on damaged files
+    except DataError as error:
         raise DataError(f"{image.path} (image {image.id}) cannot be decoded: {error}") from error
-    height, width = pixels.shape[:2]
-    if (width, height) != (image.width, image.height):
-        raise _wrong_size(image, width, height)
-    return pixels
+    except Exception as error:  # Pillow raises half a dozen unrelated types on damaged files
+        reason = what_is_wrong(image.path)
+        raise DataError(f"{image.path} (image {image.id}) cannot be decoded: {reason}") from error
+    refuse_other_size(image, pixels.shape[1], pixels.shape[0])
+    return pixels, brightest
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height from a picture's header.
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says before anything is decoded."""
+
+    size: tuple[int, int]  # width, height; of the shown picture where `Stored.upright` says so
+    deep: bool  # more than 8 bits a channel
+    early: bool  # its end shows that a part is missing, or a tool has appended something: see `ends_early`
+
+
+def read_header(path: Path, stored: Stored = AS_STORED) -> Header:
+    """Look at the first and the last bytes of a picture.
 
     Raises:
         DataError: when there is no picture or no header to read.
     """
     try:
-        with Image.open(path) as picture:
-            return picture.size
+        with path.open("rb") as stream, Image.open(stream) as picture:
+            refuse_huge(picture)
+            width, height = picture.size
+            turned = stored.upright and orientation(picture) in TURNED
+            deep = picture.mode.startswith("I") or _depth(picture) > 8
+            early = ends_early(stream, picture.format or "", picture)
     except FileNotFoundError as error:
         raise DataError(f"no picture {path}") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; name pictures, as {path}/*.jpg") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"the header of {path} cannot be read: it is no picture, or a damaged one") from error
+    except DataError as error:
+        raise DataError(f"{path} cannot be decoded: {error}") from error
     except Exception as error:  # as above
-        raise DataError(f"the header of {path} cannot be read: {error}; copy it again") from error
+        raise DataError(f"the header of {path} cannot be read: {what_is_wrong(path)}") from error
+    return Header((height, width) if turned else (width, height), deep, early)
 
 
-def header_size(path: Path) -> tuple[int, int]:
+def header_size(path: Path, stored: Stored = AS_STORED) -> tuple[int, int]:
     """As `picture_size`, or zeros: that a picture is missing or damaged is found when pictures are looked at."""
     try:
-        return picture_size(path)
+        return picture_size(path, stored)
     except DataError:
         return 0, 0
 
 
-def check_headers(images: Iterable[ImageInfo]) -> None:
-    """Read the headers of pictures that will be needed only after hours.
+def picture_size(path: Path, stored: Stored = AS_STORED) -> tuple[int, int]:
+    """`Header.size`; errors as `read_header`."""
+    return read_header(path, stored).size
 
-    Raises:
-        DataError: one cannot be read, or does not have the size its annotation states.
-    """
-    for image in images:
-        size = picture_size(image.path)
-        if size != (image.width, image.height):
-            raise _wrong_size(image, *size)
+
+def orientation(picture: Image.Image) -> int:
+    """EXIF's, as far as decoding has not applied it; 1: as stored. Damaged tags turn nothing, as viewers have it."""
+    if picture.format == "TIFF":  # Pillow turns it as it decodes, and states the size that it then has
+        return 1
+    try:
+        # the own method of PNG would decode the whole picture to see what follows it
+        value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # half a dozen unrelated types
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def refuse_huge(picture: Image.Image) -> None:
+    """Raises DataError, without the file's name: the header states more than `MOST_PIXELS`."""
+    if picture.width * picture.height > MOST_PIXELS:
+        raise DataError(
+            f"it is {picture.width}×{picture.height} pixels, and {MOST_PIXELS:,} are the most that can be read; "
+            "cut it into tiles, or make it smaller with its boxes"
+        )
+
+
+def refuse_other_size(image: ImageInfo, width: int, height: int) -> None:
+    """Raises DataError: a picture's size, as `picture_size` gives it, is not the annotation's."""
+    if (width, height) != (image.width, image.height):
+        how = "applied, as the labels want it" if image.stored.upright else "not applied"
+        raise DataError(
+            f"{image.path} (image {image.id}) is {width}×{height} pixels, its annotation says "
+            f"{image.width}×{image.height}; correct one of them (EXIF rotations are {how})"
+        )
+
+
+def refuse_endless(image: ImageInfo, content: bytes) -> None:
+    """Raises DataError: a JPEG that can be decoded though its last part is missing; ``content``: the file's bytes."""
+    if content.startswith(b"\xff\xd8") and is_endless(content):
+        raise DataError(
+            f"{image.path} (image {image.id}) cannot be decoded: it has no end, so a part of it was lost; get it again"
+        )
+
+
+def dim(brightest: int | None) -> str | None:
+    """What to say of 16-bit pictures whose brightest value is this, over a whole split; None: nothing."""
+    if brightest is None or brightest >= 1 << 15:
+        return None
+    bits = max(8, brightest.bit_length())
+    return (
+        f"no value of its 16-bit pictures is above {brightest}, of 65535, so they would be nearly black; say in the "
+        f"YAML file of the data set how many bits a value has, bits: {bits} (0 … {2**bits - 1}), or bits: 16 if it is "
+        "right as it is"
+    )
 
 
 def files_digest(images: Sequence[ImageInfo]) -> str:
@@ -120,22 +198,61 @@ def _bytes_of(path: Path) -> int | None:
         return None
 
 
-def _wrong_size(image: ImageInfo, width: int, height: int) -> DataError:
-    return DataError(
-        f"{image.path} (image {image.id}) is {width}×{height} pixels, its annotation says "
-        f"{image.width}×{image.height}; correct one of them (EXIF rotations are not applied)"
-    )
+def _rgb(picture: Image.Image, stored: Stored) -> tuple[NDArray[np.uint8], int | None]:
+    """Eight bits a channel, and the brightest value of more bits, see `decoded`."""
+    depth = _depth(picture)
+    turn = orientation(picture) if stored.upright else 1
+    brightest = None
+    if picture.mode.startswith("I"):  # grey of more than 8 bits
+        grey, brightest = _grey(picture, depth, stored.bits)
+        pixels = np.repeat(grey[..., None], 3, axis=2)
+    elif picture.mode == "F":
+        raise DataError("floating-point pixels; convert it to 8 bits a channel")
+    else:
+        if picture.mode == "P":  # through RGBA, since a palette with transparency warns on its way to RGB
+            picture = picture.convert("RGBA")
+        pixels = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        if depth == 16 and stored.bits is None:
+            brightest = (int(pixels.max()) << 8) + 255
+        elif depth == 16 and stored.bits != 16:
+            raise DataError(
+                f"16 bits a channel and colours, where only grey can have bits: {stored.bits}; convert it to 8 bits "
+                "a channel"
+            )
+    return (pixels if turn == 1 else _turned(pixels, turn)), brightest
 
 
-def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """Eight bits a channel; Pillow alone would cut sixteen bits off at white instead of scaling."""
-    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow may widen to 32
-        grey = np.asarray(picture).astype(np.int64)
-        if not 0 <= grey.min() <= grey.max() < 2**16:
-            raise ValueError("grey values beyond 16 bits; convert it to 8 bits a channel")
-        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    if picture.mode == "F":
-        raise ValueError("floating-point pixels; convert it to 8 bits a channel")
-    if picture.mode == "P":  # through RGBA, since a palette with transparency warns on its way to RGB
-        picture = picture.convert("RGBA")
-    return np.array(picture.convert("RGB"))
+def _grey(picture: Image.Image, depth: int, bits: int | None) -> tuple[NDArray[np.uint8], int | None]:
+    """Grey of more than 8 bits; Pillow alone would cut it off at white instead of scaling."""
+    if depth > 16:
+        raise DataError(f"{depth}-bit pixels; convert it to 8 bits a channel")
+    values = np.asarray(picture).astype(np.int32)
+    brightest = int(values.max())
+    if values.min() < 0 or brightest >= 1 << 16:
+        raise DataError("grey values below 0 or beyond 16 bits; convert it to 8 bits a channel")
+    if picture.format == "PPM":  # states its largest value, to which Pillow has scaled
+        return (values >> 8).astype(np.uint8), None
+    used = depth if 8 < depth < 16 else bits or 16
+    if brightest >= 1 << used:
+        raise DataError(f"a grey value of {brightest}, and bits: {used} ends at {2**used - 1}; state more bits")
+    return (values >> (used - 8)).astype(np.uint8), brightest if used == 16 and bits is None else None
+
+
+def _depth(picture: Image.Image) -> int:
+    """Bits a channel as the file states them, of PNG and TIFF; else 8. Asked before decoding."""
+    tile = getattr(picture, "tile", ())
+    if picture.format == "PNG" and tile:
+        return 16 if "16" in str(tile[0].args) else 8
+    stated = getattr(picture, "tag_v2", {}).get(258, 8) if picture.format == "TIFF" else 8  # BitsPerSample
+    return max(stated) if isinstance(stated, tuple) else int(stated)
+
+
+def _turned(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
+    """A stored picture ``[H, W, 3]`` as an EXIF orientation wants it shown."""
+    if turn in TURNED:
+        pixels = pixels.swapaxes(0, 1)
+    if turn in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if turn in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from assignbench.reproduce.results import Result, result_of
 from assignbench.reproduce.schema import chosen_experiments, load_experiment, load_scale
 from assignbench.reproduce.sheet import Opened, Request, Sheet, sheet_of
 from assignbench.run.matrix.matrix import show_data, state_in_words
+from assignbench.run.matrix.pictures import contents
 from assignbench.run.matrix.plan import Run
 from assignbench.run.scoring.evaluators import check_evaluator
 from assignbench.run.training.device import build_accelerator, settle_precision
@@ -91,6 +93,7 @@ def reproduce(
         return 0
 
     make_folder(output)
+    seen = contents({run.splits.spec: run.splits for run in runs.values()}.values(), accelerator, console)
     outcomes, results = Outcomes(), dict[str, Result]()
     for patient in (False, True):  # what other commands are at is left to them, and waited for in the end
         for sheet in sheets:
@@ -98,7 +101,8 @@ def reproduce(
                 continue
             for run in unique_runs([sheet]).values():
                 if not outcomes.settled(run):
-                    bring(run, output / RUNS, accelerator, console, outcomes, patient=patient)
+                    looked = replace(run, content=seen.get(run.splits.spec))
+                    bring(looked, output / RUNS, accelerator, console, outcomes, patient=patient)
             if all(map(outcomes.settled, unique_runs([sheet]).values())):
                 results[sheet.name] = table_of(sheet, output, accelerator, console, outcomes)
     accelerator.end_training()

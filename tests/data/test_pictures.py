@@ -1,15 +1,27 @@
 import io
+import struct
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from assignbench.data import pictures
 from assignbench.data.dataset import ImageInfo
+from assignbench.data.images import Stored
 from assignbench.data.load.transforms import Geometry, move_picture, resized
-from assignbench.data.pictures import LOOKED_AT, files_digest, picture_size, read_picture
+from assignbench.data.pictures import (
+    LOOKED_AT,
+    MOST_PIXELS,
+    decoded,
+    dim,
+    files_digest,
+    picture_size,
+    read_header,
+    read_picture,
+)
 from assignbench.errors import DataError
 
 RAMP = np.linspace(0, 255, 40).astype(np.uint8)[None, :].repeat(30, axis=0)  # 40 × 30, growing to the right
@@ -153,3 +165,125 @@ def test_of_many_pictures_some_are_looked_at_from_the_first_to_the_last(tmp_path
     files_digest([info(Path(str(number))) for number in range(5 * LOOKED_AT)])
     assert (len(seen), seen[0], seen[-1]) == (LOOKED_AT, 0, 5 * LOOKED_AT - 1)
     assert max(after - before for before, after in pairwise(seen)) <= 6
+
+
+UPRIGHT = Stored(upright=True)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
+def test_upright_pictures_are_as_pillow_shows_them(kind, orientation, tmp_path):
+    path, exif = tmp_path / f"turned.{kind.lower()}", Image.Exif()
+    exif[0x0112] = orientation
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, kind, exif=exif)
+    with Image.open(path) as picture:
+        shown = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    height, width = shown.shape[:2]
+    assert picture_size(path, UPRIGHT) == (width, height)
+    found = read_picture(ImageInfo(1, path, width, height, UPRIGHT))
+    assert (found == shown).all()
+    assert found.flags.c_contiguous
+    if width != 40:
+        with pytest.raises(DataError, match="EXIF rotations are applied, as the labels want it"):
+            read_picture(ImageInfo(1, path, 40, 30, UPRIGHT))
+
+
+def test_a_sixteen_bit_picture_is_turned_too(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "deep.png", exif=exif)
+    found = read_picture(ImageInfo(1, tmp_path / "deep.png", 30, 40, UPRIGHT))
+    assert (found == np.rot90(RAMP, -1)[..., None]).all()
+
+
+@pytest.mark.filterwarnings("ignore")  # as the module has it outside of tests
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nonsense", b"\0" * 50])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_damaged_exif_data_turn_nothing(kind, exif, tmp_path):
+    Image.fromarray(RAMP).save(tmp_path / "odd", kind, exif=exif)
+    assert read_picture(ImageInfo(1, tmp_path / "odd", 40, 30, UPRIGHT)).shape == (30, 40, 3)
+    assert picture_size(tmp_path / "odd", UPRIGHT) == (40, 30)
+
+
+def deep(path: Path, values: np.ndarray) -> Path:
+    """A PNG of 16 bits a channel: grey, or colour, which Pillow does not write."""
+    colour = values.ndim == 3
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2 if colour else 0, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    return path
+
+
+@pytest.mark.parametrize("bits", range(9, 17))
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_a_stated_range_is_scaled_to_eight_bits(bits, suffix, tmp_path):
+    path, step = tmp_path / f"deep.{suffix}", 1 << (bits - 8)
+    values = RAMP.astype(np.uint16) * step + step - 1
+    Image.fromarray(values).save(path)
+    pixels, brightest = decoded(ImageInfo(1, path, 40, 30, Stored(bits=bits)))
+    assert (pixels == RAMP[..., None]).all()
+    assert brightest is None
+    assert read_header(path).deep
+    if bits < 16:
+        Image.fromarray(values + 1).save(path)
+        with pytest.raises(
+            DataError, match=rf"deep\..*a grey value of {2**bits}, and bits: {bits} ends at {2**bits - 1}"
+        ):
+            decoded(ImageInfo(1, path, 40, 30, Stored(bits=bits)))
+
+
+def test_an_unstated_range_of_twelve_bits_is_seen(tmp_path):
+    path = deep(tmp_path / "grey.png", np.linspace(0, 4000, 1200).astype(np.uint16).reshape(30, 40))
+    _, brightest = decoded(ImageInfo(1, path, 40, 30))
+    assert brightest == 4000
+    assert "above 4000, of 65535" in (dim(brightest) or "")
+    assert "bits: 12 (0 … 4095)" in (dim(brightest) or "")
+    assert dim(1 << 15) is dim(None) is None
+    Image.fromarray(RAMP).save(path)
+    assert decoded(info(path))[1] is None
+
+
+def test_colours_of_sixteen_bits_are_scaled_and_their_range_cannot_be_stated(tmp_path):
+    values = np.repeat(RAMP.astype(np.uint16)[..., None] * 16, 3, axis=2)  # up to 4080
+    path = deep(tmp_path / "colour.png", values)
+    pixels, brightest = decoded(info(path))
+    assert (pixels == values >> 8).all()
+    assert brightest == 4095
+    assert decoded(ImageInfo(1, path, 40, 30, Stored(bits=16)))[1] is None
+    with pytest.raises(DataError, match="only grey can have bits: 12; convert it"):
+        decoded(ImageInfo(1, path, 40, 30, Stored(bits=12)))
+
+
+def test_a_pgm_states_its_range_itself(tmp_path):
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 40 30 4095\n" + (RAMP.astype(np.uint16) * 16 + 15).astype(">u2").tobytes())
+    for stored in (Stored(), Stored(bits=12)):
+        pixels, brightest = decoded(ImageInfo(1, path, 40, 30, stored))
+        assert np.abs(pixels[..., 0].astype(int) - RAMP).max() <= 1
+        assert brightest is None
+
+
+def test_thirty_two_bits_are_refused(tmp_path):
+    Image.fromarray(RAMP.astype(np.int32)).save(tmp_path / "a.tiff")
+    with pytest.raises(DataError, match="32-bit pixels; convert it"):
+        read_picture(info(tmp_path / "a.tiff"))
+
+
+def test_a_picture_that_states_too_many_pixels_is_refused_in_our_words(tmp_path):
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + bytes(4))
+    for reading in (picture_size, lambda path: read_picture(info(path, 30_000, 30_000))):
+        with pytest.raises(DataError, match=rf"is 30000×30000 pixels, and {MOST_PIXELS:,} are the most"):
+            reading(tmp_path / "a.png")
+
+
+def test_a_large_picture_does_not_warn(tmp_path):
+    Image.new("1", (13_500, 13_500)).save(tmp_path / "large.png")  # 182 million: Pillow alone would refuse
+    assert picture_size(tmp_path / "large.png") == (13_500, 13_500)

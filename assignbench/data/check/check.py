@@ -69,7 +69,9 @@ def check_dataset(
     """
     found, train, evaluation = read_raw(spec, data_root)
     paths = list(dict.fromkeys((*train.images.paths(), *evaluation.images.paths())))
-    looks = look_at_all(paths, quick=quick, threads=threads, watch=lambda done: watch(done, len(paths)))
+    looks = look_at_all(
+        paths, quick=quick, threads=threads, watch=lambda done: watch(done, len(paths)), bits=found.spec.bits
+    )
     findings = [finding for raw in (train, evaluation) for finding in split_findings(raw, looks)]
     findings += joint_findings(train, evaluation, looks)
     if not any(finding.kind.severity == Severity.ERROR for finding in findings):

@@ -99,7 +99,8 @@ class _Repair:
                 self.keep[finding.places] = False
                 self._write_down(finding.kind, finding)
         self._repeated_images()
-        self._turned([place for one in findings if one.kind is kinds.PICTURE_TURNED for place in one.places.tolist()])
+        turned = [place for one in findings if one.kind is kinds.PICTURE_TURNED for place in one.places.tolist()]
+        self._turned([*turned, *self._shown_turned()])
         self._objects_of_lost_images()
         categories, category_ids = self._categories()
         annotations = replace(
@@ -112,7 +113,7 @@ class _Repair:
         raw = replace(
             self.raw,
             categories=categories,
-            images=replace(images, sizes=self.sizes).take(kept),
+            images=replace(images, sizes=self.sizes, stored=replace(images.stored, upright=False)).take(kept),
             annotations=annotations,
             findings=(),
         )
@@ -140,6 +141,13 @@ class _Repair:
         self.keep_image &= ~(every & ~one) & ~(later & one)
         self._mark(kinds.IMAGE_ID_REPEATED, "images", every & ~one)
         self._mark(kinds.IMAGE_ID_REPEATED, "images", later & one, done="equal entry kept once")
+
+    def _shown_turned(self) -> list[int]:
+        """Pictures whose boxes refer to what viewers show, where that is not what is stored: the copy's do."""
+        if not self.raw.images.stored.upright:
+            return []
+        looks = [self.looks.get(path) for path in self.raw.images.paths()]
+        return [place for place, look in enumerate(looks) if look is not None and look.orientation != 1]
 
     def _turned(self, places: Sequence[int]) -> None:
         image = positions(self.raw.annotations.image_ids, self.raw.images.ids)

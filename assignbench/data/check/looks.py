@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import Image
 
-from assignbench.data.images import ImageInfo
-from assignbench.data.pictures import SUFFIXES, read_picture
+from assignbench.data.damage import ends_early, what_is_wrong
+from assignbench.data.images import ImageInfo, Stored
+from assignbench.data.pictures import SUFFIXES, TURNED, decoded, orientation, refuse_endless, refuse_huge
 from assignbench.errors import DataError
 
-TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+__all__ = ["TURNED", "Look", "brightest_of", "look_at_all", "suffix_fits", "suffix_of"]
 
 _TOGETHER = 64  # pictures that a thread takes at a time
 
@@ -32,10 +33,16 @@ class Look:
     orientation: int = 1  # of EXIF; 1: as stored
     format: str = ""  # of the content: "JPEG"
     digest: bytes = b""  # of the decoded pixels; empty: not decoded
+    brightest: int | None = None  # value of a picture of 16 bits whose range is not stated; see `pictures.dim`
 
 
 def look_at_all(
-    paths: Sequence[str], *, quick: bool, threads: int, watch: Callable[[int], None] = lambda _: None
+    paths: Sequence[str],
+    *,
+    quick: bool,
+    threads: int,
+    watch: Callable[[int], None] = lambda _: None,
+    bits: int | None = None,
 ) -> dict[str, Look]:
     """Look at files; decoding is Pillow's and leaves Python's lock free, so threads suffice.
 
@@ -44,14 +51,16 @@ def look_at_all(
         quick: headers only.
         threads: how many work at once, ≥ 1.
         watch: called with the number of pictures done.
+        bits: of grey values, see `Stored`.
     """
     distinct = list(dict.fromkeys(paths))
     groups = [distinct[start : start + _TOGETHER] for start in range(0, len(distinct), _TOGETHER)]
     found: dict[str, Look] = {}
+    look = partial(_look_at_some, quick=quick, stored=Stored(bits=bits))
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.simplefilter("ignore")  # Pillow's, of large pictures and damaged tags
         try:
-            for group, looks in zip(groups, pool.map(partial(_look_at_some, quick=quick), groups), strict=True):
+            for group, looks in zip(groups, pool.map(look, groups), strict=True):
                 found.update(zip(group, looks, strict=True))
                 watch(len(found))
         except BaseException:
@@ -78,37 +87,39 @@ def suffix_of(path: str, format_: str) -> str:
     return path if suffix is None else str(Path(path).with_suffix(suffix))
 
 
-def _look_at_some(paths: Sequence[str], *, quick: bool) -> list[Look]:
-    return [_look(path, quick=quick) for path in paths]
+def brightest_of(looks: Iterable[Look]) -> int | None:
+    """Over a whole split; None: no picture of 16 bits whose range is not stated."""
+    return max((look.brightest for look in looks if look.brightest is not None), default=None)
 
 
-def _look(path: str, *, quick: bool) -> Look:
+def _look_at_some(paths: Sequence[str], *, quick: bool, stored: Stored) -> list[Look]:
+    return [_look(path, quick=quick, stored=stored) for path in paths]
+
+
+def _look(path: str, *, quick: bool, stored: Stored) -> Look:
     if not Path(path).is_file():
-        return Look("missing", "no such file")
+        return Look("missing", "it is a folder" if Path(path).is_dir() else "no such file")
     try:
-        with Image.open(path) as picture:
+        with Path(path).open("rb") as stream, Image.open(stream) as picture:
+            refuse_huge(picture)
             size, format_ = picture.size, picture.format or ""
-            orientation = _orientation(picture)
+            turned, early = orientation(picture), ends_early(stream, format_, picture)
     except MemoryError:
         raise
-    except Exception as error:  # half a dozen unrelated types
-        return Look("unreadable", str(error).replace(f" {path!r}", ""))
-    look = Look(size=size, orientation=orientation, format=format_)
+    except DataError as error:
+        return Look("unreadable", str(error))
+    except Exception:  # half a dozen unrelated types
+        return Look("unreadable", what_is_wrong(Path(path)))
+    look = Look(size=size, orientation=turned, format=format_)
     if quick:
         return look
     try:
-        pixels = read_picture(ImageInfo(0, Path(path), *size))
+        image = ImageInfo(0, Path(path), *size, stored)
+        pixels, brightest = decoded(image)
+        if early:
+            refuse_endless(image, Path(path).read_bytes())
     except DataError as error:
-        return Look("damaged", str(error.__cause__ or error), size, orientation, format_)
+        return replace(look, problem="damaged", message=str(error).partition(" cannot be decoded: ")[2] or str(error))
     digest = hashlib.blake2b(f"{pixels.shape}".encode(), digest_size=16)
     digest.update(pixels.data)
-    return Look(size=size, orientation=orientation, format=format_, digest=digest.digest())
-
-
-def _orientation(picture: Image.Image) -> int:
-    """Damaged tags turn nothing, as viewers have it."""
-    try:
-        value = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # as above
-        return 1
-    return value if value in range(1, 9) else 1
+    return replace(look, digest=digest.digest(), brightest=brightest)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from assignbench.data.check.looks import TURNED, Look, suffix_fits
+from assignbench.data.check.looks import TURNED, Look, brightest_of, suffix_fits
+from assignbench.data.pictures import dim
 from assignbench.data.read import findings as kinds
 from assignbench.data.read.findings import Finding, Kind
-from assignbench.data.read.raw import RawSplit
+from assignbench.data.read.raw import RawSplit, said
 from assignbench.data.read.rules import boxes, refusals, remarks, repairs
 
 
@@ -39,8 +40,14 @@ def known_sizes(raw: RawSplit, looks: Mapping[str, Look]) -> NDArray[np.int64]:
     for place in np.flatnonzero(sizes[:, 0] == 0).tolist():
         look = looks.get(str(raw.images[place].path))
         if look is not None:
-            sizes[place] = look.size
+            sizes[place] = _size(raw, look)
     return sizes
+
+
+def _size(raw: RawSplit, look: Look) -> tuple[int, int]:
+    """Width and height of the grid that boxes refer to."""
+    width, height = look.size
+    return (height, width) if raw.images.stored.upright and look.orientation in TURNED else (width, height)
 
 
 def _pictures(raw: RawSplit, looks: Mapping[str, Look]) -> Iterator[Finding]:
@@ -48,16 +55,18 @@ def _pictures(raw: RawSplit, looks: Mapping[str, Look]) -> Iterator[Finding]:
     first: dict[bytes, str] = {}
     for place, (path, stated) in enumerate(zip(raw.images.paths(), raw.images.sizes.tolist(), strict=True)):
         look = looks[path]
-        for kind, detail in _remarks(path, (stated[0], stated[1]), look):
+        for kind, detail in _remarks(raw, path, (stated[0], stated[1]), look):
             found.setdefault(kind, []).append((place, detail))
         if look.digest and first.setdefault(look.digest, path) != path:
             found.setdefault(kinds.PICTURE_COPY, []).append((place, f"as {first[look.digest]}"))
+    if (text := dim(brightest_of(looks[path] for path in raw.images.paths()))) is not None:
+        yield said(kinds.PICTURES_DIM, raw.part, [text])
     for kind, rows in found.items():
         places = np.array([place for place, _ in rows], dtype=np.int64)
         yield raw.finding(kind, "images", places, [detail for _, detail in rows])
 
 
-def _remarks(path: str, stated: tuple[int, int], look: Look) -> Iterator[tuple[Kind, str]]:
+def _remarks(raw: RawSplit, path: str, stated: tuple[int, int], look: Look) -> Iterator[tuple[Kind, str]]:
     if look.problem:
         kind = {
             "missing": kinds.PICTURE_MISSING,
@@ -67,13 +76,13 @@ def _remarks(path: str, stated: tuple[int, int], look: Look) -> Iterator[tuple[K
         yield kind, look.message
     if look.format and not suffix_fits(path, look.format):
         yield kinds.PICTURE_MISLABELLED, f"its content is {look.format}"
-    turned = look.orientation in TURNED
-    if stated[0] and look.size[0] and stated != look.size:
+    turned, size = look.orientation in TURNED, _size(raw, look)
+    if stated[0] and size[0] and stated != size:
         if turned and stated == look.size[::-1]:
             yield kinds.PICTURE_TURNED, f"EXIF orientation {look.orientation}, stored as {_by(look.size)}"
         else:
-            yield kinds.PICTURE_SIZE, f"{_by(look.size)}, its annotation says {_by(stated)}"
-    elif look.orientation != 1:
+            yield kinds.PICTURE_SIZE, f"{_by(size)}, its annotation says {_by(stated)}"
+    elif look.orientation != 1 and not raw.images.stored.upright:
         yield kinds.PICTURE_ROTATED, f"EXIF orientation {look.orientation}"
 
 

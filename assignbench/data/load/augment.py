@@ -26,18 +26,21 @@ class Augmentation:
 
     def geometry(self, dataset: Dataset, index: int, *, seed: int, epoch: int) -> Geometry:
         """Size, mirror and crop of the picture at ``index`` in an epoch; the picture is not opened. Seed, epoch ≥ 0."""
-        info, objects = dataset.images[index], dataset.objects_of(index)
-        rest = seed, epoch, index
-        wanted = dataset.boxes[objects][~dataset.crowd[objects]]
+        width, height = dataset.size_of(index)
+        crop = None
+        if self.crop < 1:
+            objects = dataset.objects_of(index)
+            wanted = dataset.boxes[objects][~dataset.crowd[objects]]
+            crop = draw_crop(width, height, wanted, least=self.crop, key=(_CROP, seed, epoch, index))
         return draw_geometry(
-            info.width,
-            info.height,
+            width,
+            height,
             short_side=self.short_side,
             long_side=self.long_side,
             flip=self.flip,
-            key=(_GEOMETRY, *rest),
+            key=(_GEOMETRY, seed, epoch, index),
             short_side_range=self.short_side_range,
-            crop=draw_crop(info.width, info.height, wanted, least=self.crop, key=(_CROP, *rest)),
+            crop=crop,
         )
 
     def colour(self, index: int, *, seed: int, epoch: int) -> Colour | None:

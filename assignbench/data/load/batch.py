@@ -15,7 +15,7 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.load.colour import Colour
 from assignbench.data.load.crop import in_crop
 from assignbench.data.load.loader import blank
-from assignbench.data.load.transforms import Geometry, move_boxes, move_picture
+from assignbench.data.load.transforms import Geometry, moved_boxes, moved_picture, scales_of, windows
 from assignbench.data.pictures import read_picture
 
 
@@ -93,35 +93,42 @@ def load_batch(
         DataError: when a picture cannot be read.
     """
     images = blank(len(indices), 3, *(size or padded(geometries)))
-    boxes, labels, image, crowd, scales = [], [], [], [], []
-    colours = colours or [None] * len(indices)
-    for slot, (index, geometry, colour) in enumerate(zip(indices, geometries, colours, strict=True)):
-        info, objects = dataset.images[index], dataset.objects_of(index)
-        x0, y0, x1, y1 = geometry.crop or (0, 0, info.width, info.height)
-        if geometry.crop is not None:
-            kept = in_crop(dataset.boxes[objects], geometry.crop, dataset.crowd[objects])
-            objects = objects.start + np.flatnonzero(kept)
-        images[slot, :, : geometry.height, : geometry.width] = move_picture(read_picture(info), geometry, colour)
-        boxes.append(move_boxes(dataset.boxes[objects], info.width, info.height, geometry))
-        labels.append(dataset.labels[objects])
-        crowd.append(dataset.crowd[objects])
-        image.append(np.full(len(boxes[-1]), slot))
-        scales.append((geometry.width / (x1 - x0), geometry.height / (y1 - y0)))
-    ignored = torch.from_numpy(np.concatenate(crowd))
-    box, owner = torch.from_numpy(np.concatenate(boxes)), torch.from_numpy(np.concatenate(image))
+    places = images.numpy()
+    for slot, (index, geometry, colour) in enumerate(
+        zip(indices, geometries, colours or [None] * len(indices), strict=True)
+    ):
+        # numpy copies what is turned and mirrored in half of torch's time
+        pixels = read_picture(dataset.images[index])
+        places[slot, :, : geometry.height, : geometry.width] = moved_picture(pixels, geometry, colour)
+    objects, owner = _objects(dataset, np.array(indices))
+    kept = windows([dataset.size_of(index) for index in indices], geometries)
+    if any(geometry.crop is not None for geometry in geometries):
+        whole = np.array([geometry.crop is None for geometry in geometries])[owner]
+        inside = whole | in_crop(dataset.boxes[objects], kept[owner], dataset.crowd[objects])
+        objects, owner = objects[inside], owner[inside]
+    boxes = moved_boxes(dataset.boxes[objects], owner, kept, geometries)
+    labels, crowd = dataset.labels[objects], dataset.crowd[objects]
+    box, image, ignored_box, ignored_image, label = map(
+        torch.from_numpy, (boxes[~crowd], owner[~crowd], boxes[crowd], owner[crowd], labels[~crowd])
+    )
     return Batch(
         images=images,
         sizes=torch.tensor([(geometry.height, geometry.width) for geometry in geometries]),
         targets=Targets(
-            boxes=box[~ignored],
-            labels=torch.from_numpy(np.concatenate(labels))[~ignored],
-            image=owner[~ignored],
-            images=len(indices),
-            ignore=Regions(box[ignored], owner[ignored]),
+            boxes=box, labels=label, image=image, images=len(indices), ignore=Regions(ignored_box, ignored_image)
         ),
         indices=tuple(indices),
-        scales=torch.tensor(scales, dtype=torch.float32),
+        scales=torch.from_numpy(scales_of(kept, geometries).astype(np.float32)),
     )
+
+
+def _objects(dataset: Dataset, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``[object]`` where the objects of these pictures stand in the flat arrays, and whose they are, as a slot."""
+    first, last = np.searchsorted(dataset.image, (indices, indices + 1))
+    counts = last - first
+    owner = np.repeat(np.arange(len(indices)), counts)
+    within = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+    return first[owner] + within, owner
 
 
 def padded(geometries: Sequence[Geometry]) -> tuple[int, int]:

@@ -42,12 +42,15 @@ def draw_crop(
     return None if (x0, y0, x1, y1) == (0, 0, width, height) else (x0, y0, x1, y1)
 
 
-def in_crop(boxes: NDArray[np.float64], crop: Crop, crowd: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+def in_crop(
+    boxes: NDArray[np.float64], crop: Crop | NDArray[np.int64], crowd: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
     """``[object]`` which boxes ``[object, 4]`` belong to a crop: those that have their centre in it.
 
-    Of ``crowd`` regions, ``[object]``, any that reach into it: what is seen of them must not be taught as background.
+    ``crop``: of all, or ``[object, 4]`` of each. Of ``crowd`` regions, ``[object]``, any that reach into it belong to
+    it: what is seen of them must not be taught as background.
     """
-    x0, y0, x1, y1 = crop
+    x0, y0, x1, y1 = np.asarray(crop).T
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     left = crop_boxes(boxes, crop)
     some = (left[:, 2] > left[:, 0]) & (left[:, 3] > left[:, 1])
@@ -55,7 +58,7 @@ def in_crop(boxes: NDArray[np.float64], crop: Crop, crowd: NDArray[np.bool_] | N
     return some & (central if crowd is None else central | crowd)
 
 
-def crop_boxes(boxes: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
-    """Boxes ``[object, 4]`` clipped to a crop, in its pixels."""
-    x0, y0, x1, y1 = crop
-    return np.clip(boxes - (x0, y0, x0, y0), 0, (x1 - x0, y1 - y0, x1 - x0, y1 - y0))
+def crop_boxes(boxes: NDArray[np.float64], crop: Crop | NDArray[np.int64]) -> NDArray[np.float64]:
+    """Boxes ``[object, 4]`` clipped to a crop, of all or ``[object, 4]`` of each, in its pixels."""
+    corner, limit = (np.asarray(crop)[..., columns] for columns in ([0, 1, 0, 1], [2, 3, 2, 3]))
+    return np.clip(boxes - corner, 0, limit - corner)

@@ -67,6 +67,8 @@ def load_ahead(load: Callable[[int], Item], numbers: range, workers: int) -> Gen
         DataError, SystemProblem: what ``load`` raised, or a worker died.
     """
     workers = min(workers, len(numbers), bound_to())
+    if not workers:  # as a worker does
+        keep_freed(KEPT)
     loader = DataLoader(
         _Loads(load),
         sampler=numbers,

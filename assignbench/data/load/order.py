@@ -34,15 +34,23 @@ def training_step(upright: NDArray[np.bool_], size: int, seed: int, step: int) -
     Returns:
         ``size`` pairs of epoch and image index. Over the stream every image occurs once an epoch.
     """
-    images = len(upright)
     block, within = divmod(step, BLOCK)
+    epochs, indices, order = _block(len(upright), size, seed, block)
+    batches = np.argsort(upright[indices], kind="stable").reshape(BLOCK, size)
+    chosen = batches[order[within]]
+    return list(zip(epochs[chosen].tolist(), indices[chosen].tolist(), strict=True))
+
+
+@lru_cache(maxsize=2)  # the steps of a block come one after another
+def _block(
+    images: int, size: int, seed: int, block: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Epoch and image of each of a block's pictures as the stream has them, and the order of its batches."""
     epochs, places = np.divmod(np.arange(block * BLOCK * size, (block + 1) * BLOCK * size), images)
     indices = np.concatenate(
         [_permutation(images, seed, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
     )
-    batches = np.argsort(upright[indices], kind="stable").reshape(BLOCK, size)
-    chosen = batches[np.random.default_rng((_BLOCK, seed, block)).permutation(BLOCK)[within]]
-    return [(int(epoch), int(index)) for epoch, index in zip(epochs[chosen], indices[chosen], strict=True)]
+    return epochs, indices, np.random.default_rng((_BLOCK, seed, block)).permutation(BLOCK)
 
 
 @lru_cache(maxsize=2)  # a block touches two epochs at most, unless the data set is tiny

@@ -87,32 +87,66 @@ def draw_geometry(
 
 def move_picture(pixels: NDArray[np.uint8], geometry: Geometry, colour: Colour | None = None) -> Tensor:
     """Crop, recolour, resize (bilinear, antialiased) and mirror: ``[H, W, 3] → [3, height, width]`` uint8."""
+    return torch.from_numpy(np.ascontiguousarray(moved_picture(pixels, geometry, colour)))
+
+
+def moved_picture(pixels: NDArray[np.uint8], geometry: Geometry, colour: Colour | None) -> NDArray[np.uint8]:
+    """As `move_picture`, in numpy: perhaps a view, for whoever copies it anyway."""
     if geometry.crop is not None:
         x0, y0, x1, y1 = geometry.crop
         pixels = pixels[y0:y1, x0:x1]
     if colour is not None:  # before the resize, since most pictures get larger by it
         pixels = recolour(pixels, colour)
-    picture = torch.from_numpy(pixels).permute(2, 0, 1)
-    size = geometry.height, geometry.width
+    picture, size = pixels.transpose(2, 0, 1), (geometry.height, geometry.width)
     if picture.shape[1:] != size:
         # What torchvision's resize ends in; called directly, since importing torchvision costs every
         # worker more than a second.
-        picture = functional.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
-    return picture.flip(-1) if geometry.mirrored else picture
+        given = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        picture = functional.interpolate(given, size, mode="bilinear", antialias=True)[0].numpy()
+    return picture[..., ::-1] if geometry.mirrored else picture
 
 
 def move_boxes(boxes: NDArray[np.float64], width: int, height: int, geometry: Geometry) -> NDArray[np.float32]:
-    """The same for boxes ``[object, 4]`` of a picture of ``width`` × ``height`` original pixels.
+    """The same for boxes ``[object, 4]`` of a picture of ``width`` × ``height`` original pixels; see `moved_boxes`."""
+    return moved_boxes(boxes, np.zeros(len(boxes), dtype=np.int64), windows([(width, height)], [geometry]), [geometry])
+
+
+def windows(sizes: Sequence[tuple[int, int]], geometries: Sequence[Geometry]) -> NDArray[np.int64]:
+    """``[image, 4]`` what is kept of each picture, x0 y0 x1 y1 in original pixels: its crop, or all of it."""
+    kept = [one.crop or (0, 0, *size) for size, one in zip(sizes, geometries, strict=True)]
+    return np.array(kept, dtype=np.int64)
+
+
+def moved_boxes(
+    boxes: NDArray[np.float64],
+    owner: NDArray[np.int64],
+    windows: NDArray[np.int64],
+    geometries: Sequence[Geometry],
+) -> NDArray[np.float32]:
+    """Boxes of several pictures, in network pixels.
 
     A crop clips them; which of them belong to it says `assignbench.data.load.crop.in_crop`.
+
+    Args:
+        boxes: ``[object, 4]`` in original pixels.
+        owner: ``[object]`` whose they are, counted in the others.
+        windows: ``[image, 4]`` as `windows` gives them.
+        geometries: ``[image]`` of each picture.
     """
-    if geometry.crop is not None:
-        boxes = crop_boxes(boxes, geometry.crop)
-        width, height = geometry.crop[2] - geometry.crop[0], geometry.crop[3] - geometry.crop[1]
-    x, y = geometry.width / width, geometry.height / height
-    moved = boxes * (x, y, x, y)
-    if geometry.mirrored:
-        moved[:, [0, 2]] = geometry.width - moved[:, [2, 0]]
-    if geometry.crop is not None:  # rounding apart they are inside; without a crop, evaluation keeps what is outside
-        moved = moved.clip(0, (geometry.width, geometry.height) * 2)
+    limits = np.array([(one.width, one.height) for one in geometries])
+    cropped = np.array([one.crop is not None for one in geometries])[owner]
+    mirrored = np.array([one.mirrored for one in geometries])[owner]
+    if cropped.any():
+        boxes = np.where(cropped[:, None], crop_boxes(boxes, windows[owner]), boxes)
+    moved = boxes * scales_of(windows, geometries)[owner][:, [0, 1, 0, 1]]
+    if mirrored.any():
+        turned = limits[owner, :1] - moved[:, [2, 0]]
+        moved[:, [0, 2]] = np.where(mirrored[:, None], turned, moved[:, [0, 2]])
+    if cropped.any():  # rounding apart they are inside; without a crop, evaluation keeps what is outside
+        moved = np.where(cropped[:, None], moved.clip(0, limits[owner][:, [0, 1, 0, 1]]), moved)
     return moved.astype(np.float32)
+
+
+def scales_of(windows: NDArray[np.int64], geometries: Sequence[Geometry]) -> NDArray[np.float64]:
+    """``[image, 2]`` network pixels per original pixel, along x and y."""
+    return np.array([(one.width, one.height) for one in geometries]) / (windows[:, 2:] - windows[:, :2])

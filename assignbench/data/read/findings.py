@@ -139,6 +139,7 @@ SIZE_MISSING = Kind(
 PICTURE_MISSING = Kind("picture-missing", _E, "an image entry whose file is not there", _OUT)
 PICTURE_UNREADABLE = Kind("picture-unreadable", _E, "a file that is no picture, or of a kind that cannot be read", _OUT)
 PICTURE_DAMAGED = Kind("picture-damaged", _E, "a picture with a header but without all its pixels: truncated", _OUT)
+PICTURES_DIM = Kind("pictures-dim", _E, "pictures of 16 bits that use fewer and do not say so: nearly black")
 PICTURE_SIZE = Kind("picture-size", _E, "a picture that has not the size its annotation states", _OUT)
 PICTURE_TURNED = Kind(
     "picture-turned",

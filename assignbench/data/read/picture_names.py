@@ -72,7 +72,8 @@ def respelt(raw: RawSplit) -> RawSplit:
     found = respell(raw.images.folder, names)
     if not found.places:
         return raw
-    images = Images.named(raw.images.folder, raw.images.ids, raw.images.sizes, found.names)
+    old = raw.images
+    images = Images.named(old.folder, old.ids, old.sizes, found.names, old.stored)
     details = [f"{names[place]} ({way})" for place, way in zip(found.places, found.ways, strict=True)]
     finding = raw.finding(PICTURE_RESPELT, "images", np.array(found.places, dtype=np.int64), details)
     return replace(raw, images=images, findings=[*raw.findings, finding])

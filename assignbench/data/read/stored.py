@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from assignbench.data.dataset import Dataset, Repair, Shared
-from assignbench.data.images import Images
+from assignbench.data.images import Images, Stored
 from assignbench.files import written
 
 _ARRAYS = ("boxes", "labels", "image", "area", "crowd", "annotation_ids")  # of a Dataset
@@ -43,6 +44,7 @@ def save(dataset: Dataset, file: Path) -> None:
             "repairs": [[one.kind, one.count, one.examples, one.left_aside, one.details] for one in dataset.repairs],
             "fingerprint": dataset.fingerprint,
             "offsets": dataset.offsets,
+            "stored": asdict(images.stored),
         }
     )
     with written(file) as temporary:
@@ -82,7 +84,11 @@ def load(file: Path, name: str, split: str, pictures: Path, *, verify: bool = Fa
         split=split,
         classes=tuple(facts["classes"]),
         category_ids=tuple(facts["category_ids"]),
-        images=Images(pictures, *(arrays[f"images.{key}"] for key in _PICTURES)),
+        images=Images(
+            pictures,
+            **{key: arrays[f"images.{key}"] for key in _PICTURES},
+            stored=Stored(**facts["stored"]),
+        ),
         **{key: arrays[key] for key in _ARRAYS},
         repairs=tuple(
             Repair(

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assignbench.data.pictures import SUFFIXES, pictures_below
+from assignbench.data.folders import SUFFIXES, aside_in, pictures_below
 from assignbench.data.read.findings import (
     CORNERS_EXCHANGED,
     ENTRY_MALFORMED,
@@ -80,7 +80,7 @@ def read_voc(
 
 def _read_list(rows: Rows, one: VocList, pixel_origin: int) -> None:
     found = pictures_below(one.images)
-    rows.say(PICTURE_ASIDE, *map(str, found.left_aside))
+    rows.say(PICTURE_ASIDE, *aside_in(found))
     pictures: dict[str, list[Path]] = {}
     for path in found.paths:
         pictures.setdefault(path.relative_to(one.images).with_suffix("").as_posix(), []).append(path)

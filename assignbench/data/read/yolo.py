@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from assignbench.data.pictures import header_size, pictures_below
+from assignbench.data.folders import aside_in, pictures_below
+from assignbench.data.images import Stored
+from assignbench.data.pictures import header_size
 from assignbench.data.read.findings import (
     ENTRY_MALFORMED,
     FILE_UNREADABLE,
@@ -33,6 +35,7 @@ from assignbench.data.read.rows import Box, Object, Rows
 from assignbench.errors import DataError
 
 NOT_LABELS = {"classes.txt", "notes.txt"}  # what labelling tools leave among the labels
+SHOWN = Stored(upright=True)  # labels refer to the picture as viewers show it
 BEYOND = 1e-3  # of a side: a number may lie this far outside 0 … 1, as rounding leaves it
 
 
@@ -72,7 +75,7 @@ def read_yolo(
                 rows.say(ENTRY_MALFORMED, f"{path} and {other.name} share their labels; keep one")
             continue
         taken[file] = path
-        rows.picture(path, header_size(path))
+        rows.picture(path, header_size(path, SHOWN))
         if not file.is_file():
             without += 1
             rows.say_of_picture(LABELS_MISSING, file.name)
@@ -88,14 +91,14 @@ def read_yolo(
     return rows.split(list(enumerate(classes)))
 
 
-def _pictures_of(rows: Rows, place: Path, folder: Path) -> list[Path]:
+def _pictures_of(rows: Rows, place: Path, folder: Path) -> Sequence[Path]:
     """Every picture of a folder and its folders, or of a list.
 
     A list's paths are absolute, or relative to the list; what is not there is looked for below the data set's folder.
     """
     if place.is_dir():
         found = pictures_below(place)
-        rows.say(PICTURE_ASIDE, *map(str, found.left_aside))
+        rows.say(PICTURE_ASIDE, *aside_in(found))
         return found.paths
     lines = [line.strip() for line in read_lines(place, "list of pictures")]
     paths = [Path(os.path.normpath(place.parent / line)) for line in lines if line]

@@ -77,8 +77,8 @@ def picture_of(shown: Gallery, place: int, resize: Resize | None = None) -> Imag
     raw = shown.raw
     path = raw.images[place].path
     number, stated = int(raw.images.ids[place]), raw.images.sizes[place].tolist()
-    stored = picture_size(path)
-    pixels = Image.fromarray(read_picture(ImageInfo(number, path, *stored)))
+    stored = picture_size(path, raw.images.stored)
+    pixels = Image.fromarray(read_picture(ImageInfo(number, path, *stored, raw.images.stored)))
     if resize is not None:
         height, width = resize(*stored)
         pixels = pixels.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
 from assignbench.data.dataset import Dataset, Official
+from assignbench.data.images import Stored
 from assignbench.data.read.build import build_dataset
 from assignbench.data.read.cache import remembered
 from assignbench.data.read.coco import read_coco
@@ -75,7 +77,8 @@ def read_part(
             folders=spec.folders,
             left_out=spec.left_out,
         )
-    return respelt(raw)
+    stored = Stored(upright=isinstance(spec, YoloSpec), bits=spec.bits)
+    return respelt(replace(raw, images=replace(raw.images, stored=stored)))
 
 
 def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Sequence[str] | None) -> Dataset:
@@ -107,6 +110,7 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
             "folders": spec.folders,
             "left_out": sorted(spec.left_out),
             "split": spec.split,
+            "bits": spec.bits,
         }
         file, pictures = base / place.annotations, base / place.images
         dataset = remembered(file, choices, built, name=name, split=split, pictures=pictures)

@@ -15,10 +15,10 @@ from assignbench.core.assigner import learned_by
 from assignbench.core.head import MAIN
 from assignbench.data.caveats import caveats
 from assignbench.data.dataset import Dataset
-from assignbench.data.pictures import check_headers
+from assignbench.data.pictures import files_digest
 from assignbench.detector.deformable import unrepeatable
 from assignbench.files import sha256_of, write_json_atomic
-from assignbench.run.matrix.plan import Run, pictures_digests
+from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
 from assignbench.run.results.record import (
     AssignerFacts,
@@ -54,7 +54,6 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
     started = datetime.now(UTC)
     recipe = run.recipe.recipe
     check_dataset(run.splits.evaluation)
-    check_headers(run.splits.evaluation.images)
     learner = build_learner(
         run.candidate.cls,
         run.candidate.options,
@@ -118,7 +117,6 @@ def record_of(
 ) -> RunRecord:
     """Gather what there is to know about a finished run."""
     one, splits, recipe = run.candidate, run.splits, run.recipe.recipe
-    pictures = pictures_digests(splits)
     return RunRecord(
         run_id=run.run_id,
         assigner=AssignerFacts(
@@ -134,8 +132,8 @@ def record_of(
             name=splits.train.name,
             spec=splits.spec,
             classes=splits.train.classes,
-            train=split_facts(splits.train, pictures[0]),
-            evaluation=split_facts(splits.evaluation, pictures[1]),
+            train=split_facts(splits.train, pictures_digest(splits)),
+            evaluation=split_facts(splits.evaluation, files_digest(splits.evaluation.images), run.content),
             caveats=caveats(splits),
         ),
         recipe=run.recipe.name,
@@ -186,8 +184,8 @@ def config_of(run: Run) -> dict[str, ResolvedValue]:
     return values
 
 
-def split_facts(dataset: Dataset, pictures: str) -> SplitFacts:
-    """A split as the record describes it; ``pictures`` is the digest of its files that the run's name holds."""
+def split_facts(dataset: Dataset, pictures: str, content: str | None = None) -> SplitFacts:
+    """A split as the record describes it; ``pictures`` and ``content`` as there."""
     return SplitFacts(
         name=dataset.split,
         images=len(dataset),
@@ -196,6 +194,7 @@ def split_facts(dataset: Dataset, pictures: str) -> SplitFacts:
         repairs=tuple(str(repair) for repair in dataset.repairs),
         fingerprint=dataset.fingerprint,
         pictures=pictures,
+        content=content,
     )
 
 

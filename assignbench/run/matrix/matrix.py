@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,11 +25,13 @@ from assignbench.files import make_folder
 from assignbench.importing import in_words
 from assignbench.machine import waiting
 from assignbench.run.matrix.execute import execute
+from assignbench.run.matrix.pictures import contents
 from assignbench.run.matrix.plan import Candidate, Run, candidates, plan
 from assignbench.run.matrix.sharing import claimed, trained_by
 from assignbench.run.results.json_lines import append
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
 from assignbench.run.scoring.evaluators import check_evaluator
+from assignbench.run.scoring.reopen import score_again
 from assignbench.run.training.checkpoint import checkpoints
 from assignbench.run.training.device import build_accelerator, settle_precision, workers_of
 from assignbench.run.training.processes import from_main
@@ -98,6 +100,8 @@ def run_matrix(matrix: Matrix, console: Console) -> MatrixOutcome:
         return MatrixOutcome((), ())
     refuse_unfinished(runs, matrix.output, resume=matrix.resume)
     make_folder(matrix.output)
+    seen = contents(data, accelerator, console)
+    runs = [replace(run, content=seen.get(run.splits.spec)) for run in runs]
     codes: dict[str, int] = {}
     for patient in (False, True):  # what other commands are at is left to them, and waited for in the end
         for run in runs:
@@ -156,7 +160,9 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, pa
     def done() -> bool:
         if not from_main(state(folder) == DONE, accelerator):
             return False
-        read_record_of(run.run_id, output)
+        record = read_record_of(run.run_id, output)
+        if from_main(other_pictures(run, record), accelerator):
+            return False
         say(f"done already, {folder}")
         return True
 
@@ -170,8 +176,12 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, pa
             return True
         if not resume and from_main(state(folder) == UNFINISHED, accelerator):
             raise UsageError(f"{folder} holds an unfinished run\n{RESUME}")
-        say(str(folder))
-        record = execute(run, folder, accelerator, resume=resume, console=console)
+        if from_main(state(folder) == DONE, accelerator):
+            say(f"trained already, but its evaluation pictures are others now: evaluating its weights again, {folder}")
+            record = score_again(run, folder, accelerator)
+        else:
+            say(str(folder))
+            record = execute(run, folder, accelerator, resume=resume, console=console)
     if record is not None:
         show_result(record, time.perf_counter() - start, console)
     return True
@@ -211,6 +221,11 @@ def state_in_words(run: Run, output: Path) -> str:
         return found
     holder = trained_by(folder)
     return found if holder is None else f"trained by {holder}"
+
+
+def other_pictures(run: Run, record: RunRecord) -> bool:
+    """Whether a record tells of other evaluation pictures than there are now; neither may be known."""
+    return run.content is not None and record.dataset.evaluation.content not in (None, run.content)
 
 
 def state(folder: Path) -> str:

@@ -82,6 +82,7 @@ class Run:
     seed: int
     run_id: str  # names the run's folder
     data: str  # what this command calls the data set: its name, which tells it apart from the others
+    content: str | None = None  # `Seen.content` of the evaluation pictures, once somebody has looked at them
 
     @property
     def title(self) -> str:
@@ -151,8 +152,7 @@ def plan(
 
 def known_data(splits: Splits) -> KnownData:
     """What names among others go by; as `DatasetFacts.known` of its records."""
-    digests = zip((splits.train, splits.evaluation), pictures_digests(splits), strict=True)
-    content = " ".join(text for dataset, pictures in digests for text in (dataset.fingerprint, pictures))
+    content = f"{splits.train.fingerprint} {pictures_digest(splits)} {splits.evaluation.fingerprint}"
     return KnownData(splits.train.name, splits.spec, content)
 
 
@@ -164,7 +164,7 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
         "extras": one.strategy.extras,
         "source": one.source_sha256,
         "data": [splits.train.fingerprint, splits.evaluation.fingerprint],
-        "pictures": pictures_digests(splits),
+        "pictures": pictures_digest(splits),
         "recipe": deciding(recipe.recipe),
         "test_sides": recipe.recipe.data.test_sides,  # worked out of the values by code that is not in "code"
         "weights": weights_digest(recipe.recipe.model.weights),
@@ -180,9 +180,13 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
 
 
 @lru_cache(maxsize=16)
-def pictures_digests(splits: Splits) -> tuple[str, str]:
-    """`files_digest` of both splits, once for all of their runs."""
-    return files_digest(splits.train.images), files_digest(splits.evaluation.images)
+def pictures_digest(splits: Splits) -> str:
+    """`files_digest` of the training split, once for all of its runs.
+
+    The evaluation pictures' is not in the name: they decide no weights. The record notes their content, and a run
+    whose record notes another one is evaluated again.
+    """
+    return files_digest(splits.train.images)
 
 
 @cache

@@ -73,6 +73,7 @@ class SplitFacts(BaseModel):
     repairs: tuple[str, ...]  # one sentence a kind, with its count
     fingerprint: Name  # sha256 of the content, pictures by their names
     pictures: Name | None = None  # sha256 of the pictures' file sizes, see `files_digest`; None: not noted then
+    content: Name | None = None  # sha256 of the pictures' bytes, of the evaluation split alone; None: not noted then
 
 
 class DatasetFacts(BaseModel):
@@ -90,9 +91,8 @@ class DatasetFacts(BaseModel):
     @property
     def known(self) -> KnownData:
         """What names among others go by."""
-        splits = (self.train, self.evaluation)
-        content = (text for split in splits for text in (split.fingerprint, split.pictures or ""))
-        return KnownData(self.name, self.spec, " ".join(content))
+        content = f"{self.train.fingerprint} {self.train.pictures or ''} {self.evaluation.fingerprint}"
+        return KnownData(self.name, self.spec, content)
 
 
 class ResolvedValue(BaseModel):

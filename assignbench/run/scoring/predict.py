@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from assignbench.data.dataset import ImageInfo
+from assignbench.data.folders import HIDDEN, SUFFIXES, UNREADABLE, pictures_below
 from assignbench.data.load.batch import padded
 from assignbench.data.load.transforms import Geometry, move_picture, resized
-from assignbench.data.pictures import SUFFIXES, picture_size, read_picture
+from assignbench.data.pictures import picture_size, read_picture
 from assignbench.data.show.draw import colour_of_class, ink_on
 from assignbench.detector.detector import Detector
 from assignbench.errors import DataError, RunError, UsageError
@@ -143,9 +144,9 @@ def _pictures_of(folder: Path) -> tuple[list[Path], list[Path]]:
     found = pictures_below(folder)
     drawings = [path for path in found.paths if _is_our_drawing(path)]
     pictures = sorted({*found.paths} - {*drawings})
-    left_aside = [*found.left_aside, *drawings]
+    left_aside = [*(path for why in (HIDDEN, UNREADABLE) for path in found.left_aside.get(why, ())), *drawings]
     if not pictures:
-        but = f" but {len(left_aside)} that are hidden or were drawn by predict" if left_aside else ""
+        but = f" but {len(left_aside)} that are hidden, unreadable or drawn by predict" if left_aside else ""
         raise DataError(f"{folder} holds no picture{but}; pictures end in {', '.join(sorted(SUFFIXES))}")
     return pictures, left_aside
 
@@ -180,36 +181,6 @@ def _is_our_drawing(file: Path) -> bool:
             return picture.info.get(MARK[0]) == MARK[1]
     except Exception:  # Pillow raises half a dozen unrelated types; whoever reads the picture says what it is
         return False
-
-
-@dataclass(frozen=True)
-class Found:
-    """The pictures of a folder."""
-
-    paths: tuple[Path, ...]  # in order
-    left_aside: tuple[Path, ...]  # hidden, or in a hidden folder
-
-
-def pictures_below(folder: Path) -> Found:
-    """All pictures of a folder and of the folders in it, linked ones too.
-
-    What a system or a notebook puts beside pictures is left aside: ``._x.jpg``, ``.ipynb_checkpoints``, ``__MACOSX``.
-    """
-
-    def hidden(path: Path) -> bool:
-        return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
-
-    every = sorted(_walk(folder, {os.path.realpath(folder)}))
-    return Found(tuple(path for path in every if not hidden(path)), tuple(filter(hidden, every)))
-
-
-def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
-    """Every picture file; a folder that several links lead to once."""
-    for below, folders, names in os.walk(folder, followlinks=True):
-        new = {os.path.realpath(Path(below, name)): name for name in sorted(folders, reverse=True)}
-        folders[:] = [name for path, name in new.items() if path not in seen]
-        seen.update(new)
-        yield from (Path(below, name) for name in names if Path(name).suffix.lower() in SUFFIXES)
 
 
 @torch.no_grad()

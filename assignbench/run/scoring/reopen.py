@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -10,20 +12,24 @@ from rich.console import Console
 
 from assignbench.config import ResolvedRecipe, recorded_recipe
 from assignbench.data.dataset import Dataset
+from assignbench.data.decoding import content_of
 from assignbench.data.pictures import files_digest
 from assignbench.data.spec.locate import data_root as resolve_data_root
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import sha256_of
+from assignbench.machine import own_cores
 from assignbench.options import check_options
 from assignbench.plugins import extras_named, load_class, resolve, source_digest
 from assignbench.recipe import Recipe
-from assignbench.run.matrix.execute import WEIGHTS
+from assignbench.run.matrix.execute import WEIGHTS, split_facts
+from assignbench.run.matrix.plan import Run
 from assignbench.run.matrix.protocol import protocol_of
-from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record
+from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record, write_record
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Detections, Evaluation, evaluate, write_detections
 from assignbench.run.scoring.evaluators import check_evaluator
+from assignbench.run.scoring.kept_matches import DETECTIONS, keep_matches
 from assignbench.run.scoring.test_time import cost, with_views_in_name, with_views_noted, write_views
 from assignbench.run.scoring.views import ViewSet, load_views
 from assignbench.run.training.checkpoint import load_tensors, require_finite
@@ -107,11 +113,53 @@ def unchanged(dataset: Dataset, facts: SplitFacts, record: RunRecord, used: str)
     if dataset.fingerprint != facts.fingerprint:
         raise DataError(f"{record.dataset.name} is no longer the data that {record.run_id} was {used} on")
     if facts.pictures not in (None, files_digest(dataset.images)):
-        raise DataError(
-            f"the pictures of {record.dataset.name} are no longer those that {record.run_id} was {used} on: "
-            "their names are the same, their files are not as large"
-        )
+        raise _other_pictures(record, used, "their files are not as large")
     return dataset
+
+
+def _other_pictures(record: RunRecord, used: str, but: str) -> DataError:
+    again = "; repeat the assignbench run that made it, which evaluates its weights again"
+    return DataError(
+        f"the pictures of {record.dataset.name} are no longer those that {record.run_id} was {used} on: "
+        f"their names are the same, {but}{again if used == 'evaluated' else ''}"
+    )
+
+
+def score_again(run: Run, folder: Path, accelerator: Accelerator) -> RunRecord | None:
+    """Detect and score with a finished run's weights on what its evaluation pictures are now; rewrites its record.
+
+    Returns:
+        The record, on the main process; None on the others.
+
+    Raises:
+        As `open_run`; DataError: a picture cannot be read.
+    """
+    finished, dataset, started = open_run(folder), run.splits.evaluation, time.perf_counter()
+    record, recipe = finished.record, finished.recipe.recipe
+    detector = finished.learner.to(accelerator.device).detector
+    found = detections_of(detector, dataset, accelerator, data=recipe.data, settings=recipe.evaluate)
+    with main_process(accelerator) as writes:
+        if not writes:
+            return None
+        write_detections(dataset, found, folder / DETECTIONS)
+        result = evaluate(dataset, folder / DETECTIONS, recipe.evaluate.evaluator)
+        keep_matches(dataset, folder / DETECTIONS)
+        facts = split_facts(dataset, files_digest(dataset.images), run.content)
+        remark = f"evaluated again on {datetime.now(UTC):%Y-%m-%d}: the evaluation pictures had been changed"
+        changed = {
+            "dataset": record.dataset.model_copy(update={"evaluation": facts}),
+            "metrics": result.metrics,
+            "per_class": result.per_class,
+            "official_per_class": result.official_per_class,
+            "detections": result.detections,
+            "evaluator": result.evaluator,
+            "detections_sha256": sha256_of(folder / DETECTIONS),
+            "seconds": record.seconds.model_copy(update={"evaluation": time.perf_counter() - started}),
+            "notes": tuple(dict.fromkeys((*record.notes, *result.notes, remark))),
+        }
+        record = record.model_copy(update=changed)
+        write_record(folder, record)
+    return record
 
 
 def detect_again(
@@ -153,6 +201,8 @@ def evaluate_run(
     console.quiet = console.quiet or not accelerator.is_main_process
     opened = open_dataset(record.dataset.spec, resolve_data_root(data_root)).evaluation
     dataset = unchanged(opened, record.dataset.evaluation, record, "evaluated")
+    if record.dataset.evaluation.content not in (None, content_of(dataset.images, own_cores())):
+        raise _other_pictures(record, "evaluated", "their files hold something else")
     for note in finished.notes:
         console.print(f"note: {note}")
     found = detect_again(finished.learner, dataset, recipe, view_set, accelerator, console)

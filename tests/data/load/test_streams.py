@@ -14,8 +14,9 @@ import torch
 
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.load import loader as module
+from assignbench.data.load import order
 from assignbench.data.load.augment import Augmentation
-from assignbench.data.load.batch import Batch
+from assignbench.data.load.batch import Batch, load_batch
 from assignbench.data.load.streams import training_batches, view_batches
 from assignbench.data.load.transforms import View
 from assignbench.data.spec.locate import open_dataset
@@ -260,6 +261,7 @@ def test_every_random_stream_is_its_own(dataset, monkeypatch):
         return make(key)
 
     monkeypatch.setattr(np.random, "default_rng", recorded)
+    order._block.cache_clear()  # which other tests have filled
     train(dataset, steps=range(5), **AUGMENTED)  # 20 pictures
     streams = Counter(key[0] for key in keys)
     assert streams.keys() == {0, 1, 2, 3, 4}
@@ -312,3 +314,30 @@ def test_workers_do_not_outlive_a_main_process_that_is_killed(tmp_path):
     while module.is_alive(worker) and time.monotonic() < end:
         time.sleep(0.2)
     assert not module.is_alive(worker)
+
+
+@pytest.mark.parametrize("crop", [1.0, 0.3])
+def test_a_batch_is_its_pictures_one_by_one(unequal, crop):
+    """Boxes of a batch are moved at once; each picture must get what it would get alone."""
+    dataset = replace(unequal.train, crowd=np.arange(len(unequal.train.boxes)) % 4 == 3)
+    augmentation = Augmentation((40, 80), 200, 0.5, crop=crop, jitter=0.4)
+    dataset = replace(dataset, crowd=dataset.crowd | (dataset.image == 5))  # without objects, nothing is cropped
+    indices, kinds = [0, 5, 5, 2, 8, 7], set()
+    for epoch in range(6):
+        geometries = [
+            augmentation.geometry(dataset, index, seed=slot, epoch=epoch) for slot, index in enumerate(indices)
+        ]
+        colours = [augmentation.colour(index, seed=slot, epoch=epoch) for slot, index in enumerate(indices)]
+        whole = load_batch(dataset, indices, geometries, colours)
+        height, width = whole.images.shape[2:]
+        for slot, (index, geometry, colour) in enumerate(zip(indices, geometries, colours, strict=True)):
+            alone = load_batch(dataset, [index], [geometry], [colour], size=(height, width))
+            for name in ("images", "sizes", "scales"):
+                assert torch.equal(getattr(whole, name)[slot], getattr(alone, name)[0])
+            mine, own = whole.targets.of_image(slot), alone.targets.of_image(0)
+            for one, other in ((mine, own), (mine.ignore, own.ignore)):
+                assert torch.equal(one.boxes, other.boxes)
+            assert torch.equal(mine.labels, own.labels)
+            kinds.add((geometry.crop is not None, geometry.mirrored, len(mine) > 0, len(mine.ignore.boxes) > 0))
+    assert {kind[:2] for kind in kinds} == {(cut, turned) for cut in (False, crop < 1) for turned in (False, True)}
+    assert len(kinds) > 4

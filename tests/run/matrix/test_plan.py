@@ -120,15 +120,18 @@ def test_a_strategy_without_presets_is_named(splits: Splits) -> None:
 
 
 def test_other_pictures_under_the_same_names_are_another_run(splits: Splits, tmp_path: Path) -> None:
-    images = tuple(replace(image, path=tmp_path / image.path.name) for image in splits.evaluation.images)
+    images = tuple(replace(image, path=tmp_path / image.path.name) for image in splits.train.images)
 
-    def name(last: bytes) -> str:
+    def name(last: bytes, split: str) -> str:
         for image in images:
             image.path.write_bytes(b"picture")
         images[-1].path.write_bytes(last)
-        return planned(Splits("tiny", splits.train, replace(splits.evaluation, images=images))).run_id
+        changed = replace(getattr(splits, split), images=images)
+        return planned(replace(splits, **{split: changed})).run_id
 
-    assert name(b"picture") == name(b"picture") != name(b"another picture")
+    assert name(b"picture", "train") == name(b"picture", "train") != name(b"another picture", "train")
+    # they decide no weights: a picture that is mended leaves the names of runs
+    assert name(b"picture", "evaluation") == name(b"another picture", "evaluation")
 
 
 def test_other_initial_weights_under_the_same_name_are_another_run(splits: Splits, tmp_path: Path) -> None:

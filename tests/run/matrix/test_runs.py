@@ -412,7 +412,9 @@ def test_micro_steps_share_the_global_batch(go: Go) -> None:
     assert "micro-steps" in " ".join(outcome.records[0].notes)
 
 
-def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(go: Go, tmp_path: Path) -> None:
+@pytest.fixture
+def things(tmp_path: Path) -> Path:
+    """A folder in COCO's layout: one training picture, one evaluation picture, no areas."""
     root = tmp_path / "coco"
     for split in ("train2017", "val2017"):
         (root / split).mkdir(parents=True)
@@ -425,12 +427,62 @@ def test_a_damaged_picture_ends_the_run_as_a_matter_of_data(go: Go, tmp_path: Pa
         }
         (root / "annotations").mkdir(exist_ok=True)
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
-    victim = root / "train2017" / "1.jpg"
-    victim.write_bytes(victim.read_bytes()[:900])
-    outcome, text = go(strategies=("plain",), dataset=f"coco:{root}")
-    assert outcome.exit_code == 3
-    assert "1.jpg (image 1) cannot be decoded" in text
-    assert "area missing, taken from the box" in text
+    return root
+
+
+@pytest.mark.parametrize("damaged", ["train2017", "val2017"])
+def test_a_damaged_picture_costs_no_training(go: Go, things: Path, tmp_path: Path, damaged: str) -> None:
+    victim = things / damaged / "1.jpg"
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:900])
+    _, planned = go(strategies=("plain",), dataset=f"coco:{things}", dry_run=True)
+    assert "area missing, taken from the box" in planned
+    with pytest.raises(DataError, match=r"(?s)1 of 1 pictures cannot be used, nothing was trained.*1\.jpg \(image 1\)"):
+        go(strategies=("plain",), dataset=f"coco:{things}")
+    assert not list((tmp_path / "runs").iterdir())
+    if damaged == "val2017":  # mending it does not change what the run is called
+        victim.write_bytes(whole)
+        _, mended = go(strategies=("plain",), dataset=f"coco:{things}", dry_run=True)
+        assert mended == planned
+
+
+def test_changed_evaluation_pictures_are_said_and_evaluated_again(
+    go: Go, things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = partial(go, strategies=("plain",), dataset=f"coco:{things}")
+    before, _ = go(seeds=(0, 1))
+    folders = [tmp_path / "runs" / record.run_id for record in before.records]
+    weights = [(folder / WEIGHTS).read_bytes() for folder in folders]
+    monkeypatch.setattr(matrix, "execute", lambda *_, **__: pytest.fail("trained again"))
+    picture = things / "val2017" / "1.jpg"
+    content = picture.read_bytes()
+    Image.new("RGB", (64, 64), (9, 200, 9)).save(picture)
+    with pytest.raises(DataError, match="which evaluates its weights again"):
+        evaluate_run(folders[0], things, "cpu", Console(file=StringIO()))
+
+    one, said = go()
+    assert "its evaluation pictures are others now" in said
+    assert one.records[0].run_id == before.records[0].run_id
+    assert one.records[0].dataset.evaluation.content != before.records[0].dataset.evaluation.content
+    assert one.records[0].detections_sha256 != before.records[0].detections_sha256
+    assert "the evaluation pictures had been changed" in one.records[0].notes[-1]
+    with pytest.raises(UsageError, match=r"the evaluation pictures of .* were changed between runs"):
+        compare(read_records(tmp_path / "runs"))
+
+    both, said = go(seeds=(0, 1))
+    assert said.count("done already") == said.count("its evaluation pictures are others now") == 1
+    assert both.exit_code == 0
+    compare(read_records(tmp_path / "runs"))
+    text = StringIO()
+    evaluate_run(folders[1], things, "cpu", Console(file=text, width=200))
+    assert "equal those of the record" in text.getvalue()
+
+    picture.write_bytes(content)
+    again, _ = go(seeds=(0, 1))
+    assert [record.detections_sha256 for record in again.records] == [
+        record.detections_sha256 for record in before.records
+    ]
+    assert [(folder / WEIGHTS).read_bytes() for folder in folders] == weights
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_run_of_another_command_is_left_first_and_then_found_done(
     folder, release = elsewhere
     monkeypatch.setattr(matrix, "read_record_of", lambda run_id, output: None)
     monkeypatch.setattr(matrix, "execute", lambda *_, **__: pytest.fail("trained twice"))
-    run = SimpleNamespace(title="mine", run_id=folder.name)
+    run = SimpleNamespace(title="mine", run_id=folder.name, content=None)
     text = StringIO()
 
     class Other(Console):
