@@ -67,7 +67,7 @@ def remembered(
         with _one_at_a_time(stored):
             found, remark = _load(stored, name, split, pictures)  # another process may have been quicker
             if found is None:
-                return _remarked(_made(file, content, read, stored), remark)
+                return remarked(_made(file, content, read, stored), *([] if remark is None else [remark]))
     refuse_missing_pictures(file, images_of(found))
     return found
 
@@ -82,7 +82,7 @@ def _made(file: Path, content: str, read: Callable[[Digest], Dataset], stored: P
         _make_room(stored.parent)
         return load(stored, dataset.name, dataset.split, images_of(dataset).folder)
     except (OSError, SystemProblem) as error:
-        return _remarked(
+        return remarked(
             dataset,
             f"the parsed annotations cannot be kept ({error}), so each start parses them again and each loader process "
             "holds a copy; XDG_CACHE_HOME names another place",
@@ -95,11 +95,11 @@ def folder() -> Path:
     return Path(home) / "assignbench" / "annotations"
 
 
-def _remarked(dataset: Dataset, remark: str | None) -> Dataset:
-    """The same, still shared, with a remark more."""
-    if remark is None:
+def remarked(dataset: Dataset, *remarks: str) -> Dataset:
+    """The same, still shared, with more remarks."""
+    if not remarks:
         return dataset
-    changed = replace(dataset, remarks=(*dataset.remarks, remark))
+    changed = replace(dataset, remarks=(*dataset.remarks, *remarks))
     object.__setattr__(changed, "shared", dataset.shared)
     return changed
 

@@ -214,11 +214,13 @@ def test_a_picture_that_is_shown_turned_is_refused(yolo):
         train_of(spec)
 
 
-def test_another_yaml_file_will_do_when_it_is_the_only_one(yolo):
+def test_another_yaml_file_will_do_when_it_is_the_only_data_set(yolo):
     spec = yolo.write("0 0.5 0.5 0.1 0.1", yaml_name="mine.yml")
     assert len(train_of(spec).boxes) == 1
-    (yolo.folder / "other.yaml").write_text("")
-    with pytest.raises(DataError, match=r"must hold data\.yaml or one other YAML file .* not mine\.yml, other\.yaml"):
+    (yolo.folder / "other.yaml").write_text("lr0: 0.01\n")
+    assert len(train_of(spec).boxes) == 1
+    (yolo.folder / "other.yaml").write_text((yolo.folder / "mine.yml").read_text().replace("val:", "val: # ", 1))
+    with pytest.raises(DataError, match=r"several YAML files describe different data sets: mine\.yml, other\.yaml"):
         train_of(spec)
 
 
