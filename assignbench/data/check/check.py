@@ -21,6 +21,7 @@ from assignbench.data.read.findings import REFUSED, Finding, Severity
 from assignbench.data.read.raw import RawSplit
 from assignbench.data.spec import locate as specs
 from assignbench.data.spec.locate import open_dataset
+from assignbench.data.spec.opening import yolo_folder
 from assignbench.data.spec.schema import CocoSpec, VocSpec, WiderfaceSpec
 from assignbench.errors import DataError
 
@@ -99,7 +100,7 @@ def _read(found: specs.Located, part: str) -> RawSplit:
         return voc_split(spec, found.base, part)
     if isinstance(spec, WiderfaceSpec):
         return widerface_split(spec, found.base, part)
-    return yolo_split(spec, part)
+    return yolo_split(yolo_folder(spec, found.base), part)
 
 
 def _what_the_reader_says(spec: str, data_root: Path) -> list[Finding]:

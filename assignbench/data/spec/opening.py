@@ -12,10 +12,10 @@ from assignbench.data.read.coco import read_coco
 from assignbench.data.read.voc import VocList, read_voc
 from assignbench.data.read.widerface import read_widerface
 from assignbench.data.read.yolo import YoloFolder, read_yolo
-from assignbench.data.spec.schema import CocoSpec, CocoSplit, VocSpec, VocSplit, WiderfaceSpec
+from assignbench.data.spec.schema import CocoSpec, CocoSplit, VocSpec, VocSplit, WiderfaceSpec, YoloSpec
 from assignbench.errors import UsageError
 
-Readable = CocoSpec | VocSpec | WiderfaceSpec | YoloFolder
+Readable = CocoSpec | VocSpec | WiderfaceSpec | YoloSpec
 Part = Literal["train", "evaluation", "test"]
 
 
@@ -29,8 +29,8 @@ def files_of(spec: Readable, base: Path, part: Part) -> list[Path]:
         lists = _lists(_voc_part(spec, part), base)
         folders = [one.folder / kind for one in lists for kind in ("Annotations", "JPEGImages")]
         return [*(one.file for one in lists), *folders]
-    if isinstance(spec, YoloFolder):
-        return list(_yolo_part(spec, part))
+    if isinstance(spec, YoloSpec):
+        return [base / place for place in _yolo_part(spec, part)]
     split = _coco_part(spec, part)
     return [base / split.annotations, base / split.images]
 
@@ -61,10 +61,10 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
             pixel_origin=spec.pixel_origin,
         )
         return replace(dataset, official=Official("voc"))
-    if isinstance(spec, YoloFolder):
-        places = _yolo_part(spec, part)
+    if isinstance(spec, YoloSpec):
+        places = [base / place for place in _yolo_part(spec, part)]
         split = _named(part, [place.parent.name if place.name == "images" else place.name for place in places])
-        return read_yolo(spec, places, name=name, split=split, training=training)
+        return read_yolo(yolo_folder(spec, base), places, name=name, split=split, training=training)
     place = _coco_part(spec, part)
     file, pictures = base / place.annotations, base / place.images
     if isinstance(spec, WiderfaceSpec):
@@ -84,6 +84,12 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
     )
 
 
+def yolo_folder(spec: YoloSpec, base: Path) -> YoloFolder:
+    """As the reader wants it."""
+    train, evaluation = (tuple(base / place for place in places or ()) for places in (spec.train, spec.evaluation))
+    return YoloFolder(base / "data.yaml", tuple(spec.classes), train, evaluation)
+
+
 def _coco_part(spec: CocoSpec | WiderfaceSpec, part: Part) -> CocoSplit:
     split = getattr(spec, part, None)
     return split if split is not None else _refuse_test()
@@ -93,8 +99,8 @@ def _voc_part(spec: VocSpec, part: Part) -> list[VocSplit]:
     return spec.train if part == "train" else (spec.evaluation or []) if part == "evaluation" else _refuse_test()
 
 
-def _yolo_part(spec: YoloFolder, part: Part) -> tuple[Path, ...]:
-    return spec.train if part == "train" else spec.val if part == "evaluation" else _refuse_test()
+def _yolo_part(spec: YoloSpec, part: Part) -> list[Path]:
+    return spec.train if part == "train" else (spec.evaluation or []) if part == "evaluation" else _refuse_test()
 
 
 def _refuse_test() -> NoReturn:
