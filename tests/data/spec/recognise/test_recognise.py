@@ -149,19 +149,17 @@ def test_the_pictures_of_coco_are_looked_up_by_their_names(lay_out, coco_json, s
 
 
 def test_pictures_of_another_split_are_never_taken_for_those_that_are_missing(lay_out):
-    folder = lay_out("annotations/instances_train.json", "annotations/instances_val.json", "images/train/a.jpg")
-    assert short(known(folder).spec)[2] == "annotations/instances_val.json val"
-    lay_out("images/train/b.jpg", "images/val/a.jpg")
-    (folder / "images/train/a.jpg").unlink()
-    assert short(known(folder).spec)[1] == "annotations/instances_train.json images/train"
+    annotations = ("annotations/instances_train.json", "annotations/instances_val.json")
+    folder = lay_out(*annotations, "train/a.jpg")  # both files name a.jpg
+    assert short(known(folder).spec) == ("coco", f"{annotations[0]} train", f"{annotations[1]} val")
+    lay_out("train/b.jpg", "val/a.jpg")
+    (folder / "train/a.jpg").unlink()
+    assert short(known(folder).spec) == ("coco", f"{annotations[0]} train", f"{annotations[1]} val")
 
 
 def test_a_lost_file_of_annotations_is_no_reason_to_divide_the_other(lay_out):
-    folder = lay_out("annotations/instances_train.json", "train/a.jpg", "val/a.jpg")
-    assert (
-        "val holds pictures for evaluation, but no file states their objects, as instances_val.json would"
-        in unknown(folder).tried[0].why
-    )
+    (problem, *_) = unknown(lay_out("annotations/instances_train.json", "train/a.jpg", "val/a.jpg")).tried
+    assert problem.why.startswith("val holds pictures for evaluation, but no file states their objects")
 
 
 def test_of_a_large_file_both_ends_are_looked_at(lay_out, coco_json):
