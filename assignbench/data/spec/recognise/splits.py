@@ -64,9 +64,9 @@ def choose(found: Sequence[Found[Part]], what: str) -> Chosen[Part] | str:
     own: dict[Role, Found[Part]] = {}
     for role in ("train", "trainval", "val", "test"):
         these = [one for one in found if one.role == role]
-        if len(these) > 1:
+        if len(these) > 1 and not (role == "test" and "val" in own):  # val is taken before test
             return f"several {what} could be the {role} split: {_names(these)}"
-        if these:
+        if len(these) == 1:
             own[role] = these[0]
     for train, evaluation in (("trainval", "test"), ("train", "val"), ("train", "test")):
         if train in own and evaluation in own:
