@@ -33,6 +33,15 @@ DataRootOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of the data sets.", show_default="ASSIGNBENCH_DATA, else datasets/"),
 ]
+ShareOption = Annotated[
+    float | None,
+    typer.Option(
+        "--split",
+        metavar="SHARE",
+        help="Of one list of pictures: the share that is taught; the rest is scored.",
+        show_default="as the data set says, else 0.8",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 PresetOption = Annotated[
     str | None,

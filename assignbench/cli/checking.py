@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, JsonOption
+from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption
 from assignbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ SHOWN = 3  # items of a finding in the table
 MOST_THREADS = 16
 
 SpecArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="A data set: a name, coco:DIR, voc:DIR, yolo:DIR or a YAML file.")
+    str,
+    typer.Argument(metavar="SPEC", help="A data set: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file, a name."),
 ]
 
 
 def check(
     spec: SpecArgument,
+    split: ShareOption = None,
     data_root: DataRootOption = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Read the headers of pictures only: much faster, sees less.")
@@ -60,6 +62,7 @@ def check(
     from assignbench.data.check.fix_write import refuse_full_folder, write_fixed
     from assignbench.data.read.findings import Severity
     from assignbench.data.spec.locate import data_root as root_of
+    from assignbench.data.spec.share import with_share
 
     if copy_pictures and fix is None:
         raise UsageError("--copy-pictures needs --fix DIR")
@@ -67,7 +70,7 @@ def check(
         fix = fix.expanduser().absolute()
         refuse_full_folder(fix)
     found = check_dataset(
-        spec,
+        with_share(spec, split),
         root_of(data_root),
         quick=quick,
         threads=min(MOST_THREADS, os.cpu_count() or 1),

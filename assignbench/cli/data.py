@@ -2,10 +2,10 @@
 
 import typer
 
-from assignbench.cli import checking, describing, preparing
+from assignbench.cli import checking, describing, opening, preparing
 
 app = typer.Typer(
-    help="Fetch, check, describe and show data sets.",
+    help="Fetch, open, check, describe and show data sets.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -13,10 +13,11 @@ app = typer.Typer(
 
 @app.callback()
 def _data() -> None:
-    """Fetch, check, describe and show data sets."""
+    """Fetch, open, check, describe and show data sets."""
 
 
 app.command("prepare", epilog=preparing.EXAMPLES)(preparing.prepare)
+app.command("open", epilog=opening.EXAMPLES)(opening.open_)
 app.command("check", epilog=checking.EXAMPLES)(checking.check)
 app.command("stats", epilog=describing.STATS_EXAMPLES)(describing.stats)
 app.command("show", epilog=describing.SHOW_EXAMPLES)(describing.show)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, JsonOption, number_list
+from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, number_list
 from assignbench.cli.checking import SpecArgument
 from assignbench.errors import DataError, UsageError
 
@@ -41,6 +41,7 @@ class Split(StrEnum):
 
 def stats(
     spec: SpecArgument,
+    split: ShareOption = None,
     data_root: DataRootOption = None,
     recipe: Annotated[
         str, typer.Option(metavar="R", help="Whose resize decides the sizes: a shipped recipe or a YAML file.")
@@ -64,11 +65,12 @@ def stats(
     from assignbench.cli.output import show
     from assignbench.data.spec.locate import data_root as root_of
     from assignbench.data.spec.locate import open_dataset
+    from assignbench.data.spec.share import with_share
     from assignbench.data.stats.stats import split_stats
 
     sides = _sides(recipe, short_side, long_side)
-    splits = open_dataset(spec, root_of(data_root))
-    found = [split_stats(split, *sides) for split in (splits.train, splits.evaluation)]
+    splits = open_dataset(with_share(spec, split), root_of(data_root))
+    found = [split_stats(dataset, *sides) for dataset in (splits.train, splits.evaluation)]
     if as_json:
         content = {"spec": splits.spec, "short_side": sides[0], "long_side": sides[1]}
         content |= {"splits": {part: asdict(one) for part, one in zip(("train", "evaluation"), found, strict=True)}}

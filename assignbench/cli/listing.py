@@ -56,7 +56,7 @@ def datasets() -> None:
     from assignbench.data.spec.locate import known_datasets
 
     show(table(["name", "description"], [[known.name, known.description] for known in known_datasets()]))
-    show("Your own: coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file.\n")
+    show("Your own: a folder, coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file.\n")
 
 
 @app.command()

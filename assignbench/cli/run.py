@@ -13,6 +13,7 @@ from assignbench.cli.arguments import (
     Protocol,
     ProtocolOption,
     SetOption,
+    ShareOption,
     comma_list,
     number_list,
 )
@@ -40,7 +41,7 @@ def run(
     ] = ["autoassign"],  # noqa: B006  # typer copies it
     dataset: Annotated[
         list[str],
-        typer.Option(metavar="D,E", help="Data sets: a name, coco:DIR, voc:DIR, yolo:DIR or a YAML file."),
+        typer.Option(metavar="D,E", help="Data sets: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name."),
     ] = ["shapes"],  # noqa: B006
     recipe: Annotated[
         str, typer.Option(metavar="R", help="What all runs share: a shipped recipe or a YAML file.")
@@ -48,6 +49,7 @@ def run(
     protocol: ProtocolOption = Protocol.CONTROLLED,
     preset: PresetOption = None,
     seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each seed.")] = "0",
+    split: ShareOption = None,
     data_root: DataRootOption = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that gets one folder per run.")] = Path("runs"),
     set_: SetOption = [],  # noqa: B006
@@ -68,12 +70,13 @@ def run(
     from assignbench.cli.launching import start_all_processes
     from assignbench.cli.output import console, show
     from assignbench.config import Matrix, load_recipe
+    from assignbench.data.spec.share import with_share
     from assignbench.options import split_list
 
     start_all_processes()
     matrix = Matrix(
         strategies=comma_list(assigner, "--assigner", split_list),
-        datasets=comma_list(dataset, "--dataset"),
+        datasets=tuple(with_share(one, split) for one in comma_list(dataset, "--dataset")),
         recipe=load_recipe(recipe, set_),
         seeds=number_list(seeds, "--seeds"),
         protocol=protocol.value,

@@ -61,7 +61,7 @@ def read_yolo(
         paths = [path for place in places for path in _pictures_of(rows, place, source)]
     except DataError as error:
         return unreadable(part, source, str(error))
-    labels = _Labels()
+    labels = _Labels(source)
     taken: dict[Path, Path] = {}
     without = 0
     suspects: list[bool] = []
@@ -100,10 +100,9 @@ def _pictures_of(rows: Rows, place: Path, folder: Path) -> Sequence[Path]:
         found = pictures_below(place)
         rows.say(PICTURE_ASIDE, *aside_in(found))
         return found.paths
-    lines = [line.strip() for line in read_lines(place, "list of pictures")]
-    paths = [Path(os.path.normpath(place.parent / line)) for line in lines if line]
+    stated = [line.strip() for line in read_lines(place, "list of pictures") if line.strip()]
+    paths = [_path(place.parent, folder, line) for line in stated]
     absent = [at for at, path in enumerate(paths) if not path.is_file()]
-    stated = [line for line in lines if line]
     again = respell(folder, [stated[at] for at in absent])
     for at, way in zip(again.places, again.ways, strict=True):
         paths[absent[at]] = folder / again.names[at]
@@ -111,19 +110,27 @@ def _pictures_of(rows: Rows, place: Path, folder: Path) -> Sequence[Path]:
     return paths
 
 
+def _path(beside: Path, folder: Path, line: str) -> Path:
+    """A line of a list: relative to the list, else to the data set."""
+    paths = [Path(os.path.normpath(base / line)) for base in (beside, folder)]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
 class _Labels:
     """Where the labels of pictures are: ``…/images/a/b.jpg`` → ``…/labels/a/b.txt``, whatever the case of ``.txt``.
 
-    They lie beside the picture where no folder is called images. Each folder is listed once.
+    They lie beside the picture where no folder of the data set is called images. Each folder is listed once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: Path) -> None:
+        self.source = source
         self.listed: dict[Path, Mapping[str, Path]] = {}
 
     def of(self, picture: Path) -> Path:
         """The label file of a picture; it need not be there."""
         parts = list(picture.with_suffix(".txt").parts)
-        for at in reversed(range(len(parts) - 1)):
+        above = len(self.source.parts) if picture.is_relative_to(self.source) else 0
+        for at in reversed(range(above, len(parts) - 1)):
             if parts[at] == "images":
                 parts[at] = "labels"
                 break

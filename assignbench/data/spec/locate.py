@@ -1,4 +1,4 @@
-"""Data sets by name: ``shapes``, ``coco``, …, by folder: ``coco:DIR``, ``voc:DIR``, ``yolo:DIR``, or a YAML file.
+"""Data sets by name: ``shapes``, ``coco``, …, by folder: ``DIR``, or ``coco:DIR`` to insist, or by a YAML file.
 
 A YAML file describes a data set (see ``configs/datasets``). Its paths are relative to the file; those of
 the built-in files are relative to the data root.
@@ -7,19 +7,27 @@ the built-in files are relative to the data root.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.shapes.shapes import SPLITS, ShapesParameters, prepare_shapes
+from assignbench.data.spec.data_yaml import is_data_yaml, spec_of_yaml
 from assignbench.data.spec.opening import Part, Readable, files_of, open_part
-from assignbench.data.spec.schema import CocoSpec, CocoSplit, DatasetSpec, ShapesSpec, VocSpec, VocSplit, load_spec
-from assignbench.data.spec.yolo_yaml import read_yolo_folder
+from assignbench.data.spec.recognise.answer import FORMATS, TITLES, Format, Unrecognised
+from assignbench.data.spec.recognise.recognise import recognise
+from assignbench.data.spec.schema import CocoSpec, CocoSplit, DatasetSpec, ShapesSpec, load_spec
+from assignbench.data.spec.share import parted, with_share
 from assignbench.errors import DataError, UsageError
 from assignbench.naming import file_name
 from assignbench.paths import configs_folder
+from assignbench.strict_yaml import read_yaml
 from assignbench.suggest import did_you_mean
+
+YAML = (".yaml", ".yml")
+SHOWN = 6  # data sets of a folder that holds several
+USUAL = "data.yaml"  # of YOLO
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,8 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
     """Read both splits of a data set; ``shapes`` is generated first when it is not there.
 
     Args:
-        spec: a built-in name, ``coco:DIR``, ``voc:DIR``, ``yolo:DIR``, or the path of a YAML file.
+        spec: a built-in name, a folder, ``coco:DIR``, ``voc:DIR``, ``yolo:DIR``, or the path of a YAML file. Behind
+            what is one list of pictures may stand ``?split=0.7``, the share of it that is taught.
         data_root: folder of the built-in data sets.
 
     Raises:
@@ -56,7 +65,7 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
     """
     found = locate(spec, data_root)
     require(found, ("train", "evaluation"))  # what the evaluation needs, too, so that nothing trains in vain
-    train = _open(found, "train", None)
+    train = _open(found, "train", None).remarked(*found.remarks)
     return Splits(found.canonical, train, _open(found, "evaluation", train.classes))
 
 
@@ -104,28 +113,100 @@ class Located:
     name: str  # what tables print
     spec: Readable
     base: Path  # what its paths are relative to
+    chosen: tuple[str, ...] = ()  # of a folder: what was taken for what, in sentences
+    remarks: tuple[str, ...] = ()  # what a reader of a number must know of that
+    alternatives: tuple[str, ...] = ()  # other descriptions that lie in the folder
 
 
 def locate(spec: str, data_root: Path) -> Located:
     """Where the parts of a data set are; ``shapes`` is drawn on the way.
 
     Raises:
-        UsageError: for an unknown name or a wrong YAML file.
+        UsageError: for an unknown name, a wrong YAML file, or a folder that can be read in several ways.
         DataError: there is no such folder, or it holds no such data set.
     """
+    whole, stated = parted(spec)
+    found = _located(whole, data_root)
+    own = found.spec.split
+    if stated is not None and own is None:
+        raise UsageError(f"data set {spec}: {whole} states what is for evaluation; leave the split away")
+    if own is None or (stated is None and found.canonical.startswith("/")):  # a YAML file of ours says it for ever
+        return found
+    share = own if stated is None else stated
+    return replace(
+        found,
+        canonical=with_share(found.canonical, share),
+        name=with_share(found.name, share),
+        spec=found.spec.model_copy(update={"split": share}),
+        remarks=(*found.remarks, _divided(share)),
+    )
+
+
+def _divided(share: float) -> str:
+    return (
+        f"there is one list of pictures: {100 * share:.4g} % of them are taught and the others are scored, as their "
+        "names decide; --split sets another share"
+    )
+
+
+def _located(spec: str, data_root: Path) -> Located:
     kind, _, place = spec.partition(":")
-    if kind in _FOLDERS and place:
-        folder = Path(place).expanduser().resolve()
-        if not folder.is_dir():
-            raise DataError(f"data set {spec}: there is no folder {folder}")
-        return Located(f"{kind}:{folder}", f"{kind}:{folder.name}", _FOLDERS[kind](folder), folder)
+    if kind in FORMATS and place:
+        path = Path(place).expanduser().resolve()
+        if kind == "yolo" and path.suffix in YAML and not path.is_dir():
+            return _in_data_yaml(path)
+        if not path.is_dir():
+            raise DataError(f"data set {spec}: there is no folder {path}")
+        return _in_folder(path, (kind,))
     if spec in _names():
         file = configs_folder() / "datasets" / f"{spec}.yaml"
         return _placed(load_spec(file), spec, spec, data_root, data_root)
-    if spec.endswith((".yaml", ".yml")):
-        file = Path(spec).expanduser().resolve()
-        return _placed(load_spec(file), str(file), file_name(file), file.parent, data_root)
+    path = Path(spec).expanduser().resolve() if spec else None
+    if path is not None and path.is_dir():
+        return _in_folder(path, FORMATS)
+    if path is not None and path.suffix in YAML:
+        if is_data_yaml(read_yaml(path)):
+            return _in_data_yaml(path)
+        return _placed(load_spec(path), str(path), file_name(path), path.parent, data_root)
     raise UsageError(_unknown(spec))
+
+
+def _in_folder(folder: Path, formats: tuple[Format, ...]) -> Located:
+    answer = recognise(folder, formats)
+    if isinstance(answer, Unrecognised):
+        raise refusal(folder, answer)
+    return Located(
+        canonical=f"{answer.format}:{folder}",
+        name=f"{answer.format}:{folder.name}",
+        spec=answer.spec,
+        base=folder,
+        chosen=answer.chosen,
+        remarks=answer.remarks,
+        alternatives=answer.alternatives,
+    )
+
+
+def refusal(folder: Path, answer: Unrecognised) -> UsageError | DataError:
+    """What is said of a folder in which no data set, or more than one, was found."""
+    if answer.fits:
+        more = f" or {len(answer.fits) - SHOWN} others" if len(answer.fits) > SHOWN else ""
+        return UsageError(f"{folder} can be read in several ways; say which: {' or '.join(answer.fits[:SHOWN])}{more}")
+    wrong = [one for one in answer.tried if one.wrong]  # what is there and wrong is what was meant
+    lines = [f"{TITLES[one.format]}: {one.why}" for one in wrong or answer.tried]
+    opening = f"{folder} cannot be opened as a data set" + (": " if len(lines) == 1 else "\n  ") + "\n  ".join(lines)
+    example = (
+        "Any other layout of files in these formats can be described in a YAML file, for example\n"
+        "  format: coco\n  train: {annotations: FILE.json, images: FOLDER}\n  split: 0.8"
+    )
+    return DataError("\n".join((opening, *answer.strangers, example) if not wrong else (opening, *answer.strangers)))
+
+
+def _in_data_yaml(file: Path) -> Located:
+    """YOLO's own file, named itself; the usual name in a folder is what the folder stands for."""
+    spec = spec_of_yaml(file)
+    if file.name == USUAL:
+        return Located(f"yolo:{file.parent}", f"yolo:{file.parent.name}", spec, file.parent)
+    return Located(f"yolo:{file}", f"yolo:{file.parent.name}/{file.name}", spec, file.parent)
 
 
 def _placed(spec: DatasetSpec, canonical: str, name: str, base: Path, data_root: Path) -> Located:
@@ -142,12 +223,10 @@ def _names() -> list[str]:
 
 
 def _unknown(spec: str) -> str:
-    if spec and Path(spec).is_dir():
-        return f"data set {spec!r} is a folder; say in which layout: coco:{spec}, voc:{spec} or yolo:{spec}"
     names = _names()
     return (
         f"unknown data set {spec!r}{did_you_mean(spec, names)}\nknown: {', '.join(names)}, "
-        "coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file"
+        "a folder, coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file"
     )
 
 
@@ -160,27 +239,13 @@ def require(found: Located, parts: Sequence[Part]) -> None:
     paths = [path for part in parts for path in files_of(found.spec, found.base, part)]
     missing = [str(path) for path in dict.fromkeys(paths) if not path.exists()]
     if missing:
-        fetch = f"fetch it with assignbench data prepare {found.name}, " if found.name in _names() else ""
+        named = found.name in _names()
+        fetch = f"fetch it with assignbench data prepare {found.name}, " if named else ""
+        other = "point --data-root (ASSIGNBENCH_DATA) to where it is" if named else "describe the layout in a YAML file"
         raise DataError(
             f"data set {found.name} is not complete, it needs {', '.join(missing)}; "
-            f"{fetch}put the data there, or point --data-root (ASSIGNBENCH_DATA) to where it is"
+            f"{fetch}put the data there, or {other}"
         )
-
-
-def _coco_folder(folder: Path) -> CocoSpec:
-    """The one training and the one evaluation file of a folder in COCO's layout."""
-    suffixes = []
-    for split in SPLITS:
-        pattern = f"instances_{split}*.json"
-        files = sorted((folder / "annotations").glob(pattern))
-        if len(files) != 1:
-            found = ", ".join(file.name for file in files) or "none"
-            raise DataError(
-                f"{folder / 'annotations'} must hold exactly one {pattern}, not {found}; "
-                "describe other layouts in a YAML file"
-            )
-        suffixes.append(files[0].stem.removeprefix("instances_"))
-    return _coco_in(folder, *suffixes)
 
 
 def _coco_in(folder: Path, train: str, evaluation: str) -> CocoSpec:
@@ -188,21 +253,3 @@ def _coco_in(folder: Path, train: str, evaluation: str) -> CocoSpec:
         return CocoSplit(annotations=folder / "annotations" / f"instances_{suffix}.json", images=folder / suffix)
 
     return CocoSpec(format="coco", train=split(train), evaluation=split(evaluation))
-
-
-def _voc_folder(folder: Path) -> VocSpec:
-    """Trainval → test as VOC publishes it, else train → val."""
-    pairs = (("trainval", "test"), ("train", "val"))
-    for pair in pairs:
-        train, evaluation = (VocSplit(folder=folder, list=name) for name in pair)
-        if all((folder / "ImageSets" / "Main" / f"{name}.txt").is_file() for name in pair):
-            return VocSpec(format="voc", train=[train], evaluation=[evaluation])
-    wanted = " nor ".join(f"{a}.txt with {b}.txt" for a, b in pairs)
-    raise DataError(f"{folder / 'ImageSets' / 'Main'} holds neither {wanted}; put the image lists there")
-
-
-_FOLDERS: dict[str, Callable[[Path], Readable]] = {
-    "coco": _coco_folder,
-    "voc": _voc_folder,
-    "yolo": read_yolo_folder,
-}

@@ -19,6 +19,7 @@ from assignbench.data.read.raw import RawSplit
 from assignbench.data.read.voc import VocList, read_voc
 from assignbench.data.read.widerface import read_widerface
 from assignbench.data.read.yolo import read_yolo
+from assignbench.data.spec.division import taught
 from assignbench.data.spec.schema import CocoSpec, CocoSplit, VocSpec, VocSplit, WiderfaceSpec, YoloSpec
 from assignbench.errors import UsageError
 
@@ -77,6 +78,9 @@ def read_part(
             folders=spec.folders,
             left_out=spec.left_out,
         )
+    if spec.split is not None and len(raw.images):
+        chosen = taught(list(raw.images.names()), spec.split)
+        raw = raw.only(chosen if part == "train" else ~chosen)
     stored = Stored(upright=isinstance(spec, YoloSpec), bits=spec.bits)
     return respelt(replace(raw, images=replace(raw.images, stored=stored)))
 

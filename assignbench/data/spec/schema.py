@@ -128,6 +128,7 @@ class ShapesSpec(_Part):
 
 
 DatasetSpec = CocoSpec | VocSpec | YoloSpec | WiderfaceSpec | ShapesSpec
+OfFolder = CocoSpec | VocSpec | YoloSpec  # formats that a folder is recognised in
 
 _MODELS: dict[str, type[DatasetSpec]] = {
     "coco": CocoSpec,
@@ -136,6 +137,27 @@ _MODELS: dict[str, type[DatasetSpec]] = {
     "widerface": WiderfaceSpec,
     "shapes": ShapesSpec,
 }
+
+
+def moved(spec: OfFolder, into: Path) -> OfFolder:
+    """The same data set, its relative paths put below a folder."""
+
+    def coco(split: CocoSplit | None) -> CocoSplit | None:
+        return None if split is None else CocoSplit(annotations=into / split.annotations, images=into / split.images)
+
+    def voc(splits: list[VocSplit] | None) -> list[VocSplit] | None:
+        return splits and [one.model_copy(update={"folder": into / one.folder}) for one in splits]
+
+    def yolo(places: list[Path] | None) -> list[Path] | None:
+        return places and [into / place for place in places]
+
+    if isinstance(spec, CocoSpec):
+        parts = {"train": coco(spec.train), "evaluation": coco(spec.evaluation), "test": coco(spec.test)}
+    elif isinstance(spec, VocSpec):
+        parts = {"train": voc(spec.train), "evaluation": voc(spec.evaluation)}
+    else:
+        parts = {"train": yolo(spec.train), "evaluation": yolo(spec.evaluation)}
+    return spec.model_copy(update=parts)
 
 
 def load_spec(file: Path) -> DatasetSpec:
@@ -147,9 +169,7 @@ def load_spec(file: Path) -> DatasetSpec:
     content = read_yaml(file)
     name = str(content.get("format")) if isinstance(content, dict) else "nothing"
     if name not in _MODELS:
-        yolo = isinstance(content, dict) and "names" in content
         raise UsageError(
             f"{file}: 'format' must be one of {', '.join(_MODELS)}, not {name}{did_you_mean(name, _MODELS)}"
-            + f"\nit looks like YOLO's: write yolo:{file.parent}" * yolo
         )
     return fitted(content, _MODELS[name], str(file))

@@ -390,7 +390,7 @@ def test_every_kind_has_a_planted_defect():
     elsewhere = {"file-unreadable", "labels-unreadable", "image-listed-again", "refused", "picture-left-out"}
     elsewhere |= {"labels-orphan", "labels-missing"}
     elsewhere |= {"line-respelt", "polygon-suspect", "corners-exchanged", "pixel-origin"}  # of single formats
-    elsewhere |= {"picture-aside", "picture-unlabelled", "picture-respelt", "category-parent"}
+    elsewhere |= {"picture-aside", "picture-unlabelled", "picture-respelt", "category-parent", "pictures-dim"}
     assert {kind.name for kind in KINDS} == {*map(kind_of, DEFECTS), *CATEGORIES, *elsewhere}
     assert len({kind.name for kind in KINDS}) == len(KINDS)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,8 @@ def place(tmp_path_factory, miniatures) -> Path:
     folder = tmp_path_factory.mktemp("fuzz")
     for name, write in miniatures.WRITERS.items():
         write(folder / name)
+    lists = {key: [{"folder": "voc", "list": name}] for key, name in (("train", "trainval"), ("evaluation", "test"))}
+    (folder / "voc.yaml").write_text(yaml.safe_dump({"format": "voc", **lists}))  # pixels count from 1, come what may
     return folder
 
 
@@ -87,7 +90,7 @@ def cases(place: Path) -> list[tuple[str, Path, Any, Any]]:
         (
             "voc",
             place / "voc/Annotations/second.xml",
-            lambda: only_picture(opened(f"voc:{place}/voc"), "second"),
+            lambda: only_picture(opened(str(place / "voc.yaml")), "second"),
             plain_voc,
         ),
         (

@@ -131,7 +131,7 @@ def test_names_may_be_a_list_or_numbered(yolo, names):
         ({"names": {0: "cat", 2: "dog"}}, "must number the classes from 0 to 1 without gaps"),
         ({"names": {"a": "cat"}}, "must number the classes from 0 to 0"),
         ({"names": ["cat", 7]}, "class 1 must be text, not 7; put it in quotes"),
-        ({"names": ["cat", "cat"]}, "cat: several categories with one name"),
+        ({"names": ["cat", "cat"]}, "the class 'cat' is named twice"),
         ({"nc": 3}, "'nc' is 3, but 'names' lists 2 classes"),
         ({"train": ...}, "'train' must be a path or a list of paths, not None"),
         ({"train": [1]}, "'train' must be a path or a list of paths"),
@@ -226,11 +226,13 @@ def test_polygons_that_look_like_keypoints_are_said(yolo, points):
     assert repaired(train_of(yolo.write(f"{suspect}\n{polygon}\n"))) == {}  # one of two is not most of them
 
 
-def test_another_yaml_file_will_do_when_it_is_the_only_one(yolo):
+def test_another_yaml_file_will_do_when_it_is_the_only_data_set(yolo):
     spec = yolo.write("0 0.5 0.5 0.1 0.1", yaml_name="mine.yml")
     assert len(train_of(spec).boxes) == 1
-    (yolo.folder / "other.yaml").write_text("")
-    with pytest.raises(DataError, match=r"must hold data\.yaml or one other YAML file .* not mine\.yml, other\.yaml"):
+    (yolo.folder / "other.yaml").write_text("lr0: 0.01\n")
+    assert len(train_of(spec).boxes) == 1
+    (yolo.folder / "other.yaml").write_text((yolo.folder / "mine.yml").read_text().replace("val:", "val: # ", 1))
+    with pytest.raises(DataError, match=r"several YAML files describe different data sets: mine\.yml, other\.yaml"):
         train_of(spec)
 
 

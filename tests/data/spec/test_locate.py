@@ -1,10 +1,19 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from assignbench.data.spec.locate import data_root, known_datasets, open_dataset, open_evaluation, open_test, states_ids
+from assignbench.data.spec.locate import (
+    data_root,
+    known_datasets,
+    locate,
+    open_dataset,
+    open_evaluation,
+    open_test,
+    states_ids,
+)
 from assignbench.data.spec.schema import load_spec
 from assignbench.errors import DataError, UsageError
 from assignbench.paths import configs_folder
@@ -37,7 +46,10 @@ def test_voc_has_its_twenty_classes():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("shape", "unknown data set 'shape'; did you mean shapes.*\nknown: .*, widerface, coco:DIR, voc:DIR, yolo:DIR"),
+        (
+            "shape",
+            "unknown data set 'shape'; did you mean shapes.*\nknown: .*, widerface, a folder, coco:DIR, voc:DIR",
+        ),
         ("", "unknown data set ''"),
         ("coco:", "unknown data set 'coco:'"),
         ("zolo:here", "unknown data set 'zolo:here'"),
@@ -50,9 +62,30 @@ def test_unknown_names_are_refused_with_what_is_known(spec, message, tmp_path):
         open_dataset(spec, tmp_path)
 
 
-def test_a_bare_folder_is_refused_with_the_ways_to_say_it(tmp_path):
-    with pytest.raises(UsageError, match="say in which layout: coco:"):
+def test_a_folder_alone_is_recognised(coco, voc, miniatures, tmp_path):
+    coco.write()
+    assert open_dataset(str(coco.folder), Path()).spec == f"coco:{coco.folder}"
+    for write in (miniatures.write_voc, miniatures.write_yolo):
+        folder = tmp_path / write.__name__
+        spec = write(folder).spec
+        assert open_dataset(str(folder), Path()).spec == spec
+
+
+def test_a_folder_without_a_data_set_is_refused_with_every_format_and_a_way_out(tmp_path):
+    with pytest.raises(
+        DataError, match=f"{tmp_path} cannot be opened as a data set\n  COCO: no JSON file .*\n"
+    ) as caught:
         open_dataset(str(tmp_path), tmp_path)
+    for word in ("VOC: no XML file", "YOLO: no YAML file", f"{tmp_path} is empty", "in a YAML file, for example"):
+        assert word in str(caught.value)
+
+
+def test_a_folder_in_two_formats_is_refused_with_both_ways_to_say_it(coco, tmp_path):
+    coco.write()
+    (coco.folder / "data.yaml").write_text("train: train2017\nval: val2017\nnames: [cat]\n")
+    with pytest.raises(UsageError, match=f"say which: coco:{coco.folder} or yolo:{coco.folder}"):
+        locate(str(coco.folder), Path())
+    assert locate(f"yolo:{coco.folder}", Path()).spec.classes == ["cat"]
 
 
 @pytest.mark.parametrize(
@@ -80,16 +113,85 @@ def test_class_lists_are_whole(name, count):
 def test_missing_folders_are_named(tmp_path):
     with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
         open_dataset(f"coco:{tmp_path}/nowhere", tmp_path)
-    with pytest.raises(DataError, match=r"exactly one instances_train\*\.json, not none"):
-        open_dataset(f"coco:{tmp_path}", tmp_path)
-    with pytest.raises(DataError, match=r"neither trainval\.txt with test\.txt nor train\.txt with val\.txt"):
-        open_dataset(f"voc:{tmp_path}", tmp_path)
+    for kind, why in (("coco", "no JSON file"), ("voc", "no XML file"), ("yolo", "no YAML file")):
+        with pytest.raises(DataError, match=f"as a data set: {kind.upper()}: {why}") as caught:
+            open_dataset(f"{kind}:{tmp_path}", tmp_path)
+        assert "in a YAML file, for example" in str(caught.value)
+        assert "--data-root" not in str(caught.value)
+
+
+def test_missing_pictures_of_a_folder_do_not_advise_the_data_root(coco, tmp_path):
+    coco.write()
+    shutil.rmtree(coco.folder / "train2017")
+    shutil.rmtree(coco.folder / "val2017")
+    with pytest.raises(DataError, match=r"is not complete, it needs .*/train2017") as caught:
+        open_dataset(f"coco:{coco.folder}", tmp_path)
+    assert "--data-root" not in str(caught.value)
+
+
+def one_list(lay_out, coco_json, save_picture):
+    folder = lay_out("result.json = doc", doc=coco_json(*(f"images/{n}.png" for n in range(10))))
+    for number in range(10):
+        save_picture(folder / "images" / f"{number}.png", 9, 9)
+    return folder
+
+
+def test_one_list_is_divided_and_the_name_says_how(lay_out, coco_json, save_picture):
+    folder = one_list(lay_out, coco_json, save_picture)
+    found = locate(f"{folder}", Path())
+    assert (found.canonical, found.name) == (f"coco:{folder}?split=0.8", "coco:set?split=0.8")
+    assert "80 % of them are taught" in found.remarks[-1]
+    other = locate(f"coco:{folder}?split=0.25", Path())
+    assert (other.canonical, other.spec.split) == (f"coco:{folder}?split=0.25", 0.25)
+    assert "25 % of them" in other.remarks[-1]
+    for one in (found, other):
+        assert locate(one.canonical, Path()) == one  # what is recorded opens the same again
+
+
+def test_a_share_in_a_yaml_file_may_be_overruled(lay_out):
+    part = "{annotations: a.json, images: .}"
+    folder = lay_out("a.json", "a.jpg", "mine.yaml = yaml", yaml=f"format: coco\ntrain: {part}\nsplit: 0.6\n")
+    file = folder / "mine.yaml"
+    assert (locate(str(file), Path()).canonical, locate(str(file), Path()).spec.split) == (str(file), 0.6)
+    other = locate(f"{file}?split=0.7", Path())
+    assert (other.canonical, other.name, other.spec.split) == (f"{file}?split=0.7", "mine.yaml?split=0.7", 0.7)
+
+
+@pytest.mark.parametrize("share", ["0", "1", "-0.5", "nan", "inf", "x", "", "80%"])
+def test_a_share_that_is_none_is_refused(share, tmp_path):
+    with pytest.raises(UsageError, match=r"split=.* must be a number between 0 and 1"):
+        locate(f"coco:{tmp_path}?split={share}", Path())
+
+
+def test_two_lists_are_not_divided(coco):
+    coco.write()
+    with pytest.raises(UsageError, match="states what is for evaluation; leave the split away"):
+        locate(f"coco:{coco.folder}?split=0.8", Path())
+    with pytest.raises(UsageError, match="states what is for evaluation"):
+        locate("voc?split=0.8", Path())
+
+
+def test_yolo_s_own_file_opens_by_its_name(lay_out):
+    yaml = "names: [cat]\ntrain: images/train\nval: images/val\n"
+    folder = lay_out("images/train/a.jpg", "images/val/a.jpg", "data.yaml = yaml", "b.yml = yaml", yaml=yaml)
+    for spec in (f"{folder}/data.yaml", f"yolo:{folder}/data.yaml", f"yolo:{folder}", str(folder)):
+        found = locate(spec, Path())
+        assert (found.canonical, found.name, found.base) == (f"yolo:{folder}", "yolo:set", folder)
+    found = locate(f"{folder}/b.yml", Path())
+    assert (found.canonical, found.name) == (f"yolo:{folder}/b.yml", "yolo:set/b.yml")
+    assert locate(found.canonical, Path()) == found
+
+
+def test_another_format_than_the_one_asked_for_is_named(coco):
+    coco.write()
+    with pytest.raises(DataError, match=f"it is in COCO's format: coco:{coco.folder}"):
+        locate(f"voc:{coco.folder}", Path())
 
 
 def test_two_training_files_are_refused(coco):
     spec = coco.write()
     (coco.folder / "annotations" / "instances_train2014.json").write_text("{}")
-    with pytest.raises(DataError, match=r"not instances_train2014\.json, instances_train2017\.json"):
+    with pytest.raises(DataError, match=r"several .* train split: .*train2014\.json, .*train2017\.json"):
         open_dataset(spec, Path())
 
 
@@ -181,9 +283,9 @@ def test_paths_of_a_yaml_file_are_relative_to_it(coco, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'format' must be one of coco, voc, widerface, shapes"),
+        ("", "'format' must be one of coco, voc, yolo, widerface, shapes"),
         ("[1]", "'format' must be one of"),
-        ("train: images/train\nnames: [cat]", "it looks like YOLO's: write yolo:"),
+        ("train: images/train\nval: images/val", "'format' must be one of"),
         ("format: [coco]", "'format' must be one of"),
         ("format: cocoo", "not cocoo; did you mean coco"),
         ("format: coco\ntrian: 1", "unknown key 'trian'; did you mean train"),
@@ -196,8 +298,8 @@ def test_paths_of_a_yaml_file_are_relative_to_it(coco, tmp_path, monkeypatch):
             r"train = \[\] must be a non-empty list, each a mapping with some of folder, list",
         ),
         (
-            "format: voc\ntrain: [{folder: a}]\nevaluation: [{folder: a, list: b}]",
-            r"train\.1\.list is missing",
+            "format: voc\ntrain: [{list: a}]\nevaluation: [{folder: a, list: b}]",
+            r"train\.1\.folder is missing",
         ),
         ("SHAPES seed: -1", "seed = -1 must be a whole number ≥ 0"),
         ("SHAPES long_side: 100", "long_side must not be less than short_side"),

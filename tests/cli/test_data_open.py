@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assignbench.data.spec.locate import locate
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data set as Roboflow exports it for YOLO."""
+    for split in ("train", "valid"):
+        for kind in ("images", "labels"):
+            (tmp_path / "set" / split / kind).mkdir(parents=True)
+        for name in "ab":
+            pixels = np.zeros((30, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / split / "images" / f"{name}.jpg")
+            (tmp_path / "set" / split / "labels" / f"{name}.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    text = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [cat, toy car]\n"
+    (tmp_path / "set" / "data.yaml").write_text(text)
+    return tmp_path / "set"
+
+
+def test_a_folder_is_said_counted_and_written_down(call, folder):
+    code, out, err = call("data", "open", str(folder))
+    assert (code, err) == (0, "")
+    for line in (
+        f"yolo:{folder}",
+        "YOLO's format, as data.yaml says: train/images for training, valid/images for evaluation",
+        "note: not used: test",
+        "classes: cat, toy car",
+        "evaluation: [valid/images]",
+        f"  assignbench data check {folder}",
+        f"  assignbench run --dataset {folder}",
+    ):
+        assert line in out.splitlines()
+    assert "2 images (0 without objects), 2 objects of 2 classes" in out
+
+
+@pytest.mark.parametrize("place", ["set/mine.yaml", "mine.yaml", "else/where/mine.yaml"])
+def test_the_written_file_opens_the_same(call, folder, place):
+    file = folder.parent / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    code, out, _ = call("data", "open", str(folder), "--output", str(file))
+    assert code == 0
+    assert f"written: {file}" in out
+    code, out, _ = call("data", "open", str(file), "--json")
+    content = json.loads(out)
+    assert {part: one["objects"] for part, one in content["splits"].items()} == {"train": 2, "evaluation": 2}
+    code, _, err = call("data", "open", str(folder), "--output", str(file))
+    assert code == 2
+    assert "it exists; name a new file" in err
+
+
+def test_json_says_everything(call, folder):
+    code, out, _ = call("data", "open", str(folder), "--json")
+    content = json.loads(out)
+    assert code == 0
+    assert (content["spec"], content["format"], content["classes"]) == (f"yolo:{folder}", "yolo", ["cat", "toy car"])
+    assert content["remarks"] == ["not used: test"]
+    assert content["splits"]["train"] == {"images": 2, "objects": 2, "crowd": 0, "repairs": []}
+    assert content["yaml"].startswith("format: yolo\n")
+
+
+def test_nothing_that_fits_ends_with_three_and_every_format(call, tmp_path):
+    (tmp_path / "a.json").write_text('{"shapes": [], "imagePath": "a.jpg"}')
+    code, out, err = call("data", "open", str(tmp_path))
+    assert (code, out) == (3, "")
+    for words in ("COCO: a.json", "VOC: no XML", "YOLO: no YAML", "LabelMe's format (a.json)", "with labelme2coco"):
+        assert words in err
+
+
+def test_what_is_chosen_is_said_before_what_is_wrong(call, folder):
+    (folder / "train" / "labels" / "a.txt").write_text("7 0.5 0.5 0.2 0.2\n")
+    code, out, err = call("data", "open", str(folder))
+    assert code == 3
+    assert "as data.yaml says" in out
+    assert "there is no class 7" in err
+
+
+def test_a_share_goes_where_the_commands_say_it(call, folder):
+    (folder / "data.yaml").write_text("train: train/images\nnames: [cat, toy car]\n")
+    assert locate(str(folder), Path()).canonical == f"yolo:{folder}?split=0.8"
+    code, _, err = call("data", "open", str(folder), "--split", "2")
+    assert code == 2
+    assert "--split 2 must lie between 0 and 1" in err
