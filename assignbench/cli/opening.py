@@ -73,8 +73,8 @@ def open_(
     if output is not None and text is not None:
         show(f"\nwritten: {output}\n")
     elif text is not None:
-        show(f"\nas a YAML file in {found.base}, to change what is taken for what:\n\n{text}")
-    show("\nnext:\n" + "".join(f"  {command}\n" for command in commands))
+        show(f"\nTo change what is taken for what, save this as a YAML file in {found.base}:\n\n{text}")
+    show("\nNext:\n" + "".join(f"  {command}\n" for command in commands))
 
 
 def _yaml(found: "Located", output: Path | None) -> str | None:

@@ -208,9 +208,9 @@ PICTURE_RESPELT = Kind(
 PICTURE_ASIDE = Kind(
     "picture-aside",
     _W,
-    "a hidden file or one of a system's: no picture of the data set",
+    "a picture that is left aside: hidden, of a kind that cannot be read, or behind a second link",
     aside=True,
-    done="hidden file left aside",
+    done="picture left aside: hidden, of a kind that cannot be read, or behind a second link",
 )
 PICTURE_UNLABELLED = Kind(
     "picture-unlabelled",
