@@ -77,4 +77,4 @@ def test_predict_counts_what_it_left_aside_and_does_not_name_a_thousand_files(ca
     _, out, _ = call("predict", "runs/a", "in")
     assert out.count("wrote ") == 20
     assert "and 1,010 files more in predictions\n" in out
-    assert "left aside: 1 picture, hidden or drawn by predict, first in/._a.jpg\n" in out
+    assert "left aside: 1 picture, hidden, unreadable or drawn by predict, first in/._a.jpg\n" in out

@@ -443,7 +443,8 @@ def test_a_damaged_picture_costs_no_training(go: Go, things: Path, tmp_path: Pat
     if damaged == "val2017":  # mending it does not change what the run is called
         victim.write_bytes(whole)
         _, mended = go(strategies=("plain",), dataset=f"coco:{things}", dry_run=True)
-        assert mended == planned
+        lines = [line for line in mended.splitlines() if not line.startswith("caveat")]  # it is the taught one again
+        assert lines == planned.splitlines()
 
 
 def test_changed_evaluation_pictures_are_said_and_evaluated_again(

@@ -10,7 +10,7 @@ from assignbench.run.results.repairs import REPAIRS, write_repairs
 
 
 def test_every_item_of_every_repair_has_its_line(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
-    boxes = Repair("box clipped", 2, (), np.array([7, 9]), np.array([70, 90]))
+    boxes = Repair("box clipped", 2, (), images=np.array([7, 9]), annotations=np.array([70, 90]))
     files = Repair("file left aside", 1, (), details=('a "b", \udc80.jpg',))
     splits = Splits("d", replace(make_dataset(), repairs=(boxes,)), replace(make_dataset(), repairs=(files,)))
     write_repairs(tmp_path, splits)
