@@ -28,11 +28,12 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assignbench.data.dataset import Dataset, Repair
 from assignbench.data.images import Images
 from assignbench.data.pictures import picture_size
-from assignbench.data.read.annotations import EXAMPLES, Objects, areas_of
+from assignbench.data.read.annotations import EXAMPLES, Annotations, Objects, areas_of
 from assignbench.data.read.findings import SIZE_MISSING, Finding, Severity
 from assignbench.data.read.mend import mend
 from assignbench.data.read.picture_names import absent
@@ -62,7 +63,7 @@ def build_dataset(raw: RawSplit, *, name: str, split: str, classes: Sequence[str
     classes, category_ids = _match_classes(
         raw.source, raw.categories, classes, "the list of classes" if training else "the training split"
     )
-    refuse_missing_pictures(raw.source, raw.images)
+    _refuse_missing(raw)
     raw = _with_sizes(raw)
     found = [*raw.findings, *repairs(raw)]
     annotations, sizes = raw.annotations, raw.images.sizes.astype(np.float64)
@@ -72,7 +73,7 @@ def build_dataset(raw: RawSplit, *, name: str, split: str, classes: Sequence[str
         image=positions(annotations.image_ids, raw.images.ids),
         labels=by_id[positions(annotations.category_ids, np.array(category_ids, dtype=np.int64)[by_id])],
         boxes=annotations.boxes,
-        area=np.where(np.isnan(annotations.areas), areas_of(annotations.boxes), annotations.areas),
+        area=_areas(annotations),
         crowd=annotations.crowd > 0,
         flags=annotations.flags,
     )
@@ -171,15 +172,19 @@ def _match_classes(
     return list(classes), [ids[text] for text in classes]
 
 
-def refuse_missing_pictures(source: Path, images: Images) -> None:
-    """Compare with the folders' listings.
+def _areas(annotations: Annotations) -> NDArray[np.float64]:
+    """As stated, else of the box."""
+    unstated = np.isnan(annotations.areas)
+    return np.where(unstated, areas_of(annotations.boxes), annotations.areas) if unstated.any() else annotations.areas
 
-    Raises:
-        DataError: pictures are missing; the message counts them and names the first.
-    """
-    if missing := absent(images.folder, list(images.names())):
-        first = ", ".join(str(images[place].path) for place in missing[:EXAMPLES])
-        raise DataError(f"{source}: {len(missing)} of {len(images)} pictures are missing, first {first}")
+
+def _refuse_missing(raw: RawSplit) -> None:
+    missing = raw.missing
+    if missing is None:
+        missing = absent(raw.images.folder, list(raw.images.names()))
+    if missing:
+        first = ", ".join(str(raw.images[place].path) for place in missing[:EXAMPLES])
+        raise DataError(f"{raw.source}: {len(missing)} of {len(raw.images)} pictures are missing, first {first}")
 
 
 def _last(name: str) -> str:

@@ -43,6 +43,8 @@ def read_coco(
     except DataError as error:
         return unreadable(part, file, str(error), own_ids=True)
     raw = replace(raw, classes=classes)
+    if not left_out:
+        return raw
     names, leaving = list(raw.images.names()), frozenset(left_out)
     out = np.array([name in leaving for name in names], dtype=np.bool_)
     if not out.any():

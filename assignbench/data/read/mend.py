@@ -15,6 +15,9 @@ from assignbench.data.read.findings import BOX_CLIPPED, BOX_DEGENERATE, BOX_OUTS
 # in float32 could lose its width.
 THINNEST = 0.005
 
+# Odd numbers of 64 bits, from a generator: a row's columns times these add up to a digest.
+_ODD = np.random.default_rng(0).integers(0, 2**63, 7, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
 
 def mend(
     objects: Objects, size: NDArray[np.float64], training: bool, note: Callable[[Kind, NDArray[np.bool_]], None]
@@ -38,20 +41,27 @@ def mend(
     keep = ~empty & ~outside
     if not training:
         return objects, keep
-    clipped = np.clip(boxes, 0, np.tile(size, 2))
+    clipped = _clipped(boxes, size)
     objects = replace(objects, boxes=clipped)
     thin = keep & _any(clipped[:, 2:] - clipped[:, :2] < THINNEST)
     keep &= ~thin
     again = _repeated(objects, keep)
-    note(BOX_CLIPPED, keep & _any(clipped != boxes))
+    note(BOX_CLIPPED, keep & _any(clipped != boxes) if clipped is not boxes else np.zeros_like(keep))
     note(BOX_THIN, thin)
     note(BOX_REPEATED, again)
     return objects, keep & ~again
 
 
+def _clipped(boxes: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes inside their pictures; the same array where all of them are."""
+    if not len(boxes) or (boxes.min() >= 0 and np.all(boxes[:, 2:] <= size) and np.all(boxes[:, :2] <= size)):
+        return boxes
+    return np.clip(boxes, 0, np.tile(size, 2))
+
+
 def _any(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """``[object, 2 or 4] → [object]``."""
-    return np.asarray(rows.any(axis=1), dtype=np.bool_)
+    """``[object, 2 or 4] → [object]``; a column at a time, since numpy is slow along short rows."""
+    return np.asarray(np.logical_or.reduce(list(rows.T)), dtype=np.bool_)
 
 
 def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -67,12 +77,16 @@ def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """``[kept]`` whether another row may be equal; sorting ten million whole rows would take half a minute."""
-    digest = objects.image[keep].astype(np.uint64)
-    boxes = objects.boxes[keep] + 0.0  # −0 becomes 0, which it equals
-    for column in (objects.labels[keep], objects.crowd[keep].astype(np.int64), *boxes.view(np.int64).T):
-        digest = (digest ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)  # odd, so it loses nothing
-        digest ^= digest >> np.uint64(32)
+    """``[kept]`` whether another row may be equal; sorting ten million whole rows would take half a minute.
+
+    Each row becomes one number: the sum of its columns' bits, each times an odd number of its own. Equal rows become
+    equal numbers, and others hardly ever.
+    """
+    boxes = (objects.boxes[keep] + 0.0).view(np.uint64)  # −0 becomes 0, which it equals
+    columns = (objects.image[keep], objects.labels[keep], objects.crowd[keep], *boxes.T)
+    digest = np.zeros(len(boxes), dtype=np.uint64)
+    for column, odd in zip(columns, _ODD, strict=True):
+        digest += column.astype(np.uint64) * odd
     order = np.argsort(digest)
     same = digest[order[1:]] == digest[order[:-1]]
     shared = np.zeros(len(digest), dtype=np.bool_)

@@ -65,11 +65,15 @@ def respell(folder: Path, names: Sequence[str]) -> Respelt:
 
 
 def respelt(raw: RawSplit) -> RawSplit:
-    """The same split with the names that its files have; what was changed is a finding. Absolute names stay."""
-    if raw.images.folder == Path():
-        return raw
+    """The same split with the names that its files have; what was changed is a finding, and what is missing is noted.
+
+    Absolute names, which no folder goes before, stay.
+    """
     names = list(raw.images.names())
+    if raw.images.folder == Path():
+        return replace(raw, missing=tuple(absent(Path(), names)))
     found = respell(raw.images.folder, names)
+    raw = replace(raw, missing=found.missing)
     if not found.places:
         return raw
     old = raw.images

@@ -37,6 +37,7 @@ class RawSplit:
     readable: bool = True  # False: everything else is empty
     findings: Sequence[Finding] = ()  # what reading alone showed
     offsets: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # see `Dataset.offsets`
+    missing: tuple[int, ...] | None = None  # places of pictures that are not there; None: nobody has looked
 
     def finding(self, kind: Kind, table: Table, marked: NDArray[Any], details: Sequence[str] = ()) -> Finding:
         """From a mask or places."""

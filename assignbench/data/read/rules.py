@@ -113,17 +113,25 @@ def _numbers(raw: RawSplit) -> NDArray[np.int64]:
 
 
 def _finite(annotations: Annotations) -> NDArray[np.bool_]:
-    return np.all(np.abs(annotations.boxes) < LARGEST, axis=1)  # NaN compares false
+    boxes = annotations.boxes
+    if len(boxes) and boxes.min() > -LARGEST and boxes.max() < LARGEST:  # NaN compares false
+        return np.ones(len(boxes), dtype=np.bool_)
+    return np.all(np.abs(boxes) < LARGEST, axis=1)
 
 
 def of_picture(raw: RawSplit) -> NDArray[np.bool_]:
     """``[object]`` whether an area is that of the picture, and not nearly that of the box."""
-    annotations = raw.annotations
-    image = positions(annotations.image_ids, raw.images.ids)
-    whole = np.where(image >= 0, raw.images.sizes.prod(axis=1)[image] if len(raw.images) else 0, 0)
+    annotations, whole = raw.annotations, raw.images.sizes.prod(axis=1)
+    marked = np.zeros(len(annotations), dtype=np.bool_)
+    if not whole.any():
+        return marked
+    large = np.flatnonzero(annotations.areas > 0.99 * whole[whole > 0].min())  # few are as large as any picture
+    image = positions(annotations.image_ids[large], raw.images.ids)
+    own = np.where(image >= 0, whole[image], 0)
     with np.errstate(invalid="ignore", over="ignore"):  # of boxes that are refused
-        smaller = areas_of(annotations.boxes) < _SMALLER * whole
-    return (whole > 0) & (np.abs(annotations.areas - whole) < 0.001 * whole) & smaller
+        smaller = areas_of(annotations.boxes[large]) < _SMALLER * own
+    marked[large] = (own > 0) & (np.abs(annotations.areas[large] - own) < 0.001 * own) & smaller
+    return marked
 
 
 def _again(texts: Sequence[str]) -> NDArray[np.bool_]:

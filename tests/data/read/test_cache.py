@@ -288,7 +288,7 @@ def held(dataset: Dataset) -> tuple[float, float]:
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's account of memory")
 def test_a_loader_process_holds_no_copy(tmp_path, monkeypatch):
-    monkeypatch.setattr("assignbench.data.read.build.refuse_missing_pictures", lambda *_: None)
+    monkeypatch.setattr("assignbench.data.read.build.absent", lambda *_: [])
     shared = big(tmp_path)
     copied = replace(shared)  # whatever is made of it is no longer what lies in the file
     assert copied.shared is None
