@@ -58,6 +58,10 @@ def explained(path: Path, what: str = "write") -> Iterator[None]:
     """
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SystemProblem(
+            f"cannot {what} {path}: a file lies where a folder is needed; name another folder"
+        ) from error
     except OSError as error:
         raise SystemProblem(
             f"cannot {what} {path}: {error.strerror or error}; check space and permissions, or choose another folder"

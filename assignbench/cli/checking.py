@@ -113,15 +113,17 @@ def _print(found: "Check", repaired: "Repaired | None") -> None:
             images, objects = len(raw.images), len(raw.annotations)
             show(f"{raw.part}: {images:,} images, {objects:,} annotations, {len(raw.categories):,} categories\n")
     if found.quick:
-        show("quick: only the headers of pictures were read; damaged pixels and equal pictures stay unseen\n")
+        show(
+            "quick: only the headers of pictures were read; damaged pixels, dark ones and equal pictures stay unseen\n"
+        )
     counts = {severity: found.count(severity) for severity in Severity}
     said = ", ".join(f"{count} {severity}{'s' * (count > 1)}" for severity, count in counts.items() if count)
     show(f"{found.name}: {said or 'nothing odd'}\n")
     if repaired is not None:
         changed = sum(len(change.items) for change in repaired.changes)
         show(f"repaired copy: {repaired.spec} ({changed:,} changes, each in {repaired.report.name})\n")
-    elif counts[Severity.ERROR]:
-        show("--fix DIR writes a repaired copy and says what was changed\n")
+    elif any(one.kind.severity is Severity.ERROR and one.kind.remedy for one in found.findings):
+        show("--fix DIR writes a repaired copy, with a list of what was changed\n")
 
 
 def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:

@@ -31,7 +31,7 @@ def caveats(splits: Splits) -> tuple[str, ...]:
 def caveats_of_split(dataset: Dataset) -> tuple[str, ...]:
     """Those that one split has by itself: pictures that are left aside, many regions that do not count."""
     found = []
-    if count := sum(repair.count for repair in dataset.repairs if repair.left_aside):
+    if count := sum(repair.count for repair in dataset.repairs if repair.how == "left aside"):
         pictures = "1 picture is" if count == 1 else f"{count:,} pictures are"
         found.append(f"{dataset.split}: {pictures} left aside")
     crowd, every = int(dataset.crowd.sum()), len(dataset.crowd)

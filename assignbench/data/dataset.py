@@ -14,13 +14,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from assignbench.data.images import ImageInfo, Images
+from assignbench.data.images import AS_STORED, ImageInfo, Images, Stored
 
 __all__ = ["Dataset", "ImageInfo", "Repair", "Splits", "describe"]
 
 
 def _none() -> NDArray[np.int64]:
     return np.zeros(0, dtype=np.int64)
+
+
+How = Literal["repaired", "left aside", "noted"]  # whole pictures are left aside; what is noted stays as it was
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Repair:
     kind: str  # "box clipped to the image"
     count: int
     examples: tuple[str, ...]  # the first few: "annotation 12 of image 7 (000007.jpg)"
-    left_aside: bool = False  # it counts whole pictures, which are neither taught nor scored
+    how: How = "repaired"
     # All of it, each ``[item]`` or empty: ids of pictures and of annotations, and what else there is to say.
     images: NDArray[np.int64] = field(default_factory=_none, compare=False, repr=False)
     annotations: NDArray[np.int64] = field(default_factory=_none, compare=False, repr=False)
@@ -97,6 +100,11 @@ class Dataset:
         return self.shared.open, (self.shared.file, *self.shared.names)
 
     @property
+    def stored(self) -> Stored:
+        """How the files hold their pictures."""
+        return self.images.stored if isinstance(self.images, Images) else AS_STORED
+
+    @property
     def sizes(self) -> NDArray[np.int64]:
         """``[image, 2]`` width and height of every picture."""
         if isinstance(self.images, Images):
@@ -153,4 +161,4 @@ def describe(dataset: Dataset, name: str | None = None) -> tuple[str, ...]:
         f"{len(dataset.classes)} classes, {crowd} crowd or difficult regions"
     )
     remarks = (f"note: {remark}" for remark in dataset.remarks)
-    return (counts, *(f"repaired: {repair}" for repair in dataset.repairs), *remarks)
+    return (counts, *(f"{repair.how}: {repair}" for repair in dataset.repairs), *remarks)

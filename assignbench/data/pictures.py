@@ -157,7 +157,8 @@ def refuse_other_size(image: ImageInfo, width: int, height: int) -> None:
         how = "applied, as the labels want it" if image.stored.upright else "not applied"
         raise DataError(
             f"{image.path} (image {image.id}) is {width}×{height} pixels, its annotation says "
-            f"{image.width}×{image.height}; correct one of them (EXIF rotations are {how})"
+            f"{image.width}×{image.height}; correct one of them (EXIF rotations are {how}; "
+            "assignbench data check --fix turns the boxes of pictures that are shown turned)"
         )
 
 

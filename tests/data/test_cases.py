@@ -43,7 +43,7 @@ SAID = {
     "coco_strid": "numeric id written as text",
     "labelstudio_win": "picture found under another spelling of its name",
     "roboflow_coco": "category without objects that only groups others, left out",
-    "voc_float": "pixels are counted from 0, since",
+    "voc_float": "pixels are counted from 0 in both splits, since",
     "voc_list_flag": "line with a suffix, a flag, commas or a class like 1.0",
     "y_floatclass": "line with a suffix, a flag, commas or a class like 1.0",
     "y_noval": "images/val is not used",

@@ -106,7 +106,7 @@ def test_other_pictures_of_one_name_are_others(picture, tmp_path):
 
 def test_pictures_left_aside_are_counted_and_other_repairs_are_not(picture):
     paths = [picture("a.png", 1)]
-    repairs = (Repair("hidden file", 3, (), left_aside=True), Repair("no picture", 1, (), left_aside=True))
+    repairs = (Repair("hidden file", 3, (), how="left aside"), Repair("no picture", 1, (), how="left aside"))
     clipped = Repair("box clipped to the image", 8, ())
     train = split(paths, "train (a)", repairs=(*repairs, clipped))
     evaluation = split([picture("b.png", 2)], "evaluation (b)", repairs=(clipped,))

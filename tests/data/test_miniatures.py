@@ -47,6 +47,6 @@ def test_the_built_in_layouts_are_those_of_the_miniatures(name, root, miniatures
 
 def test_what_objects365_lacks_is_left_out_counted_and_named(miniatures, tmp_path):
     train = open_dataset(miniatures.write_objects365(tmp_path).spec, tmp_path).train
-    assert "repaired: 1 × picture left out" in describe(train)[1]
+    assert "left aside: 1 × picture left out" in describe(train)[1]
     assert "patch6/objects365_v1_00320532.jpg" in describe(train)[1]
     assert 999 not in train.annotation_ids

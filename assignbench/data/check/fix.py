@@ -90,7 +90,10 @@ class _Repair:
 
     def all(self, findings: Sequence[Finding]) -> Fixed:
         for finding in findings:
-            if finding.kind in _SAID:
+            if finding.kind is kinds.ENTRY_MALFORMED and finding.table == "images":
+                self.keep_image[finding.places] = False  # or the object would be taught as background
+                self._write_down(finding.kind, finding, kinds.LABELS_UNREADABLE.remedy)
+            elif finding.kind in _SAID:
                 self._write_down(finding.kind, finding)
             elif finding.kind in _LEFT_OUT:
                 self.keep_image[finding.places] = False

@@ -162,6 +162,8 @@ def _yaml(check: Check, classes: list[str], folders: list[str]) -> Iterator[str]
     yield f"format: coco\ndescription: {json.dumps(f'repaired copy of {check.name}')}\n"
     for part, folder in zip(("train", "evaluation"), folders, strict=True):
         yield f"{part}:\n  annotations: annotations_{part}.json\n  images: {json.dumps(folder, ensure_ascii=False)}\n"
+    if (bits := check.train.images.stored.bits) is not None:
+        yield f"bits: {bits}\n"
     if check.official is not None:  # what was difficult is a crowd in the copy: neither required nor an error in either
         yield f"official: {check.official.protocol}\n"
         if check.official.lists is not None:

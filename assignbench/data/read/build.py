@@ -41,6 +41,8 @@ from assignbench.data.read.raw import RawSplit, items, positions
 from assignbench.data.read.rules import refusals, repairs
 from assignbench.errors import DataError
 
+_PARTS = {"train": "training", "evaluation": "evaluation", "test": "the test"}
+
 
 def build_dataset(raw: RawSplit, *, name: str, split: str, classes: Sequence[str] | None, training: bool) -> Dataset:
     """Check, repair and sort what a reader found.
@@ -58,7 +60,7 @@ def build_dataset(raw: RawSplit, *, name: str, split: str, classes: Sequence[str
     """
     _refuse(raw, raw.findings)
     if not len(raw.images):
-        raise DataError(f"{raw.source}: the split has no images")
+        raise DataError(f"{raw.source}: there is no picture for {_PARTS[raw.part]}")
     _refuse(raw, refusals(raw))
     classes, category_ids = _match_classes(
         raw.source, raw.categories, classes, "the list of classes" if training else "the training split"
@@ -133,7 +135,7 @@ def _repair(raw: RawSplit, finding: Finding) -> Repair:
     elif finding.table == "categories":
         details = tuple(str(item.detail) for item in items(raw, finding))
     examples = tuple(map(str, items(raw, finding, EXAMPLES)))
-    return Repair(finding.kind.done, finding.count, examples, finding.kind.aside, images, annotations, details)
+    return Repair(finding.kind.done, finding.count, examples, finding.kind.how, images, annotations, details)
 
 
 def _with_sizes(raw: RawSplit) -> RawSplit:

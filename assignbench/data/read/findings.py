@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from assignbench.data.dataset import How
+
 
 class Severity(StrEnum):
     """See the module."""
@@ -30,7 +32,7 @@ class Kind:
     severity: Severity
     meaning: str
     remedy: str = ""  # what the repaired copy has instead; empty: the same
-    aside: bool = False  # whether reading leaves the whole picture aside
+    how: How = "repaired"  # what `done` does: whole pictures are left aside; what is noted stays as it was
     done: str = ""  # what reading for a run does about it, counted and said each time; empty: nothing
 
 
@@ -157,6 +159,7 @@ PICTURE_TWICE = Kind(
     "picture-twice",
     _W,
     "one file under several image ids: it counts several times",
+    how="noted",
     done="file that other image ids have, too: it counts several times",
 )
 PICTURE_COPY = Kind("picture-copy", _N, "the same pixels in another file of the split")
@@ -165,7 +168,7 @@ PICTURE_LEFT_OUT = Kind(
     "picture-left-out",
     _N,
     "a picture that the specification leaves out",
-    aside=True,
+    how="left aside",
     done="picture left out with its objects, as the specification says",
 )
 LABELS_ORPHAN = Kind(
@@ -183,6 +186,7 @@ POLYGON_SUSPECT = Kind(
     _W,
     "a polygon that looks like a box and its keypoints: give kpt_shape (YAML: keypoints)",
     "the box around its numbers",
+    how="noted",
     done="polygon that looks like a box and its keypoints (say kpt_shape), taken as a polygon",
 )
 CORNERS_EXCHANGED = Kind(
@@ -196,6 +200,7 @@ PIXEL_ORIGIN = Kind(
     "pixel-origin",
     _W,
     "a corner at 0 or with a fraction: VOC counts pixels from 1. Does the tool count from 0?",
+    how="noted",
     done="corner at 0 or with a fraction: if the tool counts pixels from 0, say pixel_origin: 0 in a YAML file",
 )
 PICTURE_RESPELT = Kind(
@@ -209,14 +214,21 @@ PICTURE_ASIDE = Kind(
     "picture-aside",
     _W,
     "a picture that is left aside: hidden, of a kind that cannot be read, or behind a second link",
-    aside=True,
+    how="left aside",
     done="picture left aside: hidden, of a kind that cannot be read, or behind a second link",
+)
+FRAMES_DIVIDED = Kind(
+    "frames-divided",
+    _W,
+    "a frame of a video, by its name, in a list that chance divides: its neighbours are on the other side",
+    how="noted",
+    done="frame of a video, by its name, divided by chance: neighbours are taught and scored, so AP is too high",
 )
 PICTURE_UNLABELLED = Kind(
     "picture-unlabelled",
     _W,
     "a picture without an annotation file, where the files are the list; left aside",
-    aside=True,
+    how="left aside",
     done="picture without an annotation file left aside",
 )
 LABELS_MISSING = Kind(
@@ -273,6 +285,7 @@ AREA_OF_PICTURE = Kind(
     _W,
     "an area that is the whole picture's, of a smaller box: it counts as large",
     "area of the box",
+    how="noted",
     done="area that is the whole picture's, of a smaller box, kept: small, medium and large go by it",
 )
 CROWD_MISSING = Kind(
@@ -296,6 +309,7 @@ CLASS_ALIKE = Kind(
     "class-alike",
     _W,
     "class names that differ only in case, spaces or hyphens",
+    how="noted",
     done="class that is called as another one but for case, spaces or hyphens, kept apart",
 )
 OVERLAP_FILE = Kind("overlap-file", _E, "a training picture that is evaluated, too", _OUT + " of training")

@@ -41,7 +41,7 @@ def save(dataset: Dataset, file: Path) -> None:
         {
             "classes": dataset.classes,
             "category_ids": dataset.category_ids,
-            "repairs": [[one.kind, one.count, one.examples, one.left_aside, one.details] for one in dataset.repairs],
+            "repairs": [[one.kind, one.count, one.examples, one.how, one.details] for one in dataset.repairs],
             "fingerprint": dataset.fingerprint,
             "offsets": dataset.offsets,
             "stored": asdict(images.stored),
@@ -95,12 +95,12 @@ def load(file: Path, name: str, split: str, pictures: Path, *, verify: bool = Fa
                 kind,
                 count,
                 tuple(examples),
-                left_aside,
+                how,
                 images=arrays[f"repairs.{at}.images"],
                 annotations=arrays[f"repairs.{at}.annotations"],
                 details=tuple(details),
             )
-            for at, (kind, count, examples, left_aside, details) in enumerate(facts["repairs"])
+            for at, (kind, count, examples, how, details) in enumerate(facts["repairs"])
         ),
         fingerprint=facts["fingerprint"],
         offsets={key: (x, y) for key, (x, y) in facts["offsets"].items()},

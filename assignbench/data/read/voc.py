@@ -21,6 +21,7 @@ from assignbench.data.read.findings import (
     LABELS_UNREADABLE,
     LINE_RESPELT,
     LISTED_AGAIN,
+    NAME_BLANKS,
     PICTURE_ASIDE,
     PICTURE_RESPELT,
     PICTURE_UNLABELLED,
@@ -80,7 +81,8 @@ def read_voc(
 
 def _read_list(rows: Rows, one: VocList, pixel_origin: int) -> None:
     found = pictures_below(one.images)
-    rows.say(PICTURE_ASIDE, *aside_in(found))
+    if one.list is None:  # else nobody has asked for more than the list names
+        rows.say(PICTURE_ASIDE, *aside_in(found))
     pictures: dict[str, list[Path]] = {}
     for path in found.paths:
         pictures.setdefault(path.relative_to(one.images).with_suffix("").as_posix(), []).append(path)
@@ -162,7 +164,7 @@ def _read_picture(rows: Rows, one: VocList, stem: str, pictures: Mapping[str, li
         try:
             _read_object(rows, f"{file}: object {place}", element, pixel_origin)
         except DataError as error:
-            rows.say(ENTRY_MALFORMED, str(error))
+            rows.say_of_picture(ENTRY_MALFORMED, str(error))
 
 
 def _size_of(file: Path, root: ET.Element) -> tuple[int, int]:
@@ -199,6 +201,8 @@ def _read_object(rows: Rows, place: str, element: ET.Element, pixel_origin: int)
     if difficult.lower() not in _TRUTH:
         raise DataError(f"{place}: <difficult> must be 0 or 1, not {difficult!r:.40}")
     rows.object(Object(name, box, _TRUTH[difficult.lower()]))
+    if element.findtext("name") != name:
+        rows.say_of_object(NAME_BLANKS, repr(name))
     if exchanged:
         rows.say_of_object(CORNERS_EXCHANGED, "")
     if pixel_origin == 1 and (min(x0, y0) < 1 or any(corner % 1 for corner in corners)):

@@ -81,14 +81,16 @@ def _read_picture(rows: Rows, file: Path, pictures: Path, texts: list[str], at: 
         place = f"{file}, line {first + row + 1}"
         if first + row >= len(texts) or _is_name(texts[first + row].strip()):
             found = "the file ends" if first + row >= len(texts) else "the next picture follows"
-            rows.say(ENTRY_MALFORMED, f"{file}, line {at}: {name} has {count} faces, but {found} after {row}")
+            rows.say_of_picture(
+                ENTRY_MALFORMED, f"{file}, line {at}: {name} has {count} faces, but {found} after {row}"
+            )
             return first + row
         if again != at:
             continue
         try:
             rows.object(_face_of(place, texts[first + row].split(), row))
         except DataError as error:
-            rows.say(ENTRY_MALFORMED, str(error))
+            rows.say_of_picture(ENTRY_MALFORMED, str(error))
     at = first + count
     return at + (count == 0 and [text.split() for text in texts[at : at + 1]] == [_NO_FACE])
 

@@ -174,7 +174,7 @@ def _read_labels(rows: Rows, file: Path, classes: Sequence[str], keypoints: tupl
             if not 0 <= label < len(classes):
                 raise DataError(f"{place}: there is no class {label}; {len(classes)} are named, counted from 0")
         except DataError as error:
-            rows.say(ENTRY_MALFORMED, str(error))
+            rows.say_of_picture(ENTRY_MALFORMED, str(error))
             continue
         size = (rows.images[-1].width, rows.images[-1].height) * 2
         x0, y0, x1, y1 = (fraction * side for fraction, side in zip(box, size, strict=True))

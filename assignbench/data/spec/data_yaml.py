@@ -101,7 +101,9 @@ def _place(file: Path, bases: Sequence[Path], key: str, stated: str) -> Path:
     # Exported archives say ../train/images and mean train/images; other paths come from another machine.
     found = found or existing_tail(file.parent, spelt)
     if found is None or not _is_place(found):
-        raise DataError(f"{file}: {key!r} names {stated}, but there is no {bases[0] / spelt}; correct the path")
+        raise DataError(
+            f"{file}: {key!r} names {stated}, but there is no {os.path.normpath(bases[0] / spelt)}; correct the path"
+        )
     whole = Path(os.path.normpath(found))
     return whole.relative_to(file.parent) if whole.is_relative_to(file.parent) else whole
 

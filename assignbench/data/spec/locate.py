@@ -172,6 +172,11 @@ def _located(spec: str, data_root: Path) -> Located:
 
 
 def _in_folder(folder: Path, formats: tuple[Format, ...]) -> Located:
+    own = folder / "dataset.yaml"
+    if formats == FORMATS and own.is_file() and not is_data_yaml(content := read_yaml(own)) and "format" in content:
+        return _placed(
+            load_spec(own), str(own), file_name(own), folder, folder
+        )  # as check --fix and data open write it
     answer = recognise(folder, formats)
     if isinstance(answer, Unrecognised):
         raise refusal(folder, answer)
@@ -224,6 +229,12 @@ def _names() -> list[str]:
 
 def _unknown(spec: str) -> str:
     names = _names()
+    path = Path(spec).expanduser()
+    if path.is_file():
+        return f"data set {spec!r} is a file; name its folder, or a YAML file that describes a data set"
+    if "/" in spec or "\\" in spec:
+        beside = [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
+        return f"data set {spec!r}: there is no such folder{did_you_mean(path.name, beside)}"
     return (
         f"unknown data set {spec!r}{did_you_mean(spec, names)}\nknown: {', '.join(names)}, "
         "a folder, coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file"
@@ -241,7 +252,9 @@ def require(found: Located, parts: Sequence[Part]) -> None:
     if missing:
         named = found.name in _names()
         fetch = f"fetch it with assignbench data prepare {found.name}, " if named else ""
-        other = "point --data-root (ASSIGNBENCH_DATA) to where it is" if named else "describe the layout in a YAML file"
+        written = f"correct the path in {found.canonical}" if found.canonical.endswith(YAML) else None
+        other = written or "describe the layout in a YAML file"
+        other = "point --data-root (ASSIGNBENCH_DATA) to where it is" if named else other
         raise DataError(
             f"data set {found.name} is not complete, it needs {', '.join(missing)}; "
             f"{fetch}put the data there, or {other}"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 from assignbench.data.dataset import Dataset, Official
 from assignbench.data.images import Stored
 from assignbench.data.read.build import build_dataset
 from assignbench.data.read.cache import remembered
 from assignbench.data.read.coco import read_coco
+from assignbench.data.read.findings import FRAMES_DIVIDED, Severity
 from assignbench.data.read.json_pieces import Digest
 from assignbench.data.read.picture_names import respelt
 from assignbench.data.read.raw import RawSplit
@@ -25,6 +30,8 @@ from assignbench.errors import UsageError
 
 Readable = CocoSpec | VocSpec | WiderfaceSpec | YoloSpec
 Part = Literal["train", "evaluation", "test"]
+
+_FRAME = re.compile(r"frame[ _-]?\d+[^/]*$", re.IGNORECASE)  # as CVAT and ffmpeg call them
 
 
 def files_of(spec: Readable, base: Path, part: Part) -> list[Path]:
@@ -80,9 +87,21 @@ def read_part(
         )
     if spec.split is not None and len(raw.images):
         chosen = taught(list(raw.images.names()), spec.split)
-        raw = raw.only(chosen if part == "train" else ~chosen)
+        raw = _share(raw, chosen if part == "train" else ~chosen, part)
     stored = Stored(upright=isinstance(spec, YoloSpec), bits=spec.bits)
     return respelt(replace(raw, images=replace(raw.images, stored=stored)))
+
+
+def _share(raw: RawSplit, chosen: NDArray[np.bool_], part: Part) -> RawSplit:
+    """One side of a list; what belongs to no picture is said on the side that is taught."""
+    own = raw.only(chosen)
+    findings = list(own.findings)
+    if part != "train":
+        findings = [one for one in findings if one.table != "nothing" or one.kind.severity is Severity.ERROR]
+    frames = [at for at, name in enumerate(own.images.names()) if _FRAME.search(name)]
+    if 2 * len(frames) > len(own.images):
+        findings.append(own.finding(FRAMES_DIVIDED, "images", np.array(frames, dtype=np.int64)))
+    return replace(own, findings=findings)
 
 
 def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Sequence[str] | None) -> Dataset:

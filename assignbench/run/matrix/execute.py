@@ -134,6 +134,8 @@ def record_of(
             classes=splits.train.classes,
             train=split_facts(splits.train, pictures_digest(splits)),
             evaluation=split_facts(splits.evaluation, files_digest(splits.evaluation.images), run.content),
+            upright=splits.train.stored.upright,
+            bits=splits.train.stored.bits,
             caveats=caveats(splits),
         ),
         recipe=run.recipe.name,

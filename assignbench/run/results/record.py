@@ -86,6 +86,8 @@ class DatasetFacts(BaseModel):
     classes: tuple[str, ...]  # in the order of the labels
     train: SplitFacts
     evaluation: SplitFacts
+    upright: bool = False  # pictures were read as viewers show them (EXIF), see `data.images.Stored`
+    bits: int | None = None  # of a grey value in 16-bit pictures, as there
     caveats: tuple[Name, ...] = ()  # what a reader of every number on it must know, see `data.caveats`
 
     @property

@@ -233,7 +233,7 @@ def _problem(entry: object, image_ids: set[int], category_ids: set[int], bounds:
         return f"{', '.join(absent)} is missing"
     image_id, category_id, bbox, score = (entry[key] for key in ("image_id", "category_id", "bbox", "score"))
     if type(image_id) not in (int, float) or image_id not in image_ids:
-        return f"image id {short(image_id)} is unknown{_known(image_ids)}"
+        return f"image id {short(image_id)} is none of the evaluation pictures{_known(image_ids)}"
     if type(category_id) not in (int, float) or category_id not in category_ids:
         return f"image id {image_id} has the unknown category id {short(category_id)}{_known(category_ids)}"
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_finite(value) for value in bbox):

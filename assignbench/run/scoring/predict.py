@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from assignbench.data.dataset import ImageInfo
 from assignbench.data.folders import HIDDEN, SUFFIXES, UNREADABLE, pictures_below
+from assignbench.data.images import Stored
 from assignbench.data.load.batch import padded
 from assignbench.data.load.transforms import Geometry, move_picture, resized
 from assignbench.data.pictures import picture_size, read_picture
@@ -79,12 +80,14 @@ def predict(
         DataError: a picture is missing or damaged, or a folder holds none.
         SystemProblem: the output cannot be written.
     """
+    finished = open_run(folder)
+    data = finished.record.dataset
     targets, left_aside = _targets(places)
-    infos = [ImageInfo(0, target.picture, *picture_size(target.picture)) for target in targets]
+    stored = Stored(data.upright, data.bits)  # as training saw its pictures
+    infos = [ImageInfo(0, target.picture, *picture_size(target.picture, stored), stored) for target in targets]
     for target in targets:
         _refuse_strangers(target, output)
-    finished = open_run(folder)
-    classes, recipe = finished.record.dataset.classes, finished.recipe.recipe
+    classes, recipe = data.classes, finished.recipe.recipe
     accelerator = build_accelerator(device, "no")
     detector = finished.learner.detector.to(accelerator.device).eval()
     files = []

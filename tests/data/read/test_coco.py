@@ -33,7 +33,7 @@ def replaced(content: Any, place: list[Any], value: Any) -> Any:
         (["images"], ..., "this one has 'annotations', 'categories'$"),
         (["annotations"], {}, "'annotations' is missing or not a list"),
         (["categories"], [], "no category"),
-        (["images"], [], "the split has no images"),
+        (["images"], [], "there is no picture for"),
         (["images", 1], 5, r"images\[1\] must be an object, not 5"),
         (["images", 0, "file_name"], ..., r"images\[0\] \(image 7\): 'file_name' must be text, not missing"),
         (["images", 0, "file_name"], "", r"images\[0\] \(image 7\): 'file_name' must be text, not ''"),

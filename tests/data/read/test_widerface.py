@@ -68,7 +68,7 @@ def test_a_byte_order_mark_and_windows_lines_are_read(read):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the split has no images"),
+        ("", "there is no picture for"),
         ("NAME", "line 2: the number of faces is expected, not ''"),
         ("NAME\nmany\n", "line 2: the number of faces is expected, not 'many'"),
         ("NAME\n-1\n", "line 2: the number of faces is expected, not '-1'"),

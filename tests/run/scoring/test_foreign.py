@@ -78,7 +78,7 @@ def test_what_is_passed_over_or_odd_is_counted_and_said(read, entries, remark):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"image_id": 3}, "image id 3 is unknown, they go from 1 to 2"),
+        ({"image_id": 3}, "image id 3 is none of the evaluation pictures, they go from 1 to 2"),
         ({"image_id": 1.5}, "image id 1.5 is unknown"),
         ({"image_id": "1"}, "image id '1' is unknown"),
         ({"image_id": True}, "image id True is unknown"),
