@@ -70,6 +70,8 @@ def parse_yaml(text: str, where: str) -> Any:
         line = f", line {mark.line + 1}" if mark and "\n" in text.strip() else ""
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         raise UsageError(f"{where}{line}: {problem}") from error
+    except RecursionError as error:
+        raise UsageError(f"{where}: it is nested too deeply; correct it") from error
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{where}: not readable as YAML: {error}") from error
 

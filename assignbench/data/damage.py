@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
+
+from assignbench.errors import DataError
 
 _HEAD = 1024  # bytes that say what a file is
 _TAIL = 64  # bytes that hold the end marker, and a few that some tools append
@@ -190,3 +193,10 @@ def _whole(head: bytes) -> str:
         if len(head) - error.start < 4 and len(head) == _HEAD:
             return head[: error.start].decode()
         raise
+
+
+def refuse_special(path: Path) -> None:
+    """Raises DataError: a pipe or a device, which might be read for ever; OSError: there is no such file."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path} is a device or a pipe, not a file; remove it")

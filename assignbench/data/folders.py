@@ -25,8 +25,10 @@ UNREADABLE_SUFFIXES = frozenset((
 HIDDEN = "hidden picture"
 SYSTEM = "file of an operating system"
 UNREADABLE = "picture of a kind that cannot be read, convert it to JPEG"
+SPECIAL = "device or pipe"
 LINKED = "linked folder that holds this one or was read already"
 
+_OF_TOOLS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
 _OF_SYSTEMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"))
 
 
@@ -46,7 +48,7 @@ def is_picture(name: str | os.PathLike[str]) -> bool:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is a tool's own: ``._x.jpg``, ``.ipynb_checkpoints``, ``__MACOSX``."""
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in _OF_TOOLS
 
 
 def pictures_below(folder: Path) -> Found:
@@ -83,7 +85,8 @@ def pictures_below(folder: Path) -> Found:
                 elif (why := _why_aside(entry.name, unseen)) is not None:
                     aside.setdefault(why, []).append(path)
                 elif is_picture(entry.name):
-                    paths.append(path)
+                    special = not entry.is_file() and os.path.exists(path)  # noqa: PTH110  # a broken link is missing
+                    (aside.setdefault(SPECIAL, []) if special else paths).append(path)
                 elif not unseen:
                     others.append(path)
     kinds = {why: tuple(sorted(files)) for why, files in sorted(aside.items())}

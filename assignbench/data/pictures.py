@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from assignbench.data.damage import ends_early, is_endless, what_is_wrong
+from assignbench.data.damage import ends_early, is_endless, refuse_special, what_is_wrong
 from assignbench.data.folders import SUFFIXES, UNREADABLE_SUFFIXES, Found, is_picture, pictures_below
 from assignbench.data.images import AS_STORED, ImageInfo, Stored
 from assignbench.errors import DataError
@@ -68,6 +68,8 @@ def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.
     brightest value is at most what is returned.
     """
     try:
+        if content is None:
+            refuse_special(image.path)
         with Image.open(image.path if content is None else io.BytesIO(content)) as picture:
             refuse_huge(picture)
             pixels, brightest = _rgb(picture, image.stored)
@@ -100,6 +102,7 @@ def read_header(path: Path, stored: Stored = AS_STORED) -> Header:
         DataError: when there is no picture or no header to read.
     """
     try:
+        refuse_special(path)
         with path.open("rb") as stream, Image.open(stream) as picture:
             refuse_huge(picture)
             width, height = picture.size
@@ -227,11 +230,12 @@ def _grey(picture: Image.Image, depth: int, bits: int | None) -> tuple[NDArray[n
     """Grey of more than 8 bits; Pillow alone would cut it off at white instead of scaling."""
     if depth > 16:
         raise DataError(f"{depth}-bit pixels; convert it to 8 bits a channel")
+    ranged = any(tile[0] == "ppm" for tile in getattr(picture, "tile", ()))  # the header states the largest value
     values = np.asarray(picture).astype(np.int32)
     brightest = int(values.max())
     if values.min() < 0 or brightest >= 1 << 16:
         raise DataError("grey values below 0 or beyond 16 bits; convert it to 8 bits a channel")
-    if picture.format == "PPM":  # states its largest value, to which Pillow has scaled
+    if ranged:  # to which Pillow has scaled
         return (values >> 8).astype(np.uint8), None
     used = depth if 8 < depth < 16 else bits or 16
     if brightest >= 1 << used:

@@ -23,7 +23,7 @@ import numpy as np
 from filelock import FileLock
 
 from assignbench.data.dataset import Dataset
-from assignbench.data.read.findings import SIZE_MISSING
+from assignbench.data.read.findings import PICTURE_RESPELT, SIZE_MISSING
 from assignbench.data.read.json_pieces import Digest
 from assignbench.data.read.picture_names import absent
 from assignbench.data.read.stored import images_of, load, save
@@ -78,7 +78,7 @@ def _made(file: Path, content: str, read: Callable[[Digest], Dataset], stored: P
     dataset = read(digest)
     if digest.hexdigest() != content:
         raise DataError(f"{file} changed while it was read; start again when it is complete")
-    if any(repair.kind == SIZE_MISSING.done for repair in dataset.repairs):
+    if any(repair.kind in (SIZE_MISSING.done, PICTURE_RESPELT.done) for repair in dataset.repairs):
         return dataset  # it depends on the pictures, too
     try:
         save(dataset, stored)
@@ -150,7 +150,12 @@ def _reader() -> str:
 def reader_files() -> list[Path]:
     """The source that decides what the arrays hold."""
     here = Path(__file__).parent
-    return [*sorted(here.glob("*.py")), here.parent / "dataset.py", here.parent / "images.py"]
+    return [
+        *sorted(here.glob("*.py")),
+        here.parent / "dataset.py",
+        here.parent / "images.py",
+        here.parent / "damage.py",
+    ]
 
 
 def _digest(file: Path) -> str:

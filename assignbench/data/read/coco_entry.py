@@ -17,6 +17,7 @@ from assignbench.data.read import plain
 from assignbench.data.read.findings import (
     BOX_FROM_MASK,
     BOX_FROM_POLYGON,
+    BOX_ROTATED,
     CROWD_BOOLEAN,
     NAME_BLANKS,
     NUMBER_IN_TEXT,
@@ -196,6 +197,9 @@ def annotation_of(entry: Entry, texts: Texts) -> Annotation:
     image = entry.id("image_id", texts.images)
     category = entry.id("category_id", texts.categories)
     x, y, width, height = _box(entry)
+    attributes = entry.value.get("attributes")
+    if isinstance(attributes, dict) and attributes.get("rotation", 0) not in (0, None, "", "0", "0.0"):
+        entry.note(BOX_ROTATED, f"rotation {_short(attributes['rotation'])}")
     return number, image, category, (x, y, x + width, y + height), _area(entry), _crowd(entry)
 
 

@@ -257,6 +257,7 @@ class _Image(msgspec.Struct, gc=False):
     file_name: str
 
 
+_ROTATION = re.compile(r'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])')
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation])
 _IMAGES = msgspec.json.Decoder(list[_Image])
 _NUMBERS = attrgetter("id", "image_id", "category_id", "area", "iscrowd")
@@ -273,6 +274,8 @@ def _usual_annotations(piece: Piece) -> tuple[NDArray[Any], ...] | None:
         numbers = np.fromiter(map(_NUMBERS, entries), _NUMBER_TYPES, len(entries))  # None becomes NaN
         boxes = np.fromiter(chain.from_iterable(map(_BOX, entries)), np.float64, 4 * len(entries)).reshape(-1, 4)
     except (msgspec.DecodeError, OverflowError):  # other types, NaN, or an id beyond 64 bits
+        return None
+    if _ROTATION.search(piece.text):
         return None
     area, crowd = numbers["area"], numbers["crowd"]
     present = {key: len(entries) for key in ("id", "image_id", "category_id", "bbox")}

@@ -255,6 +255,28 @@ BOX_OUTSIDE = Kind(
     _DROPPED,
     done="box wholly outside the image dropped",
 )
+BOX_ROTATED = Kind(
+    "box-rotated",
+    _W,
+    "a box that its tool turns by an angle; taken upright",
+    how="noted",
+    done="box that its tool turns by an angle, taken upright",
+)
+BOXES_FRACTIONS = Kind("boxes-fractions", _E, "no box is larger than a pixel: fractions of the picture?")
+BOXES_BEYOND = Kind(
+    "boxes-beyond",
+    _W,
+    "boxes that reach beyond their pictures, most of a split: corners in place of width and height?",
+    how="noted",
+    done="box that reaches beyond its picture, as most do: are these corners in place of width and height?",
+)
+CLASS_DOUBTFUL = Kind(
+    "class-doubtful",
+    _W,
+    "a class name without a letter of a … z: another encoding, as GBK, read as UTF-8?",
+    how="noted",
+    done="class name without a letter of a … z: is it another encoding, as GBK, read as UTF-8?",
+)
 BOX_CLIPPED = Kind(
     "box-clipped",
     _W,

@@ -77,7 +77,11 @@ class Piece:
 
     def entries(self) -> list[Any]:
         """By the `json` module, with `Repeated` for the objects that give a key twice."""
-        return json.loads(self.text, object_pairs_hook=_marked)
+        try:
+            return json.loads(self.text, object_pairs_hook=_marked)
+        except ValueError as error:  # Python's limit on the digits of a number
+            place = f"{self.key}[{self.first}] or one of the next {self.count - 1}"
+            raise DataError(f"{place} holds a number with thousands of digits; correct it") from error
 
 
 @dataclass(frozen=True)

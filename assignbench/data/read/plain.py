@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
+from assignbench.data.damage import refuse_special
 from assignbench.errors import DataError
 
 
@@ -18,14 +20,29 @@ def read_lines(file: Path, what: str) -> list[str]:
         DataError: it is missing or cannot be read.
     """
     try:
+        refuse_special(file)
         text = file.read_bytes().decode()  # not utf-8-sig: as a file's encoding, it takes half a mark for none
     except FileNotFoundError as error:
         raise DataError(f"no {what} {file}; put it there") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not a text in UTF-8 ({error.reason} at byte {error.start})") from error
+        raise DataError(f"{file} is not a text in UTF-8 (byte {error.start}); save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}") from error
+    if "\0" in text:
+        raise DataError(f"{file} holds zero bytes: it is damaged, or UTF-16 without a mark; save it as UTF-8")
     return text.removeprefix("\ufeff").split("\n")
+
+
+def doubtful(name: str) -> bool:
+    """Whether a name looks like another encoding that was read as UTF-8.
+
+    猫 in GBK is è in UTF-8. So all letters are of two bytes, and none is of a … z though
+    some are Latin, or they are of several scripts.
+    """
+    letters = [sign for sign in name if sign.isalpha()]
+    scripts = {unicodedata.name(sign, "?").partition(" ")[0] for sign in letters}
+    two_bytes = all("\u0080" <= sign < "\u0800" for sign in letters)
+    return bool(letters) and two_bytes and ("LATIN" in scripts or len(scripts) > 1)
 
 
 def number(text: str) -> float:

@@ -12,9 +12,13 @@ from assignbench.data.read import findings as kinds
 from assignbench.data.read.annotations import Annotations, Objects, areas_of
 from assignbench.data.read.findings import Finding, Kind
 from assignbench.data.read.mend import mend
+from assignbench.data.read.plain import doubtful
 from assignbench.data.read.raw import RawSplit, positions, repeated
 
 LARGEST = 1e9  # pixels; a coordinate beyond this is a damaged number, not a place
+_TINY = 16  # pixels of a picture's side
+_SOME = 4  # boxes that show a habit
+_MANY = 1 << 20  # boxes: of so many, not all are fractions and a few of them degenerate
 _SMALLER = 0.9  # of the picture: a box is not all of it
 
 
@@ -43,6 +47,9 @@ def refusals(raw: RawSplit) -> Iterator[Finding]:
     wrong = f"is not finite or beyond {LARGEST:g} pixels; correct or remove it"
     details = [f"the box {box} {wrong}" for box in annotations.boxes[wild].tolist()]
     yield raw.finding(kinds.BOX_NOT_FINITE, "annotations", wild, details)
+    if _fractions(raw):
+        text = "no box is larger than a pixel: are these fractions? Boxes are in pixels; multiply them by the size"
+        yield Finding(kinds.BOXES_FRACTIONS, raw.part, "nothing", wild[:0], (text,))
 
 
 def repairs(raw: RawSplit) -> Iterator[Finding]:
@@ -54,6 +61,9 @@ def repairs(raw: RawSplit) -> Iterator[Finding]:
     yield raw.finding(kinds.AREA_OF_PICTURE, "annotations", of_picture(raw))
     places, details = _alike([name for _, name in raw.categories])
     yield raw.finding(kinds.CLASS_ALIKE, "categories", np.array(places, dtype=np.int64), details)
+    odd = [place for place, (_, name) in enumerate(raw.categories) if doubtful(name)]
+    yield raw.finding(kinds.CLASS_DOUBTFUL, "categories", np.array(odd, dtype=np.int64))
+    yield raw.finding(kinds.BOXES_BEYOND, "annotations", _beyond(raw))
 
 
 def remarks(raw: RawSplit) -> Iterator[Finding]:
@@ -117,6 +127,28 @@ def _finite(annotations: Annotations) -> NDArray[np.bool_]:
     if len(boxes) and boxes.min() > -LARGEST and boxes.max() < LARGEST:  # NaN compares false
         return np.ones(len(boxes), dtype=np.bool_)
     return np.all(np.abs(boxes) < LARGEST, axis=1)
+
+
+def _fractions(raw: RawSplit) -> bool:
+    """Whether every box lies in the first pixel of pictures that have more."""
+    boxes, sizes = raw.annotations.boxes, raw.images.sizes
+    solid = boxes[np.all(boxes[:, 2:] > boxes[:, :2], axis=1)] if len(boxes) < _MANY else boxes
+    return bool(len(solid) and len(sizes) and sizes.max() > _TINY and solid.min() >= 0 and solid.max() <= 1 + 1e-6)
+
+
+def _beyond(raw: RawSplit) -> NDArray[np.bool_]:
+    """Boxes that reach clearly beyond the right or the lower side of their pictures, if they are most of many."""
+    boxes = raw.annotations.boxes
+    if len(boxes) < _SOME or not len(raw.images):
+        return np.zeros(len(boxes), dtype=np.bool_)
+    least = 1.02 * raw.images.sizes.min(axis=0)  # a quick look first: most boxes fit into any picture
+    if 2 * np.count_nonzero((boxes[:, 2] > least[0]) | (boxes[:, 3] > least[1])) <= len(boxes):
+        return np.zeros(len(boxes), dtype=np.bool_)
+    image = positions(raw.annotations.image_ids, raw.images.ids)
+    sizes = raw.images.sizes[np.maximum(image, 0)]
+    beyond = (boxes[:, 2] > 1.02 * sizes[:, 0]) | (boxes[:, 3] > 1.02 * sizes[:, 1])
+    beyond &= (image >= 0) & (sizes[:, 0] > 0)
+    return beyond if 2 * np.count_nonzero(beyond) > len(boxes) else np.zeros(len(boxes), dtype=np.bool_)
 
 
 def of_picture(raw: RawSplit) -> NDArray[np.bool_]:

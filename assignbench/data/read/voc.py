@@ -15,6 +15,7 @@ from pathlib import Path
 
 from assignbench.data.folders import SUFFIXES, aside_in, pictures_below
 from assignbench.data.read.findings import (
+    BOX_ROTATED,
     CORNERS_EXCHANGED,
     ENTRY_MALFORMED,
     LABELS_ORPHAN,
@@ -27,11 +28,11 @@ from assignbench.data.read.findings import (
     PICTURE_UNLABELLED,
     PIXEL_ORIGIN,
 )
-from assignbench.data.read.plain import number, read_lines, whole_number
+from assignbench.data.read.plain import doubtful, number, read_lines, whole_number
 from assignbench.data.read.raw import RawSplit, unreadable
 from assignbench.data.read.rows import Box, Object, Rows
 from assignbench.data.read.rules import LARGEST
-from assignbench.data.read.xml import doubtful, parse_xml, text_of
+from assignbench.data.read.xml import declares, parse_xml, text_of
 from assignbench.errors import DataError
 
 _TRUTH = {"": None, "unspecified": None, "0": False, "1": True, "false": False, "true": True}
@@ -162,7 +163,7 @@ def _read_picture(rows: Rows, one: VocList, stem: str, pictures: Mapping[str, li
     rows.picture(path, size)
     for place, element in enumerate(root.findall("object"), start=1):
         try:
-            _read_object(rows, f"{file}: object {place}", element, pixel_origin)
+            _read_object(rows, file, f"{file}: object {place}", element, pixel_origin)
         except DataError as error:
             rows.say_of_picture(ENTRY_MALFORMED, str(error))
 
@@ -179,12 +180,12 @@ def _size_of(file: Path, root: ET.Element) -> tuple[int, int]:
     return (width, height) if width and height else (0, 0)
 
 
-def _read_object(rows: Rows, place: str, element: ET.Element, pixel_origin: int) -> None:
+def _read_object(rows: Rows, file: Path, place: str, element: ET.Element, pixel_origin: int) -> None:
     """One ``<object>``: name, box, difficult."""
     name = text_of(place, element, "name")
     if not name:
         raise DataError(f"{place}: <name> is missing or empty")
-    if doubtful(name):
+    if doubtful(name) and not declares(file):
         raise DataError(
             f"{place}: the name {name!r} has no letter of a … z: is the file in another encoding, as GBK? Then its "
             'first line must say so (<?xml version="1.0" encoding="GBK"?>); else give the class a name with one'
@@ -205,8 +206,16 @@ def _read_object(rows: Rows, place: str, element: ET.Element, pixel_origin: int)
         rows.say_of_object(NAME_BLANKS, repr(name))
     if exchanged:
         rows.say_of_object(CORNERS_EXCHANGED, "")
+    if any(turn.strip("-0.") for turn in _angles(element)):
+        rows.say_of_object(BOX_ROTATED, "")
     if pixel_origin == 1 and (min(x0, y0) < 1 or any(corner % 1 for corner in corners)):
         rows.say_of_object(PIXEL_ORIGIN, "")
+
+
+def _angles(element: ET.Element) -> list[str]:
+    """By which a tool turns a box; CVAT writes it as an attribute."""
+    named = [one for one in element.iter("attribute") if (one.findtext("name") or "").strip() == "rotation"]
+    return [(one.findtext("value") or "").strip() for one in named]
 
 
 def _corners(place: str, element: ET.Element) -> list[float]:

@@ -6,7 +6,9 @@ import codecs
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from xml.parsers import expat
 
+from assignbench.data.damage import refuse_special
 from assignbench.errors import DataError
 
 LARGEST_XML = 1 << 24  # bytes of one annotation; more would only fill the memory
@@ -14,6 +16,22 @@ LARGEST_XML = 1 << 24  # bytes of one annotation; more would only fill the memor
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _BARE = re.compile(r"&(?!#?\w+;)")  # an ampersand that begins no entity
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+# What expat finds, by its codes, in words.
+_WORDS = {
+    expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]: "the file is empty; copy it again",
+    expat.errors.codes[expat.errors.XML_ERROR_UNCLOSED_TOKEN]: "the file ends in the middle of a tag; copy it again",
+    expat.errors.codes[expat.errors.XML_ERROR_TAG_MISMATCH]: "a closing tag is not that of the tag before it",
+    expat.errors.codes[expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT]: "something follows the end of the annotation",
+    expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]: "a character that XML does not allow there",
+    expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]: "an entity (&name;) that XML does not have",
+}
+
+
+def _words(error: ET.ParseError) -> str:
+    found = _WORDS.get(error.code)
+    return f"it is not valid XML: {found}" if found else "it is not valid XML there; correct it, or export it again"
 
 
 class _NoDoctype(ET.TreeBuilder):
@@ -34,6 +52,7 @@ def parse_xml(file: Path) -> ET.Element:
             with it entities of its own.
     """
     try:
+        refuse_special(file)
         with file.open("rb") as stream:
             content = stream.read(LARGEST_XML + 1)
     except FileNotFoundError as error:
@@ -51,9 +70,10 @@ def parse_xml(file: Path) -> ET.Element:
         if isinstance(text, str) and (bare := _BARE.search(text)):
             line = text.count("\n", 0, bare.start()) + 1
             raise DataError(f"{file}, line {line}: an & stands alone; in XML it must be written &amp;") from error
-        raise DataError(f"{file} is not valid XML: {error}; it may be truncated, copy it again") from error
+        line, column = error.position
+        raise DataError(f"{file}, line {line}, character {column + 1}: {_words(error)}") from error
     except (ValueError, LookupError) as error:
-        raise DataError(f"{file} is not valid XML: {error}; save it again as UTF-8") from error
+        raise DataError(f"{file} cannot be read as XML in its encoding; save it again as UTF-8") from error
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
 
@@ -73,7 +93,7 @@ def _decoded(file: Path, content: bytes) -> str | bytes:
             else 'name its encoding in its first line, as <?xml version="1.0" encoding="GBK"?>, or save it as UTF-8'
         )
         raise DataError(f"{file} is not a text in {encoding.upper()} (byte {error.start}); {advice}") from error
-    except LookupError as error:
+    except (LookupError, UnicodeError) as error:
         raise DataError(f"{file} declares the encoding {encoding!r}, which is not known; save it as UTF-8") from error
 
 
@@ -93,10 +113,8 @@ def text_of(place: str, element: ET.Element, path: str) -> str:
     return (found[0].text or "").strip()
 
 
-def doubtful(name: str) -> bool:
-    """Whether a name looks like another encoding read as UTF-8: letters beyond ASCII of Latin scripts, and no others.
-
-    The two bytes of 猫 in GBK are those of è in UTF-8. No word of a Latin script has several letters and none of a … z.
-    """
-    letters = [sign for sign in name if sign.isalpha()]
-    return bool(letters) and all("\u0080" <= sign < "\u0370" for sign in letters)
+def declares(file: Path) -> bool:
+    """Whether a file says in which encoding it is."""
+    with file.open("rb") as stream:
+        head = stream.read(256)
+    return head.startswith(_MARKS) or _DECLARED.match(head) is not None

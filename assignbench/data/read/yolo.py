@@ -8,6 +8,7 @@ fractions of the picture's width and height, as viewers show it (EXIF rotation a
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from assignbench.errors import DataError
 
 NOT_LABELS = {"classes.txt", "notes.txt"}  # what labelling tools leave among the labels
 SHOWN = Stored(upright=True)  # labels refer to the picture as viewers show it
+_DECIMAL_COMMA = re.compile(r"\d,\d+\s+\d+,\d")
 BEYOND = 1e-3  # of a side: a number may lie this far outside 0 … 1, as rounding leaves it
 
 
@@ -169,6 +171,8 @@ def _read_labels(rows: Rows, file: Path, classes: Sequence[str], keypoints: tupl
             continue
         place = f"{file}, line {at}"
         try:
+            if _DECIMAL_COMMA.search(line) and "." not in line:
+                raise DataError(f"{place}: the numbers have a comma where a point belongs: {line.strip()!r:.40}")
             label, fractions = _numbers(place, words)
             box = _box(place, fractions, keypoints)
             if not 0 <= label < len(classes):

@@ -70,9 +70,10 @@ def _names(file: Path, content: Mapping[str, Any]) -> list[str]:
     for position, name in enumerate(names):
         if not isinstance(name, str) or not name:
             raise DataError(f"{file}: class {position} must be text, not {name!r:.40}; put it in quotes")
+    names = [name.strip() for name in names]
     if repeated := [name for position, name in enumerate(names) if name in names[:position]]:
         raise DataError(f"{file}: the class {repeated[0]!r} is named twice; give each class a name of its own")
-    if content.get("nc", len(names)) != len(names):
+    if str(content.get("nc", len(names))) != str(len(names)):
         raise DataError(f"{file}: 'nc' is {content['nc']!r:.40}, but 'names' lists {len(names)} classes")
     return names
 
@@ -97,8 +98,11 @@ def _places(file: Path, bases: Sequence[Path], content: Mapping[str, Any], key: 
 
 def _place(file: Path, bases: Sequence[Path], key: str, stated: str) -> Path:
     spelt = stated.replace("\\", "/")
+    inside = spelt.removeprefix("../")  # exported archives say ../train/images and mean train/images
+    if inside != spelt and _is_place(file.parent / inside):
+        spelt = inside  # whatever lies beside the folder belongs to another data set
     found = next((base / spelt for base in bases if _is_place(base / spelt)), None)
-    # Exported archives say ../train/images and mean train/images; other paths come from another machine.
+    # Other paths come from another machine.
     found = found or existing_tail(file.parent, spelt)
     if found is None or not _is_place(found):
         raise DataError(

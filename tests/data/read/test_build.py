@@ -194,3 +194,26 @@ def test_the_fingerprint_follows_content_not_order_or_place(coco, tmp_path):
     assert open_dataset(coco.write(turned), Path()).train.fingerprint == first
     content["annotations"][0]["bbox"][0] += 0.01
     assert open_dataset(coco.write(content), Path()).train.fingerprint != first
+
+
+def test_boxes_in_fractions_are_refused(coco):
+    with pytest.raises(DataError, match="no box is larger than a pixel: are these fractions"):
+        splits_with(coco, [0.1, 0.2, 0.5, 0.5], [0.2, 0.2, 0.1, 0.3])
+
+
+def test_corners_in_place_of_sizes_are_said_in_both_splits(coco):
+    for split in splits_with(coco, *([60, 50, 90 + n, 75] for n in range(5)), [1, 1, 5, 5]):
+        (said,) = (repair for repair in split.repairs if repair.how == "noted")
+        assert said.count == 5
+        assert "are these corners" in said.kind
+
+
+def test_a_picture_under_two_ids_and_names_alike_are_said(coco):
+    content = coco.content(categories=[{"id": 9, "name": "dog"}, {"id": 2, "name": "Dog"}])
+    content["images"][1]["file_name"] = "a.png"
+    content["images"][1].update(width=100, height=80)
+    train = open_dataset(coco.write(content, content), Path()).train
+    assert {repair.kind.split(":")[0]: repair.count for repair in train.repairs} == {
+        "file that other image ids have, too": 1,
+        "class that is called as another one but for case, spaces or hyphens, kept apart": 1,
+    }

@@ -55,8 +55,8 @@ def test_a_missing_size_is_read_from_the_picture(voc):
 @pytest.mark.parametrize(
     ("xml", "message"),
     [
-        ("<annotation>", r"a\.xml is not valid XML"),
-        ("", r"a\.xml is not valid XML"),
+        ("<annotation>", r"a\.xml, line 1, character .*: it is not valid XML"),
+        ("", r"a\.xml, line 1, character .*: it is not valid XML"),
         (
             '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
             r"a\.xml: it declares the document type 'a'",
@@ -136,7 +136,7 @@ def test_what_fills_the_memory_is_refused(voc, monkeypatch):
     for xml, message in (
         (f'<!DOCTYPE l [<!ENTITY l0 "ha">{laughs}]><annotation>&l9;</annotation>', "declares the document type 'l'"),
         ('<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd"><annotation/>', "declares the document type 'a'"),
-        ("<annotation>&b;</annotation>", "not valid XML: undefined entity"),
+        ("<annotation>&b;</annotation>", "not valid XML: an entity"),
         ("<annotation>" + " " * (1 << 24), "it has more than 16 MB"),
         ("<a>" * 100_000, "not valid XML"),
         ("<a>" * 100_000 + "</a>" * 100_000, "its root is <a>"),
@@ -184,3 +184,66 @@ def test_lists_and_files_must_fit(voc):
         (voc.folder / "JPEGImages" / name).unlink()
     with pytest.raises(DataError, match="1 of 1 pictures are missing"):
         open_dataset(spec, Path())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("GBK", "猫"), ("Shift-JIS", "ねこ"), ("UTF-16", "кот"), ("big5", "貓")]
+)
+def test_a_declared_encoding_is_read(voc, encoding, name):
+    xml = f'<?xml version="1.0" encoding="{encoding}"?>{voc.xml(voc.object(name, 1, 1, 5, 5))}'
+    spec = voc.write(trainval={"a": ""}, test={"a": ""})
+    (voc.folder / "Annotations" / "a.xml").write_bytes(xml.encode(encoding))
+    assert open_dataset(spec, Path()).train.classes == (name,)
+
+
+@pytest.mark.parametrize("name", ["猫", "小猫"])
+def test_another_encoding_that_is_not_declared_is_refused(voc, name):
+    """The bytes of these names in GBK are letters in UTF-8."""
+    spec = voc.write(trainval={"a": ""}, test={"a": ""})
+    (voc.folder / "Annotations" / "a.xml").write_bytes(voc.xml(voc.object(name, 1, 1, 5, 5)).encode("gbk"))
+    with pytest.raises(DataError, match="is the file in another encoding, as GBK"):
+        open_dataset(spec, Path())
+
+
+@pytest.mark.parametrize("name", ["Tür", "кошка", "ねこネコ", "猫"])
+def test_names_of_many_scripts_need_no_declaration(voc, name):
+    xml = voc.xml(voc.object(name, 1, 1, 5, 5))
+    assert open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train.classes == (name,)
+
+
+def test_an_ampersand_is_explained(voc):
+    xml = voc.xml(voc.object("cat & dog", 1, 1, 5, 5))
+    with pytest.raises(DataError, match="an & stands alone; in XML it must be written &amp;"):
+        open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path())
+
+
+def test_lists_with_suffixes_and_flags(voc):
+    one = {"a": voc.xml(voc.object("cat", 1, 1, 5, 5)), "b": voc.xml(voc.object("cat", 1, 1, 6, 6))}
+    spec = voc.write(trainval=one, test=one)
+    (voc.folder / "ImageSets" / "Main" / "trainval.txt").write_text("a.jpg\nb  -1\n")
+    train = open_dataset(spec, Path()).train
+    assert len(train) == 2
+    assert [(repair.kind[:20], repair.count) for repair in train.repairs] == [("line with a suffix, ", 2)]
+
+
+def test_corners_from_the_other_end_are_exchanged(voc):
+    xml = voc.xml(voc.object("cat", 30, 20, 10, 5), voc.object("cat", 5, 5, 3, 9))
+    train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
+    assert train.boxes.tolist() == [[9, 4, 30, 20]]
+    counts = {repair.kind: repair.count for repair in train.repairs}
+    assert counts == {"box of zero or negative size dropped": 1, "box whose corners are exchanged, put in order": 1}
+
+
+def test_one_corner_at_zero_moves_nothing_and_is_counted(voc):
+    boxes = [voc.object("cat", 1 + n, 1, 20 + n, 9) for n in range(20)]
+    xml = voc.xml(voc.object("cat", 0, 1, 5, 5), *boxes)
+    train = open_dataset(voc.write(trainval={"a": xml}, test={"b": voc.xml(*boxes)}), Path()).train
+    assert train.boxes[1].tolist() == [0, 0, 20, 9]
+    assert [repair.count for repair in train.repairs if repair.how == "noted"] == [1]
+
+
+def test_fractions_show_that_pixels_count_from_zero(voc):
+    xml = voc.xml(voc.object("cat", 1.5, 1, 5, 5), voc.object("cat", 2, 2.25, 5, 5))
+    train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
+    assert train.boxes.tolist() == [[1.5, 1, 5, 5], [2, 2.25, 5, 5]]
+    assert any("2 of 2 boxes have a corner at 0 or a fraction" in remark for remark in train.remarks)

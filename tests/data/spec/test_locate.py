@@ -53,7 +53,7 @@ def test_voc_has_its_twenty_classes():
         ("", "unknown data set ''"),
         ("coco:", "unknown data set 'coco:'"),
         ("zolo:here", "unknown data set 'zolo:here'"),
-        ("../datasets/shapes", "unknown data set"),
+        ("../datasets/shapes", "there is no such folder"),
         ("missing.yaml", r"missing\.yaml: cannot be read"),
     ],
 )

@@ -116,8 +116,8 @@ def test_an_image_that_does_not_exist_is_refused(make_dataset, tmp_path, image):
         ((0, 0, 9, 9, np.nan, 0), "score is not within"),
         ((0, 0, 9, 9, 1.5, 0), "score is not within"),
         ((0, 0, 9, 9, -0.1, 0), "score is not within"),
-        ((0, 0, 9, 9, 0.5, 1), "class is unknown"),
-        ((0, 0, 9, 9, 0.5, -1), "class is unknown"),
+        ((0, 0, 9, 9, 0.5, 1), "class is none of the evaluation pictures"),
+        ((0, 0, 9, 9, 0.5, -1), "class is none of the evaluation pictures"),
     ],
 )
 def test_an_impossible_detection_is_refused_with_image_and_entry(make_dataset, tmp_path, row, problem):
@@ -138,10 +138,10 @@ GOOD = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 0.5}
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"image_id": 2}, "image id 2 is unknown"),
-        ({"image_id": "1"}, "image id '1' is unknown"),
-        ({"image_id": True}, "image id True is unknown"),
-        ({"image_id": [1]}, "image id .* is unknown"),
+        ({"image_id": 2}, "image id 2 is none of the evaluation pictures"),
+        ({"image_id": "1"}, "image id '1' is none of the evaluation pictures"),
+        ({"image_id": True}, "image id True is none of the evaluation pictures"),
+        ({"image_id": [1]}, "image id .* is none of the evaluation pictures"),
         ({"category_id": 7}, "unknown category id 7"),
         ({"category_id": None}, "unknown category id None"),
         ({"bbox": [0, 0, 0, 9]}, "without positive size"),

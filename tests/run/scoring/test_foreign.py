@@ -79,9 +79,9 @@ def test_what_is_passed_over_or_odd_is_counted_and_said(read, entries, remark):
     ("change", "problem"),
     [
         ({"image_id": 3}, "image id 3 is none of the evaluation pictures, they go from 1 to 2"),
-        ({"image_id": 1.5}, "image id 1.5 is unknown"),
-        ({"image_id": "1"}, "image id '1' is unknown"),
-        ({"image_id": True}, "image id True is unknown"),
+        ({"image_id": 1.5}, "image id 1.5 is none of the evaluation pictures"),
+        ({"image_id": "1"}, "image id '1' is none of the evaluation pictures"),
+        ({"image_id": True}, "image id True is none of the evaluation pictures"),
         ({"category_id": 0}, "unknown category id 0, they go from 1 to 2"),
         ({"category_id": float("nan")}, "unknown category id nan"),
         ({"bbox": [1, 2, -3, 4]}, r"box without positive size: \[1, 2, -3, 4\]"),
