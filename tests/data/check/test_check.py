@@ -397,6 +397,10 @@ def test_every_kind_has_a_planted_defect():
         "category-parent",
         "pictures-dim",
         "frames-divided",
+        "box-rotated",
+        "class-doubtful",
+        "boxes-fractions",
+        "boxes-beyond",
     }
     assert {kind.name for kind in KINDS} == {*map(kind_of, DEFECTS), *CATEGORIES, *elsewhere}
     assert len({kind.name for kind in KINDS}) == len(KINDS)
