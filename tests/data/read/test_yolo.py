@@ -1,10 +1,13 @@
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from assignbench.data.dataset import Dataset
+from assignbench.data.pictures import read_picture
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 
@@ -239,3 +242,70 @@ def test_another_yaml_file_will_do_when_it_is_the_only_data_set(yolo):
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
         train_of(f"yolo:{tmp_path}/nowhere")
+
+
+def test_a_neighbour_is_not_taken_for_ones_own(yolo, save_picture):
+    """Exported archives say ../train/images and mean train/images, whatever lies beside them."""
+    spec = yolo.write("0 0.5 0.5 0.1 0.1", train="../images/train", val="../images/val")
+    for name in ("7.jpg", "8.jpg"):
+        save_picture(yolo.folder.parent / "images" / "train" / name, 100, 80)
+    assert [image.path.name for image in train_of(spec).images] == ["0.jpg"]
+
+
+def test_hidden_and_unreadable_pictures_are_left_aside(yolo, save_picture):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1")
+    folder = yolo.folder / "images" / "train"
+    for name in ("._0.jpg", ".ipynb_checkpoints/0-checkpoint.jpg", "@eaDir/0.jpg/SYNOPHOTO.jpg"):
+        save_picture(folder / name, 100, 80)
+    (folder / "1.heic").write_bytes(b"x")
+    train = train_of(spec)
+    assert len(train) == 1
+    (aside,) = (repair for repair in train.repairs if repair.how == "left aside")
+    assert aside.count == 4
+
+
+def test_pictures_are_read_as_they_are_shown(yolo):
+    spec = yolo.write("0 0.25 0.5 0.5 1")
+    path = yolo.folder / "images" / "train" / "0.jpg"
+    with Image.open(path) as picture:
+        exif = picture.getexif()
+        exif[0x0112] = 6
+        picture.save(path, exif=exif)
+    train = train_of(spec)
+    assert train.sizes.tolist() == [[80, 100]]
+    assert train.boxes.tolist() == [[0, 0, 40, 100]]
+    assert read_picture(train.images[0]).shape == (100, 80, 3)
+
+
+def test_a_pipe_is_no_picture(yolo):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1")
+    os.mkfifo(yolo.folder / "images" / "train" / "5.jpg")
+    train = train_of(spec)
+    assert len(train) == 1
+    assert train.repairs[0].count == 1
+
+
+def test_labels_may_end_in_capitals(yolo):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1")
+    file = yolo.folder / "labels" / "train" / "0.txt"
+    file.rename(file.with_suffix(".TXT"))
+    assert len(train_of(spec).boxes) == 1
+
+
+def test_decimal_commas_are_explained(yolo):
+    with pytest.raises(DataError, match="line 1: the numbers have a comma where a point belongs"):
+        train_of(yolo.write("0 0,5 0,5 0,1 0,1"))
+
+
+def test_one_list_is_divided_and_frames_of_a_video_are_said(yolo):
+    spec = yolo.write(*(["0 0.5 0.5 0.1 0.1"] * 10), val=...)
+    for path in list(yolo.folder.rglob("train/*.*")):
+        path.rename(path.with_name(f"frame_{int(path.stem):06}{path.suffix}"))
+    splits = open_dataset(spec, Path())
+    assert (len(splits.train), len(splits.evaluation)) == (8, 2)
+    assert splits.spec.endswith("?split=0.8")
+    for dataset in (splits.train, splits.evaluation):
+        (said,) = (repair for repair in dataset.repairs if repair.how == "noted")
+        assert said.count == len(dataset)
+        assert "neighbours are taught and scored" in said.kind
+        assert dataset.annotation_ids.tolist() == list(range(1, len(dataset) + 1))
