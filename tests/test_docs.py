@@ -20,6 +20,7 @@ from assignbench.cli.main import app
 from assignbench.cli.new import STRATEGY, read, renamed
 from assignbench.contract.laws import check
 from assignbench.core import Assigner, Assignment, Discounts, Extra, Head, Normalisers, Pairs, Setting, assign, parts
+from assignbench.data.read.findings import KINDS, Severity
 from assignbench.detector.objective import objective
 from assignbench.options import check_options
 from assignbench.plugins import load_class, resolve
@@ -260,3 +261,10 @@ def test_tables_say_what_is_refused(row: Row) -> None:
 def test_the_page_names_the_whole_vocabulary() -> None:
     words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]*)`", STRATEGIES))))
     assert set(core.__all__) - words == set()
+
+
+def test_every_finding_is_explained() -> None:
+    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    for kind in KINDS:
+        run = "refuses it" if kind.severity is Severity.ERROR else f"{kind.how}: {kind.done}" if kind.done else "–"
+        assert f"| `{kind.name}` ({kind.severity}) | {kind.meaning} | {run} | {kind.remedy or '–'} |" in page
