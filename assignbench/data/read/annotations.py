@@ -74,15 +74,30 @@ class Objects:
 
     def take(self, order: NDArray[np.int64]) -> Objects:
         """The objects at ``order``, read-only from here on."""
-        taken = {name: array[order] for name, array in _columns(self)}
-        flags = _each(self.flags, order)
-        for array in (*taken.values(), *flags.values()):
-            array.setflags(write=False)
-        return Objects(**taken, flags=flags)
+        return taken(self.columns(), order)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Every array by its name, flags as ``flags.NAME``."""
+        return {**dict(_columns(self)), **{f"flags.{name}": array for name, array in self.flags.items()}}
 
     def arrays(self) -> list[NDArray[Any]]:
         """Every array, the flags in the order of their names."""
         return [*(array for _, array in _columns(self)), *(array for _, array in sorted(self.flags.items()))]
+
+
+def taken(columns: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> Objects:
+    """The objects at ``order``, read-only; ``columns``, as `Objects.columns` gives them, is emptied on the way.
+
+    Who keeps nothing else of millions of objects has one column twice in memory, and not all of them.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    while columns:
+        name, column = columns.popitem()
+        found[name] = column[order]
+        found[name].setflags(write=False)
+        del column
+    flags = {name.removeprefix("flags."): found.pop(name) for name in sorted(found) if name.startswith("flags.")}
+    return Objects(**found, flags=flags)
 
 
 def areas_of(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

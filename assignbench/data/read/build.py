@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from assignbench.data.dataset import Dataset, Repair
 from assignbench.data.images import Images
 from assignbench.data.pictures import picture_size
-from assignbench.data.read.annotations import EXAMPLES, Annotations, Objects, areas_of
+from assignbench.data.read.annotations import EXAMPLES, Annotations, Objects, areas_of, taken
 from assignbench.data.read.findings import SIZE_MISSING, Finding, Severity
 from assignbench.data.read.mend import mend
 from assignbench.data.read.picture_names import absent
@@ -67,31 +67,17 @@ def build_dataset(raw: RawSplit, *, name: str, split: str, classes: Sequence[str
     )
     _refuse_missing(raw)
     raw = _with_sizes(raw)
-    found = [*raw.findings, *repairs(raw)]
-    annotations, sizes = raw.annotations, raw.images.sizes.astype(np.float64)
-    by_id = np.argsort(np.array(category_ids, dtype=np.int64))
-    objects = Objects(
-        ids=annotations.ids,
-        image=positions(annotations.image_ids, raw.images.ids),
-        labels=by_id[positions(annotations.category_ids, np.array(category_ids, dtype=np.int64)[by_id])],
-        boxes=annotations.boxes,
-        area=_areas(annotations),
-        crowd=annotations.crowd > 0,
-        flags=annotations.flags,
-    )
-    objects, keep = mend(
-        objects,
-        sizes[objects.image],
-        training,
-        lambda kind, marked: found.append(raw.finding(kind, "annotations", marked)),
-    )
-    pictures = raw.images
+    objects, keep, done = _mended(raw, category_ids, training)
+    pictures, offsets = raw.images, dict(raw.offsets)
+    del raw  # millions of annotations, which need not be in memory three times
     if np.any(np.diff(pictures.ids) < 0):
         sequence = np.argsort(pictures.ids)
         pictures = pictures.take(sequence)
         objects = replace(objects, image=np.argsort(sequence)[objects.image])
     order = np.lexsort((objects.ids, objects.image))
-    objects = objects.take(order[keep[order]])
+    columns, order = objects.columns(), order[keep[order]]
+    del objects
+    objects = taken(columns, order)
     return Dataset(
         name=name,
         split=split,
@@ -104,10 +90,40 @@ def build_dataset(raw: RawSplit, *, name: str, split: str, classes: Sequence[str
         area=objects.area,
         crowd=objects.crowd,
         annotation_ids=objects.ids,
-        repairs=tuple(_repair(raw, finding) for finding in found if finding.kind.done and finding.count),
+        repairs=done,
         fingerprint=_fingerprint(classes, category_ids, pictures, objects),
-        offsets=dict(raw.offsets),
+        offsets=offsets,
         flags=objects.flags,
+    )
+
+
+def _mended(
+    raw: RawSplit, category_ids: Sequence[int], training: bool
+) -> tuple[Objects, NDArray[np.bool_], tuple[Repair, ...]]:
+    """Objects in file order with their mended boxes, ``[object]`` which of them to keep, and all that was repaired."""
+    found = [*raw.findings, *repairs(raw)]
+    objects, keep = mend(
+        _objects(raw, category_ids),
+        raw.images.sizes,
+        training,
+        lambda kind, marked: found.append(raw.finding(kind, "annotations", marked)),
+    )
+    return objects, keep, tuple(_repair(raw, one) for one in found if one.kind.done and one.count)
+
+
+def _objects(raw: RawSplit, category_ids: Sequence[int]) -> Objects:
+    """Annotations with the places of their images and classes, in file order."""
+    annotations = raw.annotations
+    by_id = np.argsort(np.array(category_ids, dtype=np.int64))
+    place = positions(annotations.category_ids, np.array(category_ids, dtype=np.int64)[by_id])
+    return Objects(
+        ids=annotations.ids,
+        image=positions(annotations.image_ids, raw.images.ids),
+        labels=by_id[place],
+        boxes=annotations.boxes,
+        area=_areas(annotations),
+        crowd=annotations.crowd > 0,
+        flags=annotations.flags,
     )
 
 

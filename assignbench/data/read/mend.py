@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,18 +15,20 @@ from assignbench.data.read.findings import BOX_CLIPPED, BOX_DEGENERATE, BOX_OUTS
 # in float32 could lose its width.
 THINNEST = 0.005
 
+_BLOCK = 1 << 16  # objects
+
 # Odd numbers of 64 bits, from a generator: a row's columns times these add up to a digest.
 _ODD = np.random.default_rng(0).integers(0, 2**63, 7, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
 def mend(
-    objects: Objects, size: NDArray[np.float64], training: bool, note: Callable[[Kind, NDArray[np.bool_]], None]
+    objects: Objects, sizes: NDArray[np.int64], training: bool, note: Callable[[Kind, NDArray[np.bool_]], None]
 ) -> tuple[Objects, NDArray[np.bool_]]:
     """Mend boxes where that is right, and mark the objects to keep.
 
     Args:
         objects: in file order.
-        size: ``[object, 2]`` width and height of each object's picture.
+        sizes: ``[image, 2]`` width and height of the pictures.
         training: which column of the table.
         note: told each kind of repair, and which objects it is done to: ``[object]``.
 
@@ -34,29 +36,36 @@ def mend(
         The objects with their mended boxes, and ``[object]`` which of them to keep.
     """
     boxes = objects.boxes
-    empty = _any(boxes[:, 2:] <= boxes[:, :2])
-    outside = ~empty & _any((boxes[:, :2] >= size) | (boxes[:, 2:] <= 0))
+    empty, outside, moved, thin = (np.zeros(len(boxes), dtype=np.bool_) for _ in range(4))
+    clipped = np.empty_like(boxes) if training else boxes
+    for some in _blocks(len(boxes)):
+        size = sizes[objects.image[some]].astype(np.float64)
+        x0, y0, x1, y1 = boxes[some].T
+        width, height = size.T
+        empty[some] = (x1 <= x0) | (y1 <= y0)
+        outside[some] = ((x0 >= width) | (y0 >= height) | (x1 <= 0) | (y1 <= 0)) & ~empty[some]
+        if training:
+            np.clip(boxes[some], 0, np.tile(size, 2), out=clipped[some])
+            moved[some] = _any(clipped[some] != boxes[some])
+            thin[some] = _any(clipped[some, 2:] - clipped[some, :2] < THINNEST)
     note(BOX_DEGENERATE, empty)
     note(BOX_OUTSIDE, outside)
     keep = ~empty & ~outside
     if not training:
         return objects, keep
-    clipped = _clipped(boxes, size)
     objects = replace(objects, boxes=clipped)
-    thin = keep & _any(clipped[:, 2:] - clipped[:, :2] < THINNEST)
+    thin &= keep
     keep &= ~thin
     again = _repeated(objects, keep)
-    note(BOX_CLIPPED, keep & _any(clipped != boxes) if clipped is not boxes else np.zeros_like(keep))
+    note(BOX_CLIPPED, keep & moved)
     note(BOX_THIN, thin)
     note(BOX_REPEATED, again)
     return objects, keep & ~again
 
 
-def _clipped(boxes: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Boxes inside their pictures; the same array where all of them are."""
-    if not len(boxes) or (boxes.min() >= 0 and np.all(boxes[:, 2:] <= size) and np.all(boxes[:, :2] <= size)):
-        return boxes
-    return np.clip(boxes, 0, np.tile(size, 2))
+def _blocks(count: int) -> Iterator[slice]:
+    """Blocks of objects: what is computed on the way stays small, and near the processor."""
+    return (slice(start, start + _BLOCK) for start in range(0, count, _BLOCK))
 
 
 def _any(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -82,11 +91,14 @@ def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]
     Each row becomes one number: the sum of its columns' bits, each times an odd number of its own. Equal rows become
     equal numbers, and others hardly ever.
     """
-    boxes = (objects.boxes[keep] + 0.0).view(np.uint64)  # −0 becomes 0, which it equals
-    columns = (objects.image[keep], objects.labels[keep], objects.crowd[keep], *boxes.T)
-    digest = np.zeros(len(boxes), dtype=np.uint64)
-    for column, odd in zip(columns, _ODD, strict=True):
-        digest += column.astype(np.uint64) * odd
+    places = np.flatnonzero(keep)
+    digest = np.zeros(len(places), dtype=np.uint64)
+    for some in _blocks(len(places)):
+        own = places[some]
+        boxes = (objects.boxes[own] + 0.0).view(np.uint64)  # −0 becomes 0, which it equals
+        columns = (objects.image[own], objects.labels[own], objects.crowd[own], *boxes.T)
+        for column, odd in zip(columns, _ODD, strict=True):
+            digest[some] += column.astype(np.uint64) * odd
     order = np.argsort(digest)
     same = digest[order[1:]] == digest[order[:-1]]
     shared = np.zeros(len(digest), dtype=np.bool_)

@@ -109,7 +109,7 @@ def mended(
         flags={},
     )
     marks: dict[Kind, NDArray[np.bool_]] = {}
-    done, keep = mend(objects, sizes[image].astype(np.float64).reshape(-1, 2), training, marks.__setitem__)
+    done, keep = mend(objects, sizes, training, marks.__setitem__)
     return done.boxes, keep, marks
 
 

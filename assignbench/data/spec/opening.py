@@ -122,8 +122,13 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
     wanted = _classes(spec, classes)
 
     def built(digest: Digest) -> Dataset:
-        raw = read_part(spec, base, part, classes=classes, digest=digest)
-        return build_dataset(raw, name=name, split=split, classes=wanted, training=part == "train")
+        return build_dataset(  # which frees what was read as soon as it can
+            read_part(spec, base, part, classes=classes, digest=digest),
+            name=name,
+            split=split,
+            classes=wanted,
+            training=part == "train",
+        )
 
     if isinstance(spec, CocoSpec):
         place = _coco_split(spec, part)
