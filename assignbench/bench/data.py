@@ -10,22 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
 
 from assignbench.bench.measure import memory_advice
 from assignbench.data.dataset import Dataset
-from assignbench.data.load.batch import Batch
 from assignbench.data.load.streams import training_batches
 from assignbench.errors import UsageError
 from assignbench.machine import bound_to
 from assignbench.recipe import DataSettings
 from assignbench.run.training.train import augmentation
 
-_NONE = torch.empty(0, dtype=torch.uint8)
+Shown = tuple[int, tuple[int, int]]  # a picture's index, and its width and height in a batch
 
 
 @dataclass(frozen=True)
@@ -73,13 +71,13 @@ def bench_data(
     rows = []
     for count in workers:
         progress(f"{dataset.name}: {count} workers")
-        loader, bare, batches = [], [], []
+        loader, bare, shown = [], [], []
         with memory_advice(f"{dataset.name}: batch {batch}, {count} workers"):
             for _ in range(repeat):
-                seconds, batches = load(dataset, settings, batch=batch, workers=count, pictures=pictures)
+                seconds, shown = load(dataset, settings, batch=batch, workers=count, pictures=pictures)
                 loader.append(seconds)
-                bare.append(decode(dataset, batches))
-        timed = batch * len(batches)
+                bare.append(decode(dataset, shown))
+        timed = len(shown)
         ms, floor = 1e3 * min(loader) * max(1, count) / timed, 1e3 * min(bare) / timed
         rows.append(
             DataRow(
@@ -98,8 +96,8 @@ def bench_data(
 
 def load(
     dataset: Dataset, settings: DataSettings, *, batch: int, workers: int, pictures: int
-) -> tuple[float, list[Batch]]:
-    """One pass of the loader: seconds, and the batches that came within them, their pictures removed."""
+) -> tuple[float, list[Shown]]:
+    """One pass of the loader: seconds, and the pictures that came within them."""
     first = max(1, workers)  # until then processes start
     batches = training_batches(
         dataset,
@@ -116,18 +114,20 @@ def load(
         for _ in range(first):
             next(batches)
         start = time.perf_counter()
-        # without pictures, which training does not keep either: their memory is used again
-        found = [replace(one, images=_NONE) for one in batches]
-        return time.perf_counter() - start, found
-
-
-def decode(dataset: Dataset, batches: Sequence[Batch]) -> float:
-    """Seconds that Pillow takes to decode the pictures of these batches and to bring them to their size."""
-    wanted = [
-        (dataset.images[index].path, (int(size[1]), int(size[0])))
-        for one in batches
-        for index, size in zip(one.indices, one.sizes, strict=True)
+        # nothing of a batch is kept, as in training: its memory is used again
+        found = [(one.indices, one.sizes.tolist()) for one in batches]
+        seconds = time.perf_counter() - start
+    shown = [
+        (index, (width, height))
+        for indices, sizes in found
+        for index, (height, width) in zip(indices, sizes, strict=True)
     ]
+    return seconds, shown
+
+
+def decode(dataset: Dataset, shown: Sequence[Shown]) -> float:
+    """Seconds that Pillow takes to decode these pictures and to bring them to their size."""
+    wanted = [(dataset.images[index].path, size) for index, size in shown]
     start = time.perf_counter()
     for path, size in wanted:
         with Image.open(path) as picture:

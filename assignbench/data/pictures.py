@@ -35,6 +35,7 @@ __all__ = [
     "pictures_below",
     "read_header",
     "read_picture",
+    "read_rgb",
     "refuse_endless",
     "refuse_huge",
     "refuse_other_size",
@@ -43,6 +44,15 @@ __all__ = [
 LOOKED_AT = 1000  # pictures of a split whose file sizes stand for all: a million would take minutes on a network's disk
 MOST_PIXELS = 1 << 29  # of a picture: 1.6 GB of RGB; a header that states more is damaged, or not for a detector
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_UPRIGHT = {  # what makes each EXIF orientation the picture that is shown
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Image.MAX_IMAGE_PIXELS = None  # `MOST_PIXELS` holds in its place: Pillow warns of 90 million and refuses 179 million
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged tags, which say nothing of the pixels
@@ -58,7 +68,12 @@ def read_picture(image: ImageInfo) -> NDArray[np.uint8]:
         DataError: when the file is missing, damaged, truncated or of an unsupported kind, or when its
             size is not the annotation's: boxes would silently sit in the wrong place.
     """
-    return decoded(image)[0]
+    return np.array(read_rgb(image))
+
+
+def read_rgb(image: ImageInfo) -> Image.Image:
+    """As `read_picture`, and not yet copied out of Pillow's memory."""
+    return _decoded(image, None)[0]
 
 
 def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.uint8], int | None]:
@@ -67,12 +82,17 @@ def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.
     ``content``: the file's bytes, where they have been read. Of colour, Pillow drops the lower eight bits: then the
     brightest value is at most what is returned.
     """
+    picture, brightest = _decoded(image, content)
+    return np.array(picture), brightest
+
+
+def _decoded(image: ImageInfo, content: bytes | None) -> tuple[Image.Image, int | None]:
     try:
         if content is None:
             refuse_special(image.path)
         with Image.open(image.path if content is None else io.BytesIO(content)) as picture:
             refuse_huge(picture)
-            pixels, brightest = _rgb(picture, image.stored)
+            rgb, brightest = _rgb(picture, image.stored)
     except MemoryError:
         raise
     except FileNotFoundError as error:
@@ -82,8 +102,8 @@ def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.
     except Exception as error:  # Pillow raises half a dozen unrelated types on damaged files
         reason = what_is_wrong(image.path)
         raise DataError(f"{image.path} (image {image.id}) cannot be decoded: {reason}") from error
-    refuse_other_size(image, pixels.shape[1], pixels.shape[0])
-    return pixels, brightest
+    refuse_other_size(image, rgb.width, rgb.height)
+    return rgb, brightest
 
 
 @dataclass(frozen=True)
@@ -202,28 +222,29 @@ def _bytes_of(path: Path) -> int | None:
         return None
 
 
-def _rgb(picture: Image.Image, stored: Stored) -> tuple[NDArray[np.uint8], int | None]:
-    """Eight bits a channel, and the brightest value of more bits, see `decoded`."""
+def _rgb(picture: Image.Image, stored: Stored) -> tuple[Image.Image, int | None]:
+    """Eight bits a channel, decoded, and the brightest value of more bits, see `decoded`."""
     depth = _depth(picture)
     turn = orientation(picture) if stored.upright else 1
     brightest = None
     if picture.mode.startswith("I"):  # grey of more than 8 bits
         grey, brightest = _grey(picture, depth, stored.bits)
-        pixels = np.repeat(grey[..., None], 3, axis=2)
+        rgb = Image.fromarray(grey).convert("RGB")
     elif picture.mode == "F":
         raise DataError("floating-point pixels; convert it to 8 bits a channel")
     else:
         if picture.mode == "P":  # through RGBA, since a palette with transparency warns on its way to RGB
             picture = picture.convert("RGBA")
-        pixels = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+        rgb.load()  # while the file is open
         if depth == 16 and stored.bits is None:
-            brightest = (int(pixels.max()) << 8) + 255
+            brightest = (int(np.asarray(rgb).max()) << 8) + 255
         elif depth == 16 and stored.bits != 16:
             raise DataError(
                 f"16 bits a channel and colours, where only grey can have bits: {stored.bits}; convert it to 8 bits "
                 "a channel"
             )
-    return (pixels if turn == 1 else _turned(pixels, turn)), brightest
+    return (rgb if turn == 1 else rgb.transpose(_UPRIGHT[turn])), brightest
 
 
 def _grey(picture: Image.Image, depth: int, bits: int | None) -> tuple[NDArray[np.uint8], int | None]:
@@ -250,14 +271,3 @@ def _depth(picture: Image.Image) -> int:
         return 16 if "16" in str(tile[0].args) else 8
     stated = getattr(picture, "tag_v2", {}).get(258, 8) if picture.format == "TIFF" else 8  # BitsPerSample
     return max(stated) if isinstance(stated, tuple) else int(stated)
-
-
-def _turned(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """A stored picture ``[H, W, 3]`` as an EXIF orientation wants it shown."""
-    if turn in TURNED:
-        pixels = pixels.swapaxes(0, 1)
-    if turn in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if turn in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)

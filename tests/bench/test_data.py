@@ -38,19 +38,19 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def test_the_clock_starts_after_the_first_batch(dataset):
-    seconds, batches = load(dataset, SETTINGS, batch=2, workers=0, pictures=5)
+    seconds, shown = load(dataset, SETTINGS, batch=2, workers=0, pictures=5)
     assert seconds > 0
-    assert [len(batch) for batch in batches] == [2, 2, 2]
+    assert [size for _, size in shown] == [(256, 192)] * 6
 
 
 def test_the_bare_loop_reads_the_same_pictures_at_the_same_size(dataset, monkeypatch):
-    _, batches = load(dataset, SETTINGS, batch=2, workers=0, pictures=4)
+    _, shown = load(dataset, SETTINGS, batch=2, workers=0, pictures=4)
     opened, sizes = [], []
     real_open, real_resize = Image.open, Image.Image.resize
     monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or real_open(path))
     monkeypatch.setattr(Image.Image, "resize", lambda self, size, *rest: sizes.append(size) or real_resize(self, size))
-    assert decode(dataset, batches) > 0
-    assert opened == [dataset.images[index].path for batch in batches for index in batch.indices]
+    assert decode(dataset, shown) > 0
+    assert opened == [dataset.images[index].path for index, _ in shown]
     assert set(sizes) == {(256, 192)}
 
 

@@ -14,9 +14,9 @@ from assignbench.core.types import PADDING, Regions, Targets
 from assignbench.data.dataset import Dataset
 from assignbench.data.load.colour import Colour
 from assignbench.data.load.crop import in_crop
-from assignbench.data.load.loader import blank
-from assignbench.data.load.transforms import Geometry, moved_boxes, moved_picture, scales_of, windows
-from assignbench.data.pictures import read_picture
+from assignbench.data.load.loader import unset
+from assignbench.data.load.transforms import Geometry, moved_boxes, put_picture, scales_of, sizes_of, windows
+from assignbench.data.pictures import read_rgb
 
 
 @dataclass(frozen=True)
@@ -92,33 +92,35 @@ def load_batch(
     Raises:
         DataError: when a picture cannot be read.
     """
-    images = blank(len(indices), 3, *(size or padded(geometries)))
-    places = images.numpy()
-    for slot, (index, geometry, colour) in enumerate(
-        zip(indices, geometries, colours or [None] * len(indices), strict=True)
+    images = unset(len(indices), 3, *(size or padded(geometries)))
+    infos = [dataset.images[index] for index in indices]
+    for place, info, geometry, colour in zip(
+        images.numpy(), infos, geometries, colours or [None] * len(indices), strict=True
     ):
-        # numpy copies what is turned and mirrored in half of torch's time
-        pixels = read_picture(dataset.images[index])
-        places[slot, :, : geometry.height, : geometry.width] = moved_picture(pixels, geometry, colour)
+        height, width = geometry.height, geometry.width
+        put_picture(read_rgb(info), geometry, colour, place[:, :height, :width])
+        place[:, :height, width:] = 0
+        place[:, height:] = 0
     objects, owner = _objects(dataset, np.array(indices))
-    kept = windows([dataset.size_of(index) for index in indices], geometries)
+    kept = windows([(info.width, info.height) for info in infos], geometries)
+    sizes = sizes_of(geometries)
     if any(geometry.crop is not None for geometry in geometries):
         whole = np.array([geometry.crop is None for geometry in geometries])[owner]
         inside = whole | in_crop(dataset.boxes[objects], kept[owner], dataset.crowd[objects])
         objects, owner = objects[inside], owner[inside]
-    boxes = moved_boxes(dataset.boxes[objects], owner, kept, geometries)
+    boxes = moved_boxes(dataset.boxes[objects], owner, kept, sizes, geometries)
     labels, crowd = dataset.labels[objects], dataset.crowd[objects]
     box, image, ignored_box, ignored_image, label = map(
         torch.from_numpy, (boxes[~crowd], owner[~crowd], boxes[crowd], owner[crowd], labels[~crowd])
     )
     return Batch(
         images=images,
-        sizes=torch.tensor([(geometry.height, geometry.width) for geometry in geometries]),
+        sizes=torch.from_numpy(sizes),
         targets=Targets(
             boxes=box, labels=label, image=image, images=len(indices), ignore=Regions(ignored_box, ignored_image)
         ),
         indices=tuple(indices),
-        scales=torch.from_numpy(scales_of(kept, geometries).astype(np.float32)),
+        scales=torch.from_numpy(scales_of(kept, sizes).astype(np.float32)),
     )
 
 

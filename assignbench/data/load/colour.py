@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 # Each blends a picture with one that lacks the quality: black, its mean grey, its greys.
@@ -33,9 +32,8 @@ def draw_colour(jitter: float, key: tuple[int, ...]) -> Colour | None:
     return Colour((first, second, third), (one, two, three))
 
 
-def recolour(pixels: NDArray[np.uint8], colour: Colour) -> NDArray[np.uint8]:
-    """Apply to ``[H, W, 3]``: whole numbers from 0 to 255 after each step; grey is ITU-R 601's."""
-    picture = Image.fromarray(pixels)
+def recolour(picture: Image.Image, colour: Colour) -> Image.Image:
+    """Apply to an RGB picture: whole numbers from 0 to 255 after each step; grey is ITU-R 601's."""
     for number in colour.order:
         picture = _QUALITIES[number](picture).enhance(colour.factors[number])
-    return np.array(picture)
+    return picture

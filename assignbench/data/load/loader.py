@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from assignbench.data.load.heap import keep_freed
 from assignbench.errors import DataError, SystemProblem
@@ -31,11 +32,11 @@ KEPT = 1 << 27  # bytes that a picture needed and the next one will; fetching th
 Item = TypeVar("Item")
 
 
-def blank(*shape: int) -> Tensor:
-    """Zeros, uint8; in a worker at once in memory that the main process shares, which saves two passes over them."""
+def unset(*shape: int) -> Tensor:
+    """uint8 of any values; in a worker at once in memory that the main process shares, which saves a pass over them."""
     if get_worker_info() is None:
-        return torch.zeros(shape, dtype=torch.uint8)
-    try:  # what the loader's own collation does; new shared memory reads as zeros
+        return torch.empty(shape, dtype=torch.uint8)
+    try:  # what the loader's own collation does
         storage = torch.UntypedStorage._new_shared(math.prod(shape))
     except RuntimeError as error:
         raise SystemProblem(f"a data worker gets no shared memory; use fewer workers: {error}") from error
@@ -67,16 +68,21 @@ def load_ahead(load: Callable[[int], Item], numbers: range, workers: int) -> Gen
         DataError, SystemProblem: what ``load`` raised, or a worker died.
     """
     workers = min(workers, len(numbers), bound_to())
-    if not workers:  # as a worker does
-        keep_freed(KEPT)
+    pinned = torch.cuda.is_available()
+    if not workers:
+        keep_freed(KEPT)  # as a worker does
+        for number in numbers:
+            item = load(number)
+            yield cast("Item", pin_memory(item)) if pinned else item
+        return
     loader = DataLoader(
         _Loads(load),
         sampler=numbers,
         batch_size=None,
         num_workers=workers,
-        multiprocessing_context=_fresh_processes() if workers else None,
-        worker_init_fn=partial(_attend, os.getpid()) if workers else None,
-        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context=_fresh_processes(),
+        worker_init_fn=partial(_attend, os.getpid()),
+        pin_memory=pinned,
         generator=torch.Generator(),  # its own, or every loader would advance the global random state
     )
     try:

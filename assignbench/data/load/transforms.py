@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -73,42 +74,51 @@ def draw_geometry(
         short_side_range: draw any whole number from the least to the largest of short_side.
         crop: what is kept of the picture; drawn elsewhere, so that it moves neither of the others.
     """
-    random = np.random.default_rng(key)
-    choices = [short_side] if isinstance(short_side, int) else list(short_side)
-    # Both numbers are always drawn, so that switching one augmentation leaves the other as it was.
-    if short_side_range:
-        side, mirror = int(random.integers(min(choices), max(choices) + 1)), random.random()
-    else:
-        side, mirror = choices[random.integers(len(choices))], random.random()
+    choices = [short_side] if isinstance(short_side, int) else short_side
+    side, mirrored = choices[0], flip >= 1
+    if len(choices) > 1 or 0 < flip < 1:  # a generator takes longer than all else here
+        random = np.random.default_rng(key)
+        # Both numbers are always drawn, so that switching one augmentation leaves the other as it was.
+        if short_side_range:
+            side = int(random.integers(min(choices), max(choices) + 1))
+        else:
+            side = choices[int(random.integers(len(choices)))]
+        mirrored = bool(random.random() < flip)
     if crop is not None:
         width, height = crop[2] - crop[0], crop[3] - crop[1]
-    return Geometry(*resized(width, height, side, long_side), mirrored=bool(mirror < flip), crop=crop)
+    return Geometry(*resized(width, height, side, long_side), mirrored=mirrored, crop=crop)
 
 
-def move_picture(pixels: NDArray[np.uint8], geometry: Geometry, colour: Colour | None = None) -> Tensor:
-    """Crop, recolour, resize (bilinear, antialiased) and mirror: ``[H, W, 3] → [3, height, width]`` uint8."""
-    return torch.from_numpy(np.ascontiguousarray(moved_picture(pixels, geometry, colour)))
+def move_picture(pixels: NDArray[np.uint8], geometry: Geometry) -> Tensor:
+    """Crop, resize (bilinear, antialiased) and mirror: ``[H, W, 3] → [3, height, width]`` uint8."""
+    moved = np.empty((3, geometry.height, geometry.width), dtype=np.uint8)
+    put_picture(Image.fromarray(pixels), geometry, None, moved)
+    return torch.from_numpy(moved)
 
 
-def moved_picture(pixels: NDArray[np.uint8], geometry: Geometry, colour: Colour | None) -> NDArray[np.uint8]:
-    """As `move_picture`, in numpy: perhaps a view, for whoever copies it anyway."""
+def put_picture(picture: Image.Image, geometry: Geometry, colour: Colour | None, place: NDArray[np.uint8]) -> None:
+    """As `move_picture`, from Pillow's memory to its place ``[3, height, width]`` in a batch, and recoloured."""
     if geometry.crop is not None:
-        x0, y0, x1, y1 = geometry.crop
-        pixels = pixels[y0:y1, x0:x1]
+        picture = picture.crop(geometry.crop)
     if colour is not None:  # before the resize, since most pictures get larger by it
-        pixels = recolour(pixels, colour)
-    picture, size = pixels.transpose(2, 0, 1), (geometry.height, geometry.width)
-    if picture.shape[1:] != size:
-        # What torchvision's resize ends in; called directly, since importing torchvision costs every
-        # worker more than a second.
-        given = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-        picture = functional.interpolate(given, size, mode="bilinear", antialias=True)[0].numpy()
-    return picture[..., ::-1] if geometry.mirrored else picture
+        picture = recolour(picture, colour)
+    if geometry.mirrored:
+        place = place[..., ::-1]
+    size = geometry.height, geometry.width
+    if (picture.height, picture.width) == size:  # three bands as they lie are faster than turning [H, W, 3]
+        for plane, band in zip(place, "RGB", strict=True):
+            plane[:] = np.frombuffer(picture.tobytes("raw", band), dtype=np.uint8).reshape(size)
+        return
+    # What torchvision's resize ends in; called directly, since importing torchvision costs every worker more than a
+    # second. numpy copies what is mirrored in half of torch's time.
+    given = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    place[:] = functional.interpolate(given, size, mode="bilinear", antialias=True)[0].numpy()
 
 
 def move_boxes(boxes: NDArray[np.float64], width: int, height: int, geometry: Geometry) -> NDArray[np.float32]:
     """The same for boxes ``[object, 4]`` of a picture of ``width`` × ``height`` original pixels; see `moved_boxes`."""
-    return moved_boxes(boxes, np.zeros(len(boxes), dtype=np.int64), windows([(width, height)], [geometry]), [geometry])
+    kept = windows([(width, height)], [geometry])
+    return moved_boxes(boxes, np.zeros(len(boxes), dtype=np.int64), kept, sizes_of([geometry]), [geometry])
 
 
 def windows(sizes: Sequence[tuple[int, int]], geometries: Sequence[Geometry]) -> NDArray[np.int64]:
@@ -121,6 +131,7 @@ def moved_boxes(
     boxes: NDArray[np.float64],
     owner: NDArray[np.int64],
     windows: NDArray[np.int64],
+    sizes: NDArray[np.int64],
     geometries: Sequence[Geometry],
 ) -> NDArray[np.float32]:
     """Boxes of several pictures, in network pixels.
@@ -131,22 +142,27 @@ def moved_boxes(
         boxes: ``[object, 4]`` in original pixels.
         owner: ``[object]`` whose they are, counted in the others.
         windows: ``[image, 4]`` as `windows` gives them.
+        sizes: ``[image, 2]`` as `sizes_of` gives them.
         geometries: ``[image]`` of each picture.
     """
-    limits = np.array([(one.width, one.height) for one in geometries])
     cropped = np.array([one.crop is not None for one in geometries])[owner]
     mirrored = np.array([one.mirrored for one in geometries])[owner]
     if cropped.any():
         boxes = np.where(cropped[:, None], crop_boxes(boxes, windows[owner]), boxes)
-    moved = boxes * scales_of(windows, geometries)[owner][:, [0, 1, 0, 1]]
+    moved = boxes * scales_of(windows, sizes)[owner][:, [0, 1, 0, 1]]
     if mirrored.any():
-        turned = limits[owner, :1] - moved[:, [2, 0]]
+        turned = sizes[owner, 1:] - moved[:, [2, 0]]
         moved[:, [0, 2]] = np.where(mirrored[:, None], turned, moved[:, [0, 2]])
     if cropped.any():  # rounding apart they are inside; without a crop, evaluation keeps what is outside
-        moved = np.where(cropped[:, None], moved.clip(0, limits[owner][:, [0, 1, 0, 1]]), moved)
+        moved = np.where(cropped[:, None], moved.clip(0, sizes[owner][:, [1, 0, 1, 0]]), moved)
     return moved.astype(np.float32)
 
 
-def scales_of(windows: NDArray[np.int64], geometries: Sequence[Geometry]) -> NDArray[np.float64]:
+def sizes_of(geometries: Sequence[Geometry]) -> NDArray[np.int64]:
+    """``[image, 2]`` height and width in network pixels."""
+    return np.array([(one.height, one.width) for one in geometries], dtype=np.int64)
+
+
+def scales_of(windows: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
     """``[image, 2]`` network pixels per original pixel, along x and y."""
-    return np.array([(one.width, one.height) for one in geometries]) / (windows[:, 2:] - windows[:, :2])
+    return sizes[:, ::-1] / (windows[:, 2:] - windows[:, :2])

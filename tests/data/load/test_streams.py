@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,23 @@ def test_a_step_is_padded_with_zeros_to_its_highest_and_its_widest_picture(unequ
         for image, (height, width) in zip(batch.images, batch.sizes.tolist(), strict=True):
             assert not image[:, height:].any()
             assert not image[:, :, width:].any()
+
+
+def test_padding_is_zero_whatever_was_in_the_memory(unequal, monkeypatch):
+    plain = train(unequal.train, **AUGMENTED)
+    monkeypatch.setattr("assignbench.data.load.batch.unset", lambda *shape: torch.full(shape, 255, dtype=torch.uint8))
+    assert all(equal(*pair) for pair in zip(plain, train(unequal.train, **AUGMENTED), strict=True))
+
+
+def test_batches_for_a_gpu_are_pinned_without_workers_too(monkeypatch):
+    class Item:
+        def pin_memory(self) -> str:
+            return "pinned"
+
+    load = partial(lambda _number, item: item, item=Item())
+    assert all(isinstance(item, Item) for item in module.load_ahead(load, range(2), workers=0))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert list(module.load_ahead(load, range(2), workers=0)) == ["pinned", "pinned"]
 
 
 def test_workers_change_nothing(dataset):

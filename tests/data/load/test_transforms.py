@@ -41,6 +41,9 @@ def test_a_bright_object_stays_in_its_box():
 def test_the_original_size_leaves_pixels_alone():
     pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
     assert (move_picture(pixels, Geometry(7, 5)).permute(1, 2, 0).numpy() == pixels).all()
+    assert (move_picture(pixels, Geometry(7, 5, mirrored=True)).permute(1, 2, 0).numpy() == pixels[:, ::-1]).all()
+    cut = Geometry(4, 2, mirrored=True, crop=(1, 2, 3, 6))
+    assert (move_picture(pixels, cut).permute(1, 2, 0).numpy() == pixels[2:6, 1:3][:, ::-1]).all()
 
 
 @settings(max_examples=50, derandomize=True, deadline=None)
@@ -53,6 +56,16 @@ def test_geometry_is_a_function_of_its_key(epoch, index):
     assert draw(True, (40, 80)).height == draw(False, (40, 80)).height
     assert draw(True, (40, 80)).mirrored == draw(True, (40, 40)).mirrored
     assert not draw(False, (40, 80)).mirrored
+
+
+@pytest.mark.parametrize(("flip", "mirrored"), [(0, False), (1, True)])
+def test_what_is_certain_is_not_drawn(flip, mirrored, monkeypatch):
+    """A generator would take more time than everything else that is done here."""
+    options = {"short_side": (80,), "long_side": 400, "key": (2, 0, 0, 0)}
+    drawn = draw_geometry(100, 80, **options, flip=max(0.001, min(flip, 0.999)))  # the draw is 0.26
+    monkeypatch.setattr(np.random, "default_rng", None)
+    assert draw_geometry(100, 80, **options, flip=flip) == drawn
+    assert drawn.mirrored == mirrored
 
 
 def test_recorded_draws_come_up_again():
