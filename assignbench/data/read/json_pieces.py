@@ -11,8 +11,10 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -110,8 +112,9 @@ def pieces(file: Path, digest: Digest) -> Iterator[Piece | Value]:
         DataError: the file is missing, unreadable, not JSON, not an object, or gives a key twice.
     """
     try:
-        with file.open("rb") as stream:
-            yield from _members(_Window(stream, digest))
+        # hashing leaves Python's lock free: beside the parsing, it costs no time of its own
+        with file.open("rb") as stream, ThreadPoolExecutor(1) as hashing:
+            yield from _members(_Window(stream, partial(hashing.submit, digest.update)))
     except FileNotFoundError as error:
         raise DataError(f"no annotation file {file}; put it there") from error
     except OSError as error:
@@ -129,10 +132,10 @@ class _Odd(Exception):  # noqa: N818  # the end of a sentence that begins with t
 class _Window:
     """A text and a place in it; what lies behind the place is forgotten, what lies ahead is read when needed."""
 
-    def __init__(self, stream: BinaryIO, digest: Digest) -> None:
-        self._stream, self._digest = stream, digest
+    def __init__(self, stream: BinaryIO, hashed: Callable[[bytes], object]) -> None:
+        self._stream, self._hashed = stream, hashed
         start = stream.read(32)
-        digest.update(start)
+        hashed(start)
         for sign, meaning in _IMPOSTORS.items():
             if start.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith(sign):
                 raise _Odd(f" is {meaning}")
@@ -155,7 +158,7 @@ class _Window:
             self.ended = True
             self._decoded(data, final=True)  # complains of half a character
             return False
-        self._digest.update(data)
+        self._hashed(data)
         self._behind += self.at
         self.text, self.at = self.text[self.at :] + self._decoded(data), 0
         return True

@@ -99,8 +99,6 @@ def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]
         columns = (objects.image[own], objects.labels[own], objects.crowd[own], *boxes.T)
         for column, odd in zip(columns, _ODD, strict=True):
             digest[some] += column.astype(np.uint64) * odd
-    order = np.argsort(digest)
-    same = digest[order[1:]] == digest[order[:-1]]
-    shared = np.zeros(len(digest), dtype=np.bool_)
-    shared[order[1:][same]] = shared[order[:-1][same]] = True
-    return shared
+    ordered = np.sort(digest)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.isin(digest, twice) if len(twice) else np.zeros(len(digest), dtype=np.bool_)

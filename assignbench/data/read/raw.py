@@ -150,6 +150,8 @@ def _places_of(raw: RawSplit, annotations: NDArray[np.int64]) -> dict[int, int]:
 
 def repeated(values: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which values occur more than once, and which of those are not the first of their kind."""
+    if np.all(values[1:] > values[:-1]):  # as most files number their entries
+        return np.zeros(len(values), dtype=np.bool_), np.zeros(len(values), dtype=np.bool_)
     order = np.argsort(values, kind="stable")
     same = values[order][1:] == values[order][:-1]
     every, later = np.zeros(len(values), dtype=np.bool_), np.zeros(len(values), dtype=np.bool_)
