@@ -23,6 +23,7 @@ import numpy as np
 import PIL
 
 from assignbench.data import pictures
+from assignbench.data.damage import refuse_special
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.images import ImageInfo
 from assignbench.data.pictures import decoded, dim, read_header, refuse_endless, refuse_other_size
@@ -128,6 +129,7 @@ def _decode(image: ImageInfo, known: frozenset[bytes]) -> _Picture:
 def _content(image: ImageInfo) -> tuple[bytes, bytes]:
     """sha256 of a file's bytes, and these."""
     try:
+        refuse_special(image.path)
         content = image.path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"no picture {image.path} (image {image.id})") from error

@@ -88,8 +88,6 @@ def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.
 
 def _decoded(image: ImageInfo, content: bytes | None) -> tuple[Image.Image, int | None]:
     try:
-        if content is None:
-            refuse_special(image.path)
         with Image.open(image.path if content is None else io.BytesIO(content)) as picture:
             refuse_huge(picture)
             rgb, brightest = _rgb(picture, image.stored)

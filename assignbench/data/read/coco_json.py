@@ -275,7 +275,7 @@ def _usual_annotations(piece: Piece) -> tuple[NDArray[Any], ...] | None:
         boxes = np.fromiter(chain.from_iterable(map(_BOX, entries)), np.float64, 4 * len(entries)).reshape(-1, 4)
     except (msgspec.DecodeError, OverflowError):  # other types, NaN, or an id beyond 64 bits
         return None
-    if _ROTATION.search(piece.text):
+    if '"rotation"' in piece.text and _ROTATION.search(piece.text):  # a text alone is found much faster
         return None
     area, crowd = numbers["area"], numbers["crowd"]
     present = {key: len(entries) for key in ("id", "image_id", "category_id", "bbox")}

@@ -116,8 +116,8 @@ def test_an_image_that_does_not_exist_is_refused(make_dataset, tmp_path, image):
         ((0, 0, 9, 9, np.nan, 0), "score is not within"),
         ((0, 0, 9, 9, 1.5, 0), "score is not within"),
         ((0, 0, 9, 9, -0.1, 0), "score is not within"),
-        ((0, 0, 9, 9, 0.5, 1), "class is none of the evaluation pictures"),
-        ((0, 0, 9, 9, 0.5, -1), "class is none of the evaluation pictures"),
+        ((0, 0, 9, 9, 0.5, 1), "class is unknown"),
+        ((0, 0, 9, 9, 0.5, -1), "class is unknown"),
     ],
 )
 def test_an_impossible_detection_is_refused_with_image_and_entry(make_dataset, tmp_path, row, problem):
