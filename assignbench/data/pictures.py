@@ -14,32 +14,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from assignbench.data.damage import ends_early, is_endless, refuse_special, what_is_wrong
-from assignbench.data.folders import SUFFIXES, UNREADABLE_SUFFIXES, Found, is_picture, pictures_below
 from assignbench.data.images import AS_STORED, ImageInfo, Stored
 from assignbench.errors import DataError
-
-__all__ = [
-    "LOOKED_AT",
-    "MOST_PIXELS",
-    "SUFFIXES",
-    "TURNED",
-    "UNREADABLE_SUFFIXES",
-    "Found",
-    "Header",
-    "decoded",
-    "dim",
-    "files_digest",
-    "is_picture",
-    "orientation",
-    "picture_size",
-    "pictures_below",
-    "read_header",
-    "read_picture",
-    "read_rgb",
-    "refuse_endless",
-    "refuse_huge",
-    "refuse_other_size",
-]
 
 LOOKED_AT = 1000  # pictures of a split whose file sizes stand for all: a million would take minutes on a network's disk
 MOST_PIXELS = 1 << 29  # of a picture: 1.6 GB of RGB; a header that states more is damaged, or not for a detector

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from assignbench.data.check.looks import Look, look_at_all
 from assignbench.data.check.rules import split_findings
 from assignbench.data.check.splits import joint_findings
 from assignbench.data.dataset import Official
 from assignbench.data.read.findings import REFUSED, Finding, Severity
-from assignbench.data.read.raw import RawSplit
+from assignbench.data.read.raw import RawSplit, said
 from assignbench.data.spec import locate as specs
 from assignbench.data.spec.locate import open_dataset
 from assignbench.data.spec.opening import official_of, read_part
@@ -107,5 +105,5 @@ def _what_the_reader_says(spec: str, data_root: Path) -> list[Finding]:
     try:
         open_dataset(spec, data_root)
     except DataError as error:
-        return [Finding(REFUSED, "both", "nothing", np.zeros(0, dtype=np.int64), (str(error),))]
+        return [said(REFUSED, "both", [str(error)])]
     return []

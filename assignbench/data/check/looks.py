@@ -14,8 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from assignbench.data.damage import ends_early, what_is_wrong
+from assignbench.data.folders import SUFFIXES
 from assignbench.data.images import ImageInfo, Stored
-from assignbench.data.pictures import SUFFIXES, TURNED, decoded, orientation, refuse_endless, refuse_huge
+from assignbench.data.pictures import TURNED, decoded, orientation, refuse_endless, refuse_huge
 from assignbench.errors import DataError
 
 __all__ = ["TURNED", "Look", "brightest_of", "look_at_all", "suffix_fits", "suffix_of"]

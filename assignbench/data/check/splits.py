@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from assignbench.data.check.looks import Look
-from assignbench.data.pictures import SUFFIXES
+from assignbench.data.folders import is_picture
 from assignbench.data.read import findings as kinds
 from assignbench.data.read.findings import Finding
 from assignbench.data.read.raw import RawSplit, said
@@ -73,7 +73,6 @@ def _unlisted(train: RawSplit, evaluation: RawSplit) -> Iterator[Finding]:
         for folder in folders
         for below, _, names in os.walk(folder)
         for name in names
-        if os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  # a million of them
-        and (path := os.path.normpath(os.path.join(below, name))) not in listed  # noqa: PTH118
+        if is_picture(name) and (path := os.path.normpath(os.path.join(below, name))) not in listed  # noqa: PTH118
     }
     yield said(kinds.PICTURE_UNLISTED, "both", sorted(strangers))

@@ -115,12 +115,6 @@ def put_picture(picture: Image.Image, geometry: Geometry, colour: Colour | None,
     place[:] = functional.interpolate(given, size, mode="bilinear", antialias=True)[0].numpy()
 
 
-def move_boxes(boxes: NDArray[np.float64], width: int, height: int, geometry: Geometry) -> NDArray[np.float32]:
-    """The same for boxes ``[object, 4]`` of a picture of ``width`` × ``height`` original pixels; see `moved_boxes`."""
-    kept = windows([(width, height)], [geometry])
-    return moved_boxes(boxes, np.zeros(len(boxes), dtype=np.int64), kept, sizes_of([geometry]), [geometry])
-
-
 def windows(sizes: Sequence[tuple[int, int]], geometries: Sequence[Geometry]) -> NDArray[np.int64]:
     """``[image, 4]`` what is kept of each picture, x0 y0 x1 y1 in original pixels: its crop, or all of it."""
     kept = [one.crop or (0, 0, *size) for size, one in zip(sizes, geometries, strict=True)]

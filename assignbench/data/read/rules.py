@@ -13,7 +13,7 @@ from assignbench.data.read.annotations import Annotations, Objects, areas_of
 from assignbench.data.read.findings import Finding, Kind
 from assignbench.data.read.mend import mend
 from assignbench.data.read.plain import doubtful
-from assignbench.data.read.raw import RawSplit, positions, repeated
+from assignbench.data.read.raw import RawSplit, positions, repeated, said
 
 LARGEST = 1e9  # pixels; a coordinate beyond this is a damaged number, not a place
 _TINY = 16  # pixels of a picture's side
@@ -49,7 +49,7 @@ def refusals(raw: RawSplit) -> Iterator[Finding]:
     yield raw.finding(kinds.BOX_NOT_FINITE, "annotations", wild, details)
     if _fractions(raw):
         text = "no box is larger than a pixel: are these fractions? Boxes are in pixels; multiply them by the size"
-        yield Finding(kinds.BOXES_FRACTIONS, raw.part, "nothing", wild[:0], (text,))
+        yield said(kinds.BOXES_FRACTIONS, raw.part, [text])
 
 
 def repairs(raw: RawSplit) -> Iterator[Finding]:
@@ -76,7 +76,7 @@ def remarks(raw: RawSplit) -> Iterator[Finding]:
         yield raw.finding(kinds.ID_ZERO, "categories", numbers == 0)
         if len(numbers) and (missing := int(numbers.max() - numbers.min()) + 1 - len(np.unique(numbers))):
             text = f"{missing} of {numbers.min()} … {numbers.max()} are not in use"
-            yield Finding(kinds.CATEGORY_GAPS, raw.part, "nothing", numbers[:0], (text,))
+            yield said(kinds.CATEGORY_GAPS, raw.part, [text])
     yield raw.finding(kinds.IMAGE_EMPTY, "images", ~np.isin(images.ids, annotations.image_ids))
     yield raw.finding(kinds.CATEGORY_UNUSED, "categories", ~np.isin(numbers, annotations.category_ids))
     yield raw.finding(kinds.CROWD, "annotations", annotations.crowd > 0)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assignbench.data.pictures import SUFFIXES, header_size
+from assignbench.data.folders import SUFFIXES
+from assignbench.data.pictures import header_size
 from assignbench.data.read.findings import ENTRY_MALFORMED, LISTED_AGAIN
 from assignbench.data.read.plain import number, read_lines, whole_number
 from assignbench.data.read.raw import RawSplit, unreadable

@@ -64,7 +64,7 @@ def read_part(
     Raises:
         UsageError: the data set has no test split.
     """
-    classes = classes or spec.classes if not isinstance(spec, WiderfaceSpec) else None
+    classes = _classes(spec, classes)
     if isinstance(spec, VocSpec):
         raw = read_voc(_voc_lists(spec, base, part), part, classes=classes, pixel_origin=spec.pixel_origin)
     elif isinstance(spec, YoloSpec):

@@ -1,12 +1,28 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench.data.load.crop import draw_crop, in_crop
-from assignbench.data.load.transforms import Geometry, draw_geometry, move_boxes, move_picture, resized
+from assignbench.data.load.transforms import (
+    Geometry,
+    draw_geometry,
+    move_picture,
+    moved_boxes,
+    resized,
+    sizes_of,
+    windows,
+)
 
 SIDES = st.integers(1, 3000)
+
+
+def move_boxes(boxes: Any, width: int, height: int, geometry: Geometry) -> Any:
+    """Boxes of one picture of that many pixels."""
+    kept = windows([(width, height)], [geometry])
+    return moved_boxes(boxes, np.zeros(len(boxes), dtype=np.int64), kept, sizes_of([geometry]), [geometry])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ PACKAGE = Path(assignbench.__file__).parent
 # decided already, by what `execute` imports: where it is wrong, the file is to be split, or to be named in ONLY_SAID
 # with the reason.
 DECIDING = """
-    data/__init__ data/damage data/dataset data/folders data/images data/pictures data/load/
+    data/__init__ data/damage data/dataset data/images data/pictures data/load/
     run/__init__ run/matrix/__init__ run/matrix/execute run/matrix/protocol
     run/scoring/__init__ run/scoring/detect run/scoring/detections run/scoring/evaluate run/scoring/evaluators
     run/scoring/matching run/scoring/voc run/scoring/widerface
@@ -28,7 +28,8 @@ DECIDING = """
     run/training/step run/training/surroundings run/training/train
 """
 NOT_DECIDING = """
-    data/caveats data/check/ data/decoding data/prepare/ data/read/ data/shapes/ data/show/ data/spec/ data/stats/
+    data/caveats data/decoding data/folders
+    data/check/ data/prepare/ data/read/ data/shapes/ data/show/ data/spec/ data/stats/
     run/matrix/matrix run/matrix/pictures run/matrix/plan run/matrix/sharing run/results/
     run/scoring/foreign run/scoring/kept_matches
     run/scoring/matches run/scoring/predict run/scoring/remarks run/scoring/reopen run/scoring/test_server

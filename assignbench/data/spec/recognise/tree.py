@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import nsmallest
 from pathlib import Path
 
-from assignbench.data.pictures import SUFFIXES
+from assignbench.data.folders import SUFFIXES
 
 KEPT = 200  # names of folders, and of files of each suffix, that are remembered; the others are counted
 HEAD = 1 << 18  # bytes that are looked at, at either end of a file
@@ -77,10 +77,6 @@ class Tree:
     def is_file(self, place: str) -> bool:
         """Whether there is such a file."""
         return _kind(self.root / place, stat.S_ISREG)
-
-    def is_there(self, place: str) -> bool:
-        """Whether there is such a file or folder."""
-        return _kind(self.root / place, lambda mode: stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
     def head(self, place: str, most: int = HEAD) -> str:
         """How a text file begins; characters that are no UTF-8 are replaced."""
