@@ -34,5 +34,11 @@ class SystemProblem(AssignbenchError):  # noqa: N818 - SystemError is Python's o
     exit_code = 4
 
 
+class Stopped(BaseException):  # like KeyboardInterrupt, it passes whoever handles errors
+    """The system asked this process to leave (SIGTERM, SIGUSR1); the message is the signal's name."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
+
+
 class AssignbenchWarning(UserWarning):
     """Something that a user should know, and that stops nothing."""

@@ -65,6 +65,7 @@ def reproduce(
     """
     from assignbench.cli.launching import start_all_processes
     from assignbench.cli.output import console
+    from assignbench.run.training.stopping import listening
 
     start_all_processes()
     names = comma_list(experiment, "EXPERIMENT")
@@ -72,18 +73,18 @@ def reproduce(
         if value is not None and not value.strip():
             raise UsageError(f"{option} is empty; leave it out for the scale's own")
     numbers = None if seeds is None else number_list(seeds, "--seeds")
-    from assignbench.reproduce.conduct import (
-        reproduce as conduct,
-    )  # last: it brings torch, and the options are fine now
-    from assignbench.reproduce.sheet import Request
+    with listening():
+        # last: it brings torch, and the options are fine now
+        from assignbench.reproduce.conduct import reproduce as conduct
+        from assignbench.reproduce.sheet import Request
 
-    code = conduct(
-        names,
-        Request(scale.value, dataset, recipe, tuple(set_), numbers),
-        datasets=data_root,
-        output=output,
-        device=device.value,
-        dry_run=dry_run,
-        console=console(),
-    )
+        code = conduct(
+            names,
+            Request(scale.value, dataset, recipe, tuple(set_), numbers),
+            datasets=data_root,
+            output=output,
+            device=device.value,
+            dry_run=dry_run,
+            console=console(),
+        )
     raise typer.Exit(code)

@@ -72,6 +72,7 @@ def run(
     from assignbench.config import Matrix, load_recipe
     from assignbench.data.spec.share import with_share
     from assignbench.options import split_list
+    from assignbench.run.training.stopping import listening
 
     start_all_processes()
     matrix = Matrix(
@@ -87,9 +88,10 @@ def run(
         dry_run=dry_run,
         device=device.value,
     )
-    from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
+    with listening():
+        from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
 
-    outcome = run_matrix(matrix, console())
+        outcome = run_matrix(matrix, console())
     if outcome.records:
         from assignbench.cli.output import progress
         from assignbench.comparison import render
