@@ -40,7 +40,7 @@ class DeviceFault(SystemProblem):
     exit_code = 6
 
 
-class Stopped(BaseException):
+class Stopped(BaseException):  # like KeyboardInterrupt, it passes whoever handles errors
     """The system asked this process to leave (SIGTERM, SIGUSR1); the message is the signal's name."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again

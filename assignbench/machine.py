@@ -10,9 +10,12 @@ as it takes to fall asleep and to be woken costs little where the machine is qui
 
 import math
 import os
+import signal
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+# signals that a scheduler sends to all processes of a job before it takes the machine away
+STOPS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 SPINS = "1000"  # some tens of microseconds; libgomp's own choice is 300 000
 THREADS, SPINNING = "OMP_NUM_THREADS", "GOMP_SPINCOUNT"
 WAITING = (SPINNING, "OMP_WAIT_POLICY", "KMP_BLOCKTIME")  # a user who sets one of them has chosen

@@ -30,10 +30,14 @@ from assignbench.cli import (
     weights,
 )
 from assignbench.cli.launching import settle_machine
-from assignbench.errors import AssignbenchError, AssignbenchWarning, RunError, SystemProblem, UsageError
+from assignbench.errors import AssignbenchError, AssignbenchWarning, RunError, Stopped, SystemProblem, UsageError
 from assignbench.importing import place
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
+GO_ON = {
+    "run": "; finished runs are kept, and the same command with --resume continues from the last checkpoint",
+    "reproduce": "; finished runs are kept, and the same command continues from the last checkpoint",
+}  # command → what to do when it was ended
 
 app = typer.Typer(
     name="assignbench",
@@ -44,7 +48,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with [bold]assignbench run[/bold]: AutoAssign on generated pictures, in minutes.\n\n"
     "A strategy of your own starts with [bold]assignbench new[/bold] NAME.\n\n"
-    "Exit codes: 0 fine, 1 run failed, 2 usage, 3 data, 4 machine, 5 numbers differ, 130 interrupted.",
+    "Exit codes: 0 fine, 1 run failed, 2 usage, 3 data, 4 machine, 5 numbers differ, "
+    "75 stopped by the system, 130 interrupted.",
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("status", epilog=status.EXAMPLES)(status.status)
@@ -93,9 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settle_machine()
         with _silent_unless_main(), _plain_warnings():
             code = _run(rest)
-            return _interrupted(rest) if code == INTERRUPTED else code  # typer's, for Ctrl-C
+            return _ended("interrupted", rest, code) if code == INTERRUPTED else code  # typer's, for Ctrl-C
     except KeyboardInterrupt:
-        return _interrupted(rest)
+        return _ended("interrupted", rest, INTERRUPTED)
+    except Stopped as signal:
+        return _ended(f"stopped by {signal}", rest, signal.exit_code)
     except BrokenPipeError:  # the reader of our output left, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -127,12 +134,11 @@ def _run(arguments: list[str]) -> int:
     return code
 
 
-def _interrupted(arguments: Sequence[str]) -> int:
-    """Say how to go on after Ctrl-C."""
-    hint = "; the same command with --resume continues from the last checkpoint" if arguments[:1] == ["run"] else ""
+def _ended(how: str, arguments: Sequence[str], code: int) -> int:
+    """Say how to go on after Ctrl-C, or after the system has asked the process to leave; returns the code."""
     if _rank() == 0:
-        sys.stderr.write(f"interrupted{hint}\n")
-    return INTERRUPTED
+        sys.stderr.write(f"{how}{GO_ON.get(next(iter(arguments), ''), '')}\n")
+    return code
 
 
 def _by_command_line(end: SystemExit) -> bool:

@@ -84,6 +84,7 @@ def reproduce(
     """
     from assignbench.cli.launching import start_all_processes
     from assignbench.cli.output import console, show
+    from assignbench.run.training.stopping import listening
 
     start_all_processes()
     names = comma_list(experiment, "EXPERIMENT")
@@ -105,31 +106,32 @@ def reproduce(
 
     stated = any(change.startswith("train.precision=") for change in set_)
     precision = "stated" if stated else "auto"
-    engine = engine_asked(on, jobs, needs, device=device.value, precision=precision, only=only, tethered=tethered)
-    from assignbench.reproduce.conduct import reproduce as bring_tables  # last: it brings torch
+    with listening():
+        engine = engine_asked(on, jobs, needs, device=device.value, precision=precision, only=only, tethered=tethered)
+        from assignbench.reproduce.conduct import reproduce as bring_tables  # last: it brings torch
 
-    if print_jobs:
-        from assignbench.engines.bring import lines_of_jobs
-        from assignbench.reproduce.conduct import RUNS, planned
+        if print_jobs:
+            from assignbench.engines.bring import lines_of_jobs
+            from assignbench.reproduce.conduct import RUNS, planned
 
-        runs = planned(names, request, data_root, device.value, only).runs
-        show("".join(f"{line}\n" for line in lines_of_jobs(runs, output / RUNS, arguments)))
-        return
-    screen, conduct = console(), None
-    if engine is not None:
-        from assignbench.engines.bring import bring
-        from assignbench.reproduce.conduct import RUNS
+            runs = planned(names, request, data_root, device.value, only).runs
+            show("".join(f"{line}\n" for line in lines_of_jobs(runs, output / RUNS, arguments)))
+            return
+        screen, conduct = console(), None
+        if engine is not None:
+            from assignbench.engines.bring import bring
+            from assignbench.reproduce.conduct import RUNS
 
-        conduct = partial(bring, output=output / RUNS, engine=engine, arguments=arguments, console=screen)
-    code = bring_tables(
-        names,
-        request,
-        datasets=data_root,
-        output=output,
-        device=device.value,
-        dry_run=dry_run,
-        console=screen,
-        only=only,
-        conduct=conduct,
-    )
+            conduct = partial(bring, output=output / RUNS, engine=engine, arguments=arguments, console=screen)
+        code = bring_tables(
+            names,
+            request,
+            datasets=data_root,
+            output=output,
+            device=device.value,
+            dry_run=dry_run,
+            console=screen,
+            only=only,
+            conduct=conduct,
+        )
     raise typer.Exit(code)

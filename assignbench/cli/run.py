@@ -91,6 +91,7 @@ def run(
     from assignbench.config import Matrix, load_recipe
     from assignbench.data.spec.share import with_share
     from assignbench.options import split_list
+    from assignbench.run.training.stopping import listening
 
     start_all_processes()
     matrix = Matrix(
@@ -125,21 +126,22 @@ def run(
         return ("run", *own, *shared, *rest)
 
     precision = matrix.recipe.recipe.train.precision
-    engine = engine_asked(on, jobs, needs, device=matrix.device, precision=precision, only=only, tethered=tethered)
-    from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
+    with listening():
+        engine = engine_asked(on, jobs, needs, device=matrix.device, precision=precision, only=only, tethered=tethered)
+        from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
 
-    if print_jobs:
-        from assignbench.engines.bring import lines_of_jobs
-        from assignbench.run.matrix.matrix import planned
+        if print_jobs:
+            from assignbench.engines.bring import lines_of_jobs
+            from assignbench.run.matrix.matrix import planned
 
-        show("".join(f"{line}\n" for line in lines_of_jobs(planned(matrix).runs, output, arguments)))
-        return
-    screen, conduct = console(), None
-    if engine is not None:
-        from assignbench.engines.bring import bring
+            show("".join(f"{line}\n" for line in lines_of_jobs(planned(matrix).runs, output, arguments)))
+            return
+        screen, conduct = console(), None
+        if engine is not None:
+            from assignbench.engines.bring import bring
 
-        conduct = partial(bring, output=output, engine=engine, arguments=arguments, console=screen)
-    outcome = run_matrix(matrix, screen, conduct)
+            conduct = partial(bring, output=output, engine=engine, arguments=arguments, console=screen)
+        outcome = run_matrix(matrix, screen, conduct)
     if outcome.records and only is None:
         from assignbench.cli.output import progress
         from assignbench.comparison import render

@@ -1,7 +1,10 @@
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -118,7 +121,24 @@ def test_interrupt_is_130(call, stand_in):
     stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
     code, _, err = call("run")
     assert code == 130
-    assert err == "interrupted; the same command with --resume continues from the last checkpoint\n"
+    again = "the same command with --resume continues from the last checkpoint"
+    assert err == f"interrupted; finished runs are kept, and {again}\n"
+
+
+def test_a_stop_by_the_system_is_75(call, stand_in):
+    """As a plug-in's handlers of errors meet it, too: none of them swallows it."""
+
+    def run_matrix(*_):
+        with contextlib.suppress(Exception):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    stand_in("assignbench.run.matrix.matrix", run_matrix=run_matrix)
+    code, _, err = call("run")
+    assert code == 75
+    again = "the same command with --resume continues from the last checkpoint"
+    assert err == f"stopped by SIGTERM; finished runs are kept, and {again}\n"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_word_after_two_dashes_is_no_option(call):

@@ -5,6 +5,7 @@ Nothing here knows what is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
 import multiprocessing.context
@@ -12,8 +13,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from multiprocessing import forkserver
 from typing import Any, TypeVar, cast
 
 import torch
@@ -24,9 +26,10 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 from assignbench.data.load.heap import keep_freed
 from assignbench.errors import DataError, SystemProblem
-from assignbench.machine import bound_to
+from assignbench.machine import STOPS, bound_to
 
 WATCH = 2.0  # seconds between a worker's looks at the main process
+LAST = 60.0  # seconds that a worker goes on after SIGTERM
 KEPT = 1 << 27  # bytes that a picture needed and the next one will; fetching them anew is a fifth of a worker's time
 
 Item = TypeVar("Item")
@@ -101,11 +104,13 @@ def load_ahead(load: Callable[[int], Item], numbers: range, workers: int) -> Gen
 def _attend(main: int, worker: int) -> None:  # noqa: ARG001  # the loader's signature
     """Make a worker live as long as the process it works for, and no longer.
 
-    Ctrl-C is the main process's to answer: workers would only print tracebacks, and end with it anyway. A main
+    Ctrl-C is the main process's to answer: workers would only print tracebacks, and end with it anyway. So is what a
+    scheduler sends to all processes of a job: the main one still needs batches for its last iteration. A main
     process that is killed outright can end nobody, and the loader's own watchdog looks at the parent, which is
     the fork server here; so a thread looks at the main process itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _outlast_a_stop()
     keep_freed(KEPT)
 
     def watch() -> None:
@@ -114,6 +119,20 @@ def _attend(main: int, worker: int) -> None:  # noqa: ARG001  # the loader's sig
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _outlast_a_stop() -> None:
+    """Go on working for a while after SIGTERM, by which the loader ends workers that do not answer, too."""
+
+    def end_later(*_: object) -> None:
+        timer = threading.Timer(LAST, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGTERM, end_later)
+    for number in STOPS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def is_alive(process: int) -> bool:
@@ -133,4 +152,18 @@ def _fresh_processes() -> multiprocessing.context.BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["assignbench.data.load.batch"])  # torch is imported once, not once a worker
+    with _ignored():  # a program inherits what is ignored, and nothing else
+        forkserver.ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _ignored() -> Iterator[None]:
+    """In the block, what a scheduler sends to all processes of a job is ignored; only the main thread can do so."""
+    numbers = STOPS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

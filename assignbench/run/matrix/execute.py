@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from accelerate import Accelerator
 from rich.console import Console
+from rich.text import Text
 
 from assignbench.config import flatten
 from assignbench.core.assigner import learned_by
@@ -17,6 +19,7 @@ from assignbench.data.caveats import caveats
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import files_digest
 from assignbench.detector.deformable import unrepeatable
+from assignbench.errors import Stopped
 from assignbench.files import sha256_of, write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
@@ -34,7 +37,14 @@ from assignbench.run.results.repairs import write_repairs
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
 from assignbench.run.scoring.kept_matches import keep_matches
-from assignbench.run.training.checkpoint import remove, require_finite, save_tensors, total_parameters
+from assignbench.run.training.checkpoint import (
+    checkpoints,
+    iteration_in,
+    remove,
+    require_finite,
+    save_tensors,
+    total_parameters,
+)
 from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
@@ -49,7 +59,29 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
 
     Raises:
         AssignbenchError: whatever went wrong, said in its message.
+        Stopped: the system asked this process to leave.
     """
+    with kept_is_said(run, folder, console):
+        return executed(run, folder, accelerator, resume=resume, console=console)
+
+
+@contextlib.contextmanager
+def kept_is_said(run: Run, folder: Path, console: Console) -> Iterator[None]:
+    """When a person or the system ends the block, say what is left of the run."""
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped):
+        saved = checkpoints(folder / CHECKPOINTS)
+        what = "ended before its first checkpoint, so that it begins anew"
+        if saved:
+            done, all_of_them = iteration_in(saved[-1]), run.recipe.recipe.train.iterations
+            what = f"kept up to its checkpoint at iteration {done} of {all_of_them}, {folder}"
+        console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
+        raise
+
+
+def executed(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> RunRecord | None:
+    """As `execute`, and nothing is said."""
     started = datetime.now(UTC)
     recipe = run.recipe.recipe
     check_dataset(run.splits.evaluation)

@@ -35,6 +35,7 @@ ONLY_SAID = (
     "run/scoring/test_time.py",  # only `eval` looks at a picture in several views
     "run/scoring/views.py",  # the same
     "run/training/reporter.py",  # shows progress
+    "run/training/stopping.py",  # hears that the system wants the process to leave
     "run/training/stopwatch.py",  # measures time
 )
 

@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 
 from assignbench.errors import RunError, SystemProblem
 from assignbench.files import read_json, sha256_of, write_json_atomic, written, written_folder
+from assignbench.machine import STOPS
 
 KEPT = 2
 MODEL, OPTIMIZER, MANIFEST = "model.safetensors", "optimizer.safetensors", "manifest.json"
@@ -85,18 +86,20 @@ def require_finite(tensors: Mapping[str, Tensor], whose: str) -> None:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block: while safetensors reads, it would look like a damaged file."""
+    """Ctrl-C and a stop wait for the end of the block: while safetensors reads, they would look like a damaged file."""
     if threading.current_thread() is not threading.main_thread():  # which alone hears of it
         yield
         return
     heard: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    numbers = (signal.SIGINT, *STOPS)
+    before = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
-    if heard:
-        raise KeyboardInterrupt
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number in heard:
+            signal.raise_signal(number)
 
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress) -> Path:
@@ -125,6 +128,11 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progre
 def checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
     return sorted(path.parent for path in folder.glob(f"iteration-*/{MANIFEST}"))
+
+
+def iteration_in(path: Path) -> int:
+    """Of a checkpoint, by its folder's name."""
+    return int(path.name.removeprefix("iteration-"))
 
 
 def load_newest(

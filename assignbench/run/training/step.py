@@ -1,7 +1,7 @@
 """One iteration of training: what `assignbench.run.training.train` repeats and ``bench step`` measures.
 
-Nothing here waits for a GPU: the losses, and whether they were finite, are summed over processes in one small call and
-travel to the host while the next iteration is queued.
+Nothing here waits for a GPU: the losses, whether they were finite and whether to stop are summed over processes in one
+small call, and travel to the host while the next iteration is queued.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from assignbench.run.training.compiling import compiler_advice
 from assignbench.run.training.device import memory_advice
 from assignbench.run.training.learner import Step
 from assignbench.run.training.processes import summed
+from assignbench.run.training.stopping import stop_asked
 from assignbench.run.training.stopwatch import Stopwatch
 
 
@@ -38,14 +39,14 @@ class Iteration:
 
     names: tuple[str, ...]  # of the losses
     images: tuple[tuple[int, ...], ...]  # of each micro-step of this process: indices into Dataset.images
-    # [1 + losses + micro-steps · losses] on the host: processes that met an odd loss, the losses of the global batch,
-    # which of this process's are odd
+    # [2 + losses + micro-steps · losses] on the host: processes that met an odd loss, and that were asked to stop, the
+    # losses of the global batch, which of this process's are odd
     word: Tensor
     arrived: torch.cuda.Event | None  # from when on the word can be read; None: at once
 
     def odd(self) -> NotFinite | None:
         """None: all losses of all processes were finite. Waits until that is known."""
-        anywhere, _, flags = self.read()
+        anywhere, _, _, flags = self.read()
         if not anywhere:
             return None
         count = len(self.names)
@@ -58,14 +59,18 @@ class Iteration:
 
     def global_losses(self) -> dict[str, float]:
         """Each loss by name, averaged over processes and micro-steps. Waits until that is known."""
-        return dict(zip(self.names, self.read()[1], strict=True))
+        return dict(zip(self.names, self.read()[2], strict=True))
 
-    def read(self) -> tuple[float, list[float], list[float]]:
-        """The three parts of the word, once it is there."""
+    def stop_asked(self) -> bool:
+        """Whether any process was asked to stop before this was done. Waits until that is known."""
+        return bool(self.read()[1])
+
+    def read(self) -> tuple[float, float, list[float], list[float]]:
+        """The four parts of the word, once it is there."""
         if self.arrived is not None:
             self.arrived.synchronize()
-        anywhere, *rest = self.word.numpy().tolist()  # not by torch: no operation is queued
-        return anywhere, rest[: len(self.names)], rest[len(self.names) :]
+        anywhere, stop, *rest = self.word.numpy().tolist()  # not by torch: no operation is queued
+        return anywhere, stop, rest[: len(self.names)], rest[len(self.names) :]
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ class Trainer:
 def iteration_of(
     losses: Sequence[Mapping[str, Tensor]], images: Sequence[tuple[int, ...]], accelerator: Accelerator
 ) -> Iteration:
-    """Send the host word of the losses and of whether all are finite; every process must call it.
+    """Send the host word of the losses, of whether all are finite and of a stop; every process must call it.
 
     Args:
         losses: of each micro-step of this process: name → [].
@@ -143,7 +148,8 @@ def iteration_of(
     names = tuple(losses[0])
     table = torch.stack([torch.stack([part[name] for name in names]) for part in losses])  # [micro-step, loss]
     odd = (~table.isfinite()).float()
-    shared = summed(torch.cat((odd.amax()[None], table.mean(0) / accelerator.num_processes)), accelerator)
+    stop = odd.new_full((1,), float(stop_asked() is not None))  # filled on the device: nothing waits for a copy
+    shared = summed(torch.cat((odd.amax()[None], stop, table.mean(0) / accelerator.num_processes)), accelerator)
     word = torch.cat((shared, odd.flatten())).to("cpu", non_blocking=True)  # into page-locked memory
     arrived = None
     if odd.device.type == "cuda":

@@ -17,7 +17,7 @@ from assignbench.data.load.augment import Augmentation
 from assignbench.data.load.batch import Batch
 from assignbench.data.load.streams import training_batches
 from assignbench.data.load.transfer import on_device
-from assignbench.errors import RunError, UsageError
+from assignbench.errors import RunError, Stopped, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
 from assignbench.run.results.json_lines import append, keep_lines, read_lines
 from assignbench.run.results.names import CHECKPOINTS, LOSSES, STATISTICS
@@ -32,6 +32,7 @@ from assignbench.run.training.reporter import Reporter, reporting
 from assignbench.run.training.snapshots import START, save_snapshot, snapshots
 from assignbench.run.training.statistics import Tally, statistics, tally
 from assignbench.run.training.step import Iteration, Trainer
+from assignbench.run.training.stopping import kept_for_the_loop, stop_asked
 from assignbench.run.training.stopwatch import Stopwatch
 
 
@@ -69,6 +70,7 @@ def train(
         DataError: a picture cannot be read.
         SystemProblem: nothing can be written, memory is short, or the network cannot be compiled.
         UsageError: the global batch does not divide by processes × micro-steps.
+        Stopped: the system asked any of the processes to leave; a checkpoint was saved before.
     """
     micro_batch(settings, accelerator.num_processes)  # refuses what does not divide, before anything is built
     synchronise_batch_norm(learner, accelerator)
@@ -117,7 +119,11 @@ def train(
         keep(folder, learner, accelerator, first, run_id)
     notes = (*notes, *missed(folder, settings.snapshots, first))
     before: Iteration | None = None
-    with reporting(console, first, settings.iterations) as reporter, contextlib.closing(loader):
+    with (
+        reporting(console, first, settings.iterations) as reporter,
+        contextlib.closing(loader),
+        kept_for_the_loop(),
+    ):
         batches = on_device(loader, accelerator.device)
         for iteration in range(first, settings.iterations):
             rate = learning_rate(iteration, settings)
@@ -132,6 +138,7 @@ def train(
                 check_finite(before, dataset, iteration)  # what went wrong first is the cause
                 raise
             check_finite(before, dataset, iteration)  # by now it is known: the device is at work on the current one
+            leaves = before is not None and before.stop_asked()  # the same on all processes
             before = current
             clock.count()
 
@@ -139,6 +146,7 @@ def train(
             reporter.advance(done)
             last, epoch = done == settings.iterations, iteration * settings.batch // len(dataset)
             logs, saves = (last or done % every == 0 for every in (settings.log_every, settings.checkpoint_every))
+            saves |= leaves
             ends = last or done * settings.batch // len(dataset) > epoch
             keeps = done in settings.snapshots
             if logs or saves or ends or keeps:  # nothing is written before its losses are known to be finite
@@ -154,12 +162,21 @@ def train(
                 keep(folder, learner, accelerator, done, run_id)
             if saves:
                 save(folder, learner, optimizer, accelerator, done, run_id, clock, seen)
+            if leaves:
+                raise stopped()
+        if summed(torch.tensor(float(stop_asked() is not None), device=accelerator.device), accelerator).item():
+            raise stopped()  # after the last word that all have read; the last iteration has a checkpoint
     if settings.accumulation > 1:
         notes = (
             *notes,
             f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged",
         )
     return Trained(latest, clock.parts(), clock.rate(settings.batch), notes)
+
+
+def stopped() -> Stopped:
+    """Why all processes leave."""
+    return Stopped(stop_asked() or "a signal to another process")
 
 
 def micro_batch(settings: TrainSettings, processes: int) -> int:

@@ -33,7 +33,8 @@ NOT_DECIDING = """
     run/matrix/matrix run/matrix/pictures run/matrix/plan run/matrix/sharing run/results/
     run/scoring/foreign run/scoring/kept_matches
     run/scoring/matches run/scoring/predict run/scoring/remarks run/scoring/reopen run/scoring/test_server
-    run/scoring/test_time run/scoring/views run/scoring/weights run/training/reporter run/training/stopwatch
+    run/scoring/test_time run/scoring/views run/scoring/weights run/training/reporter run/training/stopping
+    run/training/stopwatch
 """
 
 

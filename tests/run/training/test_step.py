@@ -101,6 +101,14 @@ def test_what_another_process_met_is_known_without_its_names() -> None:
     assert Iteration(done.names, done.images, word, None).odd() == NotFinite((), ())
 
 
+def test_a_stop_that_another_process_was_asked_for_is_known() -> None:
+    done = iteration({"class": 1.0})
+    assert not done.stop_asked()
+    word = done.word.clone()
+    word[1] = 1  # as summed over processes
+    assert Iteration(done.names, done.images, word, None).stop_asked()
+
+
 def test_losses_are_those_of_the_global_batch() -> None:
     """Two processes, of which the other has losses 1 and 2 above this one's, and one that is not finite."""
     asked = []
@@ -110,7 +118,7 @@ def test_losses_are_those_of_the_global_batch() -> None:
 
         def reduce(self, values: Tensor, kind: str) -> Tensor:
             asked.append(kind)
-            return 2 * values + torch.tensor([1.0, 1 / 2, 2 / 2])
+            return 2 * values + torch.tensor([1.0, 1.0, 1 / 2, 2 / 2])
 
     mine = [
         {"class": torch.tensor(1.0), "box": torch.tensor(3.0)},
@@ -128,7 +136,7 @@ def test_on_a_gpu_the_word_is_waited_for() -> None:
             self.word = word
 
         def synchronize(self) -> None:
-            self.word[:] = torch.tensor([1.0, 2.0, NAN, 0.0, 1.0])
+            self.word[:] = torch.tensor([1.0, 0.0, 2.0, NAN, 0.0, 1.0])
 
     def done() -> Iteration:
         one = iteration({"class": 1.0, "box": 1.0})
