@@ -34,5 +34,17 @@ class SystemProblem(AssignbenchError):  # noqa: N818 - SystemError is Python's o
     exit_code = 4
 
 
+class DeviceFault(SystemProblem):
+    """Memory was short, or a device failed: perhaps another program's doing, so that another try may help."""
+
+    exit_code = 6
+
+
+class Stopped(BaseException):
+    """The system asked this process to leave (SIGTERM, SIGUSR1); the message is the signal's name."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
+
+
 class AssignbenchWarning(UserWarning):
     """Something that a user should know, and that stops nothing."""

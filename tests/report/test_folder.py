@@ -11,10 +11,7 @@ from assignbench.run.results.record import write_record
 
 
 def test_the_files_are_those_that_training_writes():
-    from assignbench.run.matrix.execute import CONFIG
-    from assignbench.run.matrix.matrix import FAILURES
-    from assignbench.run.matrix.sharing import LOCK
-    from assignbench.run.training.train import LOSSES, STATISTICS
+    from assignbench.run.results.names import CONFIG, FAILURES, LOCK, LOSSES, STATISTICS
 
     ours = (module.LOSSES, module.STATISTICS, module.CONFIG, module.LEASE, module.FAILURES)
     assert ours == (LOSSES, STATISTICS, CONFIG, LOCK, FAILURES)

@@ -22,14 +22,15 @@ from assignbench.machine import own_cores
 from assignbench.options import check_options
 from assignbench.plugins import extras_named, load_class, resolve, source_digest
 from assignbench.recipe import Recipe
-from assignbench.run.matrix.execute import WEIGHTS, split_facts
+from assignbench.run.matrix.execute import split_facts
 from assignbench.run.matrix.plan import Run
 from assignbench.run.matrix.protocol import protocol_of
+from assignbench.run.results.names import DETECTIONS, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record, write_record
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Detections, Evaluation, evaluate, write_detections
 from assignbench.run.scoring.evaluators import check_evaluator
-from assignbench.run.scoring.kept_matches import DETECTIONS, keep_matches
+from assignbench.run.scoring.kept_matches import keep_matches
 from assignbench.run.scoring.test_time import cost, with_views_in_name, with_views_noted, write_views
 from assignbench.run.scoring.views import ViewSet, load_views
 from assignbench.run.training.checkpoint import load_tensors, require_finite

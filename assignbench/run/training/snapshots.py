@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from assignbench.errors import RunError
+from assignbench.run.results.names import SNAPSHOTS
 from assignbench.run.training.checkpoint import load_tensors, save_tensors
 
-SNAPSHOTS = "snapshots"
 START = 0  # iteration of the snapshot that is taken before the first
 
 

@@ -20,6 +20,7 @@ from assignbench.data.load.transfer import on_device
 from assignbench.errors import RunError, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
 from assignbench.run.results.json_lines import append, keep_lines, read_lines
+from assignbench.run.results.names import CHECKPOINTS, LOSSES, STATISTICS
 from assignbench.run.training.batch_norm import synchronise_batch_norm
 from assignbench.run.training.checkpoint import Progress, load_newest, save_checkpoint
 from assignbench.run.training.compiling import compile_network
@@ -32,8 +33,6 @@ from assignbench.run.training.snapshots import START, save_snapshot, snapshots
 from assignbench.run.training.statistics import Tally, statistics, tally
 from assignbench.run.training.step import Iteration, Trainer
 from assignbench.run.training.stopwatch import Stopwatch
-
-LOSSES, STATISTICS, CHECKPOINTS = "losses.jsonl", "assignment.jsonl", "checkpoints"
 
 
 @dataclass(frozen=True)

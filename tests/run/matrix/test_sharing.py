@@ -15,7 +15,8 @@ from rich.console import Console
 from assignbench.errors import SystemProblem
 from assignbench.lock import Rhythm, exclusive
 from assignbench.run.matrix import matrix
-from assignbench.run.matrix.sharing import LOCK, claimed, trained_by
+from assignbench.run.matrix.sharing import claimed, trained_by
+from assignbench.run.results.names import LOCK
 
 
 @pytest.fixture
