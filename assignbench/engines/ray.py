@@ -209,7 +209,7 @@ def pack(folder: Path) -> bytes:
 
 
 def unpack(packed: bytes, folder: Path) -> None:
-    """Write the files of `pack` into a folder, each whole or not at all; last the record, which says that all are there.
+    """Write the files of `pack` into a folder, each whole or not at all; the record last: it says that all are there.
 
     Args:
         packed: of `pack`; empty: there is nothing to be written.

@@ -166,9 +166,7 @@ def _look(state: str, code: int, nodes: str) -> Look:
     if state in RUNNING:
         return Look("running", nodes)
     if state == "OUT_OF_MEMORY":
-        return Look(
-            "ended", nodes, DeviceFault.exit_code, "it needs more memory; --needs memory="
-        )
+        return Look("ended", nodes, DeviceFault.exit_code, "it needs more memory; --needs memory=")
     if state == "CANCELLED":
         return Look("ended", nodes, 1, "cancelled")
     if state in LOST or code < 0:

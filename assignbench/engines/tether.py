@@ -51,7 +51,7 @@ def let_go(process: subprocess.Popen[bytes]) -> None:
 
 
 def tether() -> None:
-    """The job's side: this process gets SIGTERM, by which it saves a checkpoint and leaves, when standard input ends."""
+    """The job's side: when standard input ends, this process gets SIGTERM, saves a checkpoint and leaves."""
     threading.Thread(target=_wait, name="tether", daemon=True).start()
 
 
