@@ -59,6 +59,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "assignbench.data.stats.meeting",
         ),  # arrays alone: whoever calls opens the data
     ),
+    "assignbench.engines": (*_BASE, *_SETTINGS, _RUN, "assignbench.engines"),
     "assignbench.reproduce": (
         *_BASE,
         *_SETTINGS,

@@ -25,6 +25,7 @@ from assignbench.cli import (
     reproduce,
     run,
     runs,
+    status,
     verify,
     weights,
 )
@@ -46,6 +47,7 @@ app = typer.Typer(
     "Exit codes: 0 fine, 1 run failed, 2 usage, 3 data, 4 machine, 5 numbers differ, 130 interrupted.",
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
 app.command("report", epilog=report.EXAMPLES)(report.report)

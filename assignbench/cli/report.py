@@ -73,10 +73,11 @@ def report(
     records = [record for _, record in runs]
 
     from assignbench.files import write_text_atomic
+    from assignbench.report.curves import losses_of, statistics_of
     from assignbench.report.facts import METRICS, Logs, gather
-    from assignbench.report.folder import losses_of, recipe_word, statistics_of, unfinished
     from assignbench.report.more import more_of
     from assignbench.report.page import page, progress_of
+    from assignbench.run.results.unfinished import recipe_word, unfinished
 
     if baseline is not None:
         baseline = canonical(baseline)

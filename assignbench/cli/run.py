@@ -126,10 +126,11 @@ def run(
 
     precision = matrix.recipe.recipe.train.precision
     engine = engine_asked(on, jobs, needs, device=matrix.device, precision=precision, only=only, tethered=tethered)
-    from assignbench.run.matrix.matrix import planned, run_matrix  # last: it brings torch, and the options are fine now
+    from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
 
     if print_jobs:
         from assignbench.engines.bring import lines_of_jobs
+        from assignbench.run.matrix.matrix import planned
 
         show("".join(f"{line}\n" for line in lines_of_jobs(planned(matrix).runs, output, arguments)))
         return

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from accelerate import Accelerator
 from rich.console import Console
@@ -70,23 +71,17 @@ def reproduce(
         AssignbenchError: something is wrong with the request itself: nothing was trained.
     """
     began = time.perf_counter()
-    sheets = sheets_of(names, request, data_root(datasets), device)
-    runs = unique_runs(sheets)
-    if only is not None:
-        sheets, runs = [], {run.run_id: run for run in only_of(list(runs.values()), only)}
-    if not runs:
-        raise next(
-            (line.problem for sheet in sheets for line in sheet.lines if line.problem), UsageError("no row can be run")
-        )
+    sheets, runs = planned(names, request, datasets, device, only)
     precision = one_precision(runs)
-    for run in runs.values():
+    for run in runs:
         check_evaluator(run.recipe.recipe.evaluate.evaluator)
     computes = conduct is None or any(line.views for sheet in sheets for line in sheet.lines)
     accelerator = build_accelerator(device, precision) if computes else build_accelerator("cpu", "no")
     console.quiet = console.quiet or not accelerator.is_main_process
-    for run in runs.values():
+    for run in runs:
         micro_batch(run.recipe.recipe.train, accelerator.num_processes)
-    for splits in {run.splits.spec: run.splits for run in runs.values()}.values():
+    data = {run.splits.spec: run.splits for run in runs}.values()
+    for splits in data:
         show_data(splits, console)
     rows = sum(len(sheet.lines) for sheet in sheets)
     where = accelerator.device.type if conduct is None else "the workers"
@@ -97,12 +92,12 @@ def reproduce(
     if dry_run:
         for sheet in sheets:
             console.print(matrix(sheet, output / RUNS))
-        show_estimate(list(runs.values()), output / RUNS, accelerator, console)
+        show_estimate(runs, output / RUNS, accelerator, console)
         return 0
 
     make_folder(output)
-    seen = contents({run.splits.spec: run.splits for run in runs.values()}.values(), accelerator, console)
-    looked = [replace(run, content=seen.get(run.splits.spec)) for run in runs.values()]
+    seen = contents(data, accelerator, console)
+    looked = [replace(run, content=seen.get(run.splits.spec)) for run in runs]
     if conduct is None:
         ends = in_turn(looked, output / RUNS, accelerator, resume=True, console=console)
     else:
@@ -120,6 +115,28 @@ def reproduce(
         console.print(summary([results[sheet.name] for sheet in sheets]))
     console.print(f"tables in {output / request.scale}, in {clock(time.perf_counter() - began)}")
     return outcomes.code
+
+
+class Planned(NamedTuple):
+    """What experiments come to."""
+
+    sheets: list[Sheet]  # none, where one run alone is wanted
+    runs: list[Run]  # each once, however many sheets need it
+
+
+def planned(names: Sequence[str], request: Request, datasets: Path | None, device: str, only: str | None) -> Planned:
+    """Resolve experiments; the arguments are those of `reproduce`.
+
+    Raises:
+        AssignbenchError: something is wrong with the request, or no row of it can be run.
+    """
+    sheets = sheets_of(names, request, data_root(datasets), device)
+    runs = list(unique_runs(sheets).values())
+    if not runs:
+        raise next(
+            (line.problem for sheet in sheets for line in sheet.lines if line.problem), UsageError("no row can be run")
+        )
+    return Planned(sheets, runs) if only is None else Planned([], only_of(runs, only))
 
 
 def sheets_of(names: Sequence[str], request: Request, root: Path, device: str) -> list[Sheet]:
@@ -152,13 +169,13 @@ def unique_runs(sheets: Sequence[Sheet]) -> dict[str, Run]:
     }
 
 
-def one_precision(runs: Mapping[str, Run]) -> str:
+def one_precision(runs: Sequence[Run]) -> str:
     """The precision that all runs share: a process has one.
 
     Raises:
         UsageError: they do not.
     """
-    found = sorted({run.recipe.recipe.train.precision for run in runs.values()})
+    found = sorted({run.recipe.recipe.train.precision for run in runs})
     if len(found) > 1:
         raise UsageError(
             f"the recipes differ in train.precision ({', '.join(found)}); ask for their tables one by one, "
