@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from assignbench.document import fitted
 from assignbench.errors import UsageError
+from assignbench.machine import THREADS, own_cores
 from assignbench.strict_yaml import parse_yaml, read_yaml
 
 LOG = "job.log"  # in a run's folder: what its job printed
@@ -52,6 +54,16 @@ class Needs(BaseModel):
     partition: str | None = None  # SLURM
     account: str | None = None  # SLURM
     more: Mapping[str, JsonValue] = {}  # SLURM: options of sbatch by their long names, "qos", "constraint", …
+
+    @property
+    def threads(self) -> str | None:
+        """Of each process. None, on GPUs: as many as it finds cores.
+
+        On CPUs they are as many as this command has: their number decides how sums are rounded.
+        """
+        if self.cpus is not None:
+            return str(self.cpus)
+        return None if self.gpus else os.environ.get(THREADS, str(own_cores()))
 
     def but_for_cpus(self) -> list[str]:
         """Names of what else is asked for."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -11,10 +10,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from assignbench.disk import explained
 from assignbench.engines.engine import Look
-from assignbench.engines.job import LOG, TETHER, Job
-from assignbench.files import make_folder
+from assignbench.engines.job import Job
+from assignbench.engines.tether import let_go, start
 
 PATIENCE = 120.0  # seconds for a job to save its checkpoint and leave, before it is killed
 
@@ -78,17 +76,7 @@ class Local:
         self.stop([*self._waiting, *self._working])
 
     def _start(self, handle: str, job: Job, slot: Slot) -> Look:
-        make_folder(job.folder)
-        log = job.folder / LOG
-        with explained(log), log.open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603  # our own command
-                job.command(TETHER),
-                env={**os.environ, **slot.environment},
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for this process, which asks the jobs to stop
-            )
+        process = start(job, slot.environment)
         self._working[handle] = _Working(slot, process)
         return _running(self._working[handle])
 
@@ -102,8 +90,7 @@ class Local:
         if code is None:
             return _running(working)
         del self._working[handle]
-        assert working.process.stdin is not None  # noqa: S101  # for the type checker: it was asked for
-        working.process.stdin.close()
+        let_go(working.process)
         self._free.append(working.slot)
         if code < 0:
             return Look("ended", _place(working), cause=f"killed by {signal.Signals(-code).name}")
