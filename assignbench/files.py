@@ -36,8 +36,8 @@ def written(path: Path) -> Iterator[Path]:
     """Where the block is to write a file, whoever writes it; after the block it is ``path``. Missing folders are made.
 
     The new file has the mode that the umask gives, whichever mode the writer has chosen. A link keeps standing for its
-    file. A device, a pipe or an open descriptor (``/dev/null``, ``/dev/stdout``, ``/dev/fd/3``, ``>(…)``) gets the bytes
-    in the end, and stays what it is.
+    file. A device, a pipe or an open descriptor (``/dev/null``, ``/dev/stdout``, ``>(…)``) gets the bytes in the end
+    and stays what it is.
 
     Raises:
         SystemProblem: the disk is full, the folder is read-only, nobody reads the pipe, …; the old file is untouched.

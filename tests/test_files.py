@@ -98,9 +98,7 @@ def test_what_a_killed_process_left_is_taken_away_and_what_another_writes_is_not
     monkeypatch.setattr(time, "time", lambda: now + clock)
     file = tmp_path / "record.json"
     arguments = [sys.executable, "-c", KILLED, str(file)]
-    with subprocess.Popen(
-        arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "writing\n"
         files.write_text_atomic(file, "whole")
