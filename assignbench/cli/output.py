@@ -1,4 +1,4 @@
-"""What commands print: text as it is, tables by rich; and how it goes out, which never decides what becomes of a run."""
+"""What commands print: text as it is, tables by rich; how it goes out never decides what becomes of a run."""
 
 import codecs
 import contextlib
@@ -35,7 +35,7 @@ def lasting_streams(*, raises: bool) -> Iterator[None]:
             there.
 
     Raises:
-        OSError: named "standard output", where that is asked for.
+        OSError: of "standard output", where that is asked for, when it is written to or flushed in the block.
     """
     codecs.register_error(_ESCAPED, _as_json)
     for descriptor in range(3):  # a closed one would be that of the next file, into which libraries would print
@@ -47,7 +47,6 @@ def lasting_streams(*, raises: bool) -> Iterator[None]:
     sys.stdout, sys.stderr = _lasting(sys.stdout, 1, raises), _lasting(sys.stderr, 2, raises=False)
     try:
         yield
-        sys.stdout.flush()
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
@@ -90,15 +89,9 @@ def _lasting(stream: TextIO | None, descriptor: int, raises: bool) -> TextIO:
         raw = _Lasting(stream.fileno(), None, raises)
     except (AttributeError, OSError, ValueError):
         return stream
-    direct = getattr(stream, "write_through", False)
+    lines, direct = getattr(stream, "line_buffering", True), getattr(stream, "write_through", False)
     buffered = io.BufferedWriter(raw)
-    return io.TextIOWrapper(
-        buffered,
-        stream.encoding,
-        _ESCAPED,
-        line_buffering=stream.line_buffering or stream.isatty(),
-        write_through=direct,
-    )
+    return io.TextIOWrapper(buffered, stream.encoding, _ESCAPED, line_buffering=lines, write_through=direct)
 
 
 def _as_json(error: UnicodeError) -> tuple[str, int]:
