@@ -21,6 +21,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+DEFAULTS = ("figure1.png", "figure3.png", "figure4.png", "figure5.png", "figure6.png")
+
 OutputOption = Annotated[
     Path, typer.Option(metavar="FILE", help="Picture to write: png, svg or pdf; needs assignbench\\[plots].")
 ]
@@ -217,7 +219,7 @@ def _check(output: Path) -> None:
     """Refuse a file that cannot be written, before runs are loaded."""
     from assignbench.plot import check_plot
 
-    check_plot(output, "--output")
+    check_plot(output, "--output", chosen=output not in map(Path, DEFAULTS))
 
 
 def _count(figure: str, runs: Sequence[Path], wanted: int, what: str) -> None:
@@ -239,8 +241,8 @@ def _open(
 
 
 def _save(figure: "Figure", output: Path) -> None:
-    from assignbench.cli.output import show
+    from assignbench.cli.output import wrote
     from assignbench.plot import save
 
     save(figure, output)
-    show(f"wrote {output}\n")
+    wrote(output)

@@ -21,6 +21,7 @@ from assignbench.detector.pickles import Checkpoint, read_checkpoint
 from assignbench.detector.pixels import PIXELS
 from assignbench.errors import DataError, UsageError
 from assignbench.files import make_folder, sha256_of
+from assignbench.overwriting import head_of, refuse_inputs, refuse_strangers
 from assignbench.run.matrix.plan import Candidate, candidate
 from assignbench.run.matrix.protocol import PAPERS_RECIPE
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
@@ -182,7 +183,8 @@ def evaluate_weights(
         tta: name or file of a set of views; its name and digest enter the name of the detections file.
 
     Raises:
-        UsageError: the classes of weights and data are not the same, or there is no such set of views.
+        UsageError: the classes of weights and data are not the same, there is no such set of views, or a file would be
+            overwritten that is the weights or, by its name unasked, somebody else's.
     """
     facts = read_weights_facts(file)
     one = candidate(facts.strategy, "published", facts.preset)
@@ -191,6 +193,10 @@ def evaluate_weights(
     settings = recipe.recipe
     check_evaluator(settings.evaluate.evaluator)
     view_set = None if tta is None else load_views(tta, settings.data, settings.evaluate)
+    target = with_views_in_name(output or file.with_suffix(".detections.json"), view_set)
+    refuse_inputs(target, (file,))
+    if output is None:
+        refuse_strangers(target, is_detections, "eval --weights")
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     evaluation = open_evaluation(dataset, resolve_data_root(data_root))
@@ -202,7 +208,6 @@ def evaluate_weights(
     require_finite(tensors, str(file))
     learner.load_state_dict(tensors)
     found = detect_again(learner, evaluation, settings, view_set, accelerator, console)
-    target = with_views_in_name(output or file.with_suffix(".detections.json"), view_set)
     with main_process(accelerator) as writes:
         if writes:
             make_folder(target.parent)
@@ -210,6 +215,11 @@ def evaluate_weights(
             write_views(view_set, target, sha256_of(file))
             console.print(f"{count} detections in {target}", soft_wrap=True)
     return with_views_noted(evaluate(evaluation, target, settings.evaluate.evaluator), view_set)
+
+
+def is_detections(file: Path) -> bool:
+    """Whether a file looks as `write_detections` writes it: other programs' JSON begins otherwise."""
+    return head_of(file, 20).startswith((b'[\n{"image_id": ', b"[\n\n]"))
 
 
 def with_overrides(recipe: ResolvedRecipe, overrides: Sequence[str]) -> ResolvedRecipe:
