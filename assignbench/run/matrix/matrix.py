@@ -37,6 +37,7 @@ from assignbench.run.training.device import build_accelerator, settle_precision,
 from assignbench.run.training.processes import from_main
 from assignbench.run.training.reporter import clock
 from assignbench.run.training.train import CHECKPOINTS, micro_batch
+from assignbench.trust import remember
 
 FAILURES = "failures.jsonl"
 RESUME = "add --resume to continue, or remove the folder to start over"
@@ -72,6 +73,8 @@ def run_matrix(matrix: Matrix, console: Console) -> MatrixOutcome:
         AssignbenchError: something is wrong with the request itself: nothing was trained.
     """
     strategies = candidates(matrix.strategies, matrix.protocol, matrix.preset)
+    for one in strategies:
+        remember(one.strategy.text)
     root = data_root(matrix.data_root)
     data = [open_dataset(spec, root) for spec in matrix.datasets]
     recipe = settle_precision(matrix.recipe, matrix.device)
