@@ -32,7 +32,7 @@ _BASE = tuple(
 )
 _CORE, _DATA, _RUN, _DETECTOR = (f"assignbench.{name}" for name in ("core", "data", "run", "detector"))
 _SETTINGS = ("assignbench.config", "assignbench.recipe")
-_STRANGERS = tuple(f"assignbench.{name}" for name in ("plugins", "options", "importing", "sources"))
+_STRANGERS = tuple(f"assignbench.{name}" for name in ("plugins", "options", "importing", "sources", "trust"))
 _LAWS = ("assignbench.contract", "assignbench.synthetic")
 
 # The longest prefix of a module's name decides; nothing but cli may import cli, and nothing assigners.

@@ -38,6 +38,7 @@ from assignbench.run.training.device import build_accelerator, settle_precision,
 from assignbench.run.training.processes import from_main
 from assignbench.run.training.reporter import clock
 from assignbench.run.training.train import micro_batch
+from assignbench.trust import remember
 
 RESUME = "add --resume to continue, or remove the folder to start over"
 DONE, UNFINISHED, TO_DO = "done", "unfinished", "to do"
@@ -86,6 +87,8 @@ def planned(matrix: Matrix) -> Planned:
         AssignbenchError: something is wrong with it.
     """
     strategies = candidates(matrix.strategies, matrix.protocol, matrix.preset)
+    for one in strategies:
+        remember(one.strategy.text)
     root = data_root(matrix.data_root)
     data = [open_dataset(spec, root) for spec in matrix.datasets]
     recipe = settle_precision(matrix.recipe, matrix.device)

@@ -60,6 +60,7 @@ def predict(
     device: str = "auto",
     *,
     watch: Callable[[int, int], None] = lambda _done, _all: None,
+    trust: bool = False,
 ) -> Predicted:
     """Detect in pictures with a finished run.
 
@@ -72,14 +73,15 @@ def predict(
         threshold: least score of a box that is kept.
         device: auto, cpu or cuda.
         watch: called with the number of pictures done, and of all.
+        trust: as `open_run`.
 
     Raises:
-        UsageError: no such run, two pictures that would write the same files, or a file would be overwritten that was
+        UsageError: as `open_run`, two pictures that would write the same files, or a file would be overwritten that was
             not written here.
         DataError: a picture is missing or damaged, or a folder holds none.
         SystemProblem: the output cannot be written.
     """
-    finished = open_run(folder)
+    finished = open_run(folder, trust=trust)
     data = finished.record.dataset
     targets, left_aside = _targets(places)
     stored = Stored(data.upright, data.bits)  # as training saw its pictures

@@ -20,7 +20,7 @@ from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import sha256_of
 from assignbench.machine import own_cores
 from assignbench.options import check_options
-from assignbench.plugins import extras_named, load_class, resolve, source_digest
+from assignbench.plugins import extras_named, load_class, source_digest
 from assignbench.recipe import Recipe
 from assignbench.run.matrix.execute import split_facts
 from assignbench.run.matrix.plan import Run
@@ -37,6 +37,7 @@ from assignbench.run.training.checkpoint import load_tensors, require_finite
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
+from assignbench.trust import require_known
 
 AGAIN = "evaluation.json"  # detections of the latest `eval`
 
@@ -51,11 +52,15 @@ class Finished:
     notes: tuple[str, ...]  # what differs from when it was trained
 
 
-def open_run(folder: Path) -> Finished:
+def open_run(folder: Path, *, trust: bool = False) -> Finished:
     """Rebuild a run's detector and load its weights.
 
+    Args:
+        folder: of the run.
+        trust: run the strategy's code also where `require_known` refuses it.
+
     Raises:
-        UsageError: the folder holds no finished run, or its strategy is gone.
+        UsageError: the folder holds no finished run, or its strategy is gone, or code that the user does not know.
         RunError: the record or the weights are damaged or do not fit each other.
     """
     if not (folder / FILE).is_file():
@@ -69,7 +74,7 @@ def open_run(folder: Path) -> Finished:
         {key: entry.value for key, entry in settings.items()},
         {key: entry.origin for key, entry in settings.items()},
     )
-    strategy = resolve(str(record.config["assigner.text"].value))
+    strategy = require_known(str(record.config["assigner.text"].value), str(folder / FILE), trust=trust)
     cls = load_class(strategy)
     notes = ()
     if source_digest(strategy) != record.assigner.source_sha256:
@@ -179,7 +184,13 @@ def detect_again(
 
 
 def evaluate_run(
-    folder: Path, data_root: Path | None, device: str, console: Console, *, tta: str | None = None
+    folder: Path,
+    data_root: Path | None,
+    device: str,
+    console: Console,
+    *,
+    tta: str | None = None,
+    trust: bool = False,
 ) -> tuple[RunRecord, Evaluation]:
     """Detect and score again with a run's weights; writes ``evaluation.json`` beside the record.
 
@@ -189,12 +200,13 @@ def evaluate_run(
         device: auto, cpu or cuda.
         console: where to print.
         tta: name or file of a set of views; its name and digest stand in the file's name. None: as the run was.
+        trust: as `open_run`.
 
     Raises:
-        UsageError: no such run or set of views.
+        UsageError: as `open_run`, or no such set of views.
         DataError: the data set is not the one that the run was evaluated on.
     """
-    finished = open_run(folder)
+    finished = open_run(folder, trust=trust)
     record, recipe = finished.record, finished.recipe.recipe
     check_evaluator(recipe.evaluate.evaluator)
     view_set = None if tta is None else load_views(tta, recipe.data, recipe.evaluate)

@@ -33,6 +33,7 @@ from assignbench.run.training.checkpoint import load_tensors, require_finite, sa
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import bare_learner
 from assignbench.run.training.processes import main_process
+from assignbench.trust import remember, require_known
 
 PRESETS: Mapping[Toolbox, str] = {"mmdet": "mmdet", "torchvision": "torchvision", "detectron2": "official"}
 KEY = "assignbench"  # of the safetensors metadata that holds the facts
@@ -85,6 +86,7 @@ def import_checkpoint(
     if not path.is_file():
         raise UsageError(f"there is no checkpoint {path}")
     one = candidate(strategy, "published", preset or PRESETS[toolbox])
+    remember(strategy)
     recipe = one.protocol.recipe(load_recipe(PAPERS_RECIPE, overrides))
     checkpoint = read_checkpoint(path)
     notes = (*checkpoint.notes, *contradictions(checkpoint, one, recipe))
@@ -169,6 +171,7 @@ def evaluate_weights(
     device: str,
     console: Console,
     tta: str | None = None,
+    trust: bool = False,
 ) -> Evaluation:
     """Detect and score with a file of weights.
 
@@ -181,12 +184,15 @@ def evaluate_weights(
         device: auto, cpu or cuda.
         console: where to print.
         tta: name or file of a set of views; its name and digest enter the name of the detections file.
+        trust: run the strategy's code also where `require_known` refuses it.
 
     Raises:
-        UsageError: the classes of weights and data are not the same, there is no such set of views, or a file would be
-            overwritten that is the weights or, by its name unasked, somebody else's.
+        UsageError: the classes of weights and data are not the same, there is no such set of views, the strategy's code
+            is not known to the user, or a file would be overwritten that is the weights or, by its name unasked,
+            somebody else's.
     """
     facts = read_weights_facts(file)
+    require_known(facts.strategy, str(file), trust=trust)
     one = candidate(facts.strategy, "published", facts.preset)
     stored = recorded_recipe(PAPERS_RECIPE, facts.recipe, dict.fromkeys(facts.recipe, "weights"))
     recipe = with_overrides(stored, overrides)
