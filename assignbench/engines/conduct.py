@@ -79,16 +79,12 @@ def conduct(
 
 
 def _taken_up(jobs: Sequence[Job], engine: Engine, watch: Watcher) -> list[_Standing]:
-    """All jobs submitted but for those that an earlier command has submitted and that go on."""
-    found = []
+    """All jobs submitted but for those that an earlier command has submitted, however they stand now."""
     known = [_Standing(job, entry.handle) for job in jobs if (entry := _entry(job, engine)) is not None]
-    if known:
-        for one, look in zip(known, engine.look([one.handle for one in known]), strict=True):
-            if look.state != "ended":
-                watch(one.job, look, f"goes on as {engine.name} job {one.handle}")
-                found.append(one)
-    taken = {one.job.run_id for one in found}
-    return found + _submitted([_Standing(job, "") for job in jobs if job.run_id not in taken], engine)
+    for one in known:
+        watch(one.job, one.look, f"submitted earlier, as {engine.name} job {one.handle}")
+    taken = {one.job.run_id for one in known}
+    return known + _submitted([_Standing(job, "") for job in jobs if job.run_id not in taken], engine)
 
 
 def _entry(job: Job, engine: Engine) -> history.Entry | None:

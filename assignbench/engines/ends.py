@@ -11,7 +11,7 @@ from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.names import CHECKPOINTS, FAILURES
 
 FAULTS = 2  # times that memory which was short, or a device's fault, is forgiven
-STANDSTILLS = 5  # times in a row that a worker may be lost without the run having come further
+STANDSTILLS = 10  # times in a row that a worker may be lost without the run having come further
 
 
 @dataclass(frozen=True)
