@@ -8,7 +8,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,13 +20,44 @@ import pytest
 from assignbench.engines.job import Job
 
 HERE = Path(__file__).parent
-STRATEGIES = "atss,fcos,autoassign"
+STRATEGIES = """\
+import time
+from pathlib import Path
+
+from assigners.atss import ATSS
+from assigners.autoassign import AutoAssign
+from assigners.fcos import FCOS
+
+
+def wait():
+    brake = Path(__file__).with_name("brake")
+    if brake.exists():
+        time.sleep(0.5)
+
+
+class Slow(ATSS):
+    def forward(self, *arguments):
+        wait()
+        return super().forward(*arguments)
+
+
+class SlowFCOS(FCOS):
+    def forward(self, *arguments):
+        wait()
+        return super().forward(*arguments)
+
+
+class SlowAutoAssign(AutoAssign):
+    def forward(self, *arguments):
+        wait()
+        return super().forward(*arguments)
+"""  # an iteration takes half a second while there is a file called brake
 SETTINGS = {
     "model.backbone": "miniature",
     "train.precision": "no",
-    "train.iterations": "100",
+    "train.iterations": "40",
     "train.batch": "2",
-    "train.checkpoint_every": "10",
+    "train.checkpoint_every": "2",
     "train.log_every": "10",
     "evaluate.score_threshold": "0.005",
 }
@@ -35,13 +67,15 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # as `--needs cpus=1` has it
 
 @dataclass(frozen=True)
 class Command:
-    """``assignbench run`` of three small runs, which take long enough to be disturbed."""
+    """``assignbench run`` of three small runs, which take their time while the brake is on."""
 
     dataset: Path
+    strategies: Path  # a file
 
     def __call__(self, output: Path, *more: str) -> list[str]:
+        names = ",".join(f"{self.strategies}:{name}" for name in ("Slow", "SlowFCOS", "SlowAutoAssign"))
         changes = [f"--set={key}={value}" for key, value in SETTINGS.items()]
-        own = ["--assigner", STRATEGIES, "--dataset", str(self.dataset), "--recipe", "smoke", "--device", "cpu"]
+        own = ["--assigner", names, "--dataset", str(self.dataset), "--recipe", "smoke", "--device", "cpu"]
         return [sys.executable, "-m", "assignbench", "run", *own, *changes, "--output", str(output), *more]
 
     def call(self, output: Path, *more: str) -> str:
@@ -57,10 +91,20 @@ class Command:
         ids = [(words[words.index("--only") + 1], words) for words in lines]
         return [Job(run, run, tuple(words[1:]), output / run) for run, words in ids]
 
+    @contextmanager
+    def braked(self) -> Iterator[Callable[[], None]]:
+        """Yields what takes the brake off."""
+        brake = self.strategies.with_name("brake")
+        brake.touch()
+        yield lambda: brake.unlink(missing_ok=True)
+        brake.unlink(missing_ok=True)
+
 
 @pytest.fixture(scope="session")
-def command(few_pictures: Path) -> Command:
-    return Command(few_pictures)
+def command(few_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    file = tmp_path_factory.mktemp("strategies") / "slow.py"
+    file.write_text(STRATEGIES)
+    return Command(few_pictures, file)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,9 @@ def test_states_are_read_from_the_accounting() -> None:
 def test_without_slurm_it_is_said_where_to_go(monkeypatch) -> None:
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(SystemProblem, match="no sbatch, srun, squeue, scancel here; log in to a machine of the cluster"):
+    with pytest.raises(
+        SystemProblem, match="no sbatch, srun, squeue, scancel here; log in to a machine of the cluster"
+    ):
         Slurm(Needs())
 
 
@@ -67,28 +69,28 @@ def test_requeued_timed_out_and_cancelled_jobs_end_in_the_same_bytes(
     slurm, engine, command, facts, undisturbed, eventually, tmp_path
 ) -> None:
     jobs = command.jobs(tmp_path)
-    handles = engine.submit(jobs)
-    first, second, third = handles
-    assert [handle.partition("_")[2] for handle in handles] == ["0", "1", "2"], "they are one array"
+    with command.braked() as release:
+        handles = engine.submit(jobs)
+        first, second, third = handles
+        assert [handle.partition("_")[2] for handle in handles] == ["0", "1", "2"], "they are one array"
+        for job in jobs:
+            eventually(lambda job=job: iterations(job.folder), f"a checkpoint of {job.run_id}")
+        soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 60))  # closer than a job's notice
+        slurm.ask("scontrol", "update", f"JobId={second}", f"EndTime={soon}")
+        slurm.ask("scontrol", "requeue", first)
+        engine.stop([third])
+        (cancelled,) = engine.look([third])
+        assert (cancelled.state, cancelled.code, cancelled.cause) == ("ended", 1, "cancelled")
+        assert iterations(jobs[2].folder), "a cancelled job keeps its checkpoint"
+        assert not (jobs[2].folder / "record.json").exists()
 
-    def restarts(handle: str) -> int:
-        return int(slurm.ask("squeue", "-h", "-r", "-t", "all", "-j", handle, "-O", "RestartCnt"))
+        def restarts(handle: str) -> int:
+            return int(slurm.ask("squeue", "-h", "-r", "-t", "all", "-j", handle, "-O", "RestartCnt"))
 
-    def meddle(job, *words: str) -> None:
-        eventually(lambda: iterations(job.folder), f"a checkpoint of {job.run_id}")
-        slurm.ask(*words)
-
-    meddle(jobs[0], "scontrol", "requeue", first)
-    soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 60))  # within the notice that a job is given
-    meddle(jobs[1], "scontrol", "update", f"JobId={second}", f"EndTime={soon}")
-    eventually(lambda: iterations(jobs[2].folder), "a checkpoint of the third")
-    engine.stop([third])
-    assert engine.look([third]) == [Look("ended", engine.look([third])[0].where, 1, "cancelled")]
-    assert iterations(jobs[2].folder), "a cancelled job keeps its checkpoint"
-    assert not (jobs[2].folder / "record.json").exists()
-    eventually(lambda: all(look.state == "ended" for look in engine.look(handles)), "all jobs end")
+        eventually(lambda: restarts(first) == restarts(second) == 1, "two jobs are queued again")
+        release()
+        eventually(lambda: all(look.state == "ended" for look in engine.look(handles)), "all jobs end")
     assert [look.code for look in engine.look([first, second])] == [0, 0]
-    assert [restarts(first), restarts(second)] == [1, 1], "both went on by themselves"
 
     output = command.call(tmp_path, "--resume", "--on", "slurm", "--needs", "cpus=1")
     assert "2 done, 1 to do" in output
