@@ -34,7 +34,7 @@ def slowed(forward):
     @wraps(forward)
     def slow(*arguments, **named):
         if Path(__file__).with_name("brake").exists():
-            time.sleep(0.5)
+            time.sleep(2)
         return forward(*arguments, **named)
 
     return slow
@@ -50,7 +50,7 @@ class SlowFCOS(FCOS):
 
 class SlowAutoAssign(AutoAssign):
     forward = slowed(AutoAssign.forward)
-"""  # an iteration takes half a second while there is a file called brake
+"""  # an iteration takes two seconds while there is a file called brake
 SETTINGS = {
     "model.backbone": "miniature",
     "train.precision": "no",
