@@ -190,9 +190,16 @@ def work(job: Job, threads: str | None) -> None:
         signal.signal(number, lambda *_: let_go(process))
     code = process.wait()
     if code == Stopped.exit_code and place.global_rank == 0 and furthest(job.folder) > before:
-        # SLURM refuses to queue again what was cancelled or is over
-        subprocess.run(["scontrol", "requeue", place.job_id])  # noqa: S603, S607
+        _go_on_later(place.job_id)
     sys.exit(code if code >= 0 else 128 - code)
+
+
+def _go_on_later(handle: str) -> None:
+    """Queue this job again, unless it was cancelled or its time is over: SLURM would do it even then."""
+    asked = ["squeue", "--noheader", f"--jobs={handle}", "--Format=State"]
+    state = subprocess.run(asked, capture_output=True, text=True).stdout.strip()  # noqa: S603
+    if state == "RUNNING":  # one that was cancelled is COMPLETING
+        subprocess.run(["scontrol", "requeue", handle])  # noqa: S603, S607
 
 
 def _together(place: Any) -> dict[str, str]:
