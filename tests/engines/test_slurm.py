@@ -58,7 +58,7 @@ def test_without_slurm_it_is_said_where_to_go(monkeypatch) -> None:
 @pytest.fixture
 def engine(slurm, monkeypatch) -> Slurm:
     monkeypatch.setattr(Slurm, "poll", 0.3)
-    return Slurm(Needs(cpus=1))
+    return Slurm(Needs(cpus=1, time="30"))
 
 
 def iterations(folder: Path) -> list[str]:
