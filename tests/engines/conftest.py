@@ -189,21 +189,26 @@ class SmallRay:
 
 
 @pytest.fixture
-def ray_cluster() -> Iterator[SmallRay]:
-    """Two nodes of one CPU each."""
+def ray_of() -> Iterator[Callable[[int], SmallRay]]:
+    """Starts a Ray of so many nodes of one CPU each."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed, or has no wheel for this Python: pip install 'assignbench[ray]'")
-    words = [sys.executable, str(HERE / "small_ray.py"), "2"]
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            address = process.stdout.readline().strip()
-            assert address, "Ray did not start"
-            yield SmallRay(address, process)
-        finally:
-            assert process.stdin is not None
+    started = []
+
+    def ray_of(nodes: int) -> SmallRay:
+        words = [sys.executable, str(HERE / "small_ray.py"), str(nodes)]
+        process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        started.append(process)
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, "Ray did not start"
+        return SmallRay(address, process)
+
+    yield ray_of
+    for process in started:
+        with process:
             process.stdin.close()
             try:
                 process.wait(30)
