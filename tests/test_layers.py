@@ -25,6 +25,7 @@ _BASE = tuple(
         "document",
         "disk",
         "files",
+        "sealed",
         "lock",
         "machine",
     )

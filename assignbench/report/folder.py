@@ -13,6 +13,7 @@ from assignbench.files import read_json
 from assignbench.lock import holder_of
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.record import FILE, RunRecord
+from assignbench.run.results.run_files import as_recorded
 
 # As run/training and run/matrix name them, whose modules would load torch.
 LOSSES, STATISTICS, CONFIG, LEASE, FAILURES = (
@@ -71,22 +72,18 @@ def curve(lines: Sequence[Mapping[str, Any]], points: int = POINTS) -> Curve:
     )
 
 
-def losses_of(folder: Path) -> Curve:
-    """The losses of a run; empty where there is no log.
+def losses_of(folder: Path, record: RunRecord) -> Curve:
+    """The losses of a run; empty where there is no log, and the record knows of none.
 
     Raises:
-        RunError: the log is damaged.
+        RunError: the log is damaged, or not the one that the record lists.
     """
-    return _curve_of(folder / LOSSES)
+    return _curve_of(as_recorded(folder, record, LOSSES))
 
 
-def statistics_of(folder: Path) -> Curve:
-    """What assignment did in a run, as `run/training/statistics.py` names it; empty where there is no log.
-
-    Raises:
-        RunError: the log is damaged.
-    """
-    return _curve_of(folder / STATISTICS)
+def statistics_of(folder: Path, record: RunRecord) -> Curve:
+    """What assignment did in a run, as `run/training/statistics.py` names it; empty and errors as `losses_of`."""
+    return _curve_of(as_recorded(folder, record, STATISTICS))
 
 
 def unfinished(root: Path, records: Sequence[RunRecord]) -> tuple[Unfinished, ...]:
