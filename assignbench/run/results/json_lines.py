@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -47,7 +49,32 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_lines(path: Path, iteration: int) -> None:
-    """Drop the rows after an iteration: what a resumed run is about to write again."""
-    if path.is_file():
-        rows = [row for row in read_lines(path) if row["iteration"] <= iteration]
-        write_text_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
+    """Drop the rows after an iteration: what a resumed run is about to write again.
+
+    From a row on that is no row nothing is kept: a power cut leaves such ends. Whether what is kept is all that there
+    was is the caller's to know, by `settled`.
+    """
+    if not path.is_file():
+        return
+    kept = ""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        for line in path.read_bytes().splitlines(keepends=True):
+            if json.loads(line)["iteration"] <= iteration and line.endswith(b"\n"):
+                kept += line.decode()
+    write_text_atomic(path, kept)
+
+
+def settled(path: Path) -> str:
+    """Bring what was appended to the disk, and give the digest of all of it; of no file, that of an empty one.
+
+    Raises:
+        SystemProblem: the disk does not take it.
+    """
+    try:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return hashlib.sha256().hexdigest()
+    except OSError as error:
+        raise SystemProblem(f"cannot write {path}: {error.strerror or error}") from error

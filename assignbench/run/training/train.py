@@ -19,8 +19,9 @@ from assignbench.data.load.streams import training_batches
 from assignbench.data.load.transfer import on_device
 from assignbench.errors import RunError, Stopped, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
-from assignbench.run.results.json_lines import append, keep_lines, read_lines
+from assignbench.run.results.json_lines import append, keep_lines, read_lines, settled
 from assignbench.run.results.names import CHECKPOINTS, LOSSES, STATISTICS
+from assignbench.run.results.progress import ProgressFile
 from assignbench.run.training.batch_norm import synchronise_batch_norm
 from assignbench.run.training.checkpoint import Progress, load_newest, save_checkpoint
 from assignbench.run.training.compiling import compile_network
@@ -58,6 +59,7 @@ def train(
     folder: Path,
     resume: bool,
     console: Console,
+    progress_file: ProgressFile,
 ) -> Trained:
     """Train a learner in place.
 
@@ -66,7 +68,7 @@ def train(
     weights.
 
     Raises:
-        RunError: a loss is not finite, or a checkpoint cannot be continued.
+        RunError: a loss is not finite, a checkpoint cannot be continued, or the logs are not those it was made with.
         DataError: a picture cannot be read.
         SystemProblem: nothing can be written, memory is short, or the network cannot be compiled.
         UsageError: the global batch does not divide by processes × micro-steps.
@@ -91,9 +93,9 @@ def train(
         seen = Tally.unpacked(torch.tensor(progress.tally, dtype=torch.float64, device=accelerator.device))
     if progress and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(dict(progress.scaler))
-    if accelerator.is_main_process:
-        for name in (LOSSES, STATISTICS):
-            keep_lines(folder / name, first)
+    with main_process(accelerator) as writes:
+        if writes:
+            take_up_logs(folder, progress)
 
     loader = training_batches(
         dataset,
@@ -144,6 +146,7 @@ def train(
 
             done = iteration + 1
             reporter.advance(done)
+            progress_file.tell("training", done)
             last, epoch = done == settings.iterations, iteration * settings.batch // len(dataset)
             logs, saves = (last or done % every == 0 for every in (settings.log_every, settings.checkpoint_every))
             saves |= leaves
@@ -172,6 +175,21 @@ def train(
             f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged",
         )
     return Trained(latest, clock.parts(), clock.rate(settings.batch), notes)
+
+
+def take_up_logs(folder: Path, progress: Progress | None) -> None:
+    """Cut the logs to what they were when a checkpoint was saved; without one, to nothing.
+
+    Raises:
+        RunError: they are no longer what they were then.
+    """
+    for name in (LOSSES, STATISTICS):
+        keep_lines(folder / name, progress.iteration if progress else 0)
+        if progress and settled(folder / name) != progress.logs.get(name):
+            raise RunError(
+                f"{folder / name} was cut or altered after the checkpoint at iteration {progress.iteration}\n"
+                f"put it back, or remove {folder} to begin anew"
+            )
 
 
 def stopped() -> Stopped:
@@ -269,7 +287,8 @@ def save(
     scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
     with main_process(accelerator) as writes:
         if writes:
-            progress = Progress(done, run_id, clock.parts(), tuple(everyone.tolist()), scaler)
+            logs = {name: settled(folder / name) for name in (LOSSES, STATISTICS)}
+            progress = Progress(done, run_id, clock.parts(), tuple(everyone.tolist()), scaler, logs)
             save_checkpoint(folder / CHECKPOINTS, learner, optimizer, progress)
 
 
