@@ -14,6 +14,7 @@ from assignbench.engines.conduct import Watcher
 from assignbench.engines.engine import Look
 from assignbench.engines.job import Job
 from assignbench.run.results.progress import RunProgress, progress_of
+from assignbench.run.results.record import FILE, read_record
 from assignbench.run.training.reporter import clock
 
 MOST = 40  # running jobs that are shown one by one
@@ -29,10 +30,8 @@ class View:
     def __call__(self, job: Job, look: Look, said: str) -> None:
         """As `Watcher`."""
         self.looks[job.run_id] = (job, look)
-        if said:
-            self.console.print(Text.assemble((job.title, "bold"), f": {said}"), soft_wrap=True)
-        elif look.state == "ended":
-            self.console.print(Text.assemble((job.title, "bold"), f": done, {job.folder}"), soft_wrap=True)
+        line = said or f"done, AP {points(read_record(job.folder / FILE).metrics['AP'])}, {job.folder}"
+        self.console.print(Text.assemble((job.title, "bold"), f": {line}"), soft_wrap=True)
 
     def __rich__(self) -> Table:
         """The running jobs, and the number of all others."""
@@ -60,6 +59,11 @@ def watching(jobs: Sequence[Job], console: Console) -> Iterator[Watcher]:
         return
     with Live(view, console=console, transient=True, refresh_per_second=1):
         yield view
+
+
+def points(value: float | None) -> str:
+    """A metric in percent; "–": there was no ground truth."""
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def far(progress: RunProgress | None) -> str:
