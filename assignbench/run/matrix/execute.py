@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -20,6 +19,7 @@ from assignbench.detector.deformable import unrepeatable
 from assignbench.files import sha256_of, write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
+from assignbench.run.results.json_lines import taken_away
 from assignbench.run.results.record import (
     AssignerFacts,
     DatasetFacts,
@@ -37,6 +37,7 @@ from assignbench.run.training.checkpoint import remove, require_finite, save_ten
 from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
+from assignbench.run.training.stopwatch import Began
 from assignbench.run.training.train import CHECKPOINTS, Trained, train
 
 WEIGHTS, CONFIG, LEARNED = "weights.safetensors", "config.json", "learned.json"
@@ -51,7 +52,7 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
     Raises:
         AssignbenchError: whatever went wrong, said in its message.
     """
-    started = datetime.now(UTC)
+    began = Began()
     recipe = run.recipe.recipe
     check_dataset(run.splits.evaluation)
     learner = build_learner(
@@ -89,19 +90,32 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
     record = None
     with main_process(accelerator) as writes:
         if writes:
+            require_own(folder, trained)
             write_detections(run.splits.evaluation, found, folder / DETECTIONS)
             result = evaluate(run.splits.evaluation, folder / DETECTIONS, recipe.evaluate.evaluator)
             keep_matches(run.splits.evaluation, folder / DETECTIONS)
             spent = {**trained.seconds, "evaluation": time.perf_counter() - evaluating}
             spent["total"] = trained.seconds["total"] + time.perf_counter() - evaluating
             save_tensors(folder / WEIGHTS, learner.state_dict())
-            finished = datetime.now(UTC)
-            record = record_of(run, learner, trained, result, folder, accelerator, spent, started, finished)
+            record = record_of(run, learner, trained, result, folder, accelerator, spent, began)
             if record.learned:
                 write_json_atomic(folder / LEARNED, record.learned)
+            require_own(folder, trained)
             write_record(folder, record)
             remove(folder / CHECKPOINTS)
     return record
+
+
+def require_own(folder: Path, trained: Trained) -> None:
+    """Whether the run's folder is still the one that it was begun in: only then may a record make it look whole.
+
+    Raises:
+        RunError: something is not there any more.
+    """
+    for log in trained.logs.values():
+        log.require()
+    if not (folder / CONFIG).is_file():
+        raise taken_away(folder / CONFIG, "repeat the command with --resume: it is written again")
 
 
 def record_of(
@@ -112,8 +126,7 @@ def record_of(
     folder: Path,
     accelerator: Accelerator,
     seconds: Mapping[str, float],
-    started: datetime,
-    finished: datetime,
+    began: Began,
 ) -> RunRecord:
     """Gather what there is to know about a finished run."""
     one, splits, recipe = run.candidate, run.splits, run.recipe.recipe
@@ -165,9 +178,9 @@ def record_of(
             accelerator.device,
             workers_of(recipe.data, accelerator.device),
         ),
-        started=started,
-        finished=finished,
-        notes=(*trained.notes, *unrepeatable(learner, accelerator.device), *result.notes),
+        started=began.started,
+        finished=began.now(),
+        notes=(*trained.notes, *unrepeatable(learner, accelerator.device), *result.notes, *began.notes()),
     )
 
 

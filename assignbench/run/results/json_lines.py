@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from assignbench.disk import explained
 from assignbench.errors import RunError, SystemProblem
 from assignbench.files import replaceable, write_text_atomic
 
@@ -46,8 +49,78 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         raise RunError(f"{path} is damaged: {error}; move its folder away and run again") from error
 
 
-def keep_lines(path: Path, iteration: int) -> None:
-    """Drop the rows after an iteration: what a resumed run is about to write again."""
-    if path.is_file():
+class Log:
+    """The rows of one training, which this process alone adds to.
+
+    It holds the file open, so that no other one can pass for it: a file that was removed, replaced or cut has lost its
+    beginning, and a run without that must not look whole.
+    """
+
+    def __init__(self, path: Path, iteration: int = 0, counted: int | None = None) -> None:
+        """Go on after an iteration: later rows, which are about to be written again, are dropped.
+
+        Args:
+            path: of the file; it is made.
+            iteration: that the last checkpoint is of.
+            counted: rows that the checkpoint has seen; None: it does not say.
+
+        Raises:
+            RunError: fewer or more are there, or one is damaged.
+            SystemProblem: it cannot be written.
+        """
         rows = [row for row in read_lines(path) if row["iteration"] <= iteration]
+        if counted not in (None, len(rows)):
+            raise RunError(
+                f"{path} has lost rows: its checkpoint of iteration {iteration} counts {counted}, {len(rows)} are "
+                "there; restore the file, or move its folder away and run again"
+            )
         write_text_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
+        self.path, self.rows = path, len(rows)
+        with explained(path):
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self._file)
+        self._size = os.fstat(self._file).st_size
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row.
+
+        Raises:
+            RunError: as `require`.
+            SystemProblem: it cannot be written.
+        """
+        self.require()
+        with explained(self.path):
+            line = json.dumps(row, allow_nan=False).encode() + b"\n"
+            written = os.write(self._file, line)
+            self._size += written
+            if written < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.rows += 1
+
+    def require(self) -> None:
+        """Whether the file is what this process has made of it.
+
+        Raises:
+            RunError: it is not there, another one, or changed.
+        """
+        try:
+            there = self.path.stat()
+        except OSError:
+            there = None
+        own = os.fstat(self._file)
+        if there is None or not os.path.samestat(there, own) or own.st_size != self._size:
+            raise taken_away(self.path, "move its folder away and run again")
+
+    def sync(self) -> None:
+        """Flush it to the disk: before a checkpoint that counts its rows.
+
+        Raises:
+            SystemProblem: the disk refuses.
+        """
+        with explained(self.path):
+            os.fsync(self._file)
+
+
+def taken_away(path: Path, advice: str) -> RunError:
+    """The error that a run ends with whose files somebody takes away."""
+    return RunError(f"{path} was removed or changed while the run was at work; {advice}")

@@ -12,7 +12,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Progress:
     seconds: Mapping[str, float]  # spent so far
     tally: tuple[float, ...]  # statistics of the unfinished epoch
     scaler: Mapping[str, Any]  # state of the loss scaler; {} without fp16
+    rows: Mapping[str, int] = field(default_factory=dict)  # of each log by its name; {}: not counted then
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -113,6 +114,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progre
                 "seconds": dict(progress.seconds),
                 "tally": list(progress.tally),
                 "scaler": dict(progress.scaler),
+                "rows": dict(progress.rows),
                 "sha256": {name: sha256_of(temporary / name) for name in (MODEL, OPTIMIZER)},
             },
         )
@@ -176,6 +178,7 @@ def read_progress(path: Path) -> Progress:
             manifest["seconds"],
             tuple(manifest["tally"]),
             manifest["scaler"],
+            dict(manifest.get("rows", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path / MANIFEST} is not a manifest: {error}") from error
