@@ -26,6 +26,7 @@ _BASE = tuple(
         "disk",
         "files",
         "overwriting",
+        "sealed",
         "lock",
         "machine",
     )

@@ -101,7 +101,7 @@ def report(
     logs: dict[str, Logs] = {}
     for place, record in runs:
         try:
-            logs[record.run_id] = Logs(losses_of(place), statistics_of(place))
+            logs[record.run_id] = Logs(losses_of(place, record), statistics_of(place, record))
         except RunError as error:  # the page shows no curve of this run, and says why
             remarks.append(str(error).partition("\n")[0])
     facts = gather(

@@ -10,6 +10,8 @@ from typing import Any
 from assignbench.errors import RunError
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.names import LOSSES, STATISTICS
+from assignbench.run.results.record import RunRecord
+from assignbench.run.results.run_files import as_recorded
 from assignbench.run.results.unfinished import usable
 
 POINTS = 40  # of a curve on the page
@@ -37,22 +39,18 @@ def curve(lines: Sequence[Mapping[str, Any]], points: int = POINTS) -> Curve:
     )
 
 
-def losses_of(folder: Path) -> Curve:
-    """The losses of a run; empty where there is no log.
+def losses_of(folder: Path, record: RunRecord) -> Curve:
+    """The losses of a run; empty where there is no log, and the record knows of none.
 
     Raises:
-        RunError: the log is damaged.
+        RunError: the log is damaged, or not the one that the record lists.
     """
-    return _curve_of(folder / LOSSES)
+    return _curve_of(as_recorded(folder, record, LOSSES))
 
 
-def statistics_of(folder: Path) -> Curve:
-    """What assignment did in a run, as `run/training/statistics.py` names it; empty where there is no log.
-
-    Raises:
-        RunError: the log is damaged.
-    """
-    return _curve_of(folder / STATISTICS)
+def statistics_of(folder: Path, record: RunRecord) -> Curve:
+    """What assignment did in a run, as `run/training/statistics.py` names it; empty and errors as `losses_of`."""
+    return _curve_of(as_recorded(folder, record, STATISTICS))
 
 
 def _curve_of(file: Path) -> Curve:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from assignbench.errors import AssignbenchError
+from assignbench.errors import AssignbenchError, RunError
 from assignbench.files import read_json, sha256_of
 from assignbench.run.matrix.plan import Run
 from assignbench.run.results.record import RunRecord
@@ -49,11 +49,12 @@ def with_views(run: Run, record: RunRecord, views_name: str, folder: Path, accel
     return with_views_noted(evaluate(dataset, file, settings.evaluate.evaluator), view_set)
 
 
-def matches_with_views(run: Run, views_name: str, folder: Path) -> Matches:
+def matches_with_views(run: Run, record: RunRecord, views_name: str, folder: Path) -> Matches:
     """The matches of a finished run as `with_views` has scored it; they are kept nowhere.
 
     Args:
         run: finished, and scored with these views.
+        record: of it.
         views_name: a shipped set or a file.
         folder: of the run.
 
@@ -62,8 +63,10 @@ def matches_with_views(run: Run, views_name: str, folder: Path) -> Matches:
     """
     settings = run.recipe.recipe
     view_set = load_views(views_name, settings.data, settings.evaluate)
-    dataset = run.splits.evaluation
-    return matches_of(dataset, read_detections(dataset, with_views_in_name(folder / AGAIN, view_set)))
+    dataset, file = run.splits.evaluation, with_views_in_name(folder / AGAIN, view_set)
+    if not is_whole(file, view_set, record.weights_sha256):
+        raise RunError(f"{file} is not what was scored; remove it, and repeat the command")
+    return matches_of(dataset, read_detections(dataset, file))
 
 
 def is_whole(file: Path, view_set: ViewSet, weights_sha256: str) -> bool:

@@ -56,7 +56,7 @@ def _matches(run: Run, one: Filled, folder: Path) -> tuple[Matches | None, str]:
     record: RunRecord = one.records[run.seed]
     try:
         if one.line.views:
-            matches, reason = matches_with_views(run, one.line.views, folder), ""
+            matches, reason = matches_with_views(run, record, one.line.views, folder), ""
         else:
             matches, reason = matches_of_run(folder, record, lambda _: run.splits.evaluation)
     except AssignbenchError as error:

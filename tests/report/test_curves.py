@@ -24,10 +24,11 @@ def test_a_curve_keeps_its_ends_and_its_mean(values, points):
         assert sum(thin.values["total"]) * thin.lines == pytest.approx(sum(values), abs=1e-6)
 
 
-def test_logs_of_a_folder(tmp_path):
-    assert losses_of(tmp_path).iterations == statistics_of(tmp_path).iterations == ()
+def test_logs_of_a_folder(tmp_path, make_record):
+    record = make_record()  # of a time when records listed no files
+    assert losses_of(tmp_path, record).iterations == statistics_of(tmp_path, record).iterations == ()
     (tmp_path / "losses.jsonl").write_text('{"iteration": 5, "total": 1.0}\n{"iteration": 10, "tot')
-    assert losses_of(tmp_path).values == {"total": (1.0,)}
+    assert losses_of(tmp_path, record).values == {"total": (1.0,)}
     (tmp_path / "assignment.jsonl").write_text('{"epoch": 5}\n')
     with pytest.raises(RunError, match="no iteration with numbers"):
-        statistics_of(tmp_path)
+        statistics_of(tmp_path, record)

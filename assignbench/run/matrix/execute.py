@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -20,10 +19,12 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import files_digest
 from assignbench.detector.deformable import unrepeatable
 from assignbench.errors import Stopped
-from assignbench.files import sha256_of, write_json_atomic
+from assignbench.files import write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
-from assignbench.run.results.names import CHECKPOINTS, CONFIG, DETECTIONS, LEARNED, WEIGHTS
+from assignbench.run.results.json_lines import taken_away
+from assignbench.run.results.names import CHECKPOINTS, CONFIG, DETECTIONS, LEARNED, LOSSES, STATISTICS, WEIGHTS
+from assignbench.run.results.progress import ProgressFile
 from assignbench.run.results.record import (
     AssignerFacts,
     DatasetFacts,
@@ -34,6 +35,7 @@ from assignbench.run.results.record import (
     write_record,
 )
 from assignbench.run.results.repairs import write_repairs
+from assignbench.run.results.run_files import facts_of
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
 from assignbench.run.scoring.kept_matches import keep_matches
@@ -48,6 +50,7 @@ from assignbench.run.training.checkpoint import (
 from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
+from assignbench.run.training.stopwatch import Began
 from assignbench.run.training.train import Trained, train
 
 
@@ -61,8 +64,12 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         AssignbenchError: whatever went wrong, said in its message.
         Stopped: the system asked this process to leave.
     """
-    with kept_is_said(run, folder, console):
-        return executed(run, folder, accelerator, resume=resume, console=console)
+    progress = ProgressFile(folder if accelerator.is_main_process else None, run.recipe.recipe.train.iterations)
+    try:
+        with kept_is_said(run, folder, console):
+            return executed(run, folder, accelerator, progress, resume=resume, console=console)
+    finally:
+        progress.remove()
 
 
 @contextlib.contextmanager
@@ -80,10 +87,13 @@ def kept_is_said(run: Run, folder: Path, console: Console) -> Iterator[None]:
         raise
 
 
-def executed(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> RunRecord | None:
-    """As `execute`, and nothing is said."""
-    started = datetime.now(UTC)
+def executed(
+    run: Run, folder: Path, accelerator: Accelerator, progress: ProgressFile, *, resume: bool, console: Console
+) -> RunRecord | None:
+    """As `execute`, but that nothing is said at the end; ``progress`` is told how far it is."""
+    began = Began()
     recipe = run.recipe.recipe
+    progress.tell("reading", 0)
     check_dataset(run.splits.evaluation)
     learner = build_learner(
         run.candidate.cls,
@@ -111,7 +121,9 @@ def executed(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, 
         folder=folder,
         resume=resume,
         console=console,
+        progress_file=progress,
     )
+    progress.tell("evaluating", recipe.train.iterations)
     require_finite(learner.state_dict(), f"the network after iteration {recipe.train.iterations}")
     evaluating = time.perf_counter()
     found = detections_of(
@@ -120,19 +132,33 @@ def executed(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, 
     record = None
     with main_process(accelerator) as writes:
         if writes:
+            require_own(folder, trained)
             write_detections(run.splits.evaluation, found, folder / DETECTIONS)
             result = evaluate(run.splits.evaluation, folder / DETECTIONS, recipe.evaluate.evaluator)
             keep_matches(run.splits.evaluation, folder / DETECTIONS)
             spent = {**trained.seconds, "evaluation": time.perf_counter() - evaluating}
             spent["total"] = trained.seconds["total"] + time.perf_counter() - evaluating
             save_tensors(folder / WEIGHTS, learner.state_dict())
-            finished = datetime.now(UTC)
-            record = record_of(run, learner, trained, result, folder, accelerator, spent, started, finished)
+            record = record_of(run, learner, trained, result, folder, accelerator, spent, began)
             if record.learned:
                 write_json_atomic(folder / LEARNED, record.learned)
+            progress.remove()
+            require_own(folder, trained)
             write_record(folder, record)
             remove(folder / CHECKPOINTS)
     return record
+
+
+def require_own(folder: Path, trained: Trained) -> None:
+    """Whether the run's folder is still the one that it was begun in: only then may a record make it look whole.
+
+    Raises:
+        RunError: something is not there any more.
+    """
+    for log in trained.logs.values():
+        log.settled()
+    if not (folder / CONFIG).is_file():
+        raise taken_away(folder / CONFIG, "repeat the command with --resume: it is written again")
 
 
 def record_of(
@@ -143,11 +169,11 @@ def record_of(
     folder: Path,
     accelerator: Accelerator,
     seconds: Mapping[str, float],
-    started: datetime,
-    finished: datetime,
+    began: Began,
 ) -> RunRecord:
     """Gather what there is to know about a finished run."""
     one, splits, recipe = run.candidate, run.splits, run.recipe.recipe
+    files = facts_of(folder, (WEIGHTS, DETECTIONS, LOSSES, STATISTICS))
     return RunRecord(
         run_id=run.run_id,
         assigner=AssignerFacts(
@@ -179,8 +205,9 @@ def record_of(
         official_per_class=result.official_per_class,
         detections=result.detections,
         evaluator=result.evaluator,
-        detections_sha256=sha256_of(folder / DETECTIONS),
-        weights_sha256=sha256_of(folder / WEIGHTS),
+        detections_sha256=files[DETECTIONS].sha256,
+        weights_sha256=files[WEIGHTS].sha256,
+        files=files,
         assignment=trained.statistics,
         branches=(MAIN, *(branch.name for branch in learner.head.beside)),
         suppression=learner.head.suppress,
@@ -196,9 +223,9 @@ def record_of(
             accelerator.device,
             workers_of(recipe.data, accelerator.device),
         ),
-        started=started,
-        finished=finished,
-        notes=(*trained.notes, *unrepeatable(learner, accelerator.device), *result.notes),
+        started=began.started,
+        finished=began.now(),
+        notes=(*trained.notes, *unrepeatable(learner, accelerator.device), *result.notes, *began.notes()),
     )
 
 

@@ -20,7 +20,7 @@ from assignbench.config import Matrix, ResolvedRecipe, flatten
 from assignbench.data.caveats import caveats
 from assignbench.data.dataset import Splits, describe
 from assignbench.data.spec.locate import data_root, open_dataset
-from assignbench.errors import AssignbenchError, UsageError
+from assignbench.errors import AssignbenchError, RunError, UsageError
 from assignbench.files import make_folder
 from assignbench.importing import in_words
 from assignbench.machine import waiting
@@ -29,11 +29,12 @@ from assignbench.run.matrix.pictures import contents
 from assignbench.run.matrix.plan import Candidate, Run, candidates, plan
 from assignbench.run.matrix.sharing import claimed, trained_by
 from assignbench.run.results.json_lines import append
-from assignbench.run.results.names import CHECKPOINTS, FAILURES
+from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, FAILURES, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
+from assignbench.run.results.run_files import lost
 from assignbench.run.scoring.evaluators import check_evaluator
 from assignbench.run.scoring.reopen import score_again
-from assignbench.run.training.checkpoint import checkpoints
+from assignbench.run.training.checkpoint import checkpoints, remove
 from assignbench.run.training.device import build_accelerator, settle_precision, workers_of
 from assignbench.run.training.processes import from_main
 from assignbench.run.training.reporter import clock
@@ -173,11 +174,18 @@ def in_turn(
 
 def elsewhere(runs: Sequence[Run], output: Path, conduct: Conduct, console: Console) -> Iterator[tuple[Run, Ended]]:
     """Let others bring runs to their records, but for those that have one, and yield each as it ends."""
-    done = [run for run in runs if is_done(run, output)]
-    missing = [run for run in runs if run not in done]
-    console.print(f"{len(done)} done, {len(missing)} to do")
-    for run in done:
-        yield run, Ended(0)
+    ends: dict[str, Ended] = {}
+    for run in runs:
+        try:
+            if is_done(run, output):
+                ends[run.run_id] = Ended(0)
+        except RunError as error:  # no training mends it
+            ends[run.run_id] = Ended(error.exit_code, str(error))
+            console.print(Text.assemble(("failed", "bold red"), f": {run.title}: {error}"), soft_wrap=True)
+    missing = [run for run in runs if run.run_id not in ends]
+    done = sum(ended.code == 0 for ended in ends.values())
+    console.print(f"{done} done, {len(missing)} to do")
+    yield from ((run, ends[run.run_id]) for run in runs if run.run_id in ends)
     yield from conduct(missing)
 
 
@@ -219,10 +227,12 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, co
         console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
 
     def done() -> bool:
-        found = bool(from_main(is_done(run, output), accelerator))
-        if found:
-            say(f"done already, {folder}")
-        return found
+        if not from_main(is_done(run, output), accelerator):
+            return False
+        if accelerator.is_main_process:
+            remove(folder / CHECKPOINTS)  # of a command that was killed when it had written the record
+        say(f"done already, {folder}")
+        return True
 
     if done():
         return
@@ -232,8 +242,9 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, co
         if not resume and from_main(state(folder) == UNFINISHED, accelerator):
             raise UsageError(f"{folder} holds an unfinished run\n{RESUME}")
         if from_main(state(folder) == DONE, accelerator):
-            say(f"trained already, but its evaluation pictures are others now: evaluating its weights again, {folder}")
-            record = score_again(run, folder, accelerator)
+            why = to_score_again(run, folder) or ""
+            say(f"trained already, but {why}: evaluating its weights again, {folder}")
+            record = score_again(run, folder, accelerator, why)
         else:
             say(str(folder))
             record = execute(run, folder, accelerator, resume=resume, console=console)
@@ -242,12 +253,13 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, co
 
 
 def is_done(run: Run, output: Path) -> bool:
-    """Whether a run has a record, made with the evaluation pictures that there are now.
+    """Whether a run has a record, with all that belongs to it, made with the evaluation pictures that there are now.
 
     Raises:
-        RunError: the record cannot be used.
+        RunError: the record is damaged, or what cannot be made again is gone or changed.
     """
-    return state(output / run.run_id) == DONE and not other_pictures(run, read_record_of(run.run_id, output))
+    folder = output / run.run_id
+    return state(folder) == DONE and to_score_again(run, folder) is None
 
 
 def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> None:
@@ -278,17 +290,29 @@ def state_in_words(run: Run, output: Path) -> str:
     found = state(folder)
     if found == DONE:
         try:
-            read_record_of(run.run_id, output)
+            why = to_score_again(run, folder)
         except AssignbenchError as error:
             return f"will fail: {error}"
-        return found
+        return found if why is None else f"to be evaluated again: {why}"
     holder = trained_by(folder)
     return found if holder is None else f"trained by {holder}"
 
 
-def other_pictures(run: Run, record: RunRecord) -> bool:
-    """Whether a record tells of other evaluation pictures than there are now; neither may be known."""
-    return run.content is not None and record.dataset.evaluation.content not in (None, run.content)
+def to_score_again(run: Run, folder: Path) -> str | None:
+    """Why a run that has a record is to be evaluated again by its weights; None: it is done.
+
+    Raises:
+        RunError: the record is damaged, or what cannot be made again is gone or changed.
+    """
+    record = read_record_of(run.run_id, folder.parent)
+    gone = lost(folder, record, (WEIGHTS, DETECTIONS))
+    if worst := [f"{name} {what}" for name, what in gone.items() if name != DETECTIONS]:
+        raise RunError(f"{folder}: {', '.join(worst)}; put it back, or move the folder away and run again")
+    if gone:
+        return f"its {DETECTIONS} {gone[DETECTIONS]}"
+    if run.content is not None and record.dataset.evaluation.content not in (None, run.content):
+        return "its evaluation pictures are others now"
+    return None
 
 
 def state(folder: Path) -> str:

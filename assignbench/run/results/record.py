@@ -7,25 +7,24 @@ heavy is imported here: listing runs must not wait for torch.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, model_validator
 
 from assignbench.document import fitted
 from assignbench.errors import RunError, UsageError
-from assignbench.files import read_json, write_json_atomic
 from assignbench.naming import Known, KnownData, data_names_apart, names_apart
 from assignbench.run.results.environment import STRICT, Environment, environment
+from assignbench.sealed import read_sealed, write_sealed
 
 __all__ = [
     "FILE",
     "AssignerFacts",
     "DatasetFacts",
     "Environment",
+    "FileFacts",
     "ResolvedValue",
     "RunRecord",
     "Seconds",
@@ -118,6 +117,15 @@ class Seconds(BaseModel):
     evaluation: Duration  # detection on the evaluation split and scoring
 
 
+class FileFacts(BaseModel):
+    """A file of the run's folder."""
+
+    model_config = STRICT
+
+    bytes: Count
+    sha256: Name
+
+
 class RunRecord(BaseModel):
     """Everything that a table, a figure or a doubt needs to know about a finished run."""
 
@@ -142,6 +150,9 @@ class RunRecord(BaseModel):
     evaluator: Name | None = None  # what scored it, with its version; None: the environment's pycocotools
     weights_sha256: str  # digest of weights.safetensors
     detections_sha256: str  # digest of the detections file that the metrics were computed from
+
+    # name → of weights, detections and the logs of training, as they were when this was written; {}: not noted then
+    files: Mapping[str, FileFacts] = {}
 
     assignment: Mapping[str, float | None]  # statistics of the last epoch, as run/training/statistics.py names them
     branches: tuple[Name, ...] = (
@@ -210,9 +221,8 @@ def write_record(folder: Path, record: RunRecord) -> Path:
     Raises:
         SystemProblem: the file cannot be written.
     """
-    content = record.model_dump(mode="json")
     file = folder / FILE
-    write_json_atomic(file, {**content, "sha256": _digest(content)})
+    write_sealed(file, record.model_dump(mode="json"))
     return file
 
 
@@ -222,11 +232,7 @@ def read_record(file: Path) -> RunRecord:
     Raises:
         RunError: the file is missing, was damaged or edited, or has another schema.
     """
-    content = read_json(file)
-    if not isinstance(content, dict) or "sha256" not in content:
-        raise RunError(f"{file} is damaged: it is not a run record; move its folder away and run again")
-    if content.pop("sha256") != _digest(content):
-        raise RunError(f"{file} is damaged or was edited: its sha256 does not fit; move its folder away and run again")
+    content = read_sealed(file, "a run record", "move its folder away and run again")
     version = content.get("schema_version")
     if version == 1:  # before there was more than a centre prior to learn
         content = {**content, "schema_version": 2, "learned": content.get("learned_prior") or {}}
@@ -290,9 +296,3 @@ def read_runs(root: Path) -> list[tuple[Path, RunRecord]]:
             raise UsageError(f"{by_id[record.run_id][0]} and {file} are the same run {record.run_id}; remove one")
         by_id[record.run_id] = (file, record)
     return [(file.parent, record) for file, record in by_id.values()]
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    """Digest of the values, whatever the layout of the file."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

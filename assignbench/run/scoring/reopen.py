@@ -25,8 +25,10 @@ from assignbench.recipe import Recipe
 from assignbench.run.matrix.execute import split_facts
 from assignbench.run.matrix.plan import Run
 from assignbench.run.matrix.protocol import protocol_of
+from assignbench.run.results.json_lines import taken_away
 from assignbench.run.results.names import DETECTIONS, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record, write_record
+from assignbench.run.results.run_files import facts_of
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Detections, Evaluation, evaluate, write_detections
 from assignbench.run.scoring.evaluators import check_evaluator
@@ -131,8 +133,16 @@ def _other_pictures(record: RunRecord, used: str, but: str) -> DataError:
     )
 
 
-def score_again(run: Run, folder: Path, accelerator: Accelerator) -> RunRecord | None:
-    """Detect and score with a finished run's weights on what its evaluation pictures are now; rewrites its record.
+def score_again(run: Run, folder: Path, accelerator: Accelerator, why: str) -> RunRecord | None:
+    """Detect and score with a finished run's weights on what its evaluation pictures are now.
+
+    Its record is written anew, unless detections come out that equal those it names.
+
+    Args:
+        run: which.
+        folder: of the run.
+        accelerator: what to detect on.
+        why: for the record's notes.
 
     Returns:
         The record, on the main process; None on the others.
@@ -147,11 +157,16 @@ def score_again(run: Run, folder: Path, accelerator: Accelerator) -> RunRecord |
     with main_process(accelerator) as writes:
         if not writes:
             return None
+        if not (folder / WEIGHTS).is_file():
+            raise taken_away(folder / WEIGHTS, "its record stays as it was")
         write_detections(dataset, found, folder / DETECTIONS)
         result = evaluate(dataset, folder / DETECTIONS, recipe.evaluate.evaluator)
         keep_matches(dataset, folder / DETECTIONS)
-        facts = split_facts(dataset, files_digest(dataset.images), run.content)
-        remark = f"evaluated again on {datetime.now(UTC):%Y-%m-%d}: the evaluation pictures had been changed"
+        files = facts_of(folder, (DETECTIONS,))
+        facts = split_facts(dataset, files_digest(dataset.images), run.content or record.dataset.evaluation.content)
+        if (facts, files[DETECTIONS].sha256) == (record.dataset.evaluation, record.detections_sha256):
+            return record
+        remark = f"evaluated again on {datetime.now(UTC):%Y-%m-%d}: {why}"
         changed = {
             "dataset": record.dataset.model_copy(update={"evaluation": facts}),
             "metrics": result.metrics,
@@ -159,7 +174,8 @@ def score_again(run: Run, folder: Path, accelerator: Accelerator) -> RunRecord |
             "official_per_class": result.official_per_class,
             "detections": result.detections,
             "evaluator": result.evaluator,
-            "detections_sha256": sha256_of(folder / DETECTIONS),
+            "detections_sha256": files[DETECTIONS].sha256,
+            "files": {**record.files, **files},
             "seconds": record.seconds.model_copy(update={"evaluation": time.perf_counter() - started}),
             "notes": tuple(dict.fromkeys((*record.notes, *result.notes, remark))),
         }

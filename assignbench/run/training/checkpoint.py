@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from assignbench.errors import RunError, SystemProblem
-from assignbench.files import read_json, sha256_of, write_json_atomic, written, written_folder
+from assignbench.files import sha256_of, written, written_folder
 from assignbench.machine import STOPS
+from assignbench.sealed import read_sealed, write_sealed
 
 KEPT = 2
 MODEL, OPTIMIZER, MANIFEST = "model.safetensors", "optimizer.safetensors", "manifest.json"
@@ -39,6 +40,7 @@ class Progress:
     seconds: Mapping[str, float]  # spent so far
     tally: tuple[float, ...]  # statistics of the unfinished epoch
     scaler: Mapping[str, Any]  # state of the loss scaler; {} without fp16
+    logs: Mapping[str, str]  # name → digest of each log of the training, as it was then
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -108,7 +110,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progre
     with written_folder(final) as temporary:
         save_tensors(temporary / MODEL, model.state_dict())
         save_tensors(temporary / OPTIMIZER, optimizer_tensors(optimizer))
-        write_json_atomic(
+        write_sealed(
             temporary / MANIFEST,
             {
                 "iteration": progress.iteration,
@@ -116,7 +118,8 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progre
                 "seconds": dict(progress.seconds),
                 "tally": list(progress.tally),
                 "scaler": dict(progress.scaler),
-                "sha256": {name: sha256_of(temporary / name) for name in (MODEL, OPTIMIZER)},
+                "logs": dict(progress.logs),
+                "files": {name: sha256_of(temporary / name) for name in (MODEL, OPTIMIZER)},
             },
         )
         shutil.rmtree(final, ignore_errors=True)
@@ -168,15 +171,15 @@ def load_newest(
 
 
 def read_progress(path: Path) -> Progress:
-    """A checkpoint's manifest, its files checked against their digests.
+    """A checkpoint's manifest, which is checked against its digest, as its files are.
 
     Raises:
         RunError: something is missing, damaged or altered.
     """
-    manifest = read_json(path / MANIFEST)
+    manifest = read_sealed(path / MANIFEST, "a manifest", "remove this checkpoint")
     try:
-        for name, digest in manifest["sha256"].items():
-            if sha256_of(path / name) != digest:
+        for name in (MODEL, OPTIMIZER):
+            if sha256_of(path / name) != manifest["files"][name]:
                 raise RunError(f"{path / name} does not have the digest its manifest states")
         return Progress(
             manifest["iteration"],
@@ -184,6 +187,7 @@ def read_progress(path: Path) -> Progress:
             manifest["seconds"],
             tuple(manifest["tally"]),
             manifest["scaler"],
+            manifest["logs"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path / MANIFEST} is not a manifest: {error}") from error

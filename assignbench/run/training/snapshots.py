@@ -1,14 +1,17 @@
 """Weights as they were at chosen iterations of a training: kept for pictures of it, never read by a training.
 
 ``snapshots/iteration-000200.safetensors`` holds what ``weights.safetensors`` does, 200 iterations in. A file appears by
-one rename, says in its metadata which run and iteration it is of, and stays when the run has finished.
+one rename, says in its metadata which run and iteration it is of and what the digest of its tensors is, and stays when
+the run has finished.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -37,8 +40,17 @@ def save_snapshot(folder: Path, tensors: Mapping[str, Tensor], iteration: int, r
         SystemProblem: the disk is full or read-only.
     """
     final = snapshot_file(folder, iteration)
-    save_tensors(final, tensors, {"run_id": run_id, "iteration": str(iteration)})
+    save_tensors(final, tensors, {"run_id": run_id, "iteration": str(iteration), "sha256": digest_of(tensors)})
     return final
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, types, shapes and numbers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def snapshots(folder: Path) -> dict[int, Path]:
@@ -52,7 +64,7 @@ def load_snapshot(file: Path, iteration: int, run_id: str) -> dict[str, Tensor]:
     """The weights of a snapshot.
 
     Raises:
-        RunError: the file is damaged, or of another run or iteration than its place says.
+        RunError: the file is damaged or altered, or of another run or iteration than its place says.
     """
     tensors = load_tensors(file)
     try:
@@ -60,6 +72,9 @@ def load_snapshot(file: Path, iteration: int, run_id: str) -> dict[str, Tensor]:
             said = opened.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise RunError(f"{file} is missing or damaged: {error}") from error
+    stated = said.pop("sha256", None)  # None: written before there was one
+    if stated not in (None, digest_of(tensors)):
+        raise RunError(f"{file} is damaged: its sha256 does not fit; remove it, or repeat the run elsewhere")
     if said != {"run_id": run_id, "iteration": str(iteration)}:
         raise RunError(f"{file} is not of iteration {iteration} of {run_id}; remove it, or repeat the run elsewhere")
     return tensors

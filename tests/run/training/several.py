@@ -20,6 +20,7 @@ from rich.console import Console
 from assignbench.config import load_recipe
 from assignbench.data.spec.locate import open_dataset
 from assignbench.run.matrix.plan import candidate
+from assignbench.run.results.progress import ProgressFile
 from assignbench.run.training.checkpoint import save_tensors
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import Learner, build_learner
@@ -88,6 +89,7 @@ def work(folder: Path, process: int, processes: int, port: int) -> None:
             folder=out,
             resume=False,
             console=Console(quiet=True),
+            progress_file=ProgressFile(None, 3),
         )
         if accelerator.is_main_process:
             save_tensors(out / "before.safetensors", before)

@@ -26,7 +26,7 @@ def model_and_optimizer(steps: int = 0) -> tuple[nn.Module, torch.optim.Optimize
 
 
 def progress(iteration: int, run_id: str = "run") -> Progress:
-    return Progress(iteration, run_id, {"total": 1.5}, (1.0, 2.0), {})
+    return Progress(iteration, run_id, {"total": 1.5}, (1.0, 2.0), {}, {"losses.jsonl": "0" * 64})
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_save_that_dies_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest
     def full(*_: object) -> None:
         raise SystemProblem("no space left")
 
-    monkeypatch.setattr(checkpoint, "write_json_atomic", full)
+    monkeypatch.setattr(checkpoint, "write_sealed", full)
     with pytest.raises(SystemProblem):
         save_checkpoint(tmp_path, *model_and_optimizer(2), progress(2))
     assert [path.name for path in tmp_path.iterdir()] == ["iteration-0000001"]
