@@ -164,7 +164,7 @@ def compare(
 
     How it is computed: docs/comparisons.md
     """
-    from assignbench.cli.output import as_text, progress, show
+    from assignbench.cli.output import as_text, progress, say, show
     from assignbench.files import write_text_atomic
 
     columns = None if metrics is None else comma_list([metrics], "--metrics")
@@ -217,4 +217,4 @@ def compare(
         show(content)
     else:
         write_text_atomic(output, content if isinstance(content, str) else as_text(content))
-        show(f"wrote {output}\n")
+        say(f"wrote {output}")

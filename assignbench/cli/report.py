@@ -58,7 +58,7 @@ def report(
     How it is computed: docs/comparisons.md
     """
     from assignbench.api import canonical, selected
-    from assignbench.cli.output import progress, show
+    from assignbench.cli.output import progress, say
     from assignbench.errors import RunError, SystemProblem
     from assignbench.judging import influences_of, opener
     from assignbench.report.page import check_report
@@ -109,6 +109,6 @@ def report(
     text = page(facts, title=title, more=more)
     write_text_atomic(output, text)
     progress("")
-    show(f"wrote {output}: {len(text.encode()) / 1e6:.1f} MB; {progress_of(facts.held).in_words}\n")
+    say(f"wrote {output}: {len(text.encode()) / 1e6:.1f} MB; {progress_of(facts.held).in_words}")
     for remark in (*facts.notes, *lacking):
-        show(f"note: {remark}\n")
+        say(f"note: {remark}")
