@@ -1,0 +1,267 @@
+"""Kill a real ``assignbench run`` at many points, go on with it, and look at what is left: ``driver.py FOLDER WHICH``.
+
+A process of its own, which has imported everything and computed nothing with torch yet: each command is a fork of it,
+so that none waits for imports. WHICH is ``some`` (the first file operation of every kind, some moments), ``all`` (every
+file operation, many moments), or numbers of operations with commas. A line is printed for each point; the last line of
+the output is the table in JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+SETTINGS = (
+    "model.backbone=miniature",
+    "model.channels=32",
+    "model.towers=1",
+    "data.short_side=64",
+    "data.long_side=96",
+    "data.workers=0",
+    "train.iterations=4",
+    "train.batch=4",  # of seven pictures: an epoch ends after the second iteration
+    "train.warmup=1",
+    "train.log_every=1",
+    "train.statistics_every=1",
+    "train.checkpoint_every=1",
+    "train.snapshots=[1,3]",
+    "train.precision=no",
+    "evaluate.batch=3",
+    "evaluate.score_threshold=0.005",
+)
+STRATEGIES = "autoassign,atss"
+MOMENTS = {"some": 4, "all": 40}  # random ones
+STOPS = {"some": 3, "all": 20}  # by SIGTERM
+CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink")
+TIMES = ("seconds", "started", "finished", "images_per_second", "sha256")  # of a record
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+
+
+@dataclass(frozen=True)
+class Point:
+    """One way to die, and what came of it."""
+
+    how: str  # "SIGKILL at operation 17: os.rename config.json"
+    again: str  # how the command that went on died, too; "": it did not
+    outcome: str  # "same bytes", or what differs
+    leftovers: tuple[str, ...]  # files that an uninterrupted command does not leave
+
+
+def command(output: str, *more: str) -> list[str]:
+    """What a user types."""
+    settings = [word for text in SETTINGS for word in ("--set", text)]
+    run = ["run", "--assigner", STRATEGIES, "--dataset", "mini.yaml", "--device", "cpu", "--output", output]
+    return [*run, *settings, *more]
+
+
+def operation(folder: Path, event: str, given: tuple[Any, ...]) -> str | None:
+    """The file operation below a folder that an audit event tells of: "os.rename record.json"; None: none."""
+    if event == "open":
+        path, mode, flags = given
+        writes = any(letter in mode for letter in "wax+") if mode else bool(flags & WRITES)
+        if not writes or isinstance(path, int):
+            return None
+    elif event in CHANGES:
+        path = given[0]
+        if given[-1] not in (-1, None) and not os.path.isabs(path):  # relative to an open folder, as rmtree has it
+            return f"{event} {os.fsdecode(path)}"
+    else:
+        return None
+    absolute = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  # links stay
+    if not absolute.is_relative_to(folder):
+        return None
+    return f"{event} {absolute.name}"
+
+
+def observed(folder: Path, tell: Callable[[int, str], None]) -> None:
+    """From now on each file operation below the folder is told of, with its number, before it is done."""
+    count = 0
+
+    def hook(event: str, given: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event == "open" or event in CHANGES:
+            found = operation(folder, event, given)
+            if found is not None:
+                count += 1
+                tell(count, found)
+
+    sys.addaudithook(hook)
+
+
+def forked(folder: Path, arguments: Sequence[str], prepare: Callable[[], None]) -> int:
+    """Start a command in a fork; its number."""
+    sys.stdout.flush()
+    process = os.fork()
+    if process:
+        return process
+    with contextlib.suppress(BaseException):
+        log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        prepare()
+        code = main(list(arguments))
+        os._exit(code)
+    os._exit(99)
+
+
+def ended(process: int) -> int:
+    """Exit code of a command, −9 when it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def go(folder: Path, arguments: Sequence[str], prepare: Callable[[], None] = lambda: None) -> int:
+    """Run a command to its end; its exit code."""
+    return ended(forked(folder, arguments, prepare))
+
+
+def content(file: Path) -> object:
+    """What must be equal: the bytes; of a record all but times."""
+    if file.name == "record.json":
+        return {key: value for key, value in json.loads(file.read_bytes()).items() if key not in TIMES}
+    return file.read_bytes()
+
+
+def files(output: Path) -> dict[str, Path]:
+    """Everything below a folder, by name."""
+    return {str(path.relative_to(output)): path for path in sorted(output.rglob("*")) if not path.is_dir()}
+
+
+def differences(reference: Path, output: Path) -> tuple[str, tuple[str, ...]]:
+    """Outcome and leftovers of a point."""
+    wanted, found = files(reference), files(output)
+    lacking = [name for name in wanted if name not in found]
+    other = [name for name in wanted if name in found and content(wanted[name]) != content(found[name])]
+    outcome = "; ".join([*(f"no {name}" for name in lacking), *(f"other {name}" for name in other)])
+    return outcome or "same bytes", tuple(name for name in found if name not in wanted)
+
+
+class Harness:
+    """Kills and goes on, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.reference = folder, folder / "reference"
+        self.operations: list[str] = []
+        self.seconds = 0.0
+
+    def straight(self) -> None:
+        """The uninterrupted command, and the operations it does."""
+        note = self.folder.with_name(f"{self.folder.name}-operations")
+
+        def prepare() -> None:
+            log = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            observed(self.folder, lambda _, what: os.write(log, f"{what}\n".encode()) and None)
+
+        start = time.perf_counter()
+        code = go(self.folder, command("reference"), prepare)
+        self.seconds = time.perf_counter() - start
+        if code:
+            raise SystemExit(f"the uninterrupted command ended with {code}: {(self.folder / 'log').read_text()}")
+        self.operations = note.read_text().splitlines()
+        for record in self.reference.glob("*/record.json"):
+            if not json.loads(record.read_bytes())["detections"]:
+                raise SystemExit("a run without detections proves nothing")
+
+    def killed_at(self, number: int, again: int | None = None) -> Point:
+        """SIGKILL at a file operation, counted from 1, and of the command that goes on at another."""
+
+        def dies(number: int) -> Callable[[], None]:
+            def tell(count: int, _: str) -> None:
+                if count == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            return lambda: observed(self.folder, tell)
+
+        how = f"SIGKILL at operation {number} of {len(self.operations)}: {self.operations[number - 1]}"
+        code = go(self.folder, command("out"), dies(number))
+        if code != -signal.SIGKILL:
+            how += f" (it ended with {code})"
+        second = ""
+        if again is not None:
+            code = go(self.folder, command("out", "--resume"), dies(again))
+            second = f"SIGKILL at operation {again}" if code == -signal.SIGKILL else f"it had ended before {again}"
+        return self.gone_on(how, second)
+
+    def signalled_after(self, seconds: float, number: int) -> Point:
+        """A signal at a moment."""
+        process = forked(self.folder, command("out"), lambda: None)
+        time.sleep(seconds)
+        os.kill(process, number)
+        code = ended(process)
+        how = f"{signal.Signals(number).name} after {seconds:.2f} s"
+        allowed = (75, 0) if number == signal.SIGTERM else (-number, 0)
+        outcome = self.gone_on(how, "")
+        if code not in allowed:
+            return Point(how, "", f"exit code {code}", outcome.leftovers)
+        return outcome
+
+    def gone_on(self, how: str, again: str) -> Point:
+        """The same command with --resume, and what it ends in."""
+        output = self.folder / "out"
+        code = go(self.folder, command("out", "--resume"))
+        outcome, leftovers = differences(self.reference, output)
+        if code:
+            outcome = f"exit code {code}; {outcome}"
+        shutil.rmtree(output, ignore_errors=True)
+        return Point(how, again, outcome, leftovers)
+
+    def chosen(self, which: str) -> list[int]:
+        """Numbers of operations to die at."""
+        count = len(self.operations)
+        if which == "all":
+            return list(range(1, count + 1))
+        if which != "some":
+            return [int(word) for word in which.split(",")]
+        kinds = [re.sub(r"[0-9a-f]{6,}|[0-9]+", "#", operation) for operation in self.operations]
+        return sorted({kinds.index(kind) + 1 for kind in kinds})
+
+
+def points(harness: Harness, which: str) -> Iterator[Point]:
+    """Every way to die, one after another."""
+    draw = random.Random(0)  # noqa: S311
+    for place, number in enumerate(harness.chosen(which)):
+        again = draw.randrange(1, len(harness.operations)) if place % 4 == 3 else None
+        yield harness.killed_at(number, again)
+    for _ in range(MOMENTS.get(which, 0)):
+        yield harness.signalled_after(draw.uniform(0.02, 1.0) * harness.seconds, signal.SIGKILL)
+    for _ in range(STOPS.get(which, 0)):
+        yield harness.signalled_after(draw.uniform(0.02, 1.0) * harness.seconds, signal.SIGTERM)
+
+
+def loaded() -> None:
+    """Import all that a command will."""
+    import assignbench.comparison.render
+    import assignbench.comparison.table
+    import assignbench.judging
+    import assignbench.run.matrix.matrix  # noqa: F401
+
+
+def work(folder: Path, which: str) -> NoReturn:
+    """The whole harness."""
+    os.chdir(folder)
+    loaded()
+    harness = Harness(folder)
+    harness.straight()
+    print(f"{len(harness.operations)} file operations, {harness.seconds:.1f} s", flush=True)  # noqa: T201
+    found = []
+    for point in points(harness, which):
+        found.append(point)
+        print(f"{point.how} | {point.again} | {point.outcome} | {', '.join(point.leftovers)}", flush=True)  # noqa: T201
+    print(json.dumps({"operations": harness.operations, "points": [asdict(point) for point in found]}))  # noqa: T201
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    from assignbench.cli.main import main
+
+    work(Path(sys.argv[1]).resolve(), sys.argv[2])
