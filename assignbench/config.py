@@ -44,6 +44,7 @@ class Matrix:
     resume: bool = False
     dry_run: bool = False
     device: str = "auto"  # auto, cpu or cuda
+    only: str | None = None  # the id of one of the runs, which alone is wanted; None: all of them
 
 
 @dataclass(frozen=True)

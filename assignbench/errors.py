@@ -34,6 +34,12 @@ class SystemProblem(AssignbenchError):  # noqa: N818 - SystemError is Python's o
     exit_code = 4
 
 
+class DeviceFault(SystemProblem):
+    """Memory was short, or a device failed: perhaps another program's doing, so that another try may help."""
+
+    exit_code = 6
+
+
 class Stopped(BaseException):  # like KeyboardInterrupt, it passes whoever handles errors
     """The system asked this process to leave (SIGTERM, SIGUSR1); the message is the signal's name."""
 

@@ -1,53 +1,126 @@
 """Files that are either the old one or the new one, never half of one.
 
-A file is written beside its destination, flushed to the disk and renamed over it. What a process that is killed leaves
-is one ``.NAME.tmp``, which the next that writes the same file takes away.
+A file is written in a folder beside its destination, flushed to the disk and renamed over it. What a process that is
+killed leaves is one folder ``.NAME.tmp``, which the next that writes the same file takes away. Only regular files are
+replaced, and only regular files are read: a device or a pipe is written through, and never waited for.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import secrets
 import shutil
-import time
+import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from assignbench.disk import explained
 from assignbench.errors import RunError, SystemProblem
 
-ABANDONED = 600.0  # seconds: a temporary file that nobody has written to for so long is a killed process's
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+_LOCK = "lock"  # in a folder of what is being written: held as long as its process lives
 
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[Path]:
     """Where the block is to write a file, whoever writes it; after the block it is ``path``. Missing folders are made.
 
+    The new file has the mode that the umask gives, whichever mode the writer has chosen. A link keeps standing for its
+    file. A device, a pipe or an open descriptor (``/dev/null``, ``/dev/stdout``, ``>(…)``) gets the bytes in the end
+    and stays what it is.
+
     Raises:
-        SystemProblem: the disk is full, the folder is read-only, …; the old file is untouched.
+        SystemProblem: the disk is full, the folder is read-only, nobody reads the pipe, …; the old file is untouched.
     """
     with explained(path):
-        path = path.resolve() if path.is_symlink() else path  # the file that is meant, not the link to it
-        if path.exists() and not path.is_file():
-            what = "a folder" if path.is_dir() else "a device or a pipe"
-            raise SystemProblem(f"{path} is {what}, not a file; name another one")
+        if is_stream(path):
+            with TemporaryDirectory() as folder:
+                temporary = Path(folder) / "content"
+                temporary.touch()
+                yield temporary
+                with temporary.open("rb") as file, _stream(path) as stream:
+                    shutil.copyfileobj(file, stream)
+            return
+        path = replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _claimed(path)
-        try:
+        with _workplace(path) as folder:
+            temporary = folder / path.name
+            temporary.touch(exist_ok=False)
+            mode = stat.S_IMODE(temporary.stat().st_mode)
             yield temporary
+            temporary.chmod(mode)  # safetensors replaces the file by a private one
             with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):  # on a failed disk nothing can be removed
-                temporary.unlink()
-            raise
         _sync_folder(path.parent)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is written to a path passes through: a pipe, a character device, or an open descriptor's name."""
+    if _descriptor(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def replaceable(path: Path) -> Path:
+    """The file that may be renamed over: ``path``, or what it is a link to; it need not be there.
+
+    Raises:
+        SystemProblem: it is a folder, a device or a pipe.
+    """
+    path = path.resolve() if path.is_symlink() else path  # the file that is meant, not the link to it
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a device or a pipe"
+        raise SystemProblem(f"{path} is {what}, not a file; name another one")
+    return path
+
+
+def require_regular(path: Path) -> None:
+    """Before a file is opened whose name is fixed: a pipe could be waited for, and a device read, for ever.
+
+    Raises:
+        OSError: it is not there, or neither a file nor a link to one.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file to be read as bytes.
+
+    Raises:
+        OSError: as `require_regular`, or it cannot be read.
+    """
+    require_regular(path)
+    return path.open("rb")
+
+
+def read_regular(path: Path) -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        OSError: as `open_regular`.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    with open_regular(path) as file:
+        return file.read().decode()
 
 
 @contextlib.contextmanager
@@ -117,7 +190,7 @@ def read_json(path: Path, *, finite: bool = True) -> Any:
         RunError: the file is missing, unreadable or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant if finite else None)
+        return json.loads(read_regular(path), parse_constant=_refuse_constant if finite else None)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
@@ -131,24 +204,92 @@ def sha256_of(path: Path) -> str:
         RunError: the file is missing or unreadable.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _claimed(path: Path) -> Path:
-    """A new file beside ``path``. Not the tempfile module's: those are private (mode 600), after the rename, too."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with contextlib.suppress(FileNotFoundError):
-        if time.time() - temporary.stat().st_mtime > ABANDONED:
-            temporary.unlink()
+@contextlib.contextmanager
+def _workplace(path: Path) -> Iterator[Path]:
+    """A new folder beside ``path``, of this process alone, which goes with whatever is left in it.
+
+    Not a mere file: what a writer leaves beside its own file when it is killed is in there, too.
+    """
+    folder = path.with_name(f".{path.name}.tmp")
+    _remove_deserted(folder)
+    lock = _made(folder)
+    if lock is None:  # another process writes the same file
+        folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        folder.mkdir()
     try:
-        temporary.touch(exist_ok=False)
-    except FileExistsError:  # another process writes the same file
-        temporary = temporary.with_suffix(f".{secrets.token_hex(4)}.tmp")
-        temporary.touch(exist_ok=False)
-    return temporary
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # on a failed disk nothing can be removed
+        if lock is not None:
+            lock.release()
+
+
+def _made(folder: Path) -> BaseFileLock | None:
+    """Make a folder and hold its lock; None: another process has it, or files cannot be locked here."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return None
+    lock = _tried(folder)
+    if lock is None:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    return lock
+
+
+def _remove_deserted(folder: Path) -> None:
+    """Take away what a killed process left: its lock is free, which no clock could tell."""
+    if folder.is_dir() and (lock := _tried(folder)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def _tried(folder: Path) -> BaseFileLock | None:
+    """The lock of a folder, if it can be had at once."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError, NotImplementedError):
+        return None
+    return lock
+
+
+def _descriptor(path: Path) -> int | None:
+    """The open descriptor that a path leads to, as /dev/stdout and /dev/fd/3 do."""
+    for _ in range(40):  # links, at most, as systems count them
+        folder = os.path.realpath(path.parent)
+        if path.name.isdecimal() and folder in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
+            return int(path.name)
+        if not path.is_symlink():
+            break
+        path = Path(folder, path.readlink())
+    return None
+
+
+def _stream(path: Path) -> BinaryIO:
+    """What is written through, opened: an open descriptor goes on where it is, a pipe must have a reader."""
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        for own in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, ValueError, OSError):  # there is none, or it is closed
+                own.flush()
+        return os.fdopen(os.dup(descriptor), "wb")
+    try:
+        opened = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise SystemProblem(f"{path} is a pipe that nobody reads; start its reader first, or name a file") from error
+    os.set_blocking(opened, True)
+    return os.fdopen(opened, "wb")
 
 
 def _sync_folder(folder: Path) -> None:

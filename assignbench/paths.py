@@ -1,5 +1,6 @@
-"""Where the files are that travel with the code."""
+"""Where the files are that travel with the code, and those that a user keeps."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,3 +55,9 @@ def published_results() -> Path:
         if (file := folder / "reports" / "published_results.csv").is_file():
             return file
     raise SystemProblem(f"no reports/published_results.csv in {package} or beside it; install assignbench again")
+
+
+def state_folder() -> Path:
+    """Where it is kept what a user has decided: ``$XDG_STATE_HOME/assignbench``, else ``~/.local/state/…``."""
+    own = os.path.expanduser("~/.local/state")  # noqa: PTH111  # never fails
+    return Path(os.environ.get("XDG_STATE_HOME") or own) / "assignbench"

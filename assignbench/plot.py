@@ -12,7 +12,8 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from assignbench.errors import SystemProblem, UsageError
-from assignbench.files import written
+from assignbench.files import is_stream, written
+from assignbench.overwriting import is_png_of, mark_of, refuse_strangers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,10 +50,19 @@ STYLE: dict[str, Any] = {
 }
 
 
-def check_plot(file: Path, option: str = "--plot") -> None:
+COMMAND = "figure"  # who drew it, in the PNG
+
+
+def check_plot(file: Path, option: str = "--plot", *, chosen: bool = True) -> None:
     """Refuse a picture that cannot be made, before anything is measured or loaded for it.
 
+    Args:
+        file: to be written.
+        option: that named it.
+        chosen: whether the user has named it; else only what was drawn here is overwritten.
+
     Raises:
+        UsageError: a picture of somebody else's is there.
         UsageError: the name ends in no known format.
         SystemProblem: matplotlib is missing, or the file cannot be written.
     """
@@ -64,6 +74,10 @@ def check_plot(file: Path, option: str = "--plot") -> None:
         raise SystemProblem("pictures need matplotlib: pip install 'assignbench[plots]'") from error
     if file.is_dir():
         raise SystemProblem(f"{option} {file} is a folder; name a file in it")
+    if not chosen:
+        refuse_strangers(file, lambda found: is_png_of(found, COMMAND), COMMAND)
+    if is_stream(file):
+        return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=file.parent):
@@ -116,4 +130,4 @@ def save(figure: Figure, file: Path) -> None:
     form = file.suffix.lower()
     date = FORMATS[form]
     with written(file) as temporary, styled():
-        figure.savefig(temporary, format=form[1:], metadata=None if date is None else {date: None})
+        figure.savefig(temporary, format=form[1:], metadata=mark_of(COMMAND) if date is None else {date: None})

@@ -2,6 +2,10 @@ import errno
 import json
 import math
 import os
+import stat
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -11,6 +15,8 @@ import pytest
 
 from assignbench import files
 from assignbench.errors import RunError, SystemProblem
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_text_is_written_and_replaced(tmp_path):
@@ -71,14 +77,38 @@ def test_an_interrupt_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
     assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
 
 
-@pytest.mark.parametrize(("age", "left"), [(2 * files.ABANDONED, set()), (1.0, {".record.json.tmp"})])
-def test_what_a_killed_process_left_is_taken_away_and_what_another_writes_is_not(tmp_path, age, left):
-    other = tmp_path / ".record.json.tmp"
-    other.write_text("half")
-    os.utime(other, (time.time() - age,) * 2)
-    files.write_text_atomic(tmp_path / "record.json", "whole")
-    assert (tmp_path / "record.json").read_text() == "whole"
-    assert {path.name for path in tmp_path.iterdir()} - {"record.json"} == left
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from assignbench.files import written
+with written(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    temporary.with_name("stray of the writer").touch()
+    print("writing", flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("clock", [-1e6, 0, 1e6], ids=["behind", "right", "ahead"])
+def test_what_a_killed_process_left_is_taken_away_and_what_another_writes_is_not_whatever_the_clock_says(
+    tmp_path, monkeypatch, clock
+):
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + clock)
+    file = tmp_path / "record.json"
+    arguments = [sys.executable, "-c", KILLED, str(file)]
+    with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        files.write_text_atomic(file, "whole")
+        assert file.read_text() == "whole"
+        assert {path.name for path in tmp_path.iterdir()} == {"record.json", ".record.json.tmp"}
+        process.communicate("")
+    assert (tmp_path / ".record.json.tmp").is_dir()
+    files.write_text_atomic(file, "whole again")
+    assert file.read_text() == "whole again"
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
 def test_many_writers_of_one_file_leave_one_whole_version(tmp_path):
@@ -173,12 +203,72 @@ def test_a_link_keeps_standing_for_its_file(tmp_path: Path):
     assert (tmp_path / "file.txt").read_text() == "new"
 
 
-def test_a_device_or_a_pipe_is_no_place_for_a_file(tmp_path: Path):
-    os.mkfifo(tmp_path / "pipe")
-    for place, what in ((tmp_path / "pipe", "a device or a pipe"), (Path("/dev/null"), "a device or a pipe")):
-        with pytest.raises(SystemProblem, match=what):
-            files.write_text_atomic(place, "text")
+def test_a_device_is_written_through_and_stays_one(tmp_path):
+    (tmp_path / "link").symlink_to("/dev/null")
+    for place in (Path("/dev/null"), tmp_path / "link"):
+        files.write_text_atomic(place, "text")
+    assert (tmp_path / "link").is_symlink()
+    assert Path("/dev/null").is_char_device()
+    assert list(tmp_path.iterdir()) == [tmp_path / "link"]
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path):
     with pytest.raises(SystemProblem, match="is a folder, not a file"):
         files.write_text_atomic(tmp_path, "text")
+
+
+def test_a_pipe_is_written_through_or_refused_when_nobody_reads(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with pytest.raises(SystemProblem, match="pipe that nobody reads"):
+        files.write_text_atomic(tmp_path / "link", "text")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    files.write_text_atomic(tmp_path / "link", "text")
+    assert os.read(reader, 100) == b"text"
+    os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
-    assert Path("/dev/null").is_char_device()
+    assert (tmp_path / "link").is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
+
+
+@pytest.mark.parametrize("place", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_an_open_descriptor_goes_on_where_it_is(tmp_path, place):
+    file = tmp_path / "log"
+    with file.open("wb") as log:
+        log.write(b"before\n")
+        log.flush()
+        (tmp_path / "link").symlink_to(place.format(log.fileno()))
+        files.write_text_atomic(Path(place.format(log.fileno())), "one\n")
+        files.write_text_atomic(tmp_path / "link", "two\n")
+        log.write(b"after\n")
+    assert file.read_text() == "before\none\ntwo\nafter\n"
+    with pytest.raises(SystemProblem, match="Bad file descriptor"):
+        files.write_text_atomic(Path("/dev/fd/987"), "text")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_every_writer_s_file_has_the_mode_that_the_umask_gives(tmp_path, umask):
+    def private(temporary: Path) -> None:  # as safetensors writes: its own file of mode 600, renamed
+        handle, name = tempfile.mkstemp(dir=temporary.parent)
+        os.close(handle)
+        Path(name).replace(temporary)
+
+    before = os.umask(umask)
+    try:
+        with files.written(tmp_path / "file") as temporary:
+            private(temporary)
+        with files.written_folder(tmp_path / "folder") as staged, files.written(staged / "file") as temporary:
+            private(temporary)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "folder" / "file").stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~umask
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_a_pipe_or_a_device_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "a.json")
+    for read in (files.read_json, files.sha256_of):
+        with pytest.raises(RunError, match=r"a\.json: it is a device or a pipe, not a file"):
+            read(tmp_path / "a.json")

@@ -26,13 +26,14 @@ _BASE = tuple(
         "disk",
         "files",
         "sealed",
+        "overwriting",
         "lock",
         "machine",
     )
 )
 _CORE, _DATA, _RUN, _DETECTOR = (f"assignbench.{name}" for name in ("core", "data", "run", "detector"))
 _SETTINGS = ("assignbench.config", "assignbench.recipe")
-_STRANGERS = tuple(f"assignbench.{name}" for name in ("plugins", "options", "importing", "sources"))
+_STRANGERS = tuple(f"assignbench.{name}" for name in ("plugins", "options", "importing", "sources", "trust"))
 _LAWS = ("assignbench.contract", "assignbench.synthetic")
 
 # The longest prefix of a module's name decides; nothing but cli may import cli, and nothing assigners.
@@ -60,6 +61,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "assignbench.data.stats.meeting",
         ),  # arrays alone: whoever calls opens the data
     ),
+    "assignbench.engines": (*_BASE, *_SETTINGS, _RUN, "assignbench.engines"),
     "assignbench.reproduce": (
         *_BASE,
         *_SETTINGS,

@@ -10,6 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from assignbench.errors import SystemProblem
+from assignbench.files import written
 
 SYNCHRONISES = "called a synchronizing CUDA operation"  # how torch's warning begins
 
@@ -42,7 +43,7 @@ def write_trace(run: Callable[[], object], file: Path) -> None:
     with profile(activities=activities) as profiler:
         run()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        profiler.export_chrome_trace(str(file))
-    except (OSError, RuntimeError) as error:
+        with written(file) as temporary:
+            profiler.export_chrome_trace(str(temporary))
+    except RuntimeError as error:
         raise SystemProblem(f"--trace {file} cannot be written: {error}") from error

@@ -58,6 +58,12 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Change a setting of the recipe; may be repeated.", show_default=False
     ),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Run the code of a strategy's file or module that the run names, though you do not know it."
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.")]
 
 

@@ -48,9 +48,13 @@ def check(
     """
     from assignbench.cli.output import show
     from assignbench.contract.asked import trials_of
+    from assignbench.plugins import resolve_all
+    from assignbench.trust import remember
 
     if protocol is not None or preset is not None:
         _refuse_unknown(strategy, protocol or Protocol.CONTROLLED, preset)
+    for one in resolve_all(strategy):
+        remember(one.text)
     broken = 0
     for label, trials in trials_of(strategy, protocol and protocol.value, preset).items():
         results = [trial() for trial in trials]

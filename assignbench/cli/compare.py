@@ -164,12 +164,13 @@ def compare(
 
     How it is computed: docs/comparisons.md
     """
-    from assignbench.cli.output import as_text, progress, show
+    from assignbench.cli.output import as_text, progress, show, wrote
     from assignbench.files import write_text_atomic
+    from assignbench.overwriting import refuse_inputs
 
     columns = None if metrics is None else comma_list([metrics], "--metrics")
     if detections:
-        from assignbench.cli.comparing_files import table_of_files
+        from assignbench.cli.comparing_files import places_of, table_of_files
 
         if recipe is not None or protocol is not None:
             raise UsageError("--recipe and --protocol choose among runs; a detections file says nothing of either")
@@ -179,12 +180,17 @@ def compare(
             raise UsageError("--label is for runs; a detections file gets its name by NAME=FILE")
         if not places or dataset is None:
             raise UsageError("--detections needs files and their data set: --detections A.json B.json --dataset coco")
+        if output is not None:
+            refuse_inputs(output, (place.file for place in places_of(places)))
         table = table_of_files(places, dataset, columns, data_root, baseline, about.value, spread.value)
     else:
         from assignbench import api
 
+        folder = _folder(places or ["runs"])
+        if output is not None:
+            refuse_inputs(output, folder.glob("*/*"))
         table = api.compare(
-            _folder(places or ["runs"]),
+            folder,
             baseline=baseline,
             metrics=columns,
             strategies=chosen_of(assigner),
@@ -217,4 +223,4 @@ def compare(
         show(content)
     else:
         write_text_atomic(output, content if isinstance(content, str) else as_text(content))
-        show(f"wrote {output}\n")
+        wrote(output)

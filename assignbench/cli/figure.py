@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption
 from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+
+DEFAULTS = ("figure1.png", "figure3.png", "figure4.png", "figure5.png", "figure6.png")
 
 OutputOption = Annotated[
     Path, typer.Option(metavar="FILE", help="Picture to write: png, svg or pdf; needs assignbench\\[plots].")
@@ -90,6 +92,7 @@ def weights(
     picture: PicturesOption = None,
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
+    trust: TrustOption = False,
 ) -> None:
     """Positive weights of several strategies on the same pictures.
 
@@ -104,7 +107,7 @@ def weights(
     folders, notes = expanded(runs)
     if len(folders) < 2:
         raise UsageError("figure 1 compares strategies: name at least two runs, or a folder that holds several")
-    shown, dataset = _open(folders, data_root, device, notes)
+    shown, dataset = _open(folders, data_root, device, notes, trust=trust)
     _save(draw_weights(shown, dataset, open_pictures(dataset, picture or (), 1)), output)
 
 
@@ -116,11 +119,12 @@ def parts(
     object_: ObjectOption = None,
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
+    trust: TrustOption = False,
 ) -> None:
     """Centre weighting, confidence weighting and positive weights of an object, on each level."""
     _check(output)
     _count("3", runs, 1, "one run of autoassign")
-    shown, dataset = _open(runs, data_root, device)
+    shown, dataset = _open(runs, data_root, device, trust=trust)
     from assignbench.figures.parts import draw_parts
     from assignbench.figures.picture import open_object
 
@@ -145,6 +149,7 @@ def priors(
     ] = None,
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
+    trust: TrustOption = False,
 ) -> None:
     """The learned centre prior of categories, on an object of each.
 
@@ -153,7 +158,7 @@ def priors(
     """
     _check(output)
     _count("4", runs, 1, "one run of autoassign")
-    shown, dataset = _open([*runs, *([best_of] if best_of else [])], data_root, device)
+    shown, dataset = _open([*runs, *([best_of] if best_of else [])], data_root, device, trust=trust)
     from assignbench.figures.priors import draw_priors, learned_prior
 
     learned_prior(shown[0].record)
@@ -179,11 +184,12 @@ def detections(
     ] = 0.3,
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
+    trust: TrustOption = False,
 ) -> None:
     """Detections without and with implicit objectness, side by side."""
     _check(output)
     _count("5", runs, 2, "two runs, one with implicit objectness and one without")
-    shown, dataset = _open(runs, data_root, device)
+    shown, dataset = _open(runs, data_root, device, trust=trust)
     from assignbench.figures.detections import draw_detections
     from assignbench.figures.picture import open_pictures
 
@@ -198,6 +204,7 @@ def confidence(
     object_: ObjectOption = None,
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
+    trust: TrustOption = False,
 ) -> None:
     r"""Confidence weighting of an object in the course of a training.
 
@@ -206,7 +213,7 @@ def confidence(
     """
     _check(output)
     _count("6", runs, 1, "one run of autoassign that kept snapshots")
-    shown, dataset = _open(runs, data_root, device)
+    shown, dataset = _open(runs, data_root, device, trust=trust)
     from assignbench.figures.confidence import draw_confidence
     from assignbench.figures.picture import open_object
 
@@ -217,7 +224,7 @@ def _check(output: Path) -> None:
     """Refuse a file that cannot be written, before runs are loaded."""
     from assignbench.plot import check_plot
 
-    check_plot(output, "--output")
+    check_plot(output, "--output", chosen=output not in map(Path, DEFAULTS))
 
 
 def _count(figure: str, runs: Sequence[Path], wanted: int, what: str) -> None:
@@ -226,21 +233,21 @@ def _count(figure: str, runs: Sequence[Path], wanted: int, what: str) -> None:
 
 
 def _open(
-    folders: Sequence[Path], data_root: Path | None, device: Device, notes: Sequence[str] = ()
+    folders: Sequence[Path], data_root: Path | None, device: Device, notes: Sequence[str] = (), *, trust: bool
 ) -> "tuple[list[ShownRun], Dataset]":
     """Runs with their weights, and the split that they were evaluated on; what is odd about them is said."""
     from assignbench.cli.output import show
     from assignbench.figures.runs import evaluation_split, open_runs
 
-    shown = open_runs(folders, device.value)
+    shown = open_runs(folders, device.value, trust=trust)
     for note in (*notes, *(f"{run.name}: {note}" for run in shown for note in run.notes)):
         show(f"note: {note}\n")
     return shown, evaluation_split(shown[0].record, data_root)
 
 
 def _save(figure: "Figure", output: Path) -> None:
-    from assignbench.cli.output import show
+    from assignbench.cli.output import wrote
     from assignbench.plot import save
 
     save(figure, output)
-    show(f"wrote {output}\n")
+    wrote(output)

@@ -25,13 +25,20 @@ from assignbench.cli import (
     reproduce,
     run,
     runs,
+    status,
     verify,
     weights,
 )
 from assignbench.cli.launching import settle_machine
+from assignbench.cli.output import lasting_streams
 from assignbench.errors import AssignbenchError, AssignbenchWarning, RunError, Stopped, SystemProblem, UsageError
 from assignbench.importing import place
 
+# what their work leaves are files: it goes on where nobody can read what they print
+IN_FILES = (
+    *(["run"], ["reproduce"], ["report"], ["figure"], ["predict"], ["new"], ["import"]),
+    *(["data", "prepare"], ["data", "show"]),
+)
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
 GO_ON = {
     "run": "; finished runs are kept, and the same command with --resume continues from the last checkpoint",
@@ -51,6 +58,7 @@ app = typer.Typer(
     "75 stopped by the system, 130 interrupted.",
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
 app.command("report", epilog=report.EXAMPLES)(report.report)
@@ -92,6 +100,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in options
     rest = [word for word in options if word != "--debug"] + given[len(options) :]
+    if not os.environ.get("COLUMNS", "1").strip("0"):  # no width at all, which rich would take for one
+        del os.environ["COLUMNS"]
+    printed = {"--dry-run", "--print-jobs"} & set(rest)
+    in_files = any(rest[: len(words)] == words for words in IN_FILES) and not printed
+    with lasting_streams(raises=not in_files):
+        return _answered(rest, debug)
+
+
+def _answered(rest: Sequence[str], debug: bool) -> int:
+    """Run the command of these words; whatever happens becomes a message and an exit code."""
     try:
         settle_machine()
         with _silent_unless_main(), _plain_warnings():
@@ -102,7 +120,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as signal:
         return _ended(f"stopped by {signal}", rest, signal.exit_code)
     except BrokenPipeError:  # the reader of our output left, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except AssignbenchError as error:
         _explain(error, str(error), debug)
@@ -118,10 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:
     code = 0
     try:
-        app(args=arguments, prog_name="assignbench")
+        app(args=list(arguments), prog_name="assignbench")
     except SystemExit as end:
         if not _by_command_line(end):  # a code of ours would say what is not so
             raise RunError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption
-from assignbench.errors import SystemProblem, UsageError
+from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
     from assignbench.data.dataset import Splits
@@ -46,6 +46,7 @@ def open_(
     from assignbench.data.spec.locate import data_root as root_of
     from assignbench.data.spec.locate import locate, open_dataset
     from assignbench.data.spec.share import with_share
+    from assignbench.files import write_text_atomic
 
     if output is not None and (output.exists() or output.suffix not in (".yaml", ".yml")):
         why = "it exists; name a new file" if output.exists() else "its name must end in .yaml"
@@ -57,10 +58,7 @@ def open_(
     splits = open_dataset(found.canonical, root)
     text = _yaml(found, output)
     if output is not None and text is not None:
-        try:
-            output.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise SystemProblem(f"--output {output}: it cannot be written: {error.strerror}") from error
+        write_text_atomic(output, text)
     share = "" if split is None else f" --split {split:g}"
     commands = [
         f"assignbench data check {shlex.quote(spec)}{share}",

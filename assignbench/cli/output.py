@@ -1,13 +1,105 @@
-"""What commands print: text as it is, tables by rich."""
+"""What commands print: text as it is, tables by rich; how it goes out never decides what becomes of a run."""
 
+import codecs
+import contextlib
+import errno
+import io
+import locale
+import os
+import select
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from assignbench.files import is_stream
+
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from rich.console import Console, RenderableType
 
 WIDE = 160  # columns where there is no terminal to measure: a pipe or a file
+
+
+_ESCAPED = "assignbench.escaped"
+
+
+@contextlib.contextmanager
+def lasting_streams(*, raises: bool) -> Iterator[None]:
+    r"""A block in which printing works whatever standard output and standard error are: closed, full, left by a reader.
+
+    What an encoding lacks goes out as ``\uXXXX``. What cannot go out at all is lost; in the end standard error says so.
+
+    Args:
+        raises: whether the first loss of standard output is raised, for a command that does nothing but print; it ends
+            there.
+
+    Raises:
+        OSError: of "standard output", where that is asked for, when it is written to or flushed in the block.
+    """
+    codecs.register_error(_ESCAPED, _as_json)
+    for descriptor in range(3):  # a closed one would be that of the next file, into which libraries would print
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _lasting(sys.stdout, 1, raises), _lasting(sys.stderr, 2, raises=False)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        lost = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+        if isinstance(lost, _Lasting) and lost.lost is not None and not raises:
+            sys.stderr.write(f"standard output could not be written: {lost.lost.strerror}\n")
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+class _Lasting(io.FileIO):
+    """An open descriptor that is written to as long as that is possible; afterwards what is written is lost."""
+
+    def __init__(self, descriptor: int, lost: OSError | None, raises: bool) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self.lost, self.raises = lost, raises
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """As a file's; raises once at most."""
+        if self.lost is None:
+            try:
+                while (count := super().write(data)) is None:  # a pipe that does not block, and is full
+                    select.select((), (self,), ())
+            except OSError as error:
+                self.lost = error
+            else:
+                return count
+        if self.raises:
+            self.raises = False
+            raise OSError(self.lost.errno, self.lost.strerror, "standard output")
+        return memoryview(data).nbytes
+
+
+def _lasting(stream: TextIO | None, descriptor: int, raises: bool) -> TextIO:
+    """A standard stream; one that is none of the system's, as in a notebook, stays what it is."""
+    if stream is None:
+        raw = _Lasting(descriptor, OSError(errno.EBADF, "it is closed"), raises)
+        return io.TextIOWrapper(io.BufferedWriter(raw), locale.getpreferredencoding(False), _ESCAPED)
+    try:
+        raw = _Lasting(stream.fileno(), None, raises)
+    except (AttributeError, OSError, ValueError):
+        return stream
+    lines, direct = getattr(stream, "line_buffering", True), getattr(stream, "write_through", False)
+    buffered = io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffered, stream.encoding, _ESCAPED, line_buffering=lines, write_through=direct)
+
+
+def _as_json(error: UnicodeError) -> tuple[str, int]:
+    r"""As JSON escapes a character: ``\u03bc``."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
 
 
 def console(file: TextIO | None = None) -> "Console":
@@ -55,6 +147,11 @@ def progress(what: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{what:<100}")
         sys.stderr.flush()
+
+
+def wrote(output: Path, more: str = "") -> None:
+    """Say that a file is written: beside the results, unless the results went where this would go."""
+    (note if is_stream(output) else lambda line: show(f"{line}\n"))(f"wrote {output}{more}")
 
 
 def note(line: str) -> None:

@@ -17,9 +17,13 @@ assignbench report runs --recipe 1x --title "Blood cells, first week"
 """
 
 
+DEFAULT = Path("report.html")
+MARK = b'<meta name="generator" content="assignbench report">'  # in the page's template
+
+
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
-    output: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes.")] = DEFAULT,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -58,14 +62,18 @@ def report(
     How it is computed: docs/comparisons.md
     """
     from assignbench.api import canonical, selected
-    from assignbench.cli.output import progress, show
+    from assignbench.cli.output import progress, show, wrote
     from assignbench.errors import RunError, SystemProblem
     from assignbench.judging import influences_of, opener
+    from assignbench.overwriting import head_of, refuse_inputs, refuse_strangers
     from assignbench.report.page import check_report
 
     check_report()
     if output.is_dir():
         raise SystemProblem(f"--output {output} is a folder; name a file in it")
+    refuse_inputs(output, folder.glob("*/*"))
+    if output == DEFAULT:
+        refuse_strangers(output, lambda found: MARK in head_of(found, 1000), "report")
     chosen = chosen_of(assigner)
     strategies = None if chosen is None else [canonical(each) for each in chosen]
     runs = selected(folder, strategies=strategies, dataset=dataset, recipe=recipe, protocol=protocol)
@@ -73,10 +81,11 @@ def report(
     records = [record for _, record in runs]
 
     from assignbench.files import write_text_atomic
+    from assignbench.report.curves import losses_of, statistics_of
     from assignbench.report.facts import METRICS, Logs, gather
-    from assignbench.report.folder import losses_of, recipe_word, statistics_of, unfinished
     from assignbench.report.more import more_of
     from assignbench.report.page import page, progress_of
+    from assignbench.run.results.unfinished import recipe_word, unfinished
 
     if baseline is not None:
         baseline = canonical(baseline)
@@ -109,6 +118,6 @@ def report(
     text = page(facts, title=title, more=more)
     write_text_atomic(output, text)
     progress("")
-    show(f"wrote {output}: {len(text.encode()) / 1e6:.1f} MB; {progress_of(facts.held).in_words}\n")
+    wrote(output, f": {len(text.encode()) / 1e6:.1f} MB; {progress_of(facts.held).in_words}")
     for remark in (*facts.notes, *lacking):
         show(f"note: {remark}\n")

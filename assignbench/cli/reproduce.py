@@ -1,13 +1,26 @@
 """``assignbench reproduce``: the paper's tables, each by one command."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, SetOption, comma_list, number_list
+from assignbench.cli.engines import (
+    JobsOption,
+    NeedsOption,
+    OnlyOption,
+    OnOption,
+    PrintJobsOption,
+    TetheredOption,
+    engine_asked,
+)
 from assignbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from assignbench.run.matrix.plan import Run
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -56,6 +69,12 @@ def reproduce(
         bool, typer.Option("--dry-run", help="Show the runs, which are done, and what the others would take.")
     ] = False,
     device: DeviceOption = Device.AUTO,
+    on: OnOption = "local",
+    jobs: JobsOption = None,
+    needs: NeedsOption = [],  # noqa: B006
+    print_jobs: PrintJobsOption = False,
+    only: OnlyOption = None,
+    tethered: TetheredOption = False,
 ) -> None:
     """Run the paper's tables, and hold its claims against the result.
 
@@ -64,7 +83,7 @@ def reproduce(
     continue, failed ones are tried again. Tables: DIR/SCALE/table3.md and .csv.
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console
+    from assignbench.cli.output import console, show
     from assignbench.run.training.stopping import listening
 
     start_all_processes()
@@ -73,18 +92,46 @@ def reproduce(
         if value is not None and not value.strip():
             raise UsageError(f"{option} is empty; leave it out for the scale's own")
     numbers = None if seeds is None else number_list(seeds, "--seeds")
-    with listening():
-        # last: it brings torch, and the options are fine now
-        from assignbench.reproduce.conduct import reproduce as conduct
-        from assignbench.reproduce.sheet import Request
+    from assignbench.reproduce.sheet import Request
 
-        code = conduct(
+    request = Request(scale.value, dataset, recipe, tuple(set_), numbers)
+
+    def arguments(run: "Run") -> tuple[str, ...]:
+        """Of the command that brings one of the runs to its record."""
+        given = {"dataset": dataset, "recipe": recipe, "data-root": data_root}
+        changes = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        changes += [f"--set={change}" for change in set_]
+        where = ["--output", str(output), "--device", device.value, "--only", run.run_id]
+        return ("reproduce", *names, "--scale", scale.value, "--seeds", str(run.seed), *changes, *where)
+
+    stated = any(change.startswith("train.precision=") for change in set_)
+    precision = "stated" if stated else "auto"
+    with listening():
+        engine = engine_asked(on, jobs, needs, device=device.value, precision=precision, only=only, tethered=tethered)
+        from assignbench.reproduce.conduct import reproduce as bring_tables  # last: it brings torch
+
+        if print_jobs:
+            from assignbench.engines.bring import lines_of_jobs
+            from assignbench.reproduce.conduct import RUNS, planned
+
+            runs = planned(names, request, data_root, device.value, only).runs
+            show("".join(f"{line}\n" for line in lines_of_jobs(runs, output / RUNS, arguments)))
+            return
+        screen, conduct = console(), None
+        if engine is not None:
+            from assignbench.engines.bring import bring
+            from assignbench.reproduce.conduct import RUNS
+
+            conduct = partial(bring, output=output / RUNS, engine=engine, arguments=arguments, console=screen)
+        code = bring_tables(
             names,
-            Request(scale.value, dataset, recipe, tuple(set_), numbers),
+            request,
             datasets=data_root,
             output=output,
             device=device.value,
             dry_run=dry_run,
-            console=console(),
+            console=screen,
+            only=only,
+            conduct=conduct,
         )
     raise typer.Exit(code)

@@ -1,7 +1,8 @@
 """``assignbench run``: train and evaluate every strategy on every data set with every seed."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,18 @@ from assignbench.cli.arguments import (
     comma_list,
     number_list,
 )
+from assignbench.cli.engines import (
+    JobsOption,
+    NeedsOption,
+    OnlyOption,
+    OnOption,
+    PrintJobsOption,
+    TetheredOption,
+    engine_asked,
+)
+
+if TYPE_CHECKING:
+    from assignbench.run.matrix.plan import Run
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -60,6 +73,12 @@ def run(
         bool, typer.Option("--dry-run", help="Check everything and print the runs, without training.")
     ] = False,
     device: DeviceOption = Device.AUTO,
+    on: OnOption = "local",
+    jobs: JobsOption = None,
+    needs: NeedsOption = [],  # noqa: B006
+    print_jobs: PrintJobsOption = False,
+    only: OnlyOption = None,
+    tethered: TetheredOption = False,
 ) -> None:
     """Train and evaluate every strategy on every data set.
 
@@ -87,12 +106,43 @@ def run(
         resume=resume,
         dry_run=dry_run,
         device=device.value,
+        only=only,
     )
+
+    def arguments(run: "Run") -> tuple[str, ...]:
+        """Of the command that brings one of the runs to its record."""
+        changes = [f"--set={change}" for change in set_]
+        where = [f"--data-root={data_root}"] if data_root else []
+        own = ["--assigner", run.candidate.strategy.text, "--dataset", run.splits.spec, "--seeds", str(run.seed)]
+        shared = [
+            "--recipe",
+            recipe,
+            *changes,
+            "--protocol",
+            matrix.protocol,
+            *([f"--preset={preset}"] if preset else []),
+        ]
+        rest = [*where, "--output", str(output), "--device", matrix.device, "--resume", "--only", run.run_id]
+        return ("run", *own, *shared, *rest)
+
+    precision = matrix.recipe.recipe.train.precision
     with listening():
+        engine = engine_asked(on, jobs, needs, device=matrix.device, precision=precision, only=only, tethered=tethered)
         from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
 
-        outcome = run_matrix(matrix, console())
-    if outcome.records:
+        if print_jobs:
+            from assignbench.engines.bring import lines_of_jobs
+            from assignbench.run.matrix.matrix import planned
+
+            show("".join(f"{line}\n" for line in lines_of_jobs(planned(matrix).runs, output, arguments)))
+            return
+        screen, conduct = console(), None
+        if engine is not None:
+            from assignbench.engines.bring import bring
+
+            conduct = partial(bring, output=output, engine=engine, arguments=arguments, console=screen)
+        outcome = run_matrix(matrix, screen, conduct)
+    if outcome.records and only is None:
         from assignbench.cli.output import progress
         from assignbench.comparison import render
         from assignbench.comparison.table import METRICS, compare

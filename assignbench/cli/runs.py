@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, JsonOption, RunArgument, SetOption
+from assignbench.cli.arguments import (
+    DataRootOption,
+    Device,
+    DeviceOption,
+    JsonOption,
+    RunArgument,
+    SetOption,
+    TrustOption,
+)
 from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +85,7 @@ def evaluate(
     set_: SetOption = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a finished run again, imported weights, or detections of any tool.
@@ -117,14 +126,14 @@ def evaluate(
     if run is not None and split is Part.TEST:
         from assignbench.run.scoring.test_server import submit_run
 
-        show(f"wrote {submit_run(run, data_root, device.value, console(), tta=tta)}\n")
+        show(f"wrote {submit_run(run, data_root, device.value, console(), tta=tta, trust=trust)}\n")
         return
     screen = console()
     screen.quiet = as_json
     if run is not None:
         from assignbench.run.scoring.reopen import evaluate_run
 
-        _, evaluation = evaluate_run(run, data_root, device.value, screen, tta=tta)
+        _, evaluation = evaluate_run(run, data_root, device.value, screen, tta=tta, trust=trust)
     else:
         from assignbench.run.scoring.weights import evaluate_weights
 
@@ -137,6 +146,7 @@ def evaluate(
             device=device.value,
             console=screen,
             tta=tta,
+            trust=trust,
         )
     _show(evaluation, as_json)
 
@@ -193,6 +203,7 @@ def predict(
         float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a box that is kept.")
     ] = 0.3,
     device: DeviceOption = Device.AUTO,
+    trust: TrustOption = False,
 ) -> None:
     """Find objects in pictures: boxes drawn on a PNG, and as JSON.
 
@@ -209,6 +220,7 @@ def predict(
         threshold,
         device.value,
         watch=lambda done, every: progress(f"{done} of {every} pictures"),
+        trust=trust,
     )
     progress("")
     for file in done.files[:MOST_NAMED]:

@@ -90,11 +90,11 @@ def check_runs(folders: Sequence[Path]) -> list[RunRecord]:
     return named_apart(records)
 
 
-def open_runs(folders: Sequence[Path], device: str = "auto") -> list[ShownRun]:
-    """Load the runs of one figure.
+def open_runs(folders: Sequence[Path], device: str = "auto", *, trust: bool = False) -> list[ShownRun]:
+    """Load the runs of one figure; ``trust`` as for `open_run`.
 
     Raises:
-        UsageError: as `check_runs`, or a strategy is gone.
+        UsageError: as `check_runs` and `open_run`.
         RunError: a record or weights are damaged.
     """
     records = check_runs(folders)
@@ -103,7 +103,7 @@ def open_runs(folders: Sequence[Path], device: str = "auto") -> list[ShownRun]:
     same_seed = Counter((record.row, record.seed) for record in records)
     shown = []
     for folder, record in zip(folders, records, strict=True):
-        finished = open_run(folder)
+        finished = open_run(folder, trust=trust)
         name = record.row if rows[record.row] == 1 else f"{record.row}, seed {record.seed}"
         if same_seed[record.row, record.seed] > 1:
             name = f"{name}, run {record.run_id.rpartition('-')[2]}"

@@ -25,6 +25,7 @@ from assignbench.run.matrix.plan import candidate
 from assignbench.run.matrix.protocol import PAPERS_RECIPE, Protocol
 from assignbench.run.scoring.detect import rule_of
 from assignbench.run.training.learner import Learner
+from assignbench.trust import require_known
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ def installed(name: str, preset: str) -> Subject:
     """The installed strategy that a reference calls so, its preset and the papers' recipe under it.
 
     Raises:
-        UsageError: there is no such strategy, or it has no such preset.
+        UsageError: there is no such strategy, it is not installed, or it has no such preset.
     """
     origin = origin_of(name)
+    require_known(origin.assigner, "a golden vector")
     one = candidate(origin.assigner, "published", origin.preset or preset)
     options = {**one.options, **origin.options}
     return Subject(one.cls, options, one.protocol, one.protocol.recipe(load_recipe(PAPERS_RECIPE)))

@@ -21,7 +21,7 @@ from assignbench.errors import AssignbenchError
 from assignbench.figures.taught import Taught, teach
 from assignbench.figures.weights import LEAST
 from assignbench.plugins import known_strategies, resolve, strategies_in
-from assignbench.run.matrix.execute import WEIGHTS
+from assignbench.run.results.names import WEIGHTS
 from assignbench.run.results.record import RunRecord, read_record_of
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.device import device_of

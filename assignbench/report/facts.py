@@ -22,7 +22,7 @@ from assignbench.comparison.words import RUNS
 from assignbench.config import OVERRIDE
 from assignbench.options import without_folders
 from assignbench.recipe import BOOKKEEPING
-from assignbench.report.folder import Curve, Unfinished
+from assignbench.report.curves import Curve
 from assignbench.report.judged import (
     Estimate,
     Family,
@@ -35,6 +35,7 @@ from assignbench.report.judged import (
 )
 from assignbench.report.words import Words, words
 from assignbench.run.results.record import RunRecord, SplitFacts, named_apart
+from assignbench.run.results.unfinished import Unfinished
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 SILENT = 0.01  # AP of a class, below which nothing of it is found

@@ -25,9 +25,10 @@ from assignbench.errors import DataError, UsageError
 from assignbench.report.assigned import Locations, assigned_locations
 from assignbench.report.contrasts import COUNT, Contrast, choose
 from assignbench.report.detected import Detected, TrueObject, detected, shown_from, true_objects
+from assignbench.run.results.names import DETECTIONS
 from assignbench.run.results.record import RunRecord, named_apart
 from assignbench.run.scoring.detections import read_detections
-from assignbench.run.scoring.kept_matches import DETECTIONS, lacking
+from assignbench.run.scoring.kept_matches import lacking
 from assignbench.run.scoring.reopen import unchanged
 from assignbench.run.training.device import device_of
 

@@ -17,9 +17,10 @@ from assignbench.report.figure import Figure
 from assignbench.report.gallery import gallery, shown_runs
 from assignbench.report.page import More
 from assignbench.report.where import where_figures
+from assignbench.run.results.names import DETECTIONS
 from assignbench.run.results.record import RunRecord, named_apart
 from assignbench.run.scoring.detections import DetectionRows, read_detections
-from assignbench.run.scoring.kept_matches import DETECTIONS, lacking, matches_of_run
+from assignbench.run.scoring.kept_matches import lacking, matches_of_run
 
 MOST_ROWS = 8  # that a gallery looks at: the baseline and those of the highest AP
 

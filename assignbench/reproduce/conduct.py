@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from accelerate import Accelerator
 from rich.console import Console
@@ -19,12 +20,12 @@ from assignbench.files import make_folder, write_text_atomic
 from assignbench.reproduce import render
 from assignbench.reproduce.estimate import show_estimate
 from assignbench.reproduce.filled import nothing_to_run
-from assignbench.reproduce.outcomes import Outcomes, bring, evaluated_in_views, filled
+from assignbench.reproduce.outcomes import Outcomes, evaluated_in_views, filled
 from assignbench.reproduce.pictures import with_pictures
 from assignbench.reproduce.results import Result, result_of
 from assignbench.reproduce.schema import chosen_experiments, load_experiment, load_scale
 from assignbench.reproduce.sheet import Opened, Request, Sheet, sheet_of
-from assignbench.run.matrix.matrix import show_data, state_in_words
+from assignbench.run.matrix.matrix import Conduct, elsewhere, in_turn, only_of, show_data, state_in_words
 from assignbench.run.matrix.pictures import contents
 from assignbench.run.matrix.plan import Run
 from assignbench.run.scoring.evaluators import check_evaluator
@@ -44,11 +45,13 @@ def reproduce(
     device: str,
     dry_run: bool,
     console: Console,
+    only: str | None = None,
+    conduct: Conduct | None = None,
 ) -> int:
     """Bring every run of some experiments to its record and write their tables.
 
     What is finished is not repeated and what was interrupted goes on from its last checkpoint: the same command,
-    given again, does what is missing, failed runs included. Given several times at once, it shares the work.
+    given again, does what is missing, failed runs included.
 
     Args:
         names: of experiments, files, or "all".
@@ -58,6 +61,8 @@ def reproduce(
         device: auto, cpu or cuda.
         dry_run: only show the plan and what it would take.
         console: to talk to.
+        only: the id of one run, which alone is brought to its record; no table is written.
+        conduct: what computes the runs; None: this process does, one after another.
 
     Returns:
         The exit code: 0, or what the failures have in common, else 1.
@@ -66,50 +71,72 @@ def reproduce(
         AssignbenchError: something is wrong with the request itself: nothing was trained.
     """
     began = time.perf_counter()
-    sheets = sheets_of(names, request, data_root(datasets), device)
-    runs = unique_runs(sheets)
-    if not runs:
-        raise next(
-            (line.problem for sheet in sheets for line in sheet.lines if line.problem), UsageError("no row can be run")
-        )
+    sheets, runs = planned(names, request, datasets, device, only)
     precision = one_precision(runs)
-    for run in runs.values():
+    for run in runs:
         check_evaluator(run.recipe.recipe.evaluate.evaluator)
-    accelerator = build_accelerator(device, precision)
+    computes = conduct is None or any(line.views for sheet in sheets for line in sheet.lines)
+    accelerator = build_accelerator(device, precision) if computes else build_accelerator("cpu", "no")
     console.quiet = console.quiet or not accelerator.is_main_process
-    for run in runs.values():
+    for run in runs:
         micro_batch(run.recipe.recipe.train, accelerator.num_processes)
-    for splits in {run.splits.spec: run.splits for run in runs.values()}.values():
+    data = {run.splits.spec: run.splits for run in runs}.values()
+    for splits in data:
         show_data(splits, console)
     rows = sum(len(sheet.lines) for sheet in sheets)
+    where = accelerator.device.type if conduct is None else "the workers"
     console.print(
         f"scale {request.scale}: {len(sheets)} table{'s' if len(sheets) > 1 else ''}, {rows} rows, "
-        f"{len(runs)} different runs on {accelerator.device.type}, precision {precision}",
+        f"{len(runs)} different runs on {where}, precision {precision}",
     )
     if dry_run:
         for sheet in sheets:
             console.print(matrix(sheet, output / RUNS))
-        show_estimate(list(runs.values()), output / RUNS, accelerator, console)
+        show_estimate(runs, output / RUNS, accelerator, console)
         return 0
 
     make_folder(output)
-    seen = contents({run.splits.spec: run.splits for run in runs.values()}.values(), accelerator, console)
+    seen = contents(data, accelerator, console)
+    looked = [replace(run, content=seen.get(run.splits.spec)) for run in runs]
+    if conduct is None:
+        ends = in_turn(looked, output / RUNS, accelerator, resume=True, console=console)
+    else:
+        ends = elsewhere(looked, output / RUNS, conduct, console)
     outcomes, results = Outcomes(), dict[str, Result]()
-    for patient in (False, True):  # what other commands are at is left to them, and waited for in the end
+    for run, ended in ends:
+        outcomes.settle(run, ended, output / RUNS)
         for sheet in sheets:
-            if sheet.name in results:
-                continue
-            for run in unique_runs([sheet]).values():
-                if not outcomes.settled(run):
-                    looked = replace(run, content=seen.get(run.splits.spec))
-                    bring(looked, output / RUNS, accelerator, console, outcomes, patient=patient)
-            if all(map(outcomes.settled, unique_runs([sheet]).values())):
+            if sheet.name not in results and all(map(outcomes.settled, unique_runs([sheet]).values())):
                 results[sheet.name] = table_of(sheet, output, accelerator, console, outcomes)
     accelerator.end_training()
+    if only is not None:
+        return outcomes.code
     if len(results) > 1:
         console.print(summary([results[sheet.name] for sheet in sheets]))
     console.print(f"tables in {output / request.scale}, in {clock(time.perf_counter() - began)}")
-    return outcomes.codes.pop() if len(outcomes.codes) == 1 else int(bool(outcomes.codes))
+    return outcomes.code
+
+
+class Planned(NamedTuple):
+    """What experiments come to."""
+
+    sheets: list[Sheet]  # none, where one run alone is wanted
+    runs: list[Run]  # each once, however many sheets need it
+
+
+def planned(names: Sequence[str], request: Request, datasets: Path | None, device: str, only: str | None) -> Planned:
+    """Resolve experiments; the arguments are those of `reproduce`.
+
+    Raises:
+        AssignbenchError: something is wrong with the request, or no row of it can be run.
+    """
+    sheets = sheets_of(names, request, data_root(datasets), device)
+    runs = list(unique_runs(sheets).values())
+    if not runs:
+        raise next(
+            (line.problem for sheet in sheets for line in sheet.lines if line.problem), UsageError("no row can be run")
+        )
+    return Planned(sheets, runs) if only is None else Planned([], only_of(runs, only))
 
 
 def sheets_of(names: Sequence[str], request: Request, root: Path, device: str) -> list[Sheet]:
@@ -142,13 +169,13 @@ def unique_runs(sheets: Sequence[Sheet]) -> dict[str, Run]:
     }
 
 
-def one_precision(runs: Mapping[str, Run]) -> str:
+def one_precision(runs: Sequence[Run]) -> str:
     """The precision that all runs share: a process has one.
 
     Raises:
         UsageError: they do not.
     """
-    found = sorted({run.recipe.recipe.train.precision for run in runs.values()})
+    found = sorted({run.recipe.recipe.train.precision for run in runs})
     if len(found) > 1:
         raise UsageError(
             f"the recipes differ in train.precision ({', '.join(found)}); ask for their tables one by one, "

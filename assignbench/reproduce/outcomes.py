@@ -14,7 +14,7 @@ from assignbench.errors import AssignbenchError
 from assignbench.reproduce.filled import Filled
 from assignbench.reproduce.multiscale import with_views
 from assignbench.reproduce.sheet import Line
-from assignbench.run.matrix.matrix import attempt
+from assignbench.run.matrix.matrix import Ended
 from assignbench.run.matrix.plan import Run
 from assignbench.run.matrix.sharing import claimed
 from assignbench.run.results.record import RunRecord, read_record_of
@@ -33,22 +33,18 @@ class Outcomes:
         """Whether a run has ended, well or badly."""
         return run.run_id in self.records or run.run_id in self.failures
 
+    @property
+    def code(self) -> int:
+        """The exit code: 0, or what the failures have in common, else 1."""
+        return min(self.codes) if len(self.codes) == 1 else int(bool(self.codes))
 
-def bring(
-    run: Run, folder: Path, accelerator: Accelerator, console: Console, outcomes: Outcomes, *, patient: bool
-) -> None:
-    """One run to its record, or to a reason why there is none.
-
-    While another command is at it, it is waited for (``patient``) or left as it is.
-    """
-    ended = attempt(run, folder, accelerator, resume=True, patient=patient, console=console)
-    if ended is None:
-        return
-    if ended.code == 0:
-        outcomes.records[run.run_id] = read_record_of(run.run_id, folder)
-    else:
-        outcomes.codes.add(ended.code)
-        outcomes.failures[run.run_id] = ended.reason.replace("\n", "; ")
+    def settle(self, run: Run, ended: Ended, folder: Path) -> None:
+        """Note how a run ended: with a record, or with a reason why there is none."""
+        if ended.code == 0:
+            self.records[run.run_id] = read_record_of(run.run_id, folder)
+        else:
+            self.codes.add(ended.code)
+            self.failures[run.run_id] = ended.reason.replace("\n", "; ")
 
 
 def evaluated_in_views(

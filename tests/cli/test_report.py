@@ -104,3 +104,26 @@ def test_what_must_be_installed_is_said_first(call, tmp_path, monkeypatch):
     code, _, err = call("report", str(tmp_path / "no"))
     assert code == 4
     assert "pip install 'assignbench[report]'" in err
+
+
+def test_a_page_of_somebody_else_s_stays_where_nobody_has_named_it(call, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "report.html"
+    page.write_text("<html>mine")
+    arguments = ("report", str(folder), "--recipe", "tiny")
+    code, _, err = call(*arguments)
+    assert (code, page.read_text()) == (2, "<html>mine")
+    assert "report.html was not written by report, and would be overwritten" in err
+    page.unlink()
+    assert [call(*arguments)[0] for _ in range(2)] == [0, 0]  # its own
+    page.write_text("<html>mine")
+    assert call(*arguments, "--output", str(tmp_path / "report.html"))[0] == 0  # as asked
+
+
+def test_a_page_is_not_written_over_what_it_is_made_of(call, folder):
+    record = folder / "atss-shapes-tiny-0" / "record.json"
+    before = record.read_bytes()
+    for command in ("report", "compare"):
+        code, _, err = call(command, str(folder), "--recipe", "tiny", "--output", str(record))
+        assert (code, record.read_bytes()) == (2, before)
+        assert "record.json is read by this command, and would be overwritten" in err

@@ -12,6 +12,7 @@ def conduct(stand_in):
 
     def reproduce(names, request, **named):
         named.pop("console")
+        assert (named.pop("only"), named.pop("conduct")) == (None, None)
         seen.append((names, request, named))
         return 1
 

@@ -12,7 +12,8 @@ def campaign(stand_in):
     seen: list[Matrix] = []
     outcome = SimpleNamespace(records=(), exit_code=0)
 
-    def run_matrix(matrix, console):
+    def run_matrix(matrix, console, conduct):
+        assert conduct is None
         seen.append(matrix)
         return outcome
 

@@ -8,7 +8,7 @@ import pytest
 def test_eval_prints_percent(call, stand_in):
     seen = []
 
-    def evaluate_run(folder, data_root, device, console, *, tta):
+    def evaluate_run(folder, data_root, device, console, *, tta, trust):
         seen.append((folder, data_root, device, tta))
         evaluation = SimpleNamespace(
             metrics={"AP": 0.405, "APl": None, "VOC10-AP50": 0.7},
@@ -44,7 +44,7 @@ def test_eval_prints_percent(call, stand_in):
 
 
 def test_eval_of_a_secret_split_says_what_to_hand_in(call, stand_in):
-    stand_in("assignbench.run.scoring.test_server", submit_run=lambda run, *_, tta: run / f"a{tta or ''}.zip")
+    stand_in("assignbench.run.scoring.test_server", submit_run=lambda run, *_, tta, trust: run / f"a{tta or ''}.zip")
     assert call("eval", "runs/a", "--split", "test") == (0, "wrote runs/a/a.zip\n", "")
     assert call("eval", "runs/a", "--split", "test", "--tta", "flip") == (0, "wrote runs/a/aflip.zip\n", "")
     code, _, err = call("eval", "--weights", "a", "--dataset", "coco", "--split", "test")
@@ -55,7 +55,7 @@ def test_eval_of_a_secret_split_says_what_to_hand_in(call, stand_in):
 def test_predict(call, stand_in):
     seen = []
 
-    def predict(*arguments, watch):
+    def predict(*arguments, watch, trust):
         seen.append(arguments)
         return SimpleNamespace(files=(Path("out/a.png"), Path("out/a.json")), left_aside=())
 
@@ -73,7 +73,7 @@ def test_threshold_is_a_probability(call, threshold):
 
 def test_predict_counts_what_it_left_aside_and_does_not_name_a_thousand_files(call, stand_in):
     done = SimpleNamespace(files=tuple(Path(f"out/{n}.png") for n in range(1030)), left_aside=(Path("in/._a.jpg"),))
-    stand_in("assignbench.run.scoring.predict", predict=lambda *_, watch: done)
+    stand_in("assignbench.run.scoring.predict", predict=lambda *_, watch, trust: done)
     _, out, _ = call("predict", "runs/a", "in")
     assert out.count("wrote ") == 20
     assert "and 1,010 files more in predictions\n" in out

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from assignbench.report.curves import curve
 from assignbench.report.facts import METRICS, Facts, Logs, gather
-from assignbench.report.folder import Unfinished, curve
 from assignbench.run.results.record import RunRecord
+from assignbench.run.results.unfinished import Unfinished
 
 HOSTILE = ("<script>document.title='hacked'</script>", "a & b", "emoji 🚀", "שלום", "'\"><img src=x onerror=alert(1)>")
 BINS = ("<16", "16-32", "32-64")

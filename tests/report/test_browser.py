@@ -17,8 +17,8 @@ from PIL import Image
 from assignbench.report.drawn import DrawnGallery, DrawnPanel, DrawnPicture
 from assignbench.report.facts import Facts
 from assignbench.report.figure import Figure
-from assignbench.report.folder import Unfinished
 from assignbench.report.page import More, page
+from assignbench.run.results.unfinished import Unfinished
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

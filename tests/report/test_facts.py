@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from assignbench.errors import UsageError
+from assignbench.report.curves import curve
 from assignbench.report.facts import Logs, gather, plain
-from assignbench.report.folder import Unfinished, curve
 from assignbench.report.words import Name
 from assignbench.run.results.record import ResolvedValue
+from assignbench.run.results.unfinished import Unfinished
 
 
 def text(sentences):

@@ -16,9 +16,10 @@ from assignbench.report.facts import METRICS, gather
 from assignbench.report.more import more_of
 from assignbench.report.page import page
 from assignbench.report.where import where_figures
+from assignbench.run.results.names import DETECTIONS
 from assignbench.run.results.record import read_runs
 from assignbench.run.scoring.detections import read_detections
-from assignbench.run.scoring.kept_matches import DETECTIONS, class_names, found_of, matches_of_run, objects_of
+from assignbench.run.scoring.kept_matches import class_names, found_of, matches_of_run, objects_of
 from assignbench.run.scoring.matches import choose
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from accelerate import Accelerator
 from rich.console import Console
 
 from assignbench.errors import DataError, UsageError
-from assignbench.reproduce import conduct, outcomes
+from assignbench.reproduce import conduct as module
 from assignbench.reproduce.sheet import Request
+from assignbench.run.matrix import matrix
 from assignbench.run.results.record import read_records
 
 FAST = ("model.backbone=miniature", "train.iterations=1", "train.batch=2", "train.warmup=1", "evaluate.detections=5")
@@ -28,9 +30,9 @@ class Broken(Assigner):
 def go(tiny, root, tmp_path):
     """Run experiments at smoke, smaller still: exit code and what was printed."""
 
-    def go(*names, seeds=(0,), dry_run=False, overrides=FAST, dataset=None):
+    def go(*names, seeds=(0,), dry_run=False, overrides=FAST, dataset=None, conduct=None):
         text = io.StringIO()
-        code = conduct.reproduce(
+        code = module.reproduce(
             [str(name) for name in names],
             Request("smoke", dataset=dataset or str(tiny), overrides=tuple(overrides), seeds=seeds),
             datasets=root,
@@ -38,6 +40,7 @@ def go(tiny, root, tmp_path):
             device="cpu",
             dry_run=dry_run,
             console=Console(file=text, width=400),
+            conduct=conduct,
         )
         return code, text.getvalue()
 
@@ -56,7 +59,7 @@ PLAIN, FCOS = {"label": "a", "strategy": "plain", "published": 1}, {"label": "b"
 def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, tmp_path, monkeypatch):
     first = write(tmp_path / "one.yaml", PLAIN, FCOS, claims=[{"says": "b beats a", "better": "b", "worse": "a"}])
     second = write(tmp_path / "two.yaml", FCOS, {"label": "c", "strategy": "plain", "test_time": "flip"})
-    real, calls = outcomes.attempt, []
+    real, calls = matrix.attempt, []
 
     def attempt(run, *arguments, **named):
         calls.append(run.candidate.strategy.label)
@@ -64,7 +67,7 @@ def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, t
             raise KeyboardInterrupt
         return real(run, *arguments, **named)
 
-    monkeypatch.setattr(outcomes, "attempt", attempt)
+    monkeypatch.setattr(matrix, "attempt", attempt)
     with pytest.raises(KeyboardInterrupt):
         go(first, second)
     (done,) = read_records(tmp_path / "out" / "runs")
@@ -83,23 +86,24 @@ def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, t
     assert "with test-time augmentation flip" in (tmp_path / "out" / "smoke" / "two.md").read_text(encoding="utf-8")
 
 
-def test_what_another_command_is_at_comes_last(go, tmp_path, monkeypatch):
+def test_a_table_is_written_as_soon_as_its_runs_have_ended(go, tmp_path, monkeypatch):
     first = write(tmp_path / "one.yaml", PLAIN, {"label": "c", "strategy": "atss"})
     second = write(tmp_path / "two.yaml", {"label": "c", "strategy": "atss"})
-    real, calls, written = outcomes.attempt, [], []
+    written = []
+    monkeypatch.setattr(module, "write_tables", lambda result, *_: written.append(result.sheet.name))
 
-    def attempt(run, *arguments, patient, **named):
-        calls.append((run.candidate.strategy.label, patient))
-        if calls[-1] == ("plain", False):
-            return None
-        return real(run, *arguments, patient=patient, **named)
+    def backwards(runs):
+        real = Accelerator(cpu=True)
+        for run in reversed(runs):
+            yield (
+                run,
+                matrix.attempt(run, tmp_path / "out" / "runs", real, resume=True, console=Console(file=io.StringIO())),
+            )
 
-    monkeypatch.setattr(outcomes, "attempt", attempt)
-    monkeypatch.setattr(conduct, "write_tables", lambda result, *_: written.append(result.sheet.name))
-    code, said = go(first, second)
+    code, said = go(first, second, conduct=backwards)
     assert code == 0
-    assert calls == [("plain", False), ("atss", False), ("plain", True)]
-    assert written == ["two", "one"]  # a table as soon as it is whole
+    assert written == ["two", "one"]
+    assert "0 done, 2 to do" in said
     *_, summary = said.split("claims by verdict")
     assert summary.index("one") < summary.index("two")
 

@@ -13,9 +13,9 @@ from assignbench.core import Assigner
 from assignbench.core.parts import Distribution
 from assignbench.plugins import load_class, resolve
 from assignbench.run.results.json_lines import read_lines
+from assignbench.run.results.names import LOSSES
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.reopen import open_run
-from assignbench.run.training.train import LOSSES
 
 HERE = Path(__file__).parent
 SETTINGS = ("train.iterations=3", "evaluate.score_threshold=0.001")

@@ -14,7 +14,7 @@ from assignbench.data.prepare.web import FinalError, PassingError, Version, ask
 from assignbench.data.spec.sources import Source
 from assignbench.disk import explained, human, require_room
 from assignbench.errors import DataError, RunError
-from assignbench.files import read_json, write_json_atomic
+from assignbench.files import read_json, replaceable, write_json_atomic
 
 
 class UnavailableError(Exception):
@@ -104,6 +104,9 @@ def download(source: Source, target: Path, report: Report, patience: Patience) -
     wrong = 0
     network = False
     with explained(target):
+        target = replaceable(target)
+        for place in (part.file, part.note):
+            replaceable(place)
         target.parent.mkdir(parents=True, exist_ok=True)
     while urls:
         url = urls[0]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from assignbench.errors import SystemProblem
+from assignbench.files import replaceable
 
 
 def publish(staged: Path, folder: Path, last: Collection[Path]) -> int:
@@ -26,7 +27,7 @@ def publish(staged: Path, folder: Path, last: Collection[Path]) -> int:
 
     Raises:
         OSError: the disk, or permissions.
-        SystemProblem: a folder to merge with lies on another disk.
+        SystemProblem: a folder to merge with lies on another disk, or a device or a pipe is in the place of a file.
     """
     if hasattr(os, "sync"):  # Windows has none
         os.sync()  # a power cut after the renaming must not leave files that are empty
@@ -34,6 +35,7 @@ def publish(staged: Path, folder: Path, last: Collection[Path]) -> int:
     moves.sort(key=lambda move: any(one == move[1] or move[1] in one.parents for one in last))
     replaced = 0
     for source, target in moves:
+        target = replaceable(target) if source.is_file() else target
         replaced += target.exists()
         try:
             source.replace(target)

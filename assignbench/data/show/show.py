@@ -19,7 +19,9 @@ from assignbench.data.read.raw import RawSplit, positions
 from assignbench.data.show.draw import Shown, draw_picture
 from assignbench.errors import DataError
 from assignbench.files import written
+from assignbench.overwriting import is_png_of, png_mark, refuse_strangers
 
+COMMAND = "data show"
 _SMALL = 320  # pixels; a picture whose longer side is shorter is enlarged, else names would cover it
 _MOST_TIMES = 8
 
@@ -120,13 +122,15 @@ def file_name(shown: Gallery, place: int) -> str:
 
 
 def save_picture(picture: Image.Image, file: Path) -> None:
-    """Write a PNG, whole or not at all.
+    """Write a PNG, whole or not at all, over nothing but what was written here.
 
     Raises:
+        UsageError: another file is there.
         SystemProblem: the disk is full or read-only.
     """
+    refuse_strangers(file, lambda found: is_png_of(found, COMMAND), COMMAND, "folder")
     with written(file) as temporary:
-        picture.save(temporary, format="PNG")
+        picture.save(temporary, format="PNG", pnginfo=png_mark(COMMAND))
 
 
 def refuse_unknown(ids: Sequence[int], splits: Sequence[RawSplit]) -> None:

@@ -23,6 +23,7 @@ from assignbench.errors import Stopped
 from assignbench.files import write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
+from assignbench.run.results.names import CHECKPOINTS, CONFIG, DETECTIONS, LEARNED, LOSSES, STATISTICS, WEIGHTS
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.results.record import (
     AssignerFacts,
@@ -37,7 +38,7 @@ from assignbench.run.results.repairs import write_repairs
 from assignbench.run.results.run_files import facts_of
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
-from assignbench.run.scoring.kept_matches import DETECTIONS, keep_matches
+from assignbench.run.scoring.kept_matches import keep_matches
 from assignbench.run.training.checkpoint import (
     checkpoints,
     iteration_in,
@@ -49,9 +50,7 @@ from assignbench.run.training.checkpoint import (
 from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
-from assignbench.run.training.train import CHECKPOINTS, LOSSES, STATISTICS, Trained, train
-
-WEIGHTS, CONFIG, LEARNED = "weights.safetensors", "config.json", "learned.json"
+from assignbench.run.training.train import Trained, train
 
 
 def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> RunRecord | None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,23 +24,23 @@ from assignbench.errors import AssignbenchError, RunError, UsageError
 from assignbench.files import make_folder
 from assignbench.importing import in_words
 from assignbench.machine import waiting
-from assignbench.run.matrix.execute import WEIGHTS, execute
+from assignbench.run.matrix.execute import execute
 from assignbench.run.matrix.pictures import contents
 from assignbench.run.matrix.plan import Candidate, Run, candidates, plan
 from assignbench.run.matrix.sharing import claimed, trained_by
 from assignbench.run.results.json_lines import append
+from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, FAILURES, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
 from assignbench.run.results.run_files import lost
 from assignbench.run.scoring.evaluators import check_evaluator
-from assignbench.run.scoring.kept_matches import DETECTIONS
 from assignbench.run.scoring.reopen import score_again
 from assignbench.run.training.checkpoint import checkpoints, remove
 from assignbench.run.training.device import build_accelerator, settle_precision, workers_of
 from assignbench.run.training.processes import from_main
 from assignbench.run.training.reporter import clock
-from assignbench.run.training.train import CHECKPOINTS, micro_batch
+from assignbench.run.training.train import micro_batch
+from assignbench.trust import remember
 
-FAILURES = "failures.jsonl"
 RESUME = "add --resume to continue, or remove the folder to start over"
 DONE, UNFINISHED, TO_DO = "done", "unfinished", "to do"
 
@@ -67,63 +67,126 @@ class MatrixOutcome:
         return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 
-def run_matrix(matrix: Matrix, console: Console) -> MatrixOutcome:
+# Brings runs that are not done to their records, in any order, and yields each as it ends.
+Conduct = Callable[[Sequence[Run]], Iterator[tuple[Run, Ended]]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A matrix, everything in it resolved."""
+
+    strategies: tuple[Candidate, ...]
+    data: tuple[Splits, ...]
+    recipe: ResolvedRecipe
+    runs: tuple[Run, ...]
+
+
+def planned(matrix: Matrix) -> Planned:
+    """Resolve what was asked for.
+
+    Raises:
+        AssignbenchError: something is wrong with it.
+    """
+    strategies = candidates(matrix.strategies, matrix.protocol, matrix.preset)
+    for one in strategies:
+        remember(one.strategy.text)
+    root = data_root(matrix.data_root)
+    data = [open_dataset(spec, root) for spec in matrix.datasets]
+    recipe = settle_precision(matrix.recipe, matrix.device)
+    runs = only_of(plan(strategies, data, recipe, matrix.seeds), matrix.only)
+    check_evaluator(recipe.recipe.evaluate.evaluator)
+    return Planned(tuple(strategies), tuple(data), recipe, tuple(runs))
+
+
+def run_matrix(matrix: Matrix, console: Console, conduct: Conduct | None = None) -> MatrixOutcome:
     """Bring every run of a matrix to its record; a run that fails does not stop the others.
+
+    Args:
+        matrix: what was asked for.
+        console: to talk to.
+        conduct: what computes the runs; None: this process does, one after another.
 
     Raises:
         AssignbenchError: something is wrong with the request itself: nothing was trained.
     """
-    strategies = candidates(matrix.strategies, matrix.protocol, matrix.preset)
-    root = data_root(matrix.data_root)
-    data = [open_dataset(spec, root) for spec in matrix.datasets]
-    recipe = settle_precision(matrix.recipe, matrix.device)
-    runs = plan(strategies, data, recipe, matrix.seeds)
-    check_evaluator(recipe.recipe.evaluate.evaluator)
-    settings = recipe.recipe.train
-    accelerator = build_accelerator(matrix.device, settings.precision)
+    found = planned(matrix)
+    settings = found.recipe.recipe.train
+    computes = (matrix.device, settings.precision) if conduct is None else ("cpu", "no")
+    accelerator = build_accelerator(*computes)
     console.quiet = console.quiet or not accelerator.is_main_process
     images = micro_batch(settings, accelerator.num_processes)
 
-    for splits, name in {run.splits: run.data for run in runs}.items():
+    for splits, name in {run.splits: run.data for run in found.runs}.items():
         show_data(splits, console, name)
+    where = accelerator.device.type if conduct is None else "the workers"
     console.print(
-        f"recipe {recipe.name}: {settings.iterations} iterations of {settings.batch} images "
-        f"({accelerator.num_processes} × {settings.accumulation} × {images}) on {accelerator.device.type}, "
+        f"recipe {found.recipe.name}: {settings.iterations} iterations of {settings.batch} images "
+        f"({accelerator.num_processes} × {settings.accumulation} × {images}) on {where}, "
         f"lr {settings.lr:g}, precision {settings.precision}",
     )
-    console.print(
-        f"{torch.get_num_threads()} threads a process ({waiting(os.environ)}), "
-        f"{workers_of(recipe.recipe.data, accelerator.device)} loader processes beside it",
-    )
-    for one in strategies:
-        show_preset(one, recipe, console)
+    if conduct is None:
+        console.print(
+            f"{torch.get_num_threads()} threads a process ({waiting(os.environ)}), "
+            f"{workers_of(found.recipe.recipe.data, accelerator.device)} loader processes beside it",
+        )
+    for one in found.strategies:
+        show_preset(one, found.recipe, console)
     if matrix.dry_run:
-        console.print(runs_table(runs, matrix.output))
+        console.print(runs_table(found.runs, matrix.output))
         return MatrixOutcome((), ())
-    refuse_unfinished(runs, matrix.output, resume=matrix.resume)
+    refuse_unfinished(found.runs, matrix.output, resume=matrix.resume)
     make_folder(matrix.output)
-    seen = contents(data, accelerator, console)
-    runs = [replace(run, content=seen.get(run.splits.spec)) for run in runs]
-    codes: dict[str, int] = {}
-    for patient in (False, True):  # what other commands are at is left to them, and waited for in the end
-        for run in runs:
-            if run.run_id in codes:
-                continue
-            ended = attempt(run, matrix.output, accelerator, resume=matrix.resume, patient=patient, console=console)
-            if ended is not None:
-                codes[run.run_id] = ended.code
+    seen = contents(found.data, accelerator, console)
+    runs = [replace(run, content=seen.get(run.splits.spec)) for run in found.runs]
+    if conduct is None:
+        ends = in_turn(runs, matrix.output, accelerator, resume=matrix.resume, console=console)
+    else:
+        ends = elsewhere(runs, matrix.output, conduct, console)
+    codes = {run.run_id: ended.code for run, ended in ends}
     accelerator.end_training()
     records = tuple(read_record_of(run.run_id, matrix.output) for run in runs if codes[run.run_id] == 0)
     return MatrixOutcome(records, tuple(codes[run.run_id] for run in runs if codes[run.run_id]))
 
 
-def attempt(
-    run: Run, output: Path, accelerator: Accelerator, *, resume: bool, patient: bool, console: Console
-) -> Ended | None:
-    """As `finish`, but a failure is said, logged and returned; None: the run is left to another command."""
+def only_of(runs: Sequence[Run], only: str | None) -> list[Run]:
+    """The run of that id; None: all of them.
+
+    Raises:
+        UsageError: there is none of that id.
+    """
+    found = [run for run in runs if only in (None, run.run_id)]
+    if not found:
+        has = ", ".join(run.run_id for run in runs[:3]) + (", …" if len(runs) > 3 else "")
+        raise UsageError(
+            f"--only {only}: no run of this command is called so; it has {has}\n"
+            "a run's name changes with settings, data, code and, where the machine settles it, train.precision"
+        )
+    return found
+
+
+def in_turn(
+    runs: Sequence[Run], output: Path, accelerator: Accelerator, *, resume: bool, console: Console
+) -> Iterator[tuple[Run, Ended]]:
+    """Bring runs to their records in this process, one after another, and yield each as it ends."""
+    for run in runs:
+        yield run, attempt(run, output, accelerator, resume=resume, console=console)
+
+
+def elsewhere(runs: Sequence[Run], output: Path, conduct: Conduct, console: Console) -> Iterator[tuple[Run, Ended]]:
+    """Let others bring runs to their records, but for those that have one, and yield each as it ends."""
+    done = [run for run in runs if is_done(run, output)]
+    missing = [run for run in runs if run not in done]
+    console.print(f"{len(done)} done, {len(missing)} to do")
+    for run in done:
+        yield run, Ended(0)
+    yield from conduct(missing)
+
+
+def attempt(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> Ended:
+    """As `finish`, but a failure is said, logged and returned."""
     folder = output / run.run_id
     try:
-        return Ended(0) if finish(run, output, accelerator, resume=resume, patient=patient, console=console) else None
+        finish(run, output, accelerator, resume=resume, console=console)
     except (Exception, SystemExit) as error:  # a stranger's strategy may do anything
         if accelerator.num_processes > 1:
             raise  # processes that lost step cannot go on together
@@ -135,9 +198,10 @@ def attempt(
         return Ended(error.exit_code if isinstance(error, AssignbenchError) else 1, what)
     finally:
         accelerator.free_memory()
+    return Ended(0)
 
 
-def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, patient: bool, console: Console) -> bool:
+def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> None:
     """Bring one run to its record, unless it has one.
 
     Args:
@@ -145,11 +209,7 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, pa
         output: folder of the run's folder.
         accelerator: what trains it.
         resume: go on from the last checkpoint, if there is one; False: that is refused.
-        patient: wait while another command trains it.
         console: to talk to.
-
-    Returns:
-        Whether it has one now; False: another command is at it.
 
     Raises:
         AssignbenchError: whatever went wrong, said in its message.
@@ -160,27 +220,22 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, pa
         console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
 
     def done() -> bool:
-        if not from_main(state(folder) == DONE, accelerator):
-            return False
-        if from_main(to_score_again(run, folder) is not None, accelerator):
-            return False
-        if accelerator.is_main_process:
-            remove(folder / CHECKPOINTS)  # of a command that was killed when it had written the record
-        say(f"done already, {folder}")
-        return True
+        found = bool(from_main(is_done(run, output), accelerator))
+        if found:
+            if accelerator.is_main_process:
+                remove(folder / CHECKPOINTS)  # of a command that was killed when it had written the record
+            say(f"done already, {folder}")
+        return found
 
     if done():
-        return True
-    with claimed(folder, accelerator, (lambda holder: say(f"waiting for {holder}")) if patient else None) as ours:
-        if not ours:
-            say(f"left to {trained_by(folder) or 'another process'}")
-            return False
+        return
+    with claimed(folder, accelerator, lambda holder: say(f"waiting for {holder}")):
         if done():  # while the folder was waited for
-            return True
+            return
         if not resume and from_main(state(folder) == UNFINISHED, accelerator):
             raise UsageError(f"{folder} holds an unfinished run\n{RESUME}")
         if from_main(state(folder) == DONE, accelerator):
-            why = to_score_again(run, folder) or ""
+            why = to_score_again(run, folder) or "it is not done"
             say(f"trained already, but {why}: evaluating its weights again, {folder}")
             record = score_again(run, folder, accelerator, why)
         else:
@@ -188,7 +243,18 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, pa
             record = execute(run, folder, accelerator, resume=resume, console=console)
     if record is not None:
         show_result(record, time.perf_counter() - start, console)
-    return True
+
+
+def is_done(run: Run, output: Path) -> bool:
+    """Whether a run has a record and its files, made with the evaluation pictures that there are now.
+
+    What is not done and cannot be mended either is said by `finish`, as a failure of this run.
+    """
+    folder = output / run.run_id
+    try:
+        return state(folder) == DONE and to_score_again(run, folder) is None
+    except RunError:
+        return False
 
 
 def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> None:

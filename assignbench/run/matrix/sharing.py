@@ -1,10 +1,8 @@
-"""Commands that share an output folder: each run is trained by one of them, and the others take what is left.
-
-So a table is spread over GPUs, or machines that share a disk, by giving the same command once for each.
-"""
+"""A run's folder is one process's at a time, over all machines that share the disk."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,57 +12,55 @@ from accelerate import Accelerator
 from assignbench.errors import RunError
 from assignbench.files import make_folder
 from assignbench.lock import USUAL, Rhythm, Taken, exclusive, holder_of, patiently
+from assignbench.run.results.names import LOCK
 from assignbench.run.training.processes import from_main
 
-LOCK = ".lease"
-_WAITING, _HELD, _TAKEN, _FAILED = range(4)
+_WAITING, _HELD, _FAILED = range(3)
 
 
 @contextmanager
 def claimed(
-    folder: Path, accelerator: Accelerator, say: Callable[[str], None] | None, rhythm: Rhythm = USUAL
-) -> Iterator[bool]:
+    folder: Path, accelerator: Accelerator, say: Callable[[str], None], rhythm: Rhythm = USUAL
+) -> Iterator[None]:
     """Hold a run's folder; every process of a command must call this.
+
+    A folder that is held is waited for as long as a process that has died may seem to hold it, and not longer: a
+    process that is at work may be so for days.
 
     Args:
         folder: of the run; it is made.
         accelerator: of the command's processes: the main one holds the lock for all.
-        say: is told once who is waited for; None: nobody is, a folder that is taken is left to its holder.
-        rhythm: how often to look.
-
-    Yields:
-        Whether the folder is held.
+        say: is told once who is waited for.
+        rhythm: how often to look, and how long.
 
     Raises:
         SystemProblem: the folder or the lock's files cannot be written.
-        RunError: on the other processes, when the main one failed.
+        RunError: another process is at work; or, on the other processes, the main one failed.
     """
-    wait = None if say is None else patiently(say)
+    wait, began = patiently(say), time.monotonic()
 
     def waiting(holder: str) -> bool:
-        if wait is None:
-            return False
         from_main(_WAITING, accelerator)  # at every look, so that the others do not wait too long for a word
-        return wait(holder)
+        return wait(holder) and time.monotonic() - began < 1.25 * rhythm.dead
 
     with ExitStack() as stack:
         if accelerator.is_main_process:
             try:
                 make_folder(folder)
                 stack.enter_context(exclusive(folder / LOCK, waiting, rhythm))
-                word = _HELD
-            except Taken:
-                word = _TAKEN
+            except Taken as taken:
+                from_main(_FAILED, accelerator)
+                raise RunError(f"{taken} is at this run, {folder}; repeat the command when it has ended") from None
             except BaseException:
                 from_main(_FAILED, accelerator)
                 raise
-            from_main(word, accelerator)
+            from_main(_HELD, accelerator)
         else:
             while (word := from_main(0, accelerator)) == _WAITING:  # listening
                 pass
             if word == _FAILED:
                 raise RunError("the main process failed; its message says why")
-        yield word == _HELD
+        yield
 
 
 def trained_by(folder: Path) -> str | None:

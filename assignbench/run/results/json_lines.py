@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from assignbench.errors import RunError, SystemProblem
-from assignbench.files import write_text_atomic
+from assignbench.files import replaceable, write_text_atomic
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
@@ -21,6 +21,7 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
         SystemProblem: it cannot be written.
     """
     try:
+        replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             end = file.seek(0, os.SEEK_END)

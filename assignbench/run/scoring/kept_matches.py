@@ -18,12 +18,13 @@ from safetensors.numpy import save_file
 from assignbench.data.dataset import Dataset
 from assignbench.errors import AssignbenchError, RunError, SystemProblem
 from assignbench.files import sha256_of, written
+from assignbench.run.results.names import DETECTIONS
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detections import DetectionRows, read_detections
 from assignbench.run.scoring.matches import THRESHOLDS, Found, Matches, Objects, match
 from assignbench.sealed import as_metadata, facts_in
 
-FILE, DETECTIONS = "matches.safetensors", "detections.json"
+FILE = "matches.safetensors"
 ARRAYS = ("image", "label", "right", "counted", "objects", "taken")
 RULE = "coco 3"  # of matching; another one makes other matches
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
 
 from assignbench.data.dataset import ImageInfo
 from assignbench.data.folders import HIDDEN, SUFFIXES, UNREADABLE, pictures_below
@@ -23,13 +21,14 @@ from assignbench.data.show.draw import colour_of_class, ink_on
 from assignbench.detector.detector import Detector
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import read_json, write_json_atomic, written
+from assignbench.overwriting import is_png_of, png_mark, refuse_strangers
 from assignbench.recipe import DataSettings, EvaluateSettings
 from assignbench.run.scoring.detect import detect_images
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.device import build_accelerator
 
 KEYS = ("image", "box", "detections")  # of a JSON file that is written here
-MARK = ("Software", "assignbench predict")  # in a PNG that is written here
+COMMAND = "predict"
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ def predict(
     device: str = "auto",
     *,
     watch: Callable[[int, int], None] = lambda _done, _all: None,
+    trust: bool = False,
 ) -> Predicted:
     """Detect in pictures with a finished run.
 
@@ -73,20 +73,20 @@ def predict(
         threshold: least score of a box that is kept.
         device: auto, cpu or cuda.
         watch: called with the number of pictures done, and of all.
+        trust: as `open_run`.
 
     Raises:
-        UsageError: no such run, two pictures that would write the same files, or a file would be overwritten that was
+        UsageError: as `open_run`, two pictures that would write the same files, or a file would be overwritten that was
             not written here.
         DataError: a picture is missing or damaged, or a folder holds none.
         SystemProblem: the output cannot be written.
     """
-    finished = open_run(folder)
+    finished = open_run(folder, trust=trust)
     data = finished.record.dataset
     targets, left_aside = _targets(places)
     stored = Stored(data.upright, data.bits)  # as training saw its pictures
     infos = [ImageInfo(0, target.picture, *picture_size(target.picture, stored), stored) for target in targets]
-    for target in targets:
-        _refuse_strangers(target, output)
+    _refuse_overwriting(targets, output)
     classes, recipe = data.classes, finished.recipe.recipe
     accelerator = build_accelerator(device, "no")
     detector = finished.learner.detector.to(accelerator.device).eval()
@@ -101,10 +101,8 @@ def predict(
         document, drawing = target.files(output)
         write_json_atomic(document, dict(zip(KEYS, (target.image, "x0 y0 x1 y1", rows), strict=True)))
         labelled = [(f"{classes[label]} {score:.2f}", label, box) for score, label, box in found]
-        mark = PngInfo()
-        mark.add_text(*MARK)
         with written(drawing) as temporary:
-            draw_boxes(pixels, labelled).save(temporary, format="PNG", pnginfo=mark)
+            draw_boxes(pixels, labelled).save(temporary, format="PNG", pnginfo=png_mark(COMMAND))
         files += [document, drawing]
         watch(len(files) // 2, len(targets))
     return Predicted(tuple(files), left_aside)
@@ -154,18 +152,19 @@ def _pictures_of(folder: Path) -> tuple[list[Path], list[Path]]:
     return pictures, left_aside
 
 
-def _refuse_strangers(target: _Target, output: Path) -> None:
-    """Only what was written here is written over.
+def _refuse_overwriting(targets: Sequence[_Target], output: Path) -> None:
+    """Only what was written here is written over, and of that no picture that is to be predicted.
 
     Raises:
         UsageError: another file is there.
     """
-    document, drawing = target.files(output)
-    for file, ours in ((document, _is_our_document), (drawing, _is_our_drawing)):
-        if os.path.lexists(file) and not ours(file):
-            own = file.exists() and file.samefile(target.picture)
-            what = "is the picture itself" if own else "was not written by predict"
-            raise UsageError(f"{file} {what}, and would be overwritten; name another folder by --output")
+    pictures = {target.picture.resolve() for target in targets}
+    for target in targets:
+        for file, ours in zip(target.files(output), (_is_our_document, _is_our_drawing), strict=True):
+            if file.resolve() in pictures:
+                what = "the picture itself" if file.resolve() == target.picture.resolve() else "a picture to predict"
+                raise UsageError(f"{file} is {what}, and would be overwritten; name another folder by --output")
+            refuse_strangers(file, ours, COMMAND, "folder")
 
 
 def _is_our_document(file: Path) -> bool:
@@ -177,13 +176,7 @@ def _is_our_document(file: Path) -> bool:
 
 
 def _is_our_drawing(file: Path) -> bool:
-    if file.suffix.lower() != ".png":
-        return False
-    try:
-        with Image.open(file) as picture:  # its pixels are not read
-            return picture.info.get(MARK[0]) == MARK[1]
-    except Exception:  # Pillow raises half a dozen unrelated types; whoever reads the picture says what it is
-        return False
+    return file.suffix.lower() == ".png" and is_png_of(file, COMMAND)
 
 
 @torch.no_grad()

@@ -20,23 +20,25 @@ from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import sha256_of
 from assignbench.machine import own_cores
 from assignbench.options import check_options
-from assignbench.plugins import extras_named, load_class, resolve, source_digest
+from assignbench.plugins import extras_named, load_class, source_digest
 from assignbench.recipe import Recipe
-from assignbench.run.matrix.execute import WEIGHTS, split_facts
+from assignbench.run.matrix.execute import split_facts
 from assignbench.run.matrix.plan import Run
 from assignbench.run.matrix.protocol import protocol_of
+from assignbench.run.results.names import DETECTIONS, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record, write_record
 from assignbench.run.results.run_files import facts_of
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.evaluate import Detections, Evaluation, evaluate, write_detections
 from assignbench.run.scoring.evaluators import check_evaluator
-from assignbench.run.scoring.kept_matches import DETECTIONS, keep_matches
+from assignbench.run.scoring.kept_matches import keep_matches
 from assignbench.run.scoring.test_time import cost, with_views_in_name, with_views_noted, write_views
 from assignbench.run.scoring.views import ViewSet, load_views
 from assignbench.run.training.checkpoint import load_tensors, require_finite
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
+from assignbench.trust import require_known
 
 AGAIN = "evaluation.json"  # detections of the latest `eval`
 
@@ -51,11 +53,15 @@ class Finished:
     notes: tuple[str, ...]  # what differs from when it was trained
 
 
-def open_run(folder: Path) -> Finished:
+def open_run(folder: Path, *, trust: bool = False) -> Finished:
     """Rebuild a run's detector and load its weights.
 
+    Args:
+        folder: of the run.
+        trust: run the strategy's code also where `require_known` refuses it.
+
     Raises:
-        UsageError: the folder holds no finished run, or its strategy is gone.
+        UsageError: the folder holds no finished run, or its strategy is gone, or code that the user does not know.
         RunError: the record or the weights are damaged or do not fit each other.
     """
     if not (folder / FILE).is_file():
@@ -69,7 +75,7 @@ def open_run(folder: Path) -> Finished:
         {key: entry.value for key, entry in settings.items()},
         {key: entry.origin for key, entry in settings.items()},
     )
-    strategy = resolve(str(record.config["assigner.text"].value))
+    strategy = require_known(str(record.config["assigner.text"].value), str(folder / FILE), trust=trust)
     cls = load_class(strategy)
     notes = ()
     if source_digest(strategy) != record.assigner.source_sha256:
@@ -191,7 +197,13 @@ def detect_again(
 
 
 def evaluate_run(
-    folder: Path, data_root: Path | None, device: str, console: Console, *, tta: str | None = None
+    folder: Path,
+    data_root: Path | None,
+    device: str,
+    console: Console,
+    *,
+    tta: str | None = None,
+    trust: bool = False,
 ) -> tuple[RunRecord, Evaluation]:
     """Detect and score again with a run's weights; writes ``evaluation.json`` beside the record.
 
@@ -201,12 +213,13 @@ def evaluate_run(
         device: auto, cpu or cuda.
         console: where to print.
         tta: name or file of a set of views; its name and digest stand in the file's name. None: as the run was.
+        trust: as `open_run`.
 
     Raises:
-        UsageError: no such run or set of views.
+        UsageError: as `open_run`, or no such set of views.
         DataError: the data set is not the one that the run was evaluated on.
     """
-    finished = open_run(folder)
+    finished = open_run(folder, trust=trust)
     record, recipe = finished.record, finished.recipe.recipe
     check_evaluator(recipe.evaluate.evaluator)
     view_set = None if tta is None else load_views(tta, recipe.data, recipe.evaluate)

@@ -21,7 +21,15 @@ from assignbench.run.training.processes import main_process
 FOLDER = "submission"  # in the folder of the run
 
 
-def submit_run(folder: Path, data_root: Path | None, device: str, console: Console, *, tta: str | None = None) -> Path:
+def submit_run(
+    folder: Path,
+    data_root: Path | None,
+    device: str,
+    console: Console,
+    *,
+    tta: str | None = None,
+    trust: bool = False,
+) -> Path:
     """Detect with a run's weights on the test split of its data set.
 
     Args:
@@ -30,17 +38,18 @@ def submit_run(folder: Path, data_root: Path | None, device: str, console: Conso
         device: auto, cpu or cuda.
         console: where to print.
         tta: name or file of a set of views; its name and digest follow the strategy's.
+        trust: as `open_run`.
 
     Returns:
         The archive for COCO's server, ``detections_test-dev2017_STRATEGY_results.zip``; the JSON file in it lies
         beside it.
 
     Raises:
-        UsageError: no such run or set of views, or its data set has no test split.
+        UsageError: as `open_run`, no such set of views, or its data set has no test split.
         DataError: the test split is not there, or its classes are not those of the run.
         SystemProblem: the files cannot be written.
     """
-    finished = open_run(folder)
+    finished = open_run(folder, trust=trust)
     record, recipe = finished.record, finished.recipe.recipe
     dataset, images = open_test(record.dataset.spec, resolve_data_root(data_root), record.dataset.classes)
     view_set = None if tta is None else load_views(tta, recipe.data, recipe.evaluate)

@@ -21,6 +21,7 @@ from assignbench.detector.pickles import Checkpoint, read_checkpoint
 from assignbench.detector.pixels import PIXELS
 from assignbench.errors import DataError, UsageError
 from assignbench.files import make_folder, sha256_of
+from assignbench.overwriting import head_of, refuse_inputs, refuse_strangers
 from assignbench.run.matrix.plan import Candidate, candidate
 from assignbench.run.matrix.protocol import PAPERS_RECIPE
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate, write_detections
@@ -32,6 +33,7 @@ from assignbench.run.training.checkpoint import load_tensors, require_finite, sa
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import bare_learner
 from assignbench.run.training.processes import main_process
+from assignbench.trust import remember, require_known
 
 PRESETS: Mapping[Toolbox, str] = {"mmdet": "mmdet", "torchvision": "torchvision", "detectron2": "official"}
 KEY = "assignbench"  # of the safetensors metadata that holds the facts
@@ -84,6 +86,7 @@ def import_checkpoint(
     if not path.is_file():
         raise UsageError(f"there is no checkpoint {path}")
     one = candidate(strategy, "published", preset or PRESETS[toolbox])
+    remember(strategy)
     recipe = one.protocol.recipe(load_recipe(PAPERS_RECIPE, overrides))
     checkpoint = read_checkpoint(path)
     notes = (*checkpoint.notes, *contradictions(checkpoint, one, recipe))
@@ -168,6 +171,7 @@ def evaluate_weights(
     device: str,
     console: Console,
     tta: str | None = None,
+    trust: bool = False,
 ) -> Evaluation:
     """Detect and score with a file of weights.
 
@@ -180,17 +184,25 @@ def evaluate_weights(
         device: auto, cpu or cuda.
         console: where to print.
         tta: name or file of a set of views; its name and digest enter the name of the detections file.
+        trust: run the strategy's code also where `require_known` refuses it.
 
     Raises:
-        UsageError: the classes of weights and data are not the same, or there is no such set of views.
+        UsageError: the classes of weights and data are not the same, there is no such set of views, the strategy's code
+            is not known to the user, or a file would be overwritten that is the weights or, by its name unasked,
+            somebody else's.
     """
     facts = read_weights_facts(file)
+    require_known(facts.strategy, str(file), trust=trust)
     one = candidate(facts.strategy, "published", facts.preset)
     stored = recorded_recipe(PAPERS_RECIPE, facts.recipe, dict.fromkeys(facts.recipe, "weights"))
     recipe = with_overrides(stored, overrides)
     settings = recipe.recipe
     check_evaluator(settings.evaluate.evaluator)
     view_set = None if tta is None else load_views(tta, settings.data, settings.evaluate)
+    target = with_views_in_name(output or file.with_suffix(".detections.json"), view_set)
+    refuse_inputs(target, (file,))
+    if output is None:
+        refuse_strangers(target, is_detections, "eval --weights")
     accelerator = build_accelerator(device, "no")  # evaluation is in float32, see `detect_images`
     console.quiet = console.quiet or not accelerator.is_main_process
     evaluation = open_evaluation(dataset, resolve_data_root(data_root))
@@ -202,7 +214,6 @@ def evaluate_weights(
     require_finite(tensors, str(file))
     learner.load_state_dict(tensors)
     found = detect_again(learner, evaluation, settings, view_set, accelerator, console)
-    target = with_views_in_name(output or file.with_suffix(".detections.json"), view_set)
     with main_process(accelerator) as writes:
         if writes:
             make_folder(target.parent)
@@ -210,6 +221,11 @@ def evaluate_weights(
             write_views(view_set, target, sha256_of(file))
             console.print(f"{count} detections in {target}", soft_wrap=True)
     return with_views_noted(evaluate(evaluation, target, settings.evaluate.evaluator), view_set)
+
+
+def is_detections(file: Path) -> bool:
+    """Whether a file looks as `write_detections` writes it: other programs' JSON begins otherwise."""
+    return head_of(file, 20).startswith((b'[\n{"image_id": ', b"[\n\n]"))
 
 
 def with_overrides(recipe: ResolvedRecipe, overrides: Sequence[str]) -> ResolvedRecipe:

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
 from assignbench.config import ResolvedRecipe
-from assignbench.errors import SystemProblem, UsageError
+from assignbench.errors import DeviceFault, SystemProblem, UsageError
 from assignbench.machine import bound_to, loader_processes, own_cores
 from assignbench.recipe import DataSettings
 from assignbench.run.training.surroundings import (
@@ -25,6 +25,8 @@ from assignbench.run.training.surroundings import (
     refuse_half_a_launch,
     set_aside,
 )
+
+_FAULTS = (torch.AcceleratorError,) if hasattr(torch, "AcceleratorError") else ()  # since torch 2.8
 
 
 def settle_precision(recipe: ResolvedRecipe, device: str) -> ResolvedRecipe:
@@ -101,15 +103,17 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
 
 @contextmanager
 def memory_advice(message: str) -> Iterator[None]:
-    """Say what to change where torch says that memory is short, on the GPU or the host.
+    """Say what to change where torch says that memory is short, on the GPU or the host, or that a device failed.
 
     Raises:
-        SystemProblem: with the message, in place of torch's error.
+        DeviceFault: with the message where memory is short, with torch's where a device failed, in place of its error.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
         short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        if not short:
-            raise
-        raise SystemProblem(message) from error
+        if short:
+            raise DeviceFault(message) from error
+        if isinstance(error, _FAULTS):
+            raise DeviceFault(f"{str(error).partition(chr(10))[0]}; the next process starts the device anew") from error
+        raise

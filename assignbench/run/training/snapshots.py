@@ -16,10 +16,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from assignbench.errors import RunError
+from assignbench.run.results.names import SNAPSHOTS
 from assignbench.run.training.checkpoint import load_tensors, save_tensors
 from assignbench.sealed import as_metadata, facts_in
 
-SNAPSHOTS = "snapshots"
 START = 0  # iteration of the snapshot that is taken before the first
 
 

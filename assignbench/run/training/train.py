@@ -20,6 +20,7 @@ from assignbench.data.load.transfer import on_device
 from assignbench.errors import RunError, Stopped, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
 from assignbench.run.results.json_lines import append, keep_lines, read_lines, settled
+from assignbench.run.results.names import CHECKPOINTS, LOSSES, STATISTICS
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.training.batch_norm import synchronise_batch_norm
 from assignbench.run.training.checkpoint import Progress, load_newest, save_checkpoint
@@ -34,8 +35,6 @@ from assignbench.run.training.statistics import Tally, statistics, tally
 from assignbench.run.training.step import Iteration, Trainer
 from assignbench.run.training.stopping import kept_for_the_loop, stop_asked
 from assignbench.run.training.stopwatch import Stopwatch
-
-LOSSES, STATISTICS, CHECKPOINTS = "losses.jsonl", "assignment.jsonl", "checkpoints"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from assignbench.data.check.check import read_raw
 from assignbench.data.load.transforms import resized
 from assignbench.data.show.draw import COLOURS, Shown, colour_of, colour_of_class, draw_picture
 from assignbench.data.show.show import choose, file_name, find, gallery, picture_of, refuse_unknown, save_picture
-from assignbench.errors import DataError, SystemProblem
+from assignbench.errors import DataError, SystemProblem, UsageError
 
 GREY = 90
 
@@ -138,3 +138,13 @@ def test_saving_is_all_or_nothing(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemProblem, match="cannot write"):
         save_picture(grey(), Path(tmp_path / "file" / "a.png"))
+
+
+def test_only_its_own_pictures_are_replaced(tmp_path):
+    for _ in range(2):
+        save_picture(Image.new("RGB", (3, 2)), tmp_path / "ours.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "train_7_a.png")
+    with pytest.raises(UsageError, match=r"train_7_a\.png was not written by data show, and would be overwritten"):
+        save_picture(Image.new("RGB", (3, 2)), tmp_path / "train_7_a.png")
+    with Image.open(tmp_path / "train_7_a.png") as theirs:
+        assert theirs.size == (9, 9)

@@ -1,4 +1,4 @@
-"""A disk that is really full, at the worst moments: said, nothing that looks whole, and the same bytes once there is room.
+"""A disk that is really full, at the worst moments: said, nothing looks whole, and the same bytes once there is room.
 
 The disk is a tmpfs, which only root may mount; elsewhere these tests are skipped.
 """
@@ -15,13 +15,11 @@ from typing import Any
 import pytest
 
 from assignbench.run.matrix import execute
-from assignbench.run.matrix.execute import WEIGHTS
+from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, LOSSES, STATISTICS, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord
-from assignbench.run.scoring.kept_matches import DETECTIONS
 from assignbench.run.training import train
 from assignbench.run.training.checkpoint import checkpoints
 from assignbench.run.training.snapshots import snapshots
-from assignbench.run.training.train import CHECKPOINTS, LOSSES, STATISTICS
 
 OVERRIDES = ("train.checkpoint_every=1", "train.snapshots=[1]")
 
@@ -50,7 +48,8 @@ def fill(disk: Path) -> None:
             try:
                 file.write(bytes(size))
             except OSError as error:
-                assert error.errno == errno.ENOSPC
+                if error.errno != errno.ENOSPC:
+                    raise
                 size //= 2
 
 

@@ -24,12 +24,12 @@ from assignbench.data.load.batch import Batch
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.run.matrix import matrix
-from assignbench.run.matrix.execute import LEARNED, WEIGHTS, learned
+from assignbench.run.matrix.execute import learned
 from assignbench.run.matrix.matrix import MatrixOutcome
 from assignbench.run.results.json_lines import read_lines
+from assignbench.run.results.names import DETECTIONS, LEARNED, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, read_record, read_records
 from assignbench.run.scoring import detect, evaluators
-from assignbench.run.scoring.kept_matches import DETECTIONS
 from assignbench.run.scoring.predict import predict
 from assignbench.run.scoring.reopen import AGAIN, evaluate_run, open_run, unchanged
 from assignbench.run.training import train
@@ -471,7 +471,7 @@ def test_changed_evaluation_pictures_are_said_and_evaluated_again(
         compare(read_records(tmp_path / "runs"))
 
     both, said = go(seeds=(0, 1))
-    assert said.count("done already") == said.count("its evaluation pictures are others now") == 1
+    assert said.count("done already") == said.count("others now: evaluating its weights again") == 1
     assert both.exit_code == 0
     compare(read_records(tmp_path / "runs"))
     text = StringIO()

@@ -12,10 +12,11 @@ import pytest
 from accelerate import Accelerator
 from rich.console import Console
 
-from assignbench.errors import SystemProblem
+from assignbench.errors import RunError, SystemProblem
 from assignbench.lock import Rhythm, exclusive
 from assignbench.run.matrix import matrix
-from assignbench.run.matrix.sharing import LOCK, claimed, trained_by
+from assignbench.run.matrix.sharing import claimed, trained_by
+from assignbench.run.results.names import LOCK
 
 
 @pytest.fixture
@@ -42,46 +43,59 @@ def elsewhere(tmp_path: Path) -> Iterator[tuple[Path, threading.Event]]:
     thread.join()
 
 
+def nobody(holder: str) -> None:
+    pytest.fail(f"waited for {holder}")
+
+
 def test_a_free_folder_is_held_and_made(tmp_path: Path, accelerator: Accelerator, often: Rhythm) -> None:
     folder = tmp_path / "deep" / "run"
-    with claimed(folder, accelerator, None, often) as ours:
-        assert ours
+    with claimed(folder, accelerator, nobody, often):
         assert trained_by(folder) is not None
-        with claimed(folder, accelerator, None, often) as again:
-            assert not again
     assert trained_by(folder) is None
 
 
-def test_what_is_taken_is_left_or_waited_for(elsewhere: tuple[Path, threading.Event], accelerator: Accelerator) -> None:
+def test_what_is_taken_is_waited_for(elsewhere: tuple[Path, threading.Event], accelerator: Accelerator) -> None:
     folder, release = elsewhere
-    with claimed(folder, accelerator, None) as ours:
-        assert not ours
     told: list[str] = []
 
     def say(holder: str) -> None:
         told.append(holder)
         release.set()
 
-    with claimed(folder, accelerator, say, Rhythm(poll=0.02)) as ours:
-        assert ours
+    with claimed(folder, accelerator, say, Rhythm(poll=0.02)):
+        pass
+    assert len(told) == 1
+    assert told[0].startswith("process ")
+
+
+def test_whoever_is_at_work_is_not_waited_for_longer_than_the_dead(tmp_path: Path, accelerator: Accelerator) -> None:
+    told: list[str] = []
+    lively = Rhythm(poll=0.02, beat=0.1, dead=0.4)
+    mine = claimed(tmp_path, accelerator, told.append, lively)
+    with (
+        exclusive(tmp_path / LOCK, bool, lively),
+        pytest.raises(RunError, match=r"is at this run, .*; repeat the"),
+        mine,
+    ):
+        pytest.fail("two hold one folder")
     assert len(told) == 1
     assert told[0].startswith("process ")
 
 
 def test_an_error_gives_the_folder_back(tmp_path: Path, accelerator: Accelerator, often: Rhythm) -> None:
-    with pytest.raises(ZeroDivisionError), claimed(tmp_path, accelerator, None, often):
+    with pytest.raises(ZeroDivisionError), claimed(tmp_path, accelerator, nobody, often):
         raise ZeroDivisionError
-    with claimed(tmp_path, accelerator, None, often) as ours:
-        assert ours
+    with claimed(tmp_path, accelerator, nobody, often):
+        pass
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, accelerator: Accelerator) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SystemProblem, match="file"), claimed(tmp_path / "file" / "run", accelerator, None):
+    with pytest.raises(SystemProblem, match="file"), claimed(tmp_path / "file" / "run", accelerator, nobody):
         pass
 
 
-def test_a_run_of_another_command_is_left_first_and_then_found_done(
+def test_a_run_that_another_command_finishes_meanwhile_is_found_done(
     elsewhere: tuple[Path, threading.Event], accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, release = elsewhere
@@ -100,11 +114,8 @@ def test_a_run_of_another_command_is_left_first_and_then_found_done(
                 release.set()
 
     console = Other(file=text, width=200)
-    common = {"resume": False, "console": console}
-    assert matrix.attempt(run, folder.parent, accelerator, patient=False, **common) is None  # type: ignore[arg-type]
-    assert "left to process" in text.getvalue()
     assert matrix.state_in_words(run, folder.parent).startswith("trained by process")  # type: ignore[arg-type]
-    ended = matrix.attempt(run, folder.parent, accelerator, patient=True, **common)  # type: ignore[arg-type]
+    ended = matrix.attempt(run, folder.parent, accelerator, resume=False, console=console)  # type: ignore[arg-type]
     assert ended == matrix.Ended(0)
     assert "done already" in text.getvalue()
     assert matrix.state_in_words(run, folder.parent) == matrix.DONE  # type: ignore[arg-type]

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from assignbench.errors import RunError
-from assignbench.report.folder import losses_of, statistics_of
-from assignbench.run.matrix.execute import WEIGHTS
+from assignbench.report.curves import losses_of, statistics_of
+from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, LOSSES, STATISTICS, WEIGHTS
 from assignbench.run.results.record import RunRecord, read_record, write_record
-from assignbench.run.scoring.kept_matches import DETECTIONS, lacking
+from assignbench.run.scoring.kept_matches import lacking
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.checkpoint import (
     MANIFEST,
@@ -28,7 +28,6 @@ from assignbench.run.training.checkpoint import (
 )
 from assignbench.run.training.snapshots import load_snapshot, snapshot_file
 from assignbench.run.training.step import Trainer
-from assignbench.run.training.train import CHECKPOINTS, LOSSES, STATISTICS
 
 Go = Callable[..., Any]
 Run = tuple[RunRecord, Path]

@@ -1,6 +1,7 @@
 """Which pictures are predicted, what their files are called, and what is never overwritten."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,3 +116,27 @@ def test_boxes_have_the_colours_of_their_classes():
         drawn = np.asarray(draw_boxes(pixels, [("cat", 0, (10, 30, 40, 60)), ("car", 1, (50, 30, 80, 60))]))
         for label, x in ((0, 10), (1, 50)):
             assert "#{:02X}{:02X}{:02X}".format(*drawn[45, x]) == COLOURS[label]
+
+
+def test_a_drawing_that_is_to_be_predicted_itself_is_not_overwritten(run, picture, tmp_path):
+    cat, out = picture("cat.png"), tmp_path / "out"
+    predict(run, [cat], out, 0.0, "cpu")
+    drawing = (out / "cat.png").read_bytes()
+    with pytest.raises(UsageError, match=r"cat\.png is the picture itself, and would be overwritten"):
+        predict(run, [out / "cat.png"], out, 0.0, "cpu")
+    dog = picture("x/dog.png")
+    (tmp_path / "link.png").symlink_to(out / "cat.png")
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "dog.png").symlink_to(out / "cat.png")
+    with pytest.raises(UsageError, match=r"dog\.png is a picture to predict, and would be overwritten"):
+        predict(run, [dog, tmp_path / "link.png"], tmp_path / "y", 0.0, "cpu")
+    assert (out / "cat.png").read_bytes() == drawing
+
+
+@pytest.mark.parametrize("name", ["cat.png", "cat.json"])
+def test_a_pipe_in_the_place_of_its_files_is_refused_and_not_waited_for(run, picture, tmp_path, name):
+    cat = picture("cat.jpg")
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / name)
+    with pytest.raises(UsageError, match=rf"{name} was not written by predict"):
+        predict(run, [cat], tmp_path / "out", 0.0, "cpu")

@@ -38,7 +38,7 @@ def run(miniatures, monkeypatch, tmp_path, make_record):
         learner.detector = nn.Identity()
         recipe = load_recipe("tiny")
         finished = SimpleNamespace(record=record, recipe=recipe, learner=learner, notes=("a note",))
-        monkeypatch.setattr(test_server, "open_run", lambda _: finished)
+        monkeypatch.setattr(test_server, "open_run", lambda _, *, trust: finished)
         box = np.array([[8.0, 8.0, 40.0, 120.0]])
         found = [Detections(1, box, np.array([0.5]), np.array([1]))]
         monkeypatch.setattr(reopen, "detections_of", lambda *_, **__: found)

@@ -32,8 +32,8 @@ from assignbench.detector.postprocess import ImageDetections
 from assignbench.detector.vote import MergeRule
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.recipe import DataSettings, EvaluateSettings
-from assignbench.run.matrix.execute import DETECTIONS
 from assignbench.run.matrix.matrix import run_matrix
+from assignbench.run.results.names import DETECTIONS
 from assignbench.run.scoring import detect
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.detections import Detections, write_detections

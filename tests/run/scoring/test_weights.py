@@ -84,7 +84,7 @@ def data(tmp_path_factory) -> Path:
     return file
 
 
-def evaluated(file: Path, data: Path, output: Path, *overrides: str, tta: str | None = None):
+def evaluated(file: Path, data: Path, output: Path | None, *overrides: str, tta: str | None = None):
     return evaluate_weights(
         file,
         str(data),
@@ -230,3 +230,18 @@ def test_weights_that_are_no_numbers_are_refused(atss, data, tmp_path):
     save_tensors(tmp_path / "inf.safetensors", tensors, {"assignbench": json.dumps(asdict(facts))})
     with pytest.raises(RunError, match=r"inf\.safetensors: 1 of 4 numbers of detector\.head\.box_output\.bias"):
         evaluated(tmp_path / "inf.safetensors", data, tmp_path / "x.json")
+
+
+def test_detections_of_somebody_else_are_not_overwritten_and_nor_are_the_weights(atss, data, tmp_path):
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(atss.read_bytes())
+    evaluated(weights, data, None)
+    evaluated(weights, data, None)  # its own
+    theirs = weights.with_suffix(".detections.json")
+    theirs.write_text('[{"image_id": 1}]')
+    with pytest.raises(UsageError, match=r"w\.detections\.json was not written by eval --weights, and would be"):
+        evaluated(weights, data, None)
+    assert theirs.read_text() == '[{"image_id": 1}]'
+    with pytest.raises(UsageError, match=r"w\.safetensors is read by this command, and would be overwritten"):
+        evaluated(weights, data, weights)
+    assert weights.read_bytes() == atss.read_bytes()

@@ -11,17 +11,15 @@ import torch
 
 from assignbench.data.spec.locate import open_dataset
 from assignbench.detector.head import DenseHead
-from assignbench.run.matrix.execute import WEIGHTS
 from assignbench.run.results.json_lines import read_lines
+from assignbench.run.results.names import DETECTIONS, LOSSES, WEIGHTS
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detect import detections_of
 from assignbench.run.scoring.detections import write_detections
-from assignbench.run.scoring.kept_matches import DETECTIONS
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.checkpoint import load_tensors
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.snapshots import snapshot_file
-from assignbench.run.training.train import LOSSES
 
 Go = Callable[..., tuple[RunRecord, Path]]
 

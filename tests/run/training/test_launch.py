@@ -18,7 +18,7 @@ from PIL import Image
 
 from assignbench.cli.main import main
 from assignbench.lock import exclusive
-from assignbench.run.matrix.sharing import LOCK
+from assignbench.run.results.names import LOCK
 
 SETTINGS = {
     "model.backbone": "miniature",

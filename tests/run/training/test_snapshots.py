@@ -12,13 +12,11 @@ from safetensors import SafetensorError
 
 from assignbench.config import load_recipe
 from assignbench.errors import RunError, SystemProblem, UsageError
-from assignbench.run.matrix.execute import WEIGHTS
+from assignbench.run.results.names import DETECTIONS, LOSSES, WEIGHTS
 from assignbench.run.results.record import RunRecord
-from assignbench.run.scoring.kept_matches import DETECTIONS
 from assignbench.run.training import checkpoint, snapshots
 from assignbench.run.training.checkpoint import load_tensors
 from assignbench.run.training.snapshots import load_snapshot, save_snapshot, snapshot_file
-from assignbench.run.training.train import LOSSES
 
 KEPT = ("train.checkpoint_every=2", "train.snapshots=[1,3,4]")
 

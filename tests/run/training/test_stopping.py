@@ -11,16 +11,13 @@ from pathlib import Path
 import pytest
 
 from assignbench.errors import Stopped
-from assignbench.run.matrix.execute import WEIGHTS
-from assignbench.run.matrix.matrix import FAILURES
+from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, FAILURES, LOSSES, STATISTICS, WEIGHTS
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring import detect
-from assignbench.run.scoring.kept_matches import DETECTIONS
 from assignbench.run.training import stopping
 from assignbench.run.training.checkpoint import checkpoints
 from assignbench.run.training.step import Trainer
 from assignbench.run.training.stopping import kept_for_the_loop, listening, stop_asked
-from assignbench.run.training.train import CHECKPOINTS, LOSSES, STATISTICS
 
 Go = Callable[..., tuple[RunRecord, Path]]
 

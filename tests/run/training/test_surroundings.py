@@ -16,8 +16,8 @@ from rich.console import Console
 
 from assignbench.config import Matrix, load_recipe
 from assignbench.errors import UsageError
-from assignbench.run.matrix.execute import WEIGHTS
 from assignbench.run.matrix.matrix import run_matrix
+from assignbench.run.results.names import WEIGHTS
 from assignbench.run.training.device import device_of
 from assignbench.run.training.surroundings import (
     KEPT,

@@ -1,9 +1,9 @@
-"""What a folder of runs holds beside its records: logs of training, and runs that have no record yet."""
+"""Runs that have been started and have no record, by what their folders hold."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,8 @@ from assignbench.errors import RunError
 from assignbench.files import read_json
 from assignbench.lock import holder_of
 from assignbench.run.results.json_lines import read_lines
+from assignbench.run.results.names import CONFIG, FAILURES, LOCK, LOSSES
 from assignbench.run.results.record import FILE, RunRecord
-from assignbench.run.results.run_files import as_recorded
-
-# As run/training and run/matrix name them, whose modules would load torch.
-LOSSES, STATISTICS, CONFIG, LEASE, FAILURES = (
-    "losses.jsonl",
-    "assignment.jsonl",
-    "config.json",
-    ".lease",
-    "failures.jsonl",
-)
-POINTS = 40  # of a curve on the page
-_NO_NUMBERS = ("iteration", "epoch", "lr")
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A log of numbers over training, thinned."""
-
-    iterations: tuple[int, ...]  # the last one of each point
-    values: Mapping[str, tuple[float | None, ...]]  # name → one a point; None: it was not logged there
-    lines: int  # of the log that a point is the mean of, at most
 
 
 @dataclass(frozen=True)
@@ -58,32 +38,6 @@ class Unfinished:
         if self.holder is not None:
             return f"training, {far}"
         return f"failed after {far}: {self.failure}" if self.failure else f"stopped after {far}"
-
-
-def curve(lines: Sequence[Mapping[str, Any]], points: int = POINTS) -> Curve:
-    """Lines of a log in at most so many points, each the mean of neighbouring lines."""
-    size = max(1, -(-len(lines) // points))
-    windows = [lines[start : start + size] for start in range(0, len(lines), size)]
-    names = list(dict.fromkeys(name for line in lines for name in line if name not in _NO_NUMBERS))
-    return Curve(
-        tuple(int(window[-1]["iteration"]) for window in windows),
-        {name: tuple(_mean(line.get(name) for line in window) for window in windows) for name in names},
-        size,
-    )
-
-
-def losses_of(folder: Path, record: RunRecord) -> Curve:
-    """The losses of a run; empty where there is no log, and the record knows of none.
-
-    Raises:
-        RunError: the log is damaged, or not the one that the record lists.
-    """
-    return _curve_of(as_recorded(folder, record, LOSSES))
-
-
-def statistics_of(folder: Path, record: RunRecord) -> Curve:
-    """What assignment did in a run, as `run/training/statistics.py` names it; empty and errors as `losses_of`."""
-    return _curve_of(as_recorded(folder, record, STATISTICS))
 
 
 def unfinished(root: Path, records: Sequence[RunRecord]) -> tuple[Unfinished, ...]:
@@ -118,9 +72,9 @@ def _unfinished(folder: Path, datasets: Mapping[str, str], labels: Mapping[str, 
         words[2] if read and len(words) == 6 else None,
         words[-3] if read else "?",
         int(read[1]) if read else None,
-        next((line["iteration"] for line in reversed(lines) if _usable(line)), 0),
+        next((line["iteration"] for line in reversed(lines) if usable(line)), 0),
         planned if isinstance(planned, int) else None,
-        holder_of(folder / LEASE),
+        holder_of(folder / LOCK),
         str(failures[-1].get("error", "")).partition("\n")[0] if failures else None,
     )
 
@@ -156,22 +110,10 @@ def _logged(file: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _curve_of(file: Path) -> Curve:
-    lines = read_lines(file)
-    if not all(map(_usable, lines)):
-        raise RunError(f"{file} is damaged: a line is no iteration with numbers; move its folder away and run again")
-    return curve(lines)
-
-
-def _usable(line: Any) -> bool:
+def usable(line: Any) -> bool:
     """Whether a line of a log names its iteration and holds numbers."""
     return (
         isinstance(line, dict)
         and isinstance(line.get("iteration"), int)
         and all(value is None or isinstance(value, int | float) for value in line.values())
     )
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

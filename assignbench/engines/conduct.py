@@ -1,0 +1,131 @@
+"""Jobs brought to their records by an engine: submitted, watched, and submitted again where that helps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from assignbench.engines import history
+from assignbench.engines.ends import Tries, judged
+from assignbench.engines.engine import Engine, Look
+from assignbench.engines.job import Job
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended."""
+
+    code: int  # 0: it has a record; else an exit code
+    reason: str = ""  # why it has none
+    where: str = ""  # who computed it last
+
+
+class Watcher(Protocol):
+    """Is told what happens."""
+
+    def __call__(self, job: Job, look: Look, said: str) -> None:
+        """``said`` is a line for a person, or "" where nothing but the look changed."""
+        ...
+
+
+@dataclass
+class _Standing:
+    job: Job
+    handle: str
+    look: Look = field(default_factory=lambda: Look("queued"))
+    tries: Tries = field(default_factory=Tries)
+
+
+def conduct(
+    jobs: Sequence[Job], engine: Engine, done: Callable[[Job], bool], watch: Watcher
+) -> Iterator[tuple[Job, End]]:
+    """Bring jobs to their records, and yield each as it ends.
+
+    The engine is closed at the end, and whenever the caller stops early: jobs of an engine that does not survive this
+    process are asked to save a checkpoint and leave.
+
+    Args:
+        jobs: runs that have no record yet.
+        engine: what computes them.
+        done: whether a job's run has a whole record: the only truth.
+        watch: is told what happens.
+
+    Raises:
+        SystemProblem: the engine cannot be reached, or a log cannot be written.
+    """
+    try:
+        standing = _taken_up(jobs, engine, watch)
+        while standing:
+            again: list[_Standing] = []
+            for one, look in zip(standing, engine.look([one.handle for one in standing]), strict=True):
+                before, one.look = one.look, look
+                if look.state != "ended":
+                    if look != before:
+                        _started(one, engine, watch)
+                    continue
+                end = _ended(one, engine, done, watch)
+                if end is None:
+                    again.append(one)
+                else:
+                    yield one.job, end
+            standing = [one for one in standing if one.look.state != "ended"]
+            standing += _submitted(again, engine)
+            if standing:
+                time.sleep(engine.poll)
+    finally:
+        engine.close()
+
+
+def _taken_up(jobs: Sequence[Job], engine: Engine, watch: Watcher) -> list[_Standing]:
+    """All jobs submitted but for those that an earlier command has submitted, however they stand now."""
+    known = [_Standing(job, entry.handle) for job in jobs if (entry := _entry(job, engine)) is not None]
+    for one in known:
+        watch(one.job, one.look, f"submitted earlier, as {engine.name} job {one.handle}")
+    taken = {one.job.run_id for one in known}
+    return known + _submitted([_Standing(job, "") for job in jobs if job.run_id not in taken], engine)
+
+
+def _entry(job: Job, engine: Engine) -> history.Entry | None:
+    """What an earlier command noted of a job that may still go on."""
+    entry = history.newest(job.folder) if engine.survives else None
+    return entry if entry and entry.engine == engine.name and entry.event in history.OPEN else None
+
+
+def _submitted(some: Iterable[_Standing], engine: Engine) -> list[_Standing]:
+    some = list(some)
+    if some:
+        for one, handle in zip(some, engine.submit([one.job for one in some]), strict=True):
+            one.handle, one.look = handle, Look("queued")
+            history.note(one.job, history.SUBMITTED, engine.name, handle)
+    return some
+
+
+def _started(one: _Standing, engine: Engine, watch: Watcher) -> None:
+    history.note(
+        one.job,
+        history.RUNNING if one.look.state == "running" else history.SUBMITTED,
+        engine.name,
+        one.handle,
+        one.look,
+    )
+    watch(one.job, one.look, f"started, {one.look.where}" if one.look.state == "running" else "queued again")
+
+
+def _ended(one: _Standing, engine: Engine, done: Callable[[Job], bool], watch: Watcher) -> End | None:
+    """How a run ended; None: its job is to be submitted again."""
+    look = one.look
+    if done(one.job):
+        history.note(one.job, history.DONE, engine.name, one.handle, look)
+        watch(one.job, look, "")
+        return End(0, where=look.where)
+    verdict = judged(look, one.job.folder, one.tries)
+    event = history.AGAIN if verdict.again else history.FAILED
+    history.note(one.job, event, engine.name, one.handle, look, verdict.reason)
+    one.tries = verdict.tries
+    if verdict.again:
+        watch(one.job, look, f"{verdict.reason}; it goes on")
+        return None
+    watch(one.job, look, f"failed: {verdict.reason}")
+    return End(verdict.code, verdict.reason, look.where)

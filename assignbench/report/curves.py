@@ -1,0 +1,69 @@
+"""The logs of training in a run's folder, as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assignbench.errors import RunError
+from assignbench.run.results.json_lines import read_lines
+from assignbench.run.results.names import LOSSES, STATISTICS
+from assignbench.run.results.record import RunRecord
+from assignbench.run.results.run_files import as_recorded
+from assignbench.run.results.unfinished import usable
+
+POINTS = 40  # of a curve on the page
+_NO_NUMBERS = ("iteration", "epoch", "lr")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A log of numbers over training, thinned."""
+
+    iterations: tuple[int, ...]  # the last one of each point
+    values: Mapping[str, tuple[float | None, ...]]  # name → one a point; None: it was not logged there
+    lines: int  # of the log that a point is the mean of, at most
+
+
+def curve(lines: Sequence[Mapping[str, Any]], points: int = POINTS) -> Curve:
+    """Lines of a log in at most so many points, each the mean of neighbouring lines."""
+    size = max(1, -(-len(lines) // points))
+    windows = [lines[start : start + size] for start in range(0, len(lines), size)]
+    names = list(dict.fromkeys(name for line in lines for name in line if name not in _NO_NUMBERS))
+    return Curve(
+        tuple(int(window[-1]["iteration"]) for window in windows),
+        {name: tuple(_mean(line.get(name) for line in window) for window in windows) for name in names},
+        size,
+    )
+
+
+def losses_of(folder: Path, record: RunRecord) -> Curve:
+    """The losses of a run; empty where there is no log, and the record lists none.
+
+    Raises:
+        RunError: the log is damaged, or not the one that the record lists.
+    """
+    return _curve_of(as_recorded(folder, record, LOSSES))
+
+
+def statistics_of(folder: Path, record: RunRecord) -> Curve:
+    """What assignment did in a run, as `run/training/statistics.py` names it; empty where there is no log.
+
+    Raises:
+        RunError: the log is damaged.
+    """
+    return _curve_of(as_recorded(folder, record, STATISTICS))
+
+
+def _curve_of(file: Path) -> Curve:
+    lines = read_lines(file)
+    if not all(map(usable, lines)):
+        raise RunError(f"{file} is damaged: a line is no iteration with numbers; move its folder away and run again")
+    return curve(lines)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

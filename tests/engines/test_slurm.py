@@ -1,0 +1,97 @@
+"""The SLURM engine, on a real SLURM of two nodes; what its commands print is also read from text."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from assignbench.engines.engine import Look
+from assignbench.engines.job import Needs
+from assignbench.engines.slurm import WIDTHS, Slurm, accounted, queued
+from assignbench.errors import DeviceFault, SystemProblem
+
+
+def row(*cells: str) -> str:
+    return "".join(cell.ljust(width) for cell, width in zip(cells, WIDTHS.values(), strict=True))
+
+
+def test_states_are_read_from_squeue() -> None:
+    rows = {
+        "7": ("PENDING", "0", "", Look("queued")),
+        "8_0": ("RUNNING", "0", "node1", Look("running", "node1")),
+        "8_1": ("COMPLETING", "19200", "node1", Look("running", "node1")),
+        "8_2": ("COMPLETED", "0", "node2", Look("ended", "node2", 0)),
+        "8_3": ("FAILED", "19200", "node2", Look("ended", "node2", 75)),
+        "8_4": ("FAILED", "9", "node2", Look("ended", "node2", None, "killed by signal 9")),
+        "8_5": ("TIMEOUT", "15", "node2", Look("ended", "node2", None, "its time was up")),
+        "8_6": ("NODE_FAIL", "0", "node[1-2]", Look("ended", "node[1-2]", None, "its node failed")),
+        "8_7": ("CANCELLED", "15", "node1", Look("ended", "node1", 1, "cancelled")),
+        "8_8": ("PREEMPTED", "15", "node1", Look("ended", "node1", None, "pre-empted")),
+    }
+    text = "\n".join(row(handle, *cells[:3]) for handle, cells in rows.items())
+    assert queued(text) == {handle: cells[3] for handle, cells in rows.items()}
+
+
+def test_states_are_read_from_the_accounting() -> None:
+    text = "8_0|COMPLETED|0:0|node1\n8_1|FAILED|75:0|node1\n8_2|CANCELLED by 1000|0:15|node1\n8_3|FAILED|0:9|node1\n"
+    assert accounted(text) == {
+        "8_0": Look("ended", "node1", 0),
+        "8_1": Look("ended", "node1", 75),
+        "8_2": Look("ended", "node1", 1, "cancelled"),
+        "8_3": Look("ended", "node1", None, "killed by signal 9"),
+    }
+    (short,) = accounted("9|OUT_OF_MEMORY|0:125|node1\n").values()
+    assert short.code == DeviceFault.exit_code
+
+
+def test_without_slurm_it_is_said_where_to_go(monkeypatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(
+        SystemProblem, match="no sbatch, srun, squeue, scancel here; log in to a machine of the cluster"
+    ):
+        Slurm(Needs())
+
+
+@pytest.fixture
+def engine(slurm, monkeypatch) -> Slurm:
+    monkeypatch.setattr(Slurm, "poll", 0.3)
+    return Slurm(Needs(cpus=1))
+
+
+def iterations(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "checkpoints").glob("iteration-*"))
+
+
+def test_requeued_timed_out_and_cancelled_jobs_end_in_the_same_bytes(
+    slurm, engine, command, facts, undisturbed, eventually, tmp_path
+) -> None:
+    jobs = command.jobs(tmp_path)
+    with command.braked() as release:
+        handles = engine.submit(jobs)
+        first, second, third = handles
+        assert [handle.partition("_")[2] for handle in handles] == ["0", "1", "2"], "they are one array"
+        for job in jobs:
+            eventually(lambda job=job: iterations(job.folder), f"a checkpoint of {job.run_id}")
+        soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 60))  # closer than a job's notice
+        slurm.ask("scontrol", "update", f"JobId={second}", f"EndTime={soon}")
+        slurm.ask("scontrol", "requeue", first)
+        engine.stop([third])
+        (cancelled,) = engine.look([third])
+        assert (cancelled.state, cancelled.code, cancelled.cause) == ("ended", 1, "cancelled")
+        assert iterations(jobs[2].folder), "a cancelled job keeps its checkpoint"
+        assert not (jobs[2].folder / "record.json").exists()
+
+        def restarts(handle: str) -> int:
+            return int(slurm.ask("squeue", "-h", "-r", "-t", "all", "-j", handle, "-O", "RestartCnt"))
+
+        eventually(lambda: restarts(first) == restarts(second) == 1, "two jobs are queued again")
+        release()
+        eventually(lambda: all(look.state == "ended" for look in engine.look(handles)), "all jobs end")
+    assert [look.code for look in engine.look([first, second])] == [0, 0]
+
+    output = command.call(tmp_path, "--resume", "--on", "slurm", "--needs", "cpus=1")
+    assert "2 done, 1 to do" in output
+    assert facts(tmp_path) == undisturbed
