@@ -74,9 +74,8 @@ def operation(folder: Path, event: str, given: tuple[Any, ...]) -> str | None:
             return None
     elif event in CHANGES:
         path = given[0]
-        if (
-            given[-1] not in (-1, None) and not Path(os.fsdecode(path)).is_absolute()
-        ):  # relative to an open folder, as rmtree has it
+        below = given[-1] not in (-1, None)  # relative to an open folder, as rmtree has it
+        if below and not Path(os.fsdecode(path)).is_absolute():
             return f"{event} {os.fsdecode(path)}"
     else:
         return None
