@@ -1,9 +1,9 @@
 """Kill a real ``assignbench run`` at many points, go on with it, and look at what is left: ``driver.py FOLDER WHICH``.
 
 A process of its own, which has imported everything and computed nothing with torch yet: each command is a fork of it,
-so that none waits for imports. WHICH is ``some`` (the first file operation of every kind, some moments), ``all`` (every
-file operation, many moments), or numbers of operations with commas. A line is printed for each point; the last line of
-the output is the table in JSON.
+so that none waits for imports. WHICH is ``some`` (the first operation of every second kind, some moments), ``all``
+(every file operation, many moments), or numbers of operations with commas. A line is printed for each point; the last
+line of the output is the table in JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,8 @@ SETTINGS = (
 STRATEGIES = "autoassign,atss"
 MOMENTS = {"some": 4, "all": 40}  # random ones
 STOPS = {"some": 3, "all": 20}  # by SIGTERM
+RANKS = {"some": 1, "all": 6}  # of each of two processes
+GRACE = 5.0  # seconds that a launcher leaves the others, when one of its processes has died
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink")
 TIMES = ("seconds", "started", "finished", "images_per_second", "sha256")  # of a record
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
@@ -121,9 +124,9 @@ def ended(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def go(folder: Path, arguments: Sequence[str], prepare: Callable[[], None] = lambda: None) -> int:
+def go(folder: Path, arguments: Sequence[str], prepare: Callable[[], None] | None = None) -> int:
     """Run a command to its end; its exit code."""
-    return ended(forked(folder, arguments, prepare))
+    return ended(forked(folder, arguments, prepare or nothing))
 
 
 def content(file: Path) -> object:
@@ -147,8 +150,67 @@ def differences(reference: Path, output: Path) -> tuple[str, tuple[str, ...]]:
     return outcome or "same bytes", tuple(name for name in found if name not in wanted)
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def launched(folder: Path, arguments: Sequence[str], prepare: Sequence[Callable[[], None]]) -> list[int]:
+    """Start a command as several processes, each with the environment that torchrun gives; their numbers."""
+    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(len(prepare))}
+    world["LOCAL_WORLD_SIZE"] = world["WORLD_SIZE"]
+
+    def ready(rank: int) -> Callable[[], None]:
+        def ready() -> None:
+            os.environ.update(world, RANK=str(rank), LOCAL_RANK=str(rank))
+            prepare[rank]()
+
+        return ready
+
+    return [forked(folder, arguments, ready(rank)) for rank in range(len(prepare))]
+
+
+def all_ended(processes: Sequence[int]) -> list[int]:
+    """Exit codes; when one has died the others are told to leave, and killed a moment later, as torchrun does."""
+    codes: dict[int, int] = {}
+    until: float | None = None
+    while len(codes) < len(processes):
+        for process in processes:
+            if process not in codes:
+                done, status = os.waitpid(process, os.WNOHANG)
+                if done:
+                    codes[process] = os.waitstatus_to_exitcode(status)
+        left = [process for process in processes if process not in codes]
+        if any(codes.values()):
+            if until is None:
+                until = time.monotonic() + GRACE
+                for process in left:
+                    os.kill(process, signal.SIGTERM)
+            elif time.monotonic() > until:
+                for process in left:
+                    os.kill(process, signal.SIGKILL)
+        time.sleep(0.02)
+    return [codes[process] for process in processes]
+
+
+def nothing() -> None:
+    """Prepare nothing."""
+
+
+def dies_at(folder: Path, number: int) -> Callable[[], None]:
+    """Prepares a command to be killed at a file operation, counted from 1."""
+
+    def tell(count: int, _: str) -> None:
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return lambda: observed(folder, tell)
+
+
 class Harness:
-    """Kills and goes on, in one folder."""
+    """Kills and goes on, in one folder; every first command finds nothing there, drawn pictures and caches included."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.reference = folder, folder / "reference"
@@ -175,46 +237,66 @@ class Harness:
 
     def killed_at(self, number: int, again: int | None = None) -> Point:
         """SIGKILL at a file operation, counted from 1, and of the command that goes on at another."""
-
-        def dies(number: int) -> Callable[[], None]:
-            def tell(count: int, _: str) -> None:
-                if count == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            return lambda: observed(self.folder, tell)
-
+        self.clear()
         how = f"SIGKILL at operation {number} of {len(self.operations)}: {self.operations[number - 1]}"
-        code = go(self.folder, command("out"), dies(number))
+        code = go(self.folder, command("out"), dies_at(self.folder, number))
         if code != -signal.SIGKILL:
             how += f" (it ended with {code})"
         second = ""
         if again is not None:
-            code = go(self.folder, command("out", "--resume"), dies(again))
+            code = go(self.folder, command("out", "--resume"), dies_at(self.folder, again))
             second = f"SIGKILL at operation {again}" if code == -signal.SIGKILL else f"it had ended before {again}"
         return self.gone_on(how, second)
 
     def signalled_after(self, seconds: float, number: int) -> Point:
         """A signal at a moment."""
-        process = forked(self.folder, command("out"), lambda: None)
+        self.clear()
+        process = forked(self.folder, command("out"), nothing)
         time.sleep(seconds)
         os.kill(process, number)
         code = ended(process)
         how = f"{signal.Signals(number).name} after {seconds:.2f} s"
         allowed = (75, 0) if number == signal.SIGTERM else (-number, 0)
-        outcome = self.gone_on(how, "")
+        outcome = self.gone_on(how)
         if code not in allowed:
             return Point(how, "", f"exit code {code}", outcome.leftovers)
         return outcome
 
-    def gone_on(self, how: str, again: str) -> Point:
+    def gone_on(self, how: str, again: str = "") -> Point:
         """The same command with --resume, and what it ends in."""
-        output = self.folder / "out"
         code = go(self.folder, command("out", "--resume"))
-        outcome, leftovers = differences(self.reference, output)
-        if code:
-            outcome = f"exit code {code}; {outcome}"
-        shutil.rmtree(output, ignore_errors=True)
-        return Point(how, again, outcome, leftovers)
+        return self.judged(how, again, self.reference, code)
+
+    def judged(self, how: str, again: str, reference: Path, code: int) -> Point:
+        """A point, by what is left."""
+        outcome, leftovers = differences(reference, self.folder / "out")
+        return Point(how, again, f"exit code {code}; {outcome}" if code else outcome, leftovers)
+
+    def clear(self) -> None:
+        """Nothing is there, but the references."""
+        for name in ("out", "datasets", "cache"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def ranks_killed(self, count: int, draw: random.Random) -> Iterator[Point]:
+        """Of two processes the main one at file operations, the other at moments; they go on as two."""
+        reference = self.folder / "reference2"
+        self.clear()
+        start = time.perf_counter()
+        if any(all_ended(launched(self.folder, command("reference2"), (nothing, nothing)))):
+            raise SystemExit(f"two processes fail: {(self.folder / 'log').read_text()}")
+        seconds = time.perf_counter() - start
+        for rank in (0, 1) * count:
+            self.clear()
+            number, moment = draw.randrange(40, len(self.operations)), draw.uniform(0.3, 0.9) * seconds
+            prepare = (dies_at(self.folder, number) if rank == 0 else nothing, nothing)
+            processes = launched(self.folder, command("out"), prepare)
+            if rank == 1:
+                time.sleep(moment)
+                os.kill(processes[1], signal.SIGKILL)
+            all_ended(processes)
+            codes = all_ended(launched(self.folder, command("out", "--resume"), (nothing, nothing)))
+            when = f"after {moment:.2f} s" if rank else f"at operation {number}"
+            yield self.judged(f"SIGKILL of process {rank} of two {when}", "", reference, max(codes, key=abs))
 
     def chosen(self, which: str) -> list[int]:
         """Numbers of operations to die at."""
@@ -224,7 +306,9 @@ class Harness:
         if which != "some":
             return [int(word) for word in which.split(",")]
         kinds = [re.sub(r"[0-9a-f]{6,}|[0-9]+", "#", operation) for operation in self.operations]
-        return sorted({kinds.index(kind) + 1 for kind in kinds})
+        return sorted({kinds.index(kind) + 1 for kind in kinds})[
+            ::2
+        ]  # a name's other operations stand for every second
 
 
 def points(harness: Harness, which: str) -> Iterator[Point]:
@@ -237,6 +321,7 @@ def points(harness: Harness, which: str) -> Iterator[Point]:
         yield harness.signalled_after(draw.uniform(0.02, 1.0) * harness.seconds, signal.SIGKILL)
     for _ in range(STOPS.get(which, 0)):
         yield harness.signalled_after(draw.uniform(0.02, 1.0) * harness.seconds, signal.SIGTERM)
+    yield from harness.ranks_killed(RANKS.get(which, 0), draw)
 
 
 def loaded() -> None:
@@ -250,6 +335,7 @@ def loaded() -> None:
 def work(folder: Path, which: str) -> NoReturn:
     """The whole harness."""
     os.chdir(folder)
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     loaded()
     harness = Harness(folder)
     harness.straight()
