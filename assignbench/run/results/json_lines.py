@@ -48,20 +48,32 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         raise RunError(f"{path} is damaged: {error}; move its folder away and run again") from error
 
 
-def keep_lines(path: Path, iteration: int) -> None:
+def keep_lines(path: Path, iteration: int, digest: str | None = None) -> None:
     """Drop the rows after an iteration: what a resumed run is about to write again.
 
-    From a row on that is no row nothing is kept: a power cut leaves such ends. Whether what is kept is all that there
-    was is the caller's to know, by `settled`.
+    From a row on that is no row nothing is kept: a power cut leaves such ends.
+
+    Args:
+        path: the log; it need not be there.
+        iteration: of the last row to keep.
+        digest: what `settled` said when these rows were all that there was; None: there were none.
+
+    Raises:
+        RunError: they are no longer those; the file stays as it is.
+        SystemProblem: it cannot be written.
     """
-    if not path.is_file():
-        return
-    kept = ""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    kept = b""
+    with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):
         for line in path.read_bytes().splitlines(keepends=True):
             if json.loads(line)["iteration"] <= iteration and line.endswith(b"\n"):
-                kept += line.decode()
-    write_text_atomic(path, kept)
+                kept += line
+    if digest is not None and hashlib.sha256(kept).hexdigest() != digest:
+        raise RunError(
+            f"{path} was cut or altered after the checkpoint at iteration {iteration}\n"
+            f"put it back, or remove {path.parent} to begin anew"
+        )
+    if path.is_file():
+        write_text_atomic(path, kept.decode())
 
 
 def settled(path: Path) -> str:

@@ -95,7 +95,8 @@ def train(
         accelerator.scaler.load_state_dict(dict(progress.scaler))
     with main_process(accelerator) as writes:
         if writes:
-            take_up_logs(folder, progress)
+            for name in (LOSSES, STATISTICS):  # as they were at the checkpoint
+                keep_lines(folder / name, first, progress.logs.get(name, "") if progress else None)
 
     loader = training_batches(
         dataset,
@@ -175,21 +176,6 @@ def train(
             f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged",
         )
     return Trained(latest, clock.parts(), clock.rate(settings.batch), notes)
-
-
-def take_up_logs(folder: Path, progress: Progress | None) -> None:
-    """Cut the logs to what they were when a checkpoint was saved; without one, to nothing.
-
-    Raises:
-        RunError: they are no longer what they were then.
-    """
-    for name in (LOSSES, STATISTICS):
-        keep_lines(folder / name, progress.iteration if progress else 0)
-        if progress and settled(folder / name) != progress.logs.get(name):
-            raise RunError(
-                f"{folder / name} was cut or altered after the checkpoint at iteration {progress.iteration}\n"
-                f"put it back, or remove {folder} to begin anew"
-            )
 
 
 def stopped() -> Stopped:

@@ -9,6 +9,8 @@ line of the output is the table in JSON.
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
 import random
@@ -103,8 +105,14 @@ def observed(folder: Path, tell: Callable[[int, str], None]) -> None:
     sys.addaudithook(hook)
 
 
-def forked(folder: Path, arguments: Sequence[str], prepare: Callable[[], None]) -> int:
-    """Start a command in a fork; its number."""
+def nothing() -> None:
+    """Do nothing more."""
+
+
+def forked(
+    folder: Path, arguments: Sequence[str], prepare: Callable[[], None], finish: Callable[[], None] = nothing
+) -> int:
+    """Start a command in a fork, between two other things; its number."""
     sys.stdout.flush()
     process = os.fork()
     if process:
@@ -115,6 +123,7 @@ def forked(folder: Path, arguments: Sequence[str], prepare: Callable[[], None]) 
         os.dup2(log, 2)
         prepare()
         code = main(list(arguments))
+        finish()
         os._exit(code)
     os._exit(99)
 
@@ -129,11 +138,13 @@ def go(folder: Path, arguments: Sequence[str], prepare: Callable[[], None] | Non
     return ended(forked(folder, arguments, prepare or nothing))
 
 
-def content(file: Path) -> object:
-    """What must be equal: the bytes; of a record all but times."""
-    if file.name == "record.json":
-        return {key: value for key, value in json.loads(file.read_bytes()).items() if key not in TIMES}
-    return file.read_bytes()
+def difference(wanted: Path, found: Path) -> str:
+    """Of two files, "" when their bytes are the same; of records all but times count."""
+    if wanted.name != "record.json":
+        return "" if wanted.read_bytes() == found.read_bytes() else f"other {wanted.parent.name}/{wanted.name}"
+    one, two = (json.loads(file.read_bytes()) for file in (wanted, found))
+    keys = [key for key in one | two if key not in TIMES and one.get(key) != two.get(key)]
+    return f"other {', '.join(keys)} in {wanted.parent.name}/{wanted.name}" if keys else ""
 
 
 def files(output: Path) -> dict[str, Path]:
@@ -145,8 +156,8 @@ def differences(reference: Path, output: Path) -> tuple[str, tuple[str, ...]]:
     """Outcome and leftovers of a point."""
     wanted, found = files(reference), files(output)
     lacking = [name for name in wanted if name not in found]
-    other = [name for name in wanted if name in found and content(wanted[name]) != content(found[name])]
-    outcome = "; ".join([*(f"no {name}" for name in lacking), *(f"other {name}" for name in other)])
+    other = [difference(path, found[name]) for name, path in wanted.items() if name in found]
+    outcome = "; ".join([*(f"no {name}" for name in lacking), *filter(None, other)])
     return outcome or "same bytes", tuple(name for name in found if name not in wanted)
 
 
@@ -195,10 +206,6 @@ def all_ended(processes: Sequence[int]) -> list[int]:
     return [codes[process] for process in processes]
 
 
-def nothing() -> None:
-    """Prepare nothing."""
-
-
 def dies_at(folder: Path, number: int) -> Callable[[], None]:
     """Prepares a command to be killed at a file operation, counted from 1."""
 
@@ -225,6 +232,7 @@ class Harness:
             log = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             observed(self.folder, lambda _, what: os.write(log, f"{what}\n".encode()) and None)
 
+        self.clear()
         start = time.perf_counter()
         code = go(self.folder, command("reference"), prepare)
         self.seconds = time.perf_counter() - start
@@ -324,19 +332,32 @@ def points(harness: Harness, which: str) -> Iterator[Point]:
     yield from harness.ranks_killed(RANKS.get(which, 0), draw)
 
 
-def loaded() -> None:
-    """Import all that a command will."""
-    import assignbench.comparison.render
-    import assignbench.comparison.table
-    import assignbench.judging
-    import assignbench.run.matrix.matrix  # noqa: F401
+def loaded(folder: Path) -> None:
+    """Import all that a command does, and what it keeps in memory; forks then need not look at it for garbage."""
+    note = folder.with_name(f"{folder.name}-modules")
+    code = ended(forked(folder, command("warm"), nothing, lambda: note.write_text("\n".join(sys.modules)) and None))
+    if code:
+        raise SystemExit(f"the first command ended with {code}: {(folder / 'log').read_text()}")
+    for name in note.read_text().splitlines():
+        if name != "__main__":
+            with contextlib.suppress(Exception):  # some exist only in what imports them
+                importlib.import_module(name)
+    from assignbench.plugins import resolve, source_digest
+    from assignbench.run.matrix.plan import code_digest
+
+    code_digest()
+    for name in STRATEGIES.split(","):
+        source_digest(resolve(name))
+    shutil.rmtree(folder / "warm")
+    gc.collect()
+    gc.freeze()
 
 
 def work(folder: Path, which: str) -> NoReturn:
     """The whole harness."""
     os.chdir(folder)
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    loaded()
+    loaded(folder)
     harness = Harness(folder)
     harness.straight()
     print(f"{len(harness.operations)} file operations, {harness.seconds:.1f} s", flush=True)  # noqa: T201
