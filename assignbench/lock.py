@@ -17,6 +17,7 @@ import psutil
 from filelock import SoftFileLease, Timeout
 
 from assignbench.disk import explained
+from assignbench.files import require_regular
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def exclusive(path: Path, waiting: Callable[[str], bool], rhythm: Rhythm = USUAL
         SystemProblem: the lease cannot be written.
     """
     lease = SoftFileLease(path, lease_duration=rhythm.dead, heartbeat_interval=rhythm.beat)
-    while not _acquired(lease, path, rhythm.dead):
+    while not _acquired(lease, path):
         holder = holder_of(path) or "another process"
         if not waiting(holder):
             raise Taken(holder)
@@ -86,14 +87,29 @@ def holder_of(path: Path) -> str | None:
     return f"process {owner.pid} on {host}"
 
 
-def _acquired(lease: SoftFileLease, path: Path, dead: float) -> bool:
+def _acquired(lease: SoftFileLease, path: Path) -> bool:
     with explained(path, "lock"):
         try:
             lease.acquire(blocking=False)
         except Timeout:
             with contextlib.suppress(FileNotFoundError):
-                look = path.stat()  # empty after a power cut, which filelock would respect for ever
-                if look.st_size == 0 and time.time() - look.st_mtime > dead:
-                    path.unlink()
+                _mark_unwritten(path)
             return False
-    return True
+    owner = lease.owner
+    if owner is not None and owner.token == lease.token:
+        return True
+    with contextlib.suppress(OSError):  # another process gave us up, between our making the file and writing it
+        lease.release()
+    return False
+
+
+def _mark_unwritten(path: Path) -> None:
+    """Make an empty lease, of a process that died after making it, one that filelock takes over as damaged in seconds.
+
+    An empty one it would respect for ever. An end of a line harms no lease that is written in this moment, before or
+    behind it.
+    """
+    require_regular(path)
+    if path.stat().st_size == 0:
+        with path.open("ab") as file:
+            file.write(b"\n")

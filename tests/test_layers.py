@@ -25,8 +25,8 @@ _BASE = tuple(
         "document",
         "disk",
         "files",
-        "sealed",
         "overwriting",
+        "sealed",
         "lock",
         "machine",
     )

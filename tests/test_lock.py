@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import SoftFileLease
 
 from assignbench.errors import SystemProblem
 from assignbench.lock import Rhythm, Taken, exclusive, holder_of, patiently
@@ -144,3 +145,61 @@ def test_who_does_not_want_to_wait_is_told_the_holder(path, often):
             pytest.fail("two hold it")
     with exclusive(path, pytest.fail, often):
         pass
+
+
+CRASH = """
+import os, sys
+handle = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_EXCL)  # the first half of taking a lease
+os._exit(9)
+"""
+
+
+def test_a_pipe_in_the_place_of_a_lease_is_refused_and_not_waited_for(path):
+    os.mkfifo(path)
+    with pytest.raises(SystemProblem, match=r"cannot lock .*lease: it is a device or a pipe"), exclusive(path, bool):
+        pass
+
+
+def test_an_empty_lease_of_a_crash_holds_nobody_up(path):
+    assert subprocess.run([sys.executable, "-c", CRASH, str(path)], check=False).returncode == 9
+    assert path.read_bytes() == b""
+    start = time.monotonic()
+    with exclusive(path, lambda _: True):
+        assert holder_of(path) == f"process {os.getpid()} on {socket.gethostname()}"
+    assert time.monotonic() - start < 15
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("pause", [0.3, 5.0], ids=["slow", "halted"])
+def test_who_is_halted_between_making_and_writing_a_lease_is_no_second_holder(path, monkeypatch, pause):
+    """By a stop signal or a network disk: it has made the file, and writes into it when others have given it up."""
+    real, made = SoftFileLease._write_lock_info, threading.Event()
+
+    def halting(self: SoftFileLease, handle: int) -> None:
+        if not made.is_set():
+            made.set()
+            time.sleep(pause)
+        real(self, handle)
+
+    monkeypatch.setattr(SoftFileLease, "_write_lock_info", halting)
+    rhythm = Rhythm(poll=0.05, beat=0.5, dead=30)
+    inside, most, order = [0], [0], []
+
+    def work(name: str, long: float) -> None:
+        with exclusive(path, lambda _: True, rhythm):
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            order.append(name)
+            time.sleep(long)
+            inside[0] -= 1
+
+    halted = threading.Thread(target=work, args=("halted", 0.1))
+    halted.start()
+    assert made.wait(5)
+    other = threading.Thread(target=work, args=("other", 4.0))
+    other.start()
+    halted.join()
+    other.join()
+    assert most == [1]
+    assert order == (["halted", "other"] if pause < 1 else ["other", "halted"])
+    assert list(path.parent.iterdir()) == []

@@ -1,6 +1,7 @@
 """Where runs are computed, as `run` and `reproduce` let a user choose it."""
 
-from collections.abc import Sequence
+import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,37 +49,38 @@ TetheredOption = Annotated[
 ]
 
 
-def engine_asked(
-    on: str, jobs: int | None, needs: Sequence[str], *, device: str, precision: str, only: str | None, tethered: bool
-) -> "Engine | None":
-    """The engine that was asked for; None: this process computes, one run after another.
+@dataclass(frozen=True)
+class Spread:
+    """Where a command's runs are to be computed, as its options say."""
 
-    Args:
-        on: name of an engine.
-        jobs: how many at a time; None: not said.
-        needs: of a job.
-        device: auto, cpu or cuda.
-        precision: of the recipe; ``auto`` is settled by the machine that plans, which must be one of those that train.
-        only: the run that alone is wanted: a job, which no engine gives away again.
-        tethered: whether this process is a job of an engine.
+    on: str  # name of an engine
+    jobs: int | None  # how many at a time; None: not said
+    needs: tuple[str, ...]  # of a job
+    only: str | None  # the run that alone is wanted: a job, which no engine gives away again
+    tethered: bool  # whether this process is a job of an engine
 
-    Raises:
-        UsageError: options that do not go together.
-        SystemProblem: the engine is not installed, or cannot be reached.
-    """
-    import os
+    def engine(self, device: str, precision: str) -> "Engine | None":
+        """The engine that was asked for; None: this process computes, one run after another.
 
-    asked = on != "local" or jobs is not None or bool(needs)
-    launched = int(os.environ.get("WORLD_SIZE", "1") or 1) > 1
-    if tethered:
-        from assignbench.engines.tether import tether
+        Args:
+            device: auto, cpu or cuda.
+            precision: of the recipe; ``auto`` is settled by the machine that plans, which must be one of those that
+                train.
 
-        tether()
-    if only is not None or launched or tethered:
-        if asked:
-            other = "--only names one run" if only is not None else "a launcher has started several processes"
+        Raises:
+            UsageError: options that do not go together.
+            SystemProblem: the engine is not installed, or cannot be reached.
+        """
+        if self.tethered:
+            from assignbench.engines.tether import tether
+
+            tether()
+        launched = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+        if self.only is None and not launched:
+            from assignbench.engines.choose import engine_of
+
+            return engine_of(self.on, self.jobs, self.needs, device=device, precision=precision)
+        if self.on != "local" or self.jobs is not None or self.needs:
+            other = "a launcher has started several processes" if self.only is None else "--only names one run"
             raise UsageError(f"{other}, and --on, --jobs and --needs spread many runs; leave one of the two out")
         return None
-    from assignbench.engines.choose import engine_of
-
-    return engine_of(on, jobs, needs, device=device, precision=precision)

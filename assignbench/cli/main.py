@@ -55,7 +55,7 @@ app = typer.Typer(
     epilog="Start with [bold]assignbench run[/bold]: AutoAssign on generated pictures, in minutes.\n\n"
     "A strategy of your own starts with [bold]assignbench new[/bold] NAME.\n\n"
     "Exit codes: 0 fine, 1 run failed, 2 usage, 3 data, 4 machine, 5 numbers differ, "
-    "75 stopped by the system, 130 interrupted.",
+    "6 memory or device, 75 stopped by the system, 130 interrupted.",
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("status", epilog=status.EXAMPLES)(status.status)

@@ -14,8 +14,8 @@ from assignbench.cli.engines import (
     OnlyOption,
     OnOption,
     PrintJobsOption,
+    Spread,
     TetheredOption,
-    engine_asked,
 )
 from assignbench.errors import UsageError
 
@@ -107,7 +107,8 @@ def reproduce(
     stated = any(change.startswith("train.precision=") for change in set_)
     precision = "stated" if stated else "auto"
     with listening():
-        engine = engine_asked(on, jobs, needs, device=device.value, precision=precision, only=only, tethered=tethered)
+        spread = Spread(on, jobs, tuple(needs), only, tethered)
+        engine = None if dry_run or print_jobs else spread.engine(device.value, precision)
         from assignbench.reproduce.conduct import reproduce as bring_tables  # last: it brings torch
 
         if print_jobs:

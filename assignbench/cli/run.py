@@ -24,8 +24,8 @@ from assignbench.cli.engines import (
     OnlyOption,
     OnOption,
     PrintJobsOption,
+    Spread,
     TetheredOption,
-    engine_asked,
 )
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def run(
 
     precision = matrix.recipe.recipe.train.precision
     with listening():
-        engine = engine_asked(on, jobs, needs, device=matrix.device, precision=precision, only=only, tethered=tethered)
+        spread = Spread(on, jobs, tuple(needs), only, tethered)
+        engine = None if dry_run or print_jobs else spread.engine(matrix.device, precision)
         from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
 
         if print_jobs:

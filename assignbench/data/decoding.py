@@ -242,8 +242,8 @@ def _keep(file: Path, digests: bytes) -> str | None:
         with written(file) as temporary:
             temporary.write_bytes(hashlib.sha256(digests).digest() + digests)
         with contextlib.suppress(OSError):
-            files = sorted(file.parent.glob("*.decoded"), key=lambda one: one.stat().st_mtime, reverse=True)
-            for old in files[KEPT:]:
+            others = (one for one in file.parent.glob("*.decoded") if one != file)  # this one stays, whatever the clock
+            for old in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[KEPT - 1 :]:
                 old.unlink()
     except (OSError, SystemProblem) as error:
         return (

@@ -46,6 +46,22 @@ def is_picture(name: str | os.PathLike[str]) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  # a million of them
 
 
+def leaves(folder: Path, name: str) -> bool:
+    """Whether a name that stands in an annotation file leads out of a folder: by ``..``, or to another place at all.
+
+    Links that lie in the folder are its owner's doing, and are followed.
+    """
+    if os.name == "nt" and (":" in name or "\\" in name):
+        return True
+    own = f"{os.path.abspath(folder).rstrip('/')}/"  # noqa: PTH100  # links stay links
+    return ".." in name.split("/") or (name.startswith("/") and not name.startswith(own))
+
+
+def led_out(name: str, folder: Path) -> str:
+    """What is said of such a name."""
+    return f"the name {name!r:.200} leads out of {folder}; write a path below that folder"
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is a tool's own: ``._x.jpg``, ``.ipynb_checkpoints``, ``__MACOSX``."""
     return name.startswith(".") or name in _OF_TOOLS

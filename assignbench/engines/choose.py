@@ -31,7 +31,9 @@ def engine_of(on: str, jobs: int | None, needs: Sequence[str], *, device: str, p
         SystemProblem: the engine is not installed, or cannot be reached.
     """
     wanted, (name, colon, address) = needs_of(needs), on.partition(":")
-    if name == "local" and not colon:
+    if name not in ("local", "slurm", "ray") or bool(colon) != bool(address) or (address and name != "ray"):
+        raise UsageError(f"--on {on}: no engine is called so{did_you_mean(on, ENGINES)}\nknown: {', '.join(ENGINES)}")
+    if name == "local":
         return local(jobs, wanted, device)
     if jobs is not None:
         raise UsageError(f"--jobs is for --on local: {name} itself decides how many run at a time")
@@ -40,15 +42,13 @@ def engine_of(on: str, jobs: int | None, needs: Sequence[str], *, device: str, p
             "train.precision is auto, which the machine that trains settles, and this one cannot ask it; "
             "add --set train.precision=bf16 (or no)"
         )
-    if name == "slurm" and not colon:
+    if name == "slurm":
         from assignbench.engines.slurm import Slurm
 
         return Slurm(wanted)
-    if name == "ray" and bool(colon) == bool(address):
-        from assignbench.engines.ray import OnRay
+    from assignbench.engines.ray import OnRay
 
-        return OnRay(address or None, wanted)
-    raise UsageError(f"--on {on}: no engine is called so{did_you_mean(on, ENGINES)}; known: {', '.join(ENGINES)}")
+    return OnRay(address or None, wanted)
 
 
 def local(jobs: int | None, needs: Needs, device: str) -> Local | None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from assignbench.engines import history
 from assignbench.engines.ends import Tries, judged
 from assignbench.engines.engine import Engine, Look
-from assignbench.engines.job import Job
+from assignbench.engines.job import LOG, Job
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Watcher(Protocol):
     """Is told what happens."""
 
     def __call__(self, job: Job, look: Look, said: str) -> None:
-        """``said`` is a line for a person, or "" where nothing but the look changed."""
+        """``said`` is a line for a person; "": the run is done."""
         ...
 
 
@@ -127,5 +127,5 @@ def _ended(one: _Standing, engine: Engine, done: Callable[[Job], bool], watch: W
     if verdict.again:
         watch(one.job, look, f"{verdict.reason}; it goes on")
         return None
-    watch(one.job, look, f"failed: {verdict.reason}")
+    watch(one.job, look, f"failed: {verdict.reason}; what it printed is in {one.job.folder / LOG}")
     return End(verdict.code, verdict.reason, look.where)

@@ -63,9 +63,10 @@ class OnRay:
             raise SystemProblem("--on ray needs Ray: pip install 'assignbench[ray]'") from None
         os.environ.setdefault(QUIET, "0")
         try:
+            _knock(address)  # Ray itself would try for minutes
             ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise SystemProblem(f"--on ray: no Ray answers at {address}: {str(error).splitlines()[0]}") from None
+        except (OSError, RuntimeError, ValueError) as error:
+            raise SystemProblem(f"--on ray: no Ray answers at {address}: {str(error).partition(chr(10))[0]}") from None
         self._room = {"CPU": float(needs.threads or 1), "GPU": float(needs.gpus or 0)}
         short = [kind for kind, count in self._room.items() if count > ray.cluster_resources().get(kind, 0)]
         if address is None and short:
@@ -151,6 +152,13 @@ class OnRay:
             write_text_atomic(here.token, text)
             self._here[output] = here
         return self._here[output]
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError if nobody listens at ``host:port``; other addresses are for Ray to find."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def work(job: Job, environment: Mapping[str, str | None], here: Here) -> Iterator[str | tuple[int, bytes]]:

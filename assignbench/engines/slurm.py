@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 FILES = ".slurm"  # beside the folders of runs: what submitit writes
 LARGEST_ARRAY = 1000  # SLURM's own limit, unless the cluster has another
-NOTICE = 120  # seconds before the end of its time at which a job is told to leave
+NOTICE = signal.SIGUSR2  # tells a job to leave
+AHEAD = 120  # seconds before the end of its time at which it does
 WIDTHS = {"JobArrayID": 64, "State": 24, "exit_code": 12, "NodeList": 128}  # columns of squeue
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "CONFIGURING", "SPECIAL_EXIT", "SUSPENDED")
 RUNNING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "STOPPED")
@@ -102,7 +103,7 @@ class Slurm:
         needs, threads = self._needs, self._needs.threads
         gpus = needs.gpus or 0
         given = {"time": needs.time, "mem": needs.memory, "partition": needs.partition, "account": needs.account}
-        given |= {"requeue": True, "signal": f"USR2@{NOTICE}", "gpus-per-node": gpus or None, **needs.more}
+        given |= {"requeue": True, "signal": f"{NOTICE.value}@{AHEAD}", "gpus-per-node": gpus or None, **needs.more}
         executor = submitit.SlurmExecutor(folder)
         executor.update_parameters(
             job_name="assignbench",
@@ -185,14 +186,23 @@ def work(job: Job, threads: str | None) -> None:
 
     place = submitit.JobEnvironment()
     before = furthest(job.folder)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [NOTICE])  # SLURM sends it to all processes; this one is to hear it
     process = start(job, {THREADS: threads, **_together(place)})
-    for number in (signal.SIGTERM, signal.SIGUSR2):  # in place of submitit's handlers
+    for number in (signal.SIGTERM, NOTICE):  # in place of submitit's handlers
         signal.signal(number, lambda *_: let_go(process))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [NOTICE])
     code = process.wait()
     if code == Stopped.exit_code and place.global_rank == 0 and furthest(job.folder) > before:
-        # SLURM refuses to queue again what was cancelled or is over
-        subprocess.run(["scontrol", "requeue", place.job_id])  # noqa: S603, S607
+        _go_on_later(place.job_id)
     sys.exit(code if code >= 0 else 128 - code)
+
+
+def _go_on_later(handle: str) -> None:
+    """Queue this job again, unless it was cancelled or its time is over: SLURM would do it even then."""
+    asked = ["squeue", "--noheader", f"--jobs={handle}", "--Format=State"]
+    state = subprocess.run(asked, capture_output=True, text=True).stdout.strip()  # noqa: S603
+    if state == "RUNNING":  # one that was cancelled is COMPLETING
+        subprocess.run(["scontrol", "requeue", handle])  # noqa: S603, S607
 
 
 def _together(place: Any) -> dict[str, str]:

@@ -12,7 +12,7 @@ from assignbench.engines.ends import furthest, last_failure
 from assignbench.errors import RunError, UsageError
 from assignbench.lock import holder_of
 from assignbench.run.results.names import CHECKPOINTS, CONFIG, FAILURES, JOBS, LOCK, LOSSES
-from assignbench.run.results.progress import Progress, read_progress
+from assignbench.run.results.progress import RunProgress, progress_of
 from assignbench.run.results.record import FILE, read_record
 
 State = Literal["done", "running", "queued", "failed", "stopped"]
@@ -27,7 +27,7 @@ class Standing:
     run: str  # name of its folder
     state: State
     where: str = ""  # who is at it, or was last
-    progress: Progress | None = None  # of a run that is at work
+    progress: RunProgress | None = None  # of a run that is at work
     cause: str = ""  # of a failure; of a stop, how far the run is
 
 
@@ -55,7 +55,7 @@ def standing(folder: Path) -> Standing | None:
         return None
     holder = holder_of(folder / LOCK)
     if holder is not None:
-        return Standing(folder.name, "running", holder, read_progress(folder))
+        return Standing(folder.name, "running", holder, progress_of(folder))
     try:
         entry = history.newest(folder)
         failure = last_failure(folder)

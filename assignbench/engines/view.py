@@ -13,7 +13,8 @@ from rich.text import Text
 from assignbench.engines.conduct import Watcher
 from assignbench.engines.engine import Look
 from assignbench.engines.job import Job
-from assignbench.run.results.progress import Progress, read_progress
+from assignbench.run.results.progress import RunProgress, progress_of
+from assignbench.run.results.record import FILE, read_record
 from assignbench.run.training.reporter import clock
 
 MOST = 40  # running jobs that are shown one by one
@@ -29,10 +30,8 @@ class View:
     def __call__(self, job: Job, look: Look, said: str) -> None:
         """As `Watcher`."""
         self.looks[job.run_id] = (job, look)
-        if said:
-            self.console.print(Text.assemble((job.title, "bold"), f": {said}"), soft_wrap=True)
-        elif look.state == "ended":
-            self.console.print(Text.assemble((job.title, "bold"), f": done, {job.folder}"), soft_wrap=True)
+        line = said or f"done, AP {points(read_record(job.folder / FILE).metrics['AP'])}, {job.folder}"
+        self.console.print(Text.assemble((job.title, "bold"), f": {line}"), soft_wrap=True)
 
     def __rich__(self) -> Table:
         """The running jobs, and the number of all others."""
@@ -46,7 +45,7 @@ class View:
             box=None,
         )
         for job, look in running[:MOST]:
-            progress = read_progress(job.folder)
+            progress = progress_of(job.folder)
             table.add_row(Text(job.title), far(progress), left(progress), Text(look.where))
         return table
 
@@ -62,7 +61,12 @@ def watching(jobs: Sequence[Job], console: Console) -> Iterator[Watcher]:
         yield view
 
 
-def far(progress: Progress | None) -> str:
+def points(value: float | None) -> str:
+    """A metric in percent; "–": there was no ground truth."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def far(progress: RunProgress | None) -> str:
     """How far a run is, in words."""
     if progress is None:
         return "starting"
@@ -71,7 +75,8 @@ def far(progress: Progress | None) -> str:
     return f"{progress.iteration:,} of {progress.iterations:,}"
 
 
-def left(progress: Progress | None) -> str:
+def left(progress: RunProgress | None) -> str:
     """How long the training still takes, in words; "": not known."""
-    seconds = progress.left if progress is not None and progress.phase == "training" else None
-    return "" if seconds is None else clock(seconds)
+    if progress is None or progress.phase != "training" or progress.seconds_per_iteration is None:
+        return ""
+    return clock(progress.seconds_per_iteration * (progress.iterations - progress.iteration))

@@ -40,7 +40,7 @@ def curve(lines: Sequence[Mapping[str, Any]], points: int = POINTS) -> Curve:
 
 
 def losses_of(folder: Path, record: RunRecord) -> Curve:
-    """The losses of a run; empty where there is no log, and the record lists none.
+    """The losses of a run; empty where there is no log, and the record knows of none.
 
     Raises:
         RunError: the log is damaged, or not the one that the record lists.
@@ -49,11 +49,7 @@ def losses_of(folder: Path, record: RunRecord) -> Curve:
 
 
 def statistics_of(folder: Path, record: RunRecord) -> Curve:
-    """What assignment did in a run, as `run/training/statistics.py` names it; empty where there is no log.
-
-    Raises:
-        RunError: the log is damaged.
-    """
+    """What assignment did in a run, as `run/training/statistics.py` names it; empty and errors as `losses_of`."""
     return _curve_of(as_recorded(folder, record, STATISTICS))
 
 

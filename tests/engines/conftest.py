@@ -60,7 +60,7 @@ SETTINGS = {
     "train.log_every": "10",
     "evaluate.score_threshold": "0.005",
 }
-TIMES = ("started", "finished", "seconds", "images_per_second")  # of a record: no two runs have them in common
+NOT_THE_SAME = ("started", "finished", "seconds", "images_per_second")  # of a record
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # as `--needs cpus=1` has it
 
 
@@ -107,8 +107,8 @@ def command(few_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Com
 
 
 @pytest.fixture(scope="session")
-def facts() -> Callable[[Path], dict[str, dict[str, Any]]]:
-    """Everything that two folders of the same runs must have in common, by run."""
+def facts() -> Callable[[Path], dict[str, Any]]:
+    """Everything that two folders of the same runs must have in common, by run and name."""
 
     def of_run(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / "record.json").read_text())
@@ -116,10 +116,11 @@ def facts() -> Callable[[Path], dict[str, dict[str, Any]]]:
         digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
         assert json.loads((folder / "detections.json").read_text()), "no detection: nothing is compared"
         assert not list(folder.glob("**/checkpoints")) + list(folder.glob("**/*.tmp")) + list(folder.glob(".lease*"))
-        return {**digests, **{key: value for key, value in record.items() if key not in TIMES}}
+        return {**digests, **{key: value for key, value in record.items() if key not in NOT_THE_SAME}}
 
-    def facts(output: Path) -> dict[str, dict[str, Any]]:
-        return {file.parent.name: of_run(file.parent) for file in sorted(output.glob("*/record.json"))}
+    def facts(output: Path) -> dict[str, Any]:
+        folders = [file.parent for file in sorted(output.glob("*/record.json"))]
+        return {f"{folder.name}: {key}": value for folder in folders for key, value in of_run(folder).items()}
 
     return facts
 
@@ -127,12 +128,12 @@ def facts() -> Callable[[Path], dict[str, dict[str, Any]]]:
 @pytest.fixture(scope="session")
 def undisturbed(
     command: Command, facts: Callable[[Path], dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """Facts of the runs, made one after another by one process."""
     output = tmp_path_factory.mktemp("undisturbed")
     command.call(output)
     found = facts(output)
-    assert len(found) == 3
+    assert sum(name.endswith(": weights_sha256") for name in found) == 3
     return found
 
 
@@ -188,21 +189,26 @@ class SmallRay:
 
 
 @pytest.fixture
-def ray_cluster() -> Iterator[SmallRay]:
-    """Two nodes of one CPU each."""
+def ray_of() -> Iterator[Callable[[int], SmallRay]]:
+    """Starts a Ray of so many nodes of one CPU each."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed, or has no wheel for this Python: pip install 'assignbench[ray]'")
-    words = [sys.executable, str(HERE / "small_ray.py"), "2"]
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            address = process.stdout.readline().strip()
-            assert address, "Ray did not start"
-            yield SmallRay(address, process)
-        finally:
-            assert process.stdin is not None
+    started = []
+
+    def ray_of(nodes: int) -> SmallRay:
+        words = [sys.executable, str(HERE / "small_ray.py"), str(nodes)]
+        process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        started.append(process)
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, "Ray did not start"
+        return SmallRay(address, process)
+
+    yield ray_of
+    for process in started:
+        with process:
             process.stdin.close()
             try:
                 process.wait(30)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -29,11 +33,11 @@ def test_a_folder_comes_back_whole_and_the_record_last(tmp_path, monkeypatch) ->
 
 
 def test_what_comes_back_stays_in_the_run_s_folder(tmp_path) -> None:
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / "x").write_text("x")
-    packed = pack(tmp_path / "theirs").replace(b"./x\0\0\0", b"../../x")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("../../x"))
     with pytest.raises(RunError, match=r"\.\./\.\./x lies outside the run's folder"):
-        unpack(packed, tmp_path / "a" / "ours")
+        unpack(buffer.getvalue(), tmp_path / "a" / "ours")
     assert not (tmp_path / "x").exists()
 
 
@@ -49,27 +53,46 @@ def test_a_job_moves_to_another_output_folder() -> None:
     assert there.folder == Path("/scratch/runs/r")
 
 
-def test_a_node_that_dies_loses_nothing(ray_cluster, command, facts, undisturbed, eventually, tmp_path) -> None:
-    words = command(tmp_path, "--on", f"ray:{ray_cluster.address}", "--needs", "cpus=1")
+def test_a_node_that_dies_loses_nothing(ray_of, command, facts, undisturbed, eventually, tmp_path) -> None:
+    ray = ray_of(2)
+    words = command(tmp_path, "--on", f"ray:{ray.address}", "--needs", "cpus=1")
     with command.braked() as release:
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        eventually(lambda: len(list(tmp_path.glob("*/checkpoints/iteration-*"))) >= 2, "two runs with checkpoints")
-        ray_cluster.tell("kill 0")
-        ray_cluster.tell("add")
+        eventually(lambda: len({path.parent for path in tmp_path.glob("*/checkpoints/iteration-*")}) == 2, "two runs")
+        ray.tell("kill 0")
+        ray.tell("add")
         release()
         output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert "its worker was lost (NodeDiedError); it goes on" in output
     assert facts(tmp_path) == undisturbed
     assert not list(tmp_path.glob(".seen-*"))
-    log = "".join(file.read_text() for file in tmp_path.glob("*/job.log"))
-    assert "continuing" in log
 
 
-def test_a_node_without_the_disk_sends_the_run_back(ray_cluster, command, facts, undisturbed, tmp_path) -> None:
+def test_a_node_that_does_not_see_the_output_folder_sends_runs_back(
+    ray_of, command, facts, undisturbed, tmp_path
+) -> None:
     output = tmp_path / "output"
     output.mkdir()
-    hidden = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
-    cover = f"mount -t tmpfs none {output}"
-    if subprocess.run([*hidden, cover], capture_output=True).returncode:
-        pytest.skip("no mount namespaces here, so a node cannot be kept from seeing the disk")
+    alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+    hide = f"mount -t tmpfs none '{output}'"
+    if shutil.which("unshare") is None or subprocess.run([*alone, hide], capture_output=True).returncode:
+        pytest.skip("no mount namespaces here, so the folder cannot be hidden from a node")
+    ray = ray_of(0)
+    start = f"{sys.executable} -m ray.scripts.scripts start --address={ray.address} --num-cpus=2 --block"
+    with subprocess.Popen([*alone, f"{hide} && exec {start}"], stdout=subprocess.DEVNULL) as node:
+        try:
+            said = command.call(output, "--on", f"ray:{ray.address}", "--needs", "cpus=1")
+        finally:
+            node.terminate()
+    assert "0 done, 3 to do" in said
+    assert facts(output) == undisturbed
+    assert "mini.yaml" in next(output.glob("*/job.log")).read_text()
+
+
+def test_where_no_ray_answers_it_is_said() -> None:
+    pytest.importorskip("ray")
+    words = [sys.executable, "-m", "assignbench", "run", "--recipe", "smoke", "--on", "ray:127.0.0.1:1"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 4
+    assert "no Ray answers at 127.0.0.1:1" in done.stderr

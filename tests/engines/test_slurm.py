@@ -58,7 +58,7 @@ def test_without_slurm_it_is_said_where_to_go(monkeypatch) -> None:
 @pytest.fixture
 def engine(slurm, monkeypatch) -> Slurm:
     monkeypatch.setattr(Slurm, "poll", 0.3)
-    return Slurm(Needs(cpus=1))
+    return Slurm(Needs(cpus=1, time="30"))
 
 
 def iterations(folder: Path) -> list[str]:
@@ -88,6 +88,7 @@ def test_requeued_timed_out_and_cancelled_jobs_end_in_the_same_bytes(
             return int(slurm.ask("squeue", "-h", "-r", "-t", "all", "-j", handle, "-O", "RestartCnt"))
 
         eventually(lambda: restarts(first) == restarts(second) == 1, "two jobs are queued again")
+        slurm.ask("scontrol", "update", f"JobId={second}", "TimeLimit=30")
         release()
         eventually(lambda: all(look.state == "ended" for look in engine.look(handles)), "all jobs end")
     assert [look.code for look in engine.look([first, second])] == [0, 0]

@@ -17,7 +17,7 @@ from assignbench.engines.standing import standing, standings
 from assignbench.errors import UsageError
 from assignbench.lock import exclusive
 from assignbench.run.results.names import LOCK
-from assignbench.run.results.progress import progress_now, write_progress
+from assignbench.run.results.progress import ProgressFile
 from assignbench.run.results.record import RunRecord, write_record
 
 
@@ -41,10 +41,13 @@ def test_a_run_is_done_by_a_whole_record_alone(tmp_path: Path, make_record: Call
 def test_whoever_holds_the_folder_runs_it(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with exclusive(tmp_path / LOCK, bool):
-        write_progress(tmp_path, progress_now(3, 10, 2.0, "training"))
+        ProgressFile(tmp_path, 10).tell("training", 3)
         found = standing(tmp_path)
     assert found is not None
-    assert (found.state, found.progress and (found.progress.iteration, found.progress.left)) == ("running", (3, 14.0))
+    assert (found.state, found.progress and (found.progress.iteration, found.progress.iterations)) == (
+        "running",
+        (3, 10),
+    )
     assert found.where.startswith("process ")
     assert getattr(standing(tmp_path), "state", None) == "stopped"
 

@@ -82,7 +82,7 @@ def _made(file: Path, content: str, read: Callable[[Digest], Dataset], stored: P
         return dataset  # it depends on the pictures, too
     try:
         save(dataset, stored)
-        _make_room(stored.parent)
+        _make_room(stored)
         return load(stored, dataset.name, dataset.split, images_of(dataset).folder)
     except (OSError, SystemProblem) as error:
         return dataset.remarked(
@@ -109,11 +109,11 @@ def _load(stored: Path, name: str, split: str, pictures: Path) -> tuple[Dataset 
     return dataset, None
 
 
-def _make_room(place: Path) -> None:
-    """Remove what was longest unused; a process that has it mapped keeps it."""
+def _make_room(new: Path) -> None:
+    """Remove what was longest unused, by the clock, and never what is new; a process that has it mapped keeps it."""
     with contextlib.suppress(OSError):
-        files = sorted(place.glob("*.arrays"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in files[KEPT:]:
+        others = (file for file in new.parent.glob("*.arrays") if file != new)
+        for file in sorted(others, key=lambda file: file.stat().st_mtime, reverse=True)[KEPT - 1 :]:
             file.unlink()
 
 

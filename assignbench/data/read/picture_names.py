@@ -18,9 +18,10 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from assignbench.data.folders import leaves, led_out
 from assignbench.data.images import Images
-from assignbench.data.read.findings import PICTURE_RESPELT
-from assignbench.data.read.raw import RawSplit
+from assignbench.data.read.findings import ENTRY_MALFORMED, PICTURE_RESPELT
+from assignbench.data.read.raw import RawSplit, said
 
 _JUNK = ("__MACOSX",)  # folders that a system makes, besides hidden ones
 
@@ -67,12 +68,21 @@ def respell(folder: Path, names: Sequence[str]) -> Respelt:
 def respelt(raw: RawSplit) -> RawSplit:
     """The same split with the names that its files have; what was changed is a finding, and what is missing is noted.
 
+    A name that leads out of the folder is refused, and so that nobody reads what it leads to, its picture is dropped.
     Absolute names, which no folder goes before, stay.
     """
     names = list(raw.images.names())
     if raw.images.folder == Path():
         return replace(raw, missing=tuple(absent(Path(), names)))
-    found = respell(raw.images.folder, names)
+    folder = raw.images.folder
+    found = respell(folder, names)
+    out = np.array([place for place in found.missing if _reaches(folder, names[place])], dtype=np.int64)
+    if len(out):
+        texts = [f"image {raw.images.ids[place]}: {led_out(names[place], folder)}" for place in out.tolist()]
+        kept = np.ones(len(names), dtype=np.bool_)
+        kept[out] = False
+        raw = raw.only(kept)
+        return respelt(replace(raw, findings=[*raw.findings, said(ENTRY_MALFORMED, raw.part, texts)]))
     raw = replace(raw, missing=found.missing)
     if not found.places:
         return raw
@@ -92,12 +102,16 @@ def absent(folder: Path, names: Sequence[str]) -> list[int]:
     for place, name in enumerate(names):
         below[name.rpartition("/")[0] if not name.startswith("/") else name.rpartition("/")[0] + "/"].append(place)
     gone: list[int] = []
-    own = f"{os.path.abspath(folder).rstrip('/')}/"  # noqa: PTH100  # links stay links
     for inner, places in below.items():
-        leaves = ".." in inner.split("/") or (inner.startswith("/") and not inner.startswith(own))
-        listed = set() if leaves and folder != Path() else _listing(folder / inner)
+        out = folder != Path() and leaves(folder, inner)
+        listed = set() if out else _listing(folder / inner)
         gone += (place for place in places if names[place].rpartition("/")[2] not in listed)
     return sorted(gone)
+
+
+def _reaches(folder: Path, name: str) -> bool:
+    """Whether a name leads out of a folder; a path of another machine, which leads nowhere here, does not."""
+    return leaves(folder, name) and (not name.startswith("/") or os.path.lexists(name))
 
 
 def _listing(folder: Path) -> set[str]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assignbench.data.folders import SUFFIXES, aside_in, pictures_below
+from assignbench.data.folders import SUFFIXES, aside_in, leaves, led_out, pictures_below
 from assignbench.data.read.findings import (
     BOX_ROTATED,
     CORNERS_EXCHANGED,
@@ -111,6 +111,9 @@ def _listed(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> lis
         if not text:
             continue
         name = _name_in(text, one, pictures)
+        if leaves(one.annotations, name):
+            rows.say(ENTRY_MALFORMED, f"{one.file}, line {place}: {led_out(name, one.annotations)}")
+            continue
         if name != text:
             rows.say(LINE_RESPELT, f"{one.file}, line {place}: {text!r:.60}")
         if name in names:
@@ -121,12 +124,12 @@ def _listed(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> lis
 
 def _name_in(text: str, one: VocList, pictures: Mapping[str, list[Path]]) -> str:
     """The name that a line means: as it stands, if there is such a picture or annotation."""
-    if text in pictures or _file_of(one, text).is_file():
+    if text in pictures or _is_there(one, text):
         return text
     words = text.split()
     bare = text[: text.rindex(words[-1])].rstrip() if len(words) > 1 and words[-1] in _FLAGS else text
     for name in (bare, _without_suffix(bare), _without_suffix(bare).rpartition("/")[2]):
-        if name and (name in pictures or _file_of(one, name).is_file()):
+        if name and (name in pictures or _is_there(one, name)):
             return name
     return bare
 
@@ -134,6 +137,11 @@ def _name_in(text: str, one: VocList, pictures: Mapping[str, list[Path]]) -> str
 def _without_suffix(name: str) -> str:
     stem, dot, suffix = name.rpartition(".")
     return stem if dot and f".{suffix.lower()}" in {*SUFFIXES, ".xml"} else name
+
+
+def _is_there(one: VocList, stem: str) -> bool:
+    """Whether there is such an annotation, below the folder of them."""
+    return not leaves(one.annotations, stem) and _file_of(one, stem).is_file()
 
 
 def _file_of(one: VocList, stem: str) -> Path:

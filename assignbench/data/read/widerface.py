@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assignbench.data.folders import SUFFIXES
+from assignbench.data.folders import SUFFIXES, leaves, led_out
 from assignbench.data.pictures import header_size
 from assignbench.data.read.findings import ENTRY_MALFORMED, LISTED_AGAIN
 from assignbench.data.read.plain import number, read_lines, whole_number
@@ -74,7 +74,10 @@ def _read_picture(rows: Rows, file: Path, pictures: Path, texts: list[str], at: 
     count = _face_count(f"{file}, line {at + 1}", texts[at : at + 1])
     first = at + 1
     again = seen.setdefault(name, at)
-    if again != at:
+    out = leaves(pictures, name)
+    if out:
+        rows.say(ENTRY_MALFORMED, f"{file}, line {at}: {led_out(name, pictures)}")
+    elif again != at:
         rows.say(LISTED_AGAIN, f"{file}, line {at}: {name} is listed twice, first in line {again}")
     else:
         rows.picture(pictures / name, header_size(pictures / name))
@@ -82,11 +85,11 @@ def _read_picture(rows: Rows, file: Path, pictures: Path, texts: list[str], at: 
         place = f"{file}, line {first + row + 1}"
         if first + row >= len(texts) or _is_name(texts[first + row].strip()):
             found = "the file ends" if first + row >= len(texts) else "the next picture follows"
-            rows.say_of_picture(
+            (rows.say if out else rows.say_of_picture)(
                 ENTRY_MALFORMED, f"{file}, line {at}: {name} has {count} faces, but {found} after {row}"
             )
             return first + row
-        if again != at:
+        if out or again != at:
             continue
         try:
             rows.object(_face_of(place, texts[first + row].split(), row))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assignbench.data.folders import aside_in, pictures_below
+from assignbench.data.folders import aside_in, led_out, pictures_below
 from assignbench.data.images import Stored
 from assignbench.data.pictures import header_size
 from assignbench.data.read.findings import (
@@ -97,13 +97,23 @@ def _pictures_of(rows: Rows, place: Path, folder: Path) -> Sequence[Path]:
     """Every picture of a folder and its folders, or of a list.
 
     A list's paths are absolute, or relative to the list; what is not there is looked for below the data set's folder.
+    Relative ones stay in that folder or, of a list that lies elsewhere, in the folder above the list's.
     """
     if place.is_dir():
         found = pictures_below(place)
         rows.say(PICTURE_ASIDE, *aside_in(found))
         return found.paths
-    stated = [line.strip() for line in read_lines(place, "list of pictures") if line.strip()]
-    paths = [_path(place.parent, folder, line) for line in stated]
+    roots = (folder,) if place.is_relative_to(folder) else (folder, place.parent.parent)
+    stated, paths = [], []
+    for at, line in enumerate(read_lines(place, "list of pictures"), start=1):
+        if not line.strip():
+            continue
+        path = _path((place.parent, folder), roots, line.strip())
+        if path is None:
+            rows.say(ENTRY_MALFORMED, f"{place}, line {at}: {led_out(line.strip(), folder)}")
+        else:
+            stated.append(line.strip())
+            paths.append(path)
     absent = [at for at, path in enumerate(paths) if not path.is_file()]
     again = respell(folder, [stated[at] for at in absent])
     for at, way in zip(again.places, again.ways, strict=True):
@@ -112,10 +122,12 @@ def _pictures_of(rows: Rows, place: Path, folder: Path) -> Sequence[Path]:
     return paths
 
 
-def _path(beside: Path, folder: Path, line: str) -> Path:
-    """A line of a list: relative to the list, else to the data set."""
-    paths = [Path(os.path.normpath(base / line)) for base in (beside, folder)]
-    return next((path for path in paths if path.is_file()), paths[0])
+def _path(bases: Sequence[Path], roots: Sequence[Path], line: str) -> Path | None:
+    """A line of a list: relative to the first base that has such a file; None: it leads out of all roots."""
+    paths = [Path(os.path.normpath(base / line)) for base in bases]
+    if not Path(line).is_absolute():
+        paths = [path for path in paths if any(path.is_relative_to(os.path.normpath(root)) for root in roots)]
+    return next((path for path in paths if path.is_file()), paths[0] if paths else None)
 
 
 class _Labels:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -23,6 +22,7 @@ from assignbench.errors import Stopped
 from assignbench.files import write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
+from assignbench.run.results.json_lines import taken_away
 from assignbench.run.results.names import CHECKPOINTS, CONFIG, DETECTIONS, LEARNED, LOSSES, STATISTICS, WEIGHTS
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.results.record import (
@@ -50,6 +50,7 @@ from assignbench.run.training.checkpoint import (
 from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
+from assignbench.run.training.stopwatch import Began
 from assignbench.run.training.train import Trained, train
 
 
@@ -90,7 +91,7 @@ def executed(
     run: Run, folder: Path, accelerator: Accelerator, progress: ProgressFile, *, resume: bool, console: Console
 ) -> RunRecord | None:
     """As `execute`, but that nothing is said at the end; ``progress`` is told how far it is."""
-    started = datetime.now(UTC)
+    began = Began()
     recipe = run.recipe.recipe
     progress.tell("reading", 0)
     check_dataset(run.splits.evaluation)
@@ -131,20 +132,33 @@ def executed(
     record = None
     with main_process(accelerator) as writes:
         if writes:
+            require_own(folder, trained)
             write_detections(run.splits.evaluation, found, folder / DETECTIONS)
             result = evaluate(run.splits.evaluation, folder / DETECTIONS, recipe.evaluate.evaluator)
             keep_matches(run.splits.evaluation, folder / DETECTIONS)
             spent = {**trained.seconds, "evaluation": time.perf_counter() - evaluating}
             spent["total"] = trained.seconds["total"] + time.perf_counter() - evaluating
             save_tensors(folder / WEIGHTS, learner.state_dict())
-            finished = datetime.now(UTC)
-            record = record_of(run, learner, trained, result, folder, accelerator, spent, started, finished)
+            record = record_of(run, learner, trained, result, folder, accelerator, spent, began)
             if record.learned:
                 write_json_atomic(folder / LEARNED, record.learned)
             progress.remove()
+            require_own(folder, trained)
             write_record(folder, record)
             remove(folder / CHECKPOINTS)
     return record
+
+
+def require_own(folder: Path, trained: Trained) -> None:
+    """Whether the run's folder is still the one that it was begun in: only then may a record make it look whole.
+
+    Raises:
+        RunError: something is not there any more.
+    """
+    for log in trained.logs.values():
+        log.settled()
+    if not (folder / CONFIG).is_file():
+        raise taken_away(folder / CONFIG, "repeat the command with --resume: it is written again")
 
 
 def record_of(
@@ -155,8 +169,7 @@ def record_of(
     folder: Path,
     accelerator: Accelerator,
     seconds: Mapping[str, float],
-    started: datetime,
-    finished: datetime,
+    began: Began,
 ) -> RunRecord:
     """Gather what there is to know about a finished run."""
     one, splits, recipe = run.candidate, run.splits, run.recipe.recipe
@@ -210,9 +223,9 @@ def record_of(
             accelerator.device,
             workers_of(recipe.data, accelerator.device),
         ),
-        started=started,
-        finished=finished,
-        notes=(*trained.notes, *unrepeatable(learner, accelerator.device), *result.notes),
+        started=began.started,
+        finished=began.now(),
+        notes=(*trained.notes, *unrepeatable(learner, accelerator.device), *result.notes, *began.notes()),
     )
 
 

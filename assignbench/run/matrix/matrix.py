@@ -174,11 +174,18 @@ def in_turn(
 
 def elsewhere(runs: Sequence[Run], output: Path, conduct: Conduct, console: Console) -> Iterator[tuple[Run, Ended]]:
     """Let others bring runs to their records, but for those that have one, and yield each as it ends."""
-    done = [run for run in runs if is_done(run, output)]
-    missing = [run for run in runs if run not in done]
-    console.print(f"{len(done)} done, {len(missing)} to do")
-    for run in done:
-        yield run, Ended(0)
+    ends: dict[str, Ended] = {}
+    for run in runs:
+        try:
+            if is_done(run, output):
+                ends[run.run_id] = Ended(0)
+        except RunError as error:  # no training mends it
+            ends[run.run_id] = Ended(error.exit_code, str(error))
+            console.print(Text.assemble(("failed", "bold red"), f": {run.title}: {error}"), soft_wrap=True)
+    missing = [run for run in runs if run.run_id not in ends]
+    done = sum(ended.code == 0 for ended in ends.values())
+    console.print(f"{done} done, {len(missing)} to do")
+    yield from ((run, ends[run.run_id]) for run in runs if run.run_id in ends)
     yield from conduct(missing)
 
 
@@ -220,12 +227,12 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, co
         console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
 
     def done() -> bool:
-        found = bool(from_main(is_done(run, output), accelerator))
-        if found:
-            if accelerator.is_main_process:
-                remove(folder / CHECKPOINTS)  # of a command that was killed when it had written the record
-            say(f"done already, {folder}")
-        return found
+        if not from_main(is_done(run, output), accelerator):
+            return False
+        if accelerator.is_main_process:
+            remove(folder / CHECKPOINTS)  # of a command that was killed when it had written the record
+        say(f"done already, {folder}")
+        return True
 
     if done():
         return
@@ -235,7 +242,7 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, co
         if not resume and from_main(state(folder) == UNFINISHED, accelerator):
             raise UsageError(f"{folder} holds an unfinished run\n{RESUME}")
         if from_main(state(folder) == DONE, accelerator):
-            why = to_score_again(run, folder) or "it is not done"
+            why = to_score_again(run, folder) or ""
             say(f"trained already, but {why}: evaluating its weights again, {folder}")
             record = score_again(run, folder, accelerator, why)
         else:
@@ -246,15 +253,13 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, co
 
 
 def is_done(run: Run, output: Path) -> bool:
-    """Whether a run has a record and its files, made with the evaluation pictures that there are now.
+    """Whether a run has a record, with all that belongs to it, made with the evaluation pictures that there are now.
 
-    What is not done and cannot be mended either is said by `finish`, as a failure of this run.
+    Raises:
+        RunError: the record is damaged, or what cannot be made again is gone or changed.
     """
     folder = output / run.run_id
-    try:
-        return state(folder) == DONE and to_score_again(run, folder) is None
-    except RunError:
-        return False
+    return state(folder) == DONE and to_score_again(run, folder) is None
 
 
 def refuse_unfinished(runs: Sequence[Run], output: Path, *, resume: bool) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from assignbench.disk import explained
 from assignbench.errors import RunError, SystemProblem
-from assignbench.files import replaceable, write_text_atomic
+from assignbench.files import replaceable, sha256_of, write_text_atomic
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
@@ -48,45 +51,96 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         raise RunError(f"{path} is damaged: {error}; move its folder away and run again") from error
 
 
-def keep_lines(path: Path, iteration: int, digest: str | None = None) -> None:
-    """Drop the rows after an iteration: what a resumed run is about to write again.
+class Log:
+    """The rows of one training, which this process alone adds to.
 
-    From a row on that is no row nothing is kept: a power cut leaves such ends.
-
-    Args:
-        path: the log; it need not be there.
-        iteration: of the last row to keep.
-        digest: what `settled` said when these rows were all that there was; None: there were none.
-
-    Raises:
-        RunError: they are no longer those; the file stays as it is.
-        SystemProblem: it cannot be written.
+    It holds the file open and knows its digest, so that no other one can pass for it: a file that was removed,
+    replaced, cut or altered is not what the training has said, and a run without that must not look whole.
     """
-    kept = b""
-    with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):
-        for line in path.read_bytes().splitlines(keepends=True):
-            if json.loads(line)["iteration"] <= iteration and line.endswith(b"\n"):
-                kept += line
-    if digest is not None and hashlib.sha256(kept).hexdigest() != digest:
-        raise RunError(
-            f"{path} was cut or altered after the checkpoint at iteration {iteration}\n"
-            f"put it back, or remove {path.parent} to begin anew"
-        )
-    if path.is_file():
+
+    def __init__(self, path: Path, iteration: int = 0, digest: str | None = None) -> None:
+        """Go on after an iteration: later rows, which are about to be written again, are dropped.
+
+        From a row on that is no row nothing is kept: a power cut leaves such ends.
+
+        Args:
+            path: of the file; it is made.
+            iteration: that the last checkpoint is of.
+            digest: of what is kept, as the checkpoint says; None: it does not say.
+
+        Raises:
+            RunError: what is kept is not what the checkpoint was made with; the file is untouched then.
+            SystemProblem: it cannot be written.
+        """
+        kept = _rows_until(path, iteration)
+        self._digest = hashlib.sha256(kept)
+        if digest not in (None, self._digest.hexdigest()):
+            raise RunError(
+                f"{path} was cut or altered after the checkpoint at iteration {iteration}\n"
+                f"put it back, or remove {path.parent} to begin anew"
+            )
         write_text_atomic(path, kept.decode())
+        self.path, self._size = path, len(kept)
+        with explained(path):
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self._file)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row.
+
+        Raises:
+            RunError: as `require`.
+            SystemProblem: it cannot be written.
+        """
+        self.require()
+        with explained(self.path):
+            line = json.dumps(row, allow_nan=False).encode() + b"\n"
+            written = os.write(self._file, line)
+            self._size += written
+            if written < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._digest.update(line)
+
+    def require(self) -> None:
+        """Whether the file is the one that this process writes, as long as it has made it.
+
+        Raises:
+            RunError: it is not there, another one, or has another size.
+        """
+        try:
+            there = self.path.stat()
+        except OSError:
+            there = None
+        own = os.fstat(self._file)
+        if there is None or not os.path.samestat(there, own) or own.st_size != self._size:
+            raise taken_away(self.path, "move its folder away and run again")
+
+    def settled(self) -> str:
+        """Bring it to the disk, and give its digest.
+
+        Raises:
+            RunError: as `require`; or it was altered in its place.
+            SystemProblem: the disk refuses.
+        """
+        self.require()
+        with explained(self.path):
+            os.fsync(self._file)
+        if sha256_of(self.path) != self._digest.hexdigest():
+            raise taken_away(self.path, "move its folder away and run again")
+        return self._digest.hexdigest()
 
 
-def settled(path: Path) -> str:
-    """Bring what was appended to the disk, and give the digest of all of it; of no file, that of an empty one.
+def _rows_until(path: Path, iteration: int) -> bytes:
+    """The whole rows of a log up to an iteration; of no file, none."""
+    kept = b""
+    if path.is_file():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            for line in path.read_bytes().splitlines(keepends=True):
+                if json.loads(line)["iteration"] <= iteration and line.endswith(b"\n"):
+                    kept += line
+    return kept
 
-    Raises:
-        SystemProblem: the disk does not take it.
-    """
-    try:
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return hashlib.sha256().hexdigest()
-    except OSError as error:
-        raise SystemProblem(f"cannot write {path}: {error.strerror or error}") from error
+
+def taken_away(path: Path, advice: str) -> RunError:
+    """The error that a run ends with whose files somebody takes away."""
+    return RunError(f"{path} was removed or changed while the run was at work; {advice}")

@@ -1,86 +1,50 @@
-"""How far a run is, for others to read: ``progress.json`` in its folder while a process is at it.
-
-It tells a person, and decides nothing: a run goes on from its checkpoints, and is done by its record.
-"""
+"""How far a run is, in a small file for whoever else wants to know; nothing depends on it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 FILE = "progress.json"
 EVERY = 2.0  # seconds between two writes
 
+Phase = Literal["reading", "training", "evaluating"]
+
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run was when it was last looked at."""
+class RunProgress:
+    """Where a run stands. Training says so every `EVERY` seconds; the other phases when they begin."""
 
     iteration: int  # optimizer steps done
-    iterations: int  # of the whole training
+    iterations: int  # of all
     seconds_per_iteration: float | None  # lately; None: not known yet
-    phase: str  # reading, training or evaluating
+    phase: Phase
     host: str
-    pid: int
-    written: str  # ISO 8601 with time zone
-
-    @property
-    def left(self) -> float | None:
-        """Seconds of training that are left; None: not known."""
-        if self.seconds_per_iteration is None:
-            return None
-        return self.seconds_per_iteration * (self.iterations - self.iteration)
-
-
-def progress_now(iteration: int, iterations: int, seconds_per_iteration: float | None, phase: str) -> Progress:
-    """Of this process, at this time."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Progress(iteration, iterations, seconds_per_iteration, phase, socket.gethostname(), os.getpid(), now)
-
-
-def write_progress(folder: Path, progress: Progress) -> None:
-    """Replace what is there; a disk that does not take it stops nothing."""
-    temporary = folder / f".{FILE}.tmp"
-    with contextlib.suppress(OSError):
-        temporary.write_text(json.dumps(asdict(progress)), encoding="utf-8")
-        temporary.replace(folder / FILE)
-
-
-def read_progress(folder: Path) -> Progress | None:
-    """How far a run is; None: nobody says, or it cannot be read."""
-    try:
-        progress = Progress(**json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    counts = (progress.iteration, progress.iterations)
-    return progress if all(type(count) is int for count in counts) else None
-
-
-def remove_progress(folder: Path) -> None:
-    """Nobody is at the run any more."""
-    for name in (FILE, f".{FILE}.tmp"):
-        with contextlib.suppress(OSError):
-            (folder / name).unlink()
+    pid: int  # of the main process
+    written: datetime
 
 
 class ProgressFile:
-    """Says how far a run is as often as it is worth it: every `EVERY` seconds, and when another phase begins."""
+    """Writes ``progress.json`` of a run's folder, as often as it is worth it; a failure to write stops nothing."""
 
     def __init__(self, folder: Path | None, iterations: int) -> None:
-        """Of the run in ``folder`` (None: nothing is ever written), which has so many iterations."""
-        self._folder, self._iterations = folder, iterations
-        self._last: tuple[str, int, float] | None = None  # phase, iteration and time of what was said
+        """A file of ``folder`` (None: nothing is ever written), of a run of so many iterations."""
+        self._file = None if folder is None else folder / FILE
+        self._iterations = iterations
+        self._last: tuple[Phase, int, float] | None = None  # what was written, and when
         self._pace: float | None = None
 
-    def tell(self, phase: str, iteration: int) -> None:
+    def tell(self, phase: Phase, iteration: int) -> None:
         """Say where the run stands; costs nothing when it was said a moment ago."""
-        if self._folder is None:
+        if self._file is None:
             return
         now = time.monotonic()
         if self._last is not None:
@@ -90,9 +54,32 @@ class ProgressFile:
             if phase == before == "training" and iteration > done:
                 self._pace = (now - then) / (iteration - done)
         self._last = (phase, iteration, now)
-        write_progress(self._folder, progress_now(iteration, self._iterations, self._pace, phase))
+        host, written = socket.gethostname(), datetime.now(UTC)
+        one = RunProgress(iteration, self._iterations, self._pace, phase, host, os.getpid(), written)
+        with contextlib.suppress(OSError):
+            temporary = _beside(self._file)
+            temporary.write_bytes(msgspec.json.encode(one))
+            temporary.replace(self._file)  # whole for every reader; a power cut may take it
 
     def remove(self) -> None:
-        """The run has ended, well or not."""
-        if self._folder is not None:
-            remove_progress(self._folder)
+        """The run has ended, well or not; also takes away what a process that was killed has left."""
+        if self._file is not None:
+            for file in (self._file, _beside(self._file)):
+                with contextlib.suppress(OSError):
+                    file.unlink()
+
+
+def progress_of(folder: Path) -> RunProgress | None:
+    """Where a run stands, as it last said; None: it does not say.
+
+    A process that was killed leaves its last word: whether ``pid`` still runs on ``host`` is the caller's to ask.
+    """
+    file = folder / FILE
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=RunProgress) if file.is_file() else None
+    except (OSError, msgspec.MsgspecError, ValueError):  # gone, or damaged
+        return None
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(f".{file.name}.tmp")

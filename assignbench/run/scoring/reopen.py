@@ -25,6 +25,7 @@ from assignbench.recipe import Recipe
 from assignbench.run.matrix.execute import split_facts
 from assignbench.run.matrix.plan import Run
 from assignbench.run.matrix.protocol import protocol_of
+from assignbench.run.results.json_lines import taken_away
 from assignbench.run.results.names import DETECTIONS, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record, write_record
 from assignbench.run.results.run_files import facts_of
@@ -156,6 +157,8 @@ def score_again(run: Run, folder: Path, accelerator: Accelerator, why: str) -> R
     with main_process(accelerator) as writes:
         if not writes:
             return None
+        if not (folder / WEIGHTS).is_file():
+            raise taken_away(folder / WEIGHTS, "its record stays as it was")
         write_detections(dataset, found, folder / DETECTIONS)
         result = evaluate(dataset, folder / DETECTIONS, recipe.evaluate.evaluator)
         keep_matches(dataset, folder / DETECTIONS)

@@ -79,6 +79,11 @@ def plain(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-") or "run"
 
 
+def _archive(file: Path) -> zipfile.ZipFile:
+    """A new one; files of any time can go in, those of a clock that has lost its battery, too."""
+    return zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False)
+
+
 def pack(file: Path) -> Path:
     """The file alone in an archive beside it, written whole or not at all.
 
@@ -86,6 +91,6 @@ def pack(file: Path) -> Path:
         SystemProblem: the archive cannot be written.
     """
     archive = file.with_suffix(".zip")
-    with written(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as packed:
+    with written(archive) as temporary, _archive(temporary) as packed:
         packed.write(file, file.name)
     return archive

@@ -6,8 +6,38 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import torch
+
+from assignbench.run.training.reporter import clock
+
+NOTICED = 10.0  # seconds that a clock may be set by without a word
+
+
+def _steadily() -> float:
+    """Seconds that no setting of the clock changes; time asleep counts, where the system says it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Began:
+    """A beginning, and the time since then, which goes forward whatever becomes of the clock on the wall."""
+
+    def __init__(self) -> None:
+        self.started, self._steady = datetime.now(UTC), _steadily()
+
+    def now(self) -> datetime:
+        """The time by the clock of the beginning."""
+        return self.started + timedelta(seconds=_steadily() - self._steady)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said when the clock was set meanwhile."""
+        set_by = (datetime.now(UTC) - self.now()).total_seconds()
+        if abs(set_by) < NOTICED:
+            return ()
+        way = "back" if set_by < 0 else "forward"
+        by = clock(abs(set_by))
+        return (f"the clock was set {way} by {by} while the run was at work; its times are counted from its start",)
 
 
 class Stopwatch:

@@ -19,7 +19,7 @@ from assignbench.data.load.streams import training_batches
 from assignbench.data.load.transfer import on_device
 from assignbench.errors import RunError, Stopped, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
-from assignbench.run.results.json_lines import append, keep_lines, read_lines, settled
+from assignbench.run.results.json_lines import Log, read_lines
 from assignbench.run.results.names import CHECKPOINTS, LOSSES, STATISTICS
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.training.batch_norm import synchronise_batch_norm
@@ -45,6 +45,7 @@ class Trained:
     seconds: Mapping[str, float]  # total, data, network, assignment
     images_per_second: float
     notes: tuple[str, ...]
+    logs: Mapping[str, Log]  # by name; on the main process alone
 
 
 def train(
@@ -93,10 +94,11 @@ def train(
         seen = Tally.unpacked(torch.tensor(progress.tally, dtype=torch.float64, device=accelerator.device))
     if progress and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(dict(progress.scaler))
+    logs: dict[str, Log] = {}
     with main_process(accelerator) as writes:
         if writes:
-            for name in (LOSSES, STATISTICS):  # as they were at the checkpoint
-                keep_lines(folder / name, first, progress.logs.get(name, "") if progress else None)
+            digests = progress.logs if progress else {}
+            logs = {name: Log(folder / name, first, digests.get(name)) for name in (LOSSES, STATISTICS)}
 
     loader = training_batches(
         dataset,
@@ -119,7 +121,7 @@ def train(
         clock.sample("assignment", step.assignment_seconds or 0.0)
 
     if settings.snapshots and first in (START, *settings.snapshots):
-        keep(folder, learner, accelerator, first, run_id)
+        keep(folder, learner, accelerator, first, run_id, logs)
     notes = (*notes, *missed(folder, settings.snapshots, first))
     before: Iteration | None = None
     with (
@@ -149,23 +151,23 @@ def train(
             reporter.advance(done)
             progress_file.tell("training", done)
             last, epoch = done == settings.iterations, iteration * settings.batch // len(dataset)
-            logs, saves = (last or done % every == 0 for every in (settings.log_every, settings.checkpoint_every))
+            speaks, saves = (last or done % every == 0 for every in (settings.log_every, settings.checkpoint_every))
             saves |= leaves
             ends = last or done * settings.batch // len(dataset) > epoch
             keeps = done in settings.snapshots
-            if logs or saves or ends or keeps:  # nothing is written before its losses are known to be finite
+            if speaks or saves or ends or keeps:  # nothing is written before its losses are known to be finite
                 check_finite(current, dataset, done)
-            if logs:
-                log(folder, reporter, accelerator, clock, done, current.global_losses(), rate, settings.batch)
+            if speaks:
+                log(logs, reporter, accelerator, clock, done, current.global_losses(), rate, settings.batch)
             if ends:
                 latest = statistics(Tally.unpacked(summed(seen.packed(), accelerator)))
                 seen = Tally.empty(accelerator.device)
                 if accelerator.is_main_process:
-                    append(folder / STATISTICS, {"iteration": done, "epoch": epoch, **latest})
+                    logs[STATISTICS].append({"iteration": done, "epoch": epoch, **latest})
             if keeps:  # before a checkpoint that would resume behind it
-                keep(folder, learner, accelerator, done, run_id)
+                keep(folder, learner, accelerator, done, run_id, logs)
             if saves:
-                save(folder, learner, optimizer, accelerator, done, run_id, clock, seen)
+                save(folder, learner, optimizer, accelerator, done, run_id, clock, seen, logs)
             if leaves:
                 raise stopped()
         if summed(torch.tensor(float(stop_asked() is not None), device=accelerator.device), accelerator).item():
@@ -175,7 +177,7 @@ def train(
             *notes,
             f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged",
         )
-    return Trained(latest, clock.parts(), clock.rate(settings.batch), notes)
+    return Trained(latest, clock.parts(), clock.rate(settings.batch), notes, logs)
 
 
 def stopped() -> Stopped:
@@ -242,7 +244,7 @@ def augmentation(data: DataSettings) -> Augmentation:
 
 
 def log(
-    folder: Path,
+    logs: Mapping[str, Log],
     reporter: Reporter,
     accelerator: Accelerator,
     clock: Stopwatch,
@@ -254,7 +256,7 @@ def log(
     """One line in the loss log and on the screen: the losses of the global batch of this iteration."""
     if not accelerator.is_main_process:
         return
-    append(folder / LOSSES, {"iteration": done, "lr": rate, **losses, "total": sum(losses.values())})
+    logs[LOSSES].append({"iteration": done, "lr": rate, **losses, "total": sum(losses.values())})
     reporter.show(done, losses, rate, *clock.lap(batch))
 
 
@@ -267,21 +269,26 @@ def save(
     run_id: str,
     clock: Stopwatch,
     seen: Tally,
+    logs: Mapping[str, Log],
 ) -> None:
     """Write a checkpoint on the main process; the others wait, and fail with it."""
     everyone = summed(seen.packed(), accelerator)
     scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
     with main_process(accelerator) as writes:
         if writes:
-            logs = {name: settled(folder / name) for name in (LOSSES, STATISTICS)}
-            progress = Progress(done, run_id, clock.parts(), tuple(everyone.tolist()), scaler, logs)
+            digests = {name: one.settled() for name, one in logs.items()}
+            progress = Progress(done, run_id, clock.parts(), tuple(everyone.tolist()), scaler, digests)
             save_checkpoint(folder / CHECKPOINTS, learner, optimizer, progress)
 
 
-def keep(folder: Path, learner: Learner, accelerator: Accelerator, done: int, run_id: str) -> None:
+def keep(
+    folder: Path, learner: Learner, accelerator: Accelerator, done: int, run_id: str, logs: Mapping[str, Log]
+) -> None:
     """Write a snapshot on the main process; the others wait, and fail with it."""
     with main_process(accelerator) as writes:
         if writes:
+            for one in logs.values():
+                one.require()
             save_snapshot(folder, learner.state_dict(), done, run_id)
 
 

@@ -209,7 +209,7 @@ def id_zero(data, split, i):
 @defect
 def overlap_file(data, split, i):
     split.file(i).unlink()
-    split.images[i]["file_name"] = "../val/101.png"
+    split.file(i).symlink_to("../val/101.png")
 
 
 @defect

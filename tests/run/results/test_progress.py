@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from assignbench.run.results import progress
-from assignbench.run.results.progress import FILE, ProgressFile, read_progress
+from assignbench.run.results.progress import FILE, ProgressFile, progress_of
 from assignbench.run.results.record import RunRecord
 from assignbench.run.training.step import Trainer
 
@@ -34,7 +34,7 @@ def test_it_says_where_a_run_stands_every_two_seconds(tmp_path: Path, clock: Cal
     for seconds, iteration in ((0.0, 10), (1.0, 15), (1.9, 19), (4.0, 30), (5.0, 35)):
         clock(seconds)
         file.tell("training", iteration)
-        found = read_progress(tmp_path)
+        found = progress_of(tmp_path)
         assert found is not None
         said.append((found.iteration, found.seconds_per_iteration))
     assert said == [(10, None), (10, None), (10, None), (30, 0.2), (30, 0.2)]
@@ -45,7 +45,7 @@ def test_it_says_where_a_run_stands_every_two_seconds(tmp_path: Path, clock: Cal
         os.getpid(),
     )
     file.tell("evaluating", 100)  # another phase is said at once
-    found = read_progress(tmp_path)
+    found = progress_of(tmp_path)
     assert found is not None
     assert (found.iteration, found.phase, found.seconds_per_iteration) == (100, "evaluating", 0.2)
     file.remove()
@@ -55,8 +55,8 @@ def test_it_says_where_a_run_stands_every_two_seconds(tmp_path: Path, clock: Cal
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"iteration": "x"}', b"\xff\xfe"])
 def test_a_damaged_one_says_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
-    assert read_progress(tmp_path) is None
-    assert read_progress(tmp_path / "nowhere") is None
+    assert progress_of(tmp_path) is None
+    assert progress_of(tmp_path / "nowhere") is None
 
 
 def test_what_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_run_says_where_it_stands_and_leaves_nothing(
 
     def update(self: Trainer) -> None:
         (folder,) = tmp_path.iterdir()
-        seen.append(read_progress(folder))
+        seen.append(progress_of(folder))
         real(self)
 
     monkeypatch.setattr(progress, "EVERY", 0.0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assignbench.config import load_recipe
-from assignbench.errors import SystemProblem, UsageError
+from assignbench.errors import DeviceFault, SystemProblem, UsageError
 from assignbench.run.training import device
 from assignbench.run.training.device import build_accelerator, device_of, memory_advice, settle_precision
 
@@ -41,11 +41,18 @@ def test_what_the_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
     ],
 )
-def test_short_memory_is_a_matter_of_the_machine(error: Exception) -> None:
-    with pytest.raises(SystemProblem, match=r"^use less$") as caught, memory_advice("use less"):
+def test_short_memory_may_be_another_program_s_doing(error: Exception) -> None:
+    with pytest.raises(DeviceFault, match=r"^use less$") as caught, memory_advice("use less"):
         raise error
-    assert caught.value.exit_code == 4
+    assert caught.value.exit_code == 6
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this torch raises RuntimeError for it")
+def test_a_fault_of_the_device_is_told_in_torch_s_words() -> None:
+    with pytest.raises(DeviceFault, match=r"^CUDA error: an illegal memory access; the next process"):  # noqa: SIM117
+        with memory_advice("use less"):
+            raise torch.AcceleratorError("CUDA error: an illegal memory access\nCUDA kernel errors might …")
 
 
 def test_other_errors_are_not_about_memory() -> None:
