@@ -19,7 +19,7 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from assignbench.disk import explained
@@ -160,9 +160,8 @@ def make_folder(folder: Path) -> None:
     """
     with explained(folder, "write into"):
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{secrets.token_hex(4)}.tmp"
-        probe.touch()
-        probe.unlink()
+        with TemporaryFile(dir=folder):  # without a name where the system can: a kill leaves nothing
+            pass
 
 
 def write_json_atomic(path: Path, content: Any) -> None:

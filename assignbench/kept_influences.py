@@ -19,6 +19,7 @@ from assignbench.files import written
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring import kept_matches
 from assignbench.run.scoring.matches import Matches
+from assignbench.sealed import as_metadata, facts_in
 
 FILE = "influences.safetensors"
 RULE = "influences 1"  # of what `comparison.influences` computes; another one gives other numbers
@@ -42,11 +43,15 @@ def kept_influences(folder: Path, record: RunRecord) -> Mapping[str, Floats] | N
         return None
     try:
         with safe_open(file, "np") as opened:
-            if opened.metadata() != _facts(record):
+            facts = facts_in(opened.metadata())
+            stated = facts.pop("sha256", None)
+            if stated is None or facts != _facts(record):
                 return None
             found = {metric: opened.get_tensor(metric) for metric in NUMBERS}
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{file} is damaged: {error}; remove it, it is made again") from error
+    if stated != kept_matches.digest_of(found):
+        raise RunError(f"{file} is damaged: its sha256 does not fit; remove it, it is made again")
     images = record.dataset.evaluation.images
     if any(each.ndim != 2 or each.shape[1] != images or not np.isfinite(each).all() for each in found.values()):
         raise RunError(f"{file} is damaged: it is not of {images} pictures; remove it, it is made again")
@@ -67,9 +72,11 @@ def keep_influences(folder: Path, record: RunRecord, matches: Matches) -> Mappin
     if not same_ap(matches, record.metrics.get("AP")):
         raise RunError(f"{folder / kept_matches.FILE} gives another AP than the record; remove it, it is made again")
     found = influences(matches, tuple(NUMBERS))
+    arrays = {metric: np.ascontiguousarray(each) for metric, each in found.items()}
+    facts = _facts(record) | {"sha256": kept_matches.digest_of(arrays)}
     try:
         with written(folder / FILE) as temporary:
-            save_file({metric: np.ascontiguousarray(each) for metric, each in found.items()}, temporary, _facts(record))
+            save_file(arrays, temporary, as_metadata(facts))
     except (SystemProblem, SafetensorError):
         return found  # a folder of somebody else's, or a full disk: they are computed again next time
     return found

@@ -1,4 +1,7 @@
-"""JSON documents with a digest of their own: a flipped bit, a cut or an edit is found by whoever reads them."""
+"""JSON documents with a digest of their own: a flipped bit, a cut or an edit is found by whoever reads them.
+
+Tensor files have theirs in their metadata, among other facts; that, too, is one JSON document.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from assignbench.errors import RunError
 from assignbench.files import read_json, write_json_atomic
 
 SEAL = "sha256"  # key of the digest of all other fields
+FACTS = "facts"  # key of the one text in the metadata of a tensor file
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
@@ -45,6 +49,21 @@ def read_sealed(path: Path, what: str, advice: str) -> dict[str, Any]:
     if content.pop(SEAL) != _digest(content):
         raise RunError(f"{path} is damaged or was edited: its sha256 does not fit; {advice}")
     return content
+
+
+def as_metadata(facts: Mapping[str, str]) -> dict[str, str]:
+    """Facts about a tensor file, as its metadata: in one text, since safetensors writes several in any order."""
+    return {FACTS: json.dumps(facts, sort_keys=True)}
+
+
+def facts_in(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """Inverse of `as_metadata`; of files of before, the metadata itself.
+
+    Raises:
+        ValueError: the text is no JSON object.
+    """
+    metadata = metadata or {}
+    return dict(json.loads(metadata[FACTS]) if metadata.keys() == {FACTS} else metadata)
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from assignbench.run.results.names import DETECTIONS
 from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detections import DetectionRows, read_detections
 from assignbench.run.scoring.matches import THRESHOLDS, Found, Matches, Objects, match
+from assignbench.sealed import as_metadata, facts_in
 
 FILE = "matches.safetensors"
 ARRAYS = ("image", "label", "right", "counted", "objects", "taken")
@@ -85,16 +86,21 @@ def keep_matches(dataset: Dataset, detections: Path) -> Matches:
         "taken": np.packbits(found.taken, axis=0),
     }
     arrays = {key: np.ascontiguousarray(each) for key, each in arrays.items()}
-    facts = {"rule": RULE, "detections": sha256_of(detections), "data": dataset.fingerprint, "sha256": _digest(arrays)}
+    facts = {
+        "rule": RULE,
+        "detections": sha256_of(detections),
+        "data": dataset.fingerprint,
+        "sha256": digest_of(arrays),
+    }
     try:
         with written(file) as temporary:
-            save_file(arrays, temporary, facts)
+            save_file(arrays, temporary, as_metadata(facts))
     except SafetensorError as error:  # what it says of a disk that is full
         raise SystemProblem(f"cannot write {file}: {error}; check space and permissions") from error
     return found
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+def digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:
     """Of what the file holds: its header says nothing of that."""
     digest = hashlib.sha256()
     for key in sorted(arrays):
@@ -122,14 +128,14 @@ def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matc
         return None
     try:
         with safe_open(file, "np") as opened:
-            facts = dict(opened.metadata() or {})
+            facts = facts_in(opened.metadata())
             stated = facts.pop("sha256", None)
             if facts != {"rule": RULE, "detections": detections_sha256, "data": fingerprint}:
                 return None
             arrays = {key: opened.get_tensor(key) for key in ARRAYS}
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{file} is damaged: {error}; remove it, it is made again") from error
-    if stated != _digest(arrays):
+    if stated != digest_of(arrays):
         raise RunError(f"{file} is damaged: its sha256 does not fit; remove it, it is made again")
     count = len(arrays["image"])
 

@@ -221,9 +221,8 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
 
 
 def remove(folder: Path) -> None:
-    """Drop all checkpoints of a finished run."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+    """Drop all checkpoints of a finished run; another process may be doing so, too."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def total_parameters(model: nn.Module) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor
 from assignbench.errors import RunError
 from assignbench.run.results.names import SNAPSHOTS
 from assignbench.run.training.checkpoint import load_tensors, save_tensors
+from assignbench.sealed import as_metadata, facts_in
 
 START = 0  # iteration of the snapshot that is taken before the first
 
@@ -40,7 +41,8 @@ def save_snapshot(folder: Path, tensors: Mapping[str, Tensor], iteration: int, r
         SystemProblem: the disk is full or read-only.
     """
     final = snapshot_file(folder, iteration)
-    save_tensors(final, tensors, {"run_id": run_id, "iteration": str(iteration), "sha256": digest_of(tensors)})
+    facts = {"run_id": run_id, "iteration": str(iteration), "sha256": digest_of(tensors)}
+    save_tensors(final, tensors, as_metadata(facts))
     return final
 
 
@@ -69,8 +71,8 @@ def load_snapshot(file: Path, iteration: int, run_id: str) -> dict[str, Tensor]:
     tensors = load_tensors(file)
     try:
         with safe_open(file, framework="pt") as opened:
-            said = opened.metadata() or {}
-    except (OSError, SafetensorError) as error:
+            said = facts_in(opened.metadata())
+    except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{file} is missing or damaged: {error}") from error
     stated = said.pop("sha256", None)  # None: written before there was one
     if stated not in (None, digest_of(tensors)):

@@ -466,12 +466,12 @@ def test_changed_evaluation_pictures_are_said_and_evaluated_again(
     assert one.records[0].run_id == before.records[0].run_id
     assert one.records[0].dataset.evaluation.content != before.records[0].dataset.evaluation.content
     assert one.records[0].detections_sha256 != before.records[0].detections_sha256
-    assert "the evaluation pictures had been changed" in one.records[0].notes[-1]
+    assert "its evaluation pictures are others now" in one.records[0].notes[-1]
     with pytest.raises(UsageError, match=r"the evaluation pictures of .* were changed between runs"):
         compare(read_records(tmp_path / "runs"))
 
     both, said = go(seeds=(0, 1))
-    assert said.count("done already") == said.count("its evaluation pictures are others now") == 1
+    assert said.count("done already") == said.count("others now: evaluating its weights again") == 1
     assert both.exit_code == 0
     compare(read_records(tmp_path / "runs"))
     text = StringIO()

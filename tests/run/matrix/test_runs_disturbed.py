@@ -117,7 +117,7 @@ def test_a_log_that_lost_rows_before_a_run_goes_on_is_refused(
         losses.write_text(rows)
         outcome, text = go("train.checkpoint_every=1", resume=True)
         assert outcome.errors == (1,)
-        said = f"{losses} has lost rows: its checkpoint of iteration {len(before)} counts {len(before)}"
+        said = f"{losses} was cut or altered after the checkpoint at iteration {len(before)}"
         assert said in " ".join(text.split())
         assert checkpoints(folder / train.CHECKPOINTS)
         assert not (folder / FILE).exists()
