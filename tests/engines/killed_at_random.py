@@ -160,7 +160,7 @@ def main(engine: str) -> int:
                     process.kill()
         same = conftest.facts_of(folder / "war") == expected
         records = len(list((folder / "war").glob("*/record.json")))
-        left = [path for path in (folder / "war").glob("*/*") if path.suffix == ".tmp" or path.name.startswith(".")]
+        left = [path for path in (folder / "war").glob("[!.]*/*") if path.suffix == ".tmp" or path.name.startswith(".")]
         equal = "equal" if same else "NOT EQUAL"
         say(
             f"{time.monotonic() - began:6.1f} s  {engine}: {deaths} deaths, exit code {process.returncode}, "
