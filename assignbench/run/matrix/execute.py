@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from rich.console import Console
 from rich.text import Text
@@ -65,11 +66,13 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         Stopped: the system asked this process to leave.
     """
     progress = ProgressFile(folder if accelerator.is_main_process else None, run.recipe.recipe.train.iterations)
+    threads = torch.get_num_threads()
     try:
         with kept_is_said(run, folder, console):
             return executed(run, folder, accelerator, progress, resume=resume, console=console)
     finally:
         progress.remove()
+        torch.set_num_threads(threads)  # a resumed training may have had others
 
 
 @contextlib.contextmanager

@@ -41,6 +41,7 @@ class Progress:
     tally: tuple[float, ...]  # statistics of the unfinished epoch
     scaler: Mapping[str, Any]  # state of the loss scaler; {} without fp16
     logs: Mapping[str, str]  # name → digest of each log of the training, as it was then
+    threads: int  # of a process; on a CPU they decide how sums are rounded
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -119,6 +120,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progre
                 "tally": list(progress.tally),
                 "scaler": dict(progress.scaler),
                 "logs": dict(progress.logs),
+                "threads": progress.threads,
                 "files": {name: sha256_of(temporary / name) for name in (MODEL, OPTIMIZER)},
             },
         )
@@ -188,6 +190,7 @@ def read_progress(path: Path) -> Progress:
             tuple(manifest["tally"]),
             manifest["scaler"],
             manifest["logs"],
+            manifest["threads"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path / MANIFEST} is not a manifest: {error}") from error

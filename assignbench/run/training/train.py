@@ -88,6 +88,7 @@ def train(
     if resume:
         progress, notes = load_newest(folder / CHECKPOINTS, learner, optimizer, run_id)
     first = progress.iteration if progress else 0
+    notes = (*notes, *as_before(progress, accelerator))
     clock = Stopwatch(progress.seconds if progress else {}, accelerator.device)
     seen = Tally.empty(accelerator.device)
     if progress and accelerator.is_main_process:
@@ -178,6 +179,19 @@ def train(
             f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged",
         )
     return Trained(latest, clock.parts(), clock.rate(settings.batch), notes, logs)
+
+
+def as_before(progress: Progress | None, accelerator: Accelerator) -> tuple[str, ...]:
+    """On a CPU go on with as many threads as before, so that every sum is rounded as if nothing had happened.
+
+    Returns:
+        A note, if this process would have had another number.
+    """
+    if progress is None or accelerator.device.type != "cpu" or progress.threads == torch.get_num_threads():
+        return ()
+    own = torch.get_num_threads()
+    torch.set_num_threads(progress.threads)
+    return (f"threads: {progress.threads}, as the run was begun, in place of {own}; they decide how sums are rounded",)
 
 
 def stopped() -> Stopped:
@@ -277,7 +291,9 @@ def save(
     with main_process(accelerator) as writes:
         if writes:
             digests = {name: one.settled() for name, one in logs.items()}
-            progress = Progress(done, run_id, clock.parts(), tuple(everyone.tolist()), scaler, digests)
+            progress = Progress(
+                done, run_id, clock.parts(), tuple(everyone.tolist()), scaler, digests, torch.get_num_threads()
+            )
             save_checkpoint(folder / CHECKPOINTS, learner, optimizer, progress)
 
 
