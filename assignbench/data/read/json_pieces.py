@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
@@ -282,15 +283,24 @@ def _many(window: _Window, key: str, first: int, usual: Entries) -> Piece | None
 
 
 def _cuts(text: str, start: int) -> Iterator[int]:
-    """Where the last entry of a list may end: at the end of the list, else before the window's last entry."""
+    """Where the last entry of a list may end, what holds for most windows first: before the window's last entry.
+
+    Then at the end of the list, which is looked for through the whole window; then before the entries further ahead.
+    """
+    betweens = _betweens(text, start)
+    yield from islice(betweens, 1)
     end = _END_OF_LIST.search(text, start)
     if end:
         yield end.start() + 1
-    at, tried = len(text), 0
-    while tried < _CUTS and (at := text.rfind("}", start, at)) >= 0:
+    yield from islice(betweens, _CUTS - 1)
+
+
+def _betweens(text: str, start: int) -> Iterator[int]:
+    """Where one entry seems to end and the next to begin, from the last one on."""
+    at = len(text)
+    while (at := text.rfind("}", start, at)) >= 0:
         if _BETWEEN.match(text, at):
             yield at + 1
-            tried += 1
 
 
 def _made(entries: Entries, text: str) -> list[Any] | None:
