@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import re
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
@@ -274,7 +274,7 @@ def _usual_annotations(piece: Piece) -> tuple[NDArray[Any], ...] | None:
     except OverflowError:  # an id beyond 64 bits
         return None
     present = {key: len(entries) for key in ("id", "image_id", "category_id", "bbox")}
-    present |= {"area": np.count_nonzero(area != _ABSENT), "iscrowd": np.count_nonzero(crowd != _ABSENT)}
+    present |= {"area": int(np.sum(area != _ABSENT)), "iscrowd": int(np.sum(crowd != _ABSENT))}
     if not _nothing_else(piece.text, present) and (not _once(piece.text, present) or _turned(piece.text)):
         return None
     area[area == _ABSENT] = np.nan
@@ -302,7 +302,7 @@ def _usual_images(piece: Piece) -> tuple[NDArray[np.int64], list[str]] | None:
     except OverflowError:
         return None
     names = [entry.file_name for entry in entries]
-    present = dict.fromkeys(("id", "width", "height", "file_name"), len(entries))
+    present: Mapping[str, int] = dict.fromkeys(("id", "width", "height", "file_name"), len(entries))
     usual = (
         (_nothing_else(piece.text, present) or _once(piece.text, present))
         and _keepable(rows[:, 0])
@@ -326,12 +326,12 @@ def _numbers(entries: Sequence[Any], name: str) -> NDArray[np.float64]:
         return np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
 
 
-def _nothing_else(text: str, present: dict[str, int]) -> bool:
+def _nothing_else(text: str, present: Mapping[str, int]) -> bool:
     """Whether it is certain that entries hold these keys alone, each once; ``present``: how many entries have each."""
     return text.count(":") == sum(present.values())  # one for each value, and none in a text
 
 
-def _once(text: str, present: dict[str, int]) -> bool:
+def _once(text: str, present: Mapping[str, int]) -> bool:
     """Whether it is certain that no entry gives one of these keys twice, whatever else it holds."""
     if "\\" in text and _ESCAPED_KEY.search(text):  # a single character is found much faster
         return False
