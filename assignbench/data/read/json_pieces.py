@@ -80,7 +80,9 @@ class Piece:
     first: int  # position of the first entry
     count: int  # of entries
     text: str  # a list with these entries alone; certain to be JSON
-    usual: Sequence[Any] | None = None  # the entries as the decoder of this list makes them; None: it refuses some
+    usual: Sequence[Any] | None = (
+        None  # the entries as the decoder of this list makes them; None: it refuses some, or there is none
+    )
 
     def entries(self) -> list[Any]:
         """By the `json` module, with `Repeated` for the objects that give a key twice."""
@@ -245,7 +247,7 @@ def _members(window: _Window, usual: Mapping[str, Entries]) -> Iterator[Piece | 
         window.expect(":", "':'")
         if window.next() == "[":
             window.at += 1
-            yield from _list(window, key, usual.get(key, _WALK))
+            yield from _list(window, key, usual.get(key))
         else:
             yield Value(key, window.value())
         more = window.expect(",}", "',' or '}'") == ","
@@ -253,7 +255,7 @@ def _members(window: _Window, usual: Mapping[str, Entries]) -> Iterator[Piece | 
         window.expect("", "the end of the file")
 
 
-def _list(window: _Window, key: str, usual: Entries) -> Iterator[Piece]:
+def _list(window: _Window, key: str, usual: Entries | None) -> Iterator[Piece]:
     first = 0
     if window.next() == "]":
         window.at += 1
@@ -270,7 +272,7 @@ def _list(window: _Window, key: str, usual: Entries) -> Iterator[Piece]:
         more = window.expect(",]", "',' or ']'") == ","
 
 
-def _many(window: _Window, key: str, first: int, usual: Entries) -> Piece | None:
+def _many(window: _Window, key: str, first: int, usual: Entries | None) -> Piece | None:
     """All whole entries of the window at once, if they can be told apart."""
     for cut in _cuts(window.text, window.at):
         text = f"[{window.text[window.at : cut]}]"
@@ -303,15 +305,15 @@ def _betweens(text: str, start: int) -> Iterator[int]:
             yield at + 1
 
 
-def _made(entries: Entries, text: str) -> list[Any] | None:
-    """The entries of a list; None when msgspec refuses them."""
+def _made(entries: Entries | None, text: str) -> list[Any] | None:
+    """The entries of a list; None when msgspec refuses them, or nobody asks for any."""
     try:
-        return entries.decode(text)
+        return None if entries is None else entries.decode(text)
     except msgspec.DecodeError:
         return None
 
 
-def _some(window: _Window, key: str, first: int, usual: Entries) -> Piece:
+def _some(window: _Window, key: str, first: int, usual: Entries | None) -> Piece:
     """The entries up to the end of the list or of the window, one by one; at least one."""
     texts: list[str] = []
     while True:
