@@ -60,7 +60,7 @@ def test_pieces_make_up_the_document(tmp_path, monkeypatch, document, layout, bl
 
 def test_usual_entries_come_with_their_pieces_and_others_do_not_stop_them(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 100)
-    rows = [{"id": number} for number in range(200)]
+    rows: list[dict[str, Any]] = [{"id": number} for number in range(200)]
     rows[100] = {"id": "a"}
     (tmp_path / "a.json").write_text(json.dumps({"rows": rows}))
     found = [
