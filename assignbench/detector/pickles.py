@@ -28,6 +28,7 @@ from torch.serialization import safe_globals
 
 from assignbench.detector.wrapped import AmbiguousNamesError, unwrapped, weights_of
 from assignbench.errors import DataError
+from assignbench.files import open_regular
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the first of the pickles in torch's old format
@@ -98,7 +99,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         DataError: no such file, not a whole checkpoint, or opening it the usual way would run code.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             first = file.read(len(LEGACY))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error

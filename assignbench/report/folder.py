@@ -11,7 +11,7 @@ from typing import Any
 from assignbench.errors import RunError
 from assignbench.files import read_json
 from assignbench.lock import holder_of
-from assignbench.run.results.json_lines import read_lines
+from assignbench.run.results.json_lines import is_row, read_lines, read_rows
 from assignbench.run.results.record import FILE, RunRecord
 
 # As run/training and run/matrix name them, whose modules would load torch.
@@ -121,8 +121,8 @@ def _unfinished(folder: Path, datasets: Mapping[str, str], labels: Mapping[str, 
         words[2] if read and len(words) == 6 else None,
         words[-3] if read else "?",
         int(read[1]) if read else None,
-        next((line["iteration"] for line in reversed(lines) if _usable(line)), 0),
-        planned if isinstance(planned, int) else None,
+        next((line["iteration"] for line in reversed(lines) if is_row(line)), 0),
+        planned if type(planned) is int else None,
         holder_of(folder / LEASE),
         str(failures[-1].get("error", "")).partition("\n")[0] if failures else None,
     )
@@ -160,19 +160,7 @@ def _logged(file: Path) -> list[dict[str, Any]]:
 
 
 def _curve_of(file: Path) -> Curve:
-    lines = read_lines(file)
-    if not all(map(_usable, lines)):
-        raise RunError(f"{file} is damaged: a line is no iteration with numbers; move its folder away and run again")
-    return curve(lines)
-
-
-def _usable(line: Any) -> bool:
-    """Whether a line of a log names its iteration and holds numbers."""
-    return (
-        isinstance(line, dict)
-        and isinstance(line.get("iteration"), int)
-        and all(value is None or isinstance(value, int | float) for value in line.values())
-    )
+    return curve(read_rows(file))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

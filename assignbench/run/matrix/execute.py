@@ -16,7 +16,7 @@ from assignbench.data.caveats import caveats
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import files_digest
 from assignbench.detector.deformable import unrepeatable
-from assignbench.files import sha256_of, write_json_atomic
+from assignbench.files import replaceable, sha256_of, write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
 from assignbench.run.results.json_lines import taken_away
@@ -68,6 +68,9 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
     learned_by(learner.assigner)  # what it says is refused before hours of training, not after
     with main_process(accelerator) as writes:
         if writes:
+            for path in folder.iterdir():  # what could not be replaced in the end is refused before hours of training
+                if not path.is_dir():
+                    replaceable(path)
             write_repairs(folder, run.splits)
             write_json_atomic(folder / CONFIG, {key: value.model_dump() for key, value in config_of(run).items()})
     trained = train(
