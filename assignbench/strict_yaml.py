@@ -15,6 +15,7 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 from assignbench.errors import UsageError
+from assignbench.files import read_regular
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,7 +84,7 @@ def read_yaml(path: Path) -> Any:
         UsageError: when the file cannot be read, is not UTF-8, is not YAML, or repeats a key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 import msgspec
 
 from assignbench.errors import DataError
+from assignbench.files import open_regular
 
 BLOCK = 1 << 20  # bytes read at once; a piece has about as many characters, and its objects stay near the processor
 
@@ -121,7 +122,7 @@ def pieces(file: Path, digest: Digest, usual: Mapping[str, Entries] | None = Non
     """
     try:
         # hashing leaves Python's lock free: beside the parsing, it costs no time of its own
-        with file.open("rb") as stream, ThreadPoolExecutor(1) as hashing:
+        with open_regular(file) as stream, ThreadPoolExecutor(1) as hashing:
             yield from _members(_Window(stream, partial(hashing.submit, digest.update)), usual or {})
     except FileNotFoundError as error:
         raise DataError(f"no annotation file {file}; put it there") from error

@@ -20,7 +20,7 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import files_digest
 from assignbench.detector.deformable import unrepeatable
 from assignbench.errors import Stopped
-from assignbench.files import write_json_atomic
+from assignbench.files import replaceable, write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
 from assignbench.run.results.json_lines import taken_away
@@ -111,6 +111,9 @@ def executed(
     learned_by(learner.assigner)  # what it says is refused before hours of training, not after
     with main_process(accelerator) as writes:
         if writes:
+            for path in folder.iterdir():  # what could not be replaced in the end is refused before hours of training
+                if not path.is_dir():
+                    replaceable(path)
             write_repairs(folder, run.splits)
             write_json_atomic(folder / CONFIG, {key: value.model_dump() for key, value in config_of(run).items()})
     trained = train(

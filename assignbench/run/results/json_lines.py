@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import weakref
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 from assignbench.disk import explained
 from assignbench.errors import RunError, SystemProblem
-from assignbench.files import replaceable, sha256_of, write_text_atomic
+from assignbench.files import read_regular, replaceable, sha256_of, write_text_atomic
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
@@ -40,15 +41,41 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """All whole rows; a last one that was cut off by a kill is left out.
 
     Raises:
-        RunError: a row is damaged.
+        RunError: a row is damaged, or the file cannot be read.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path)
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}; move its folder away and run again") from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a training: each names its iteration, and holds numbers or null.
+
+    Raises:
+        RunError: as `read_lines`, or one does not.
+    """
+    rows = read_lines(path)
+    for line, row in enumerate(rows, start=1):
+        if not is_row(row):
+            raise RunError(
+                f"{path} is damaged: line {line} is no iteration with numbers; move its folder away and run again"
+            )
+    return rows
+
+
+def is_row(row: Any) -> bool:
+    """Whether a line of a log names its iteration and holds numbers; neither true nor "1" is one, nor is NaN."""
+    return (
+        isinstance(row, dict)
+        and type(row.get("iteration")) is int
+        and all(value is None or (type(value) in (int, float) and math.isfinite(value)) for value in row.values())
+    )
 
 
 class Log:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from assignbench.errors import RunError, SystemProblem
-from assignbench.files import sha256_of, written, written_folder
+from assignbench.files import require_regular, sha256_of, written, written_folder
 from assignbench.machine import STOPS
 from assignbench.sealed import read_sealed, write_sealed
 
@@ -65,10 +65,11 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         RunError: the file is missing or damaged.
     """
     try:
+        require_regular(path)
         with uninterrupted():
             return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} is missing or damaged: {error}") from error
+        raise RunError(f"{path} is missing or damaged: {getattr(error, 'strerror', None) or error}") from error
 
 
 def require_finite(tensors: Mapping[str, Tensor], whose: str) -> None:

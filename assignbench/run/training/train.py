@@ -19,7 +19,7 @@ from assignbench.data.load.streams import training_batches
 from assignbench.data.load.transfer import on_device
 from assignbench.errors import RunError, Stopped, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
-from assignbench.run.results.json_lines import Log, read_lines
+from assignbench.run.results.json_lines import Log, read_rows
 from assignbench.run.results.names import CHECKPOINTS, LOSSES, STATISTICS
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.training.batch_norm import synchronise_batch_norm
@@ -216,7 +216,7 @@ def micro_batch(settings: TrainSettings, processes: int) -> int:
 
 def latest_statistics(file: Path) -> Mapping[str, float | None]:
     """Those of the last epoch that a resumed run has behind it; of a new run, of nothing."""
-    rows = read_lines(file)
+    rows = read_rows(file)
     if not rows:
         return statistics(Tally.empty())
     return {name: value for name, value in rows[-1].items() if name not in ("iteration", "epoch")}
