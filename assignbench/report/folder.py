@@ -22,6 +22,7 @@ LOSSES, STATISTICS, CONFIG, LEASE, FAILURES = (
     ".lease",
     "failures.jsonl",
 )
+LARGEST = 1e300  # of what a log holds: also no NaN and no infinity
 POINTS = 40  # of a curve on the page
 _NO_NUMBERS = ("iteration", "epoch", "lr")
 
@@ -114,6 +115,7 @@ def _unfinished(folder: Path, datasets: Mapping[str, str], labels: Mapping[str, 
     lines, failures = _logged(folder / LOSSES), _logged(folder / FAILURES)
     dataset, strategy = words[:2] if read else ("?", folder.name)
     planned = _value(settings, "train.iterations")
+    usable = [line["iteration"] for line in lines if _usable(line)]
     return Unfinished(
         folder.name,
         datasets.get(dataset, dataset),
@@ -121,8 +123,8 @@ def _unfinished(folder: Path, datasets: Mapping[str, str], labels: Mapping[str, 
         words[2] if read and len(words) == 6 else None,
         words[-3] if read else "?",
         int(read[1]) if read else None,
-        next((line["iteration"] for line in reversed(lines) if _usable(line)), 0),
-        planned if isinstance(planned, int) else None,
+        usable[-1] if usable else 0,
+        planned if type(planned) is int and abs(planned) < LARGEST else None,
         holder_of(folder / LEASE),
         str(failures[-1].get("error", "")).partition("\n")[0] if failures else None,
     )
@@ -154,7 +156,7 @@ def _settings(file: Path) -> Mapping[str, Any]:
 def _logged(file: Path) -> list[dict[str, Any]]:
     """The lines of a log of a run that is not finished; []: it cannot be read."""
     try:
-        return [line for line in read_lines(file) if isinstance(line, dict)]
+        return read_lines(file)
     except RunError:
         return []
 
@@ -170,8 +172,8 @@ def _usable(line: Any) -> bool:
     """Whether a line of a log names its iteration and holds numbers."""
     return (
         isinstance(line, dict)
-        and isinstance(line.get("iteration"), int)
-        and all(value is None or isinstance(value, int | float) for value in line.values())
+        and type(line.get("iteration")) is int
+        and all(value is None or (type(value) in (int, float) and abs(value) < LARGEST) for value in line.values())
     )
 
 

@@ -40,13 +40,25 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         text = path.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-    except ValueError as error:
+        rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n")[:-1]]
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {error}; move its folder away and run again") from error
+    if odd := [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]:
+        raise RunError(f"{path}, line {odd[0]}: it is no JSON object; move its folder away and run again")
+    return rows
 
 
 def keep_lines(path: Path, iteration: int) -> None:
-    """Drop the rows after an iteration: what a resumed run is about to write again."""
+    """Drop the rows after an iteration: what a resumed run is about to write again.
+
+    Raises:
+        RunError: a row is damaged.
+    """
     if path.is_file():
-        rows = [row for row in read_lines(path) if row["iteration"] <= iteration]
+        rows = read_lines(path)
+        if odd := [number for number, row in enumerate(rows, start=1) if type(row.get("iteration")) is not int]:
+            raise RunError(f"{path}, line {odd[0]}: it names no iteration; move its folder away and run again")
+        rows = [row for row in rows if row["iteration"] <= iteration]
         write_text_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
