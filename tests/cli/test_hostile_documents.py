@@ -169,7 +169,7 @@ def paths_of(value: object, path: tuple[str, ...] = (), depth: int = 3) -> Itera
 
 
 def test_each_field_of_a_record(run):
-    """Every field, with every value, through the commands that are quick; a value each through those that load torch."""
+    """Each field, with two values of the list, through what is quick; those that `eval` goes by with every value."""
     record = json.loads((run / "record.json").read_text())
     for number, path in enumerate(paths_of(record)):
         for raw in (FIELDS[number % len(FIELDS)], FIELDS[(5 * number + 3) % len(FIELDS)]):
