@@ -85,7 +85,7 @@ def _made(file: Path, content: str, read: Callable[[Digest], Dataset], stored: P
         save(dataset, stored)
         _make_room(stored)
         return load(stored, dataset.name, dataset.split, images_of(dataset).folder)
-    except (OSError, SystemProblem) as error:
+    except (OSError, SystemProblem, ValueError) as error:  # also where safetensors takes no header of that length
         return dataset.remarked(
             f"the parsed annotations cannot be kept ({error}), so each start parses them again and each loader process "
             "holds a copy; XDG_CACHE_HOME names another place",

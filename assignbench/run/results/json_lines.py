@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import math
 import os
 import weakref
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from typing import Any
 from assignbench.disk import explained
 from assignbench.errors import RunError, SystemProblem
 from assignbench.files import read_regular, replaceable, sha256_of, write_text_atomic
+
+LARGEST = 1e300  # of what a log holds: also no NaN and no infinity
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
@@ -47,11 +48,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         text = read_regular(path)
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n")[:-1]]
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {error}; move its folder away and run again") from error
+    if odd := [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]:
+        raise RunError(f"{path}, line {odd[0]}: it is no JSON object; move its folder away and run again")
+    return rows
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -74,7 +78,7 @@ def is_row(row: Any) -> bool:
     return (
         isinstance(row, dict)
         and type(row.get("iteration")) is int
-        and all(value is None or (type(value) in (int, float) and math.isfinite(value)) for value in row.values())
+        and all(value is None or (type(value) in (int, float) and abs(value) < LARGEST) for value in row.values())
     )
 
 
@@ -161,7 +165,7 @@ def _rows_until(path: Path, iteration: int) -> bytes:
     """The whole rows of a log up to an iteration; of no file, none."""
     kept = b""
     if path.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             for line in path.read_bytes().splitlines(keepends=True):
                 if json.loads(line)["iteration"] <= iteration and line.endswith(b"\n"):
                     kept += line
