@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
 from assignbench.engines.engine import Look
-from assignbench.engines.job import Needs
+from assignbench.engines.job import Job, Needs
 from assignbench.engines.slurm import WIDTHS, Slurm, accounted, queued
-from assignbench.errors import DeviceFault, SystemProblem
+from assignbench.errors import DeviceFault, SystemProblem, UsageError
 
 
 def row(*cells: str) -> str:
@@ -53,6 +54,27 @@ def test_without_slurm_it_is_said_where_to_go(monkeypatch) -> None:
         SystemProblem, match="no sbatch, srun, squeue, scancel here; log in to a machine of the cluster"
     ):
         Slurm(Needs())
+
+
+def test_the_array_is_not_the_user_s(slurm) -> None:
+    with pytest.raises(UsageError, match=r"--needs more\.array: the jobs are the array; leave it out"):
+        Slurm(Needs(more={"array": "0-3"}))
+
+
+def test_what_sbatch_refuses_is_said_in_its_words(slurm, tmp_path) -> None:
+    job = Job("r", "r", ("run",), tmp_path / "r")
+    with pytest.raises(SystemProblem, match=r"sbatch refuses the jobs: sbatch: error: .*nonesuch"):
+        Slurm(Needs(partition="nonesuch")).submit([job, job])
+
+
+def test_two_nodes_train_one_run(slurm, command, eventually, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Slurm, "poll", 0.3)
+    job = command.jobs(tmp_path)[0]
+    engine = Slurm(Needs(cpus=1, nodes=2, time="30"))
+    (handle,) = engine.submit([job])
+    eventually(lambda: engine.look([handle])[0].state == "ended", "the job ends")
+    assert engine.look([handle]) == [Look("ended", "node[1-2]", 0)], (job.folder / "job.log").read_text()
+    assert json.loads((job.folder / "record.json").read_text())["environment"]["processes"] == 2
 
 
 @pytest.fixture
