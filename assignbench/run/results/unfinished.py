@@ -11,7 +11,7 @@ from typing import Any
 from assignbench.errors import RunError
 from assignbench.files import read_json
 from assignbench.lock import holder_of
-from assignbench.run.results.json_lines import LARGEST, read_lines
+from assignbench.run.results.json_lines import LARGEST, is_row, read_lines
 from assignbench.run.results.names import CONFIG, FAILURES, LOCK, LOSSES
 from assignbench.run.results.record import FILE, RunRecord
 
