@@ -165,10 +165,12 @@ def _rows_until(path: Path, iteration: int) -> bytes:
     """The whole rows of a log up to an iteration; of no file, none."""
     kept = b""
     if path.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        with contextlib.suppress(ValueError, RecursionError):
             for line in path.read_bytes().splitlines(keepends=True):
-                if json.loads(line)["iteration"] <= iteration and line.endswith(b"\n"):
-                    kept += line
+                row = json.loads(line)
+                if not is_row(row) or row["iteration"] > iteration or not line.endswith(b"\n"):
+                    break
+                kept += line
     return kept
 
 
