@@ -153,8 +153,8 @@ def _legacy(path: Path) -> object:
 
 
 @contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
-    """A file's bytes; whoever asks for more than there are gets those."""
+def _mapped(path: Path) -> Iterator[Any]:
+    """A file's bytes, to be read as a file; whoever asks for more than there are gets those."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         yield content
 
