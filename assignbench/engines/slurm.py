@@ -119,7 +119,9 @@ class Slurm:
             cpus_per_task=None if threads is None else int(threads),
             stderr_to_stdout=True,
             srun_args=["--kill-on-bad-exit=1"],
-            additional_parameters={key: value for key, value in given.items() if value not in (None, False)},
+            additional_parameters={
+                key: value for key, value in given.items() if value is not None and value is not False
+            },
         )
         return executor
 

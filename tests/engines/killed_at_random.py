@@ -107,11 +107,12 @@ def slurm() -> Iterator[tuple[list[str], dict[str, str], Kill]]:
     with load("small_slurm").small_slurm((2, 1)) as running:
 
         def kill(_: int) -> str:
+            for node in ("node1", "node2"):
+                with contextlib.suppress(AssertionError):  # it is up
+                    running.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
             if CHANCE.random() < 0.3:
                 node = CHANCE.choice(("node1", "node2"))
                 running.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed")
-                time.sleep(1)
-                running.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
                 return f"{node}, with all that ran there"
             own = [one for one in psutil.process_iter() if configured(one)]
             return kill_one(those(own, CHANCE.choice(("--tethered", "submitit.core._submit"))))
@@ -122,6 +123,20 @@ def slurm() -> Iterator[tuple[list[str], dict[str, str], Kill]]:
             return False
 
         yield ["--on", "slurm"], dict(running.environment), kill
+
+
+def disturb(process: subprocess.Popen[bytes], kill: Kill, output: Path, began: float) -> int:
+    """Kill somebody every few seconds until a process ends; how many died."""
+    deaths = 0
+    while process.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(CHANCE.uniform(*EVERY))
+            break
+        if who := kill(process.pid):
+            deaths += 1
+            done = len(list(output.glob("*/record.json")))
+            say(f"{time.monotonic() - began:6.1f} s  killed: {who}  ({done} of 8 done)")
+    return deaths
 
 
 def main(engine: str) -> int:
@@ -137,16 +152,12 @@ def main(engine: str) -> int:
         expected = conftest.facts_of(folder / "peace")
         with command.braked():
             words = command(folder / "war", *SEEDS, "--needs", "cpus=1", *options)
-            began, deaths = time.monotonic(), 0
-            process = subprocess.Popen(words, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
-            while process.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(CHANCE.uniform(*EVERY))
-                    break
-                if who := kill(process.pid):
-                    deaths += 1
-                    done = len(list((folder / "war").glob("*/record.json")))
-                    say(f"{time.monotonic() - began:6.1f} s  killed: {who}  ({done} of 8 done)")
+            began = time.monotonic()
+            with subprocess.Popen(words, env={**os.environ, **environment}, stdout=subprocess.DEVNULL) as process:
+                try:
+                    deaths = disturb(process, kill, folder / "war", began)
+                finally:
+                    process.kill()
         same = conftest.facts_of(folder / "war") == expected
         records = len(list((folder / "war").glob("*/record.json")))
         left = [path for path in (folder / "war").glob("*/*") if path.suffix == ".tmp" or path.name.startswith(".")]

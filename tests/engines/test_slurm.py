@@ -87,7 +87,7 @@ def iterations(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "checkpoints").glob("iteration-*"))
 
 
-def test_requeued_timed_out_and_cancelled_jobs_end_in_the_same_bytes(
+def test_requeued_timed_out_pre_empted_and_cancelled_jobs_end_in_the_same_bytes(
     slurm, engine, command, facts, undisturbed, eventually, tmp_path
 ) -> None:
     jobs = command.jobs(tmp_path)
@@ -100,16 +100,20 @@ def test_requeued_timed_out_and_cancelled_jobs_end_in_the_same_bytes(
         soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 60))  # closer than a job's notice
         slurm.ask("scontrol", "update", f"JobId={second}", f"EndTime={soon}")
         slurm.ask("scontrol", "requeue", first)
-        engine.stop([third])
-        (cancelled,) = engine.look([third])
-        assert (cancelled.state, cancelled.code, cancelled.cause) == ("ended", 1, "cancelled")
-        assert iterations(jobs[2].folder), "a cancelled job keeps its checkpoint"
-        assert not (jobs[2].folder / "record.json").exists()
+        (look,) = engine.look([third])
+        urgent = ("--partition=urgent", f"--nodelist={look.where}", "--exclusive", "--output=/dev/null", "--wrap=true")
+        slurm.ask("sbatch", *urgent)
 
         def restarts(handle: str) -> int:
             return int(slurm.ask("squeue", "-h", "-r", "-t", "all", "-j", handle, "-O", "RestartCnt"))
 
-        eventually(lambda: restarts(first) == restarts(second) == 1, "two jobs are queued again")
+        eventually(lambda: [restarts(handle) for handle in handles] == [1, 1, 1], "all are queued again")
+        eventually(lambda: engine.look([third])[0].state == "running", "the job that was pre-empted runs again")
+        engine.stop([third])
+        (look,) = engine.look([third])
+        assert (look.state, look.code, look.cause) == ("ended", 1, "cancelled")
+        assert iterations(jobs[2].folder), "a cancelled job keeps its checkpoint"
+        assert not (jobs[2].folder / "record.json").exists()
         slurm.ask("scontrol", "update", f"JobId={second}", "TimeLimit=30")
         release()
         eventually(lambda: all(look.state == "ended" for look in engine.look(handles)), "all jobs end")
