@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 from torch import _weights_only_unpickler as weights_only
@@ -65,8 +65,8 @@ def scan(stream: IO[bytes], size: int, found: Scan) -> None:
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    for opcode, argument, _ in pickletools.genops(stream):
-        name = opcode.name
+    for opcode, given, _ in pickletools.genops(stream):
+        name, argument = opcode.name, cast(Any, given)
         if name in _PUTS and not 0 <= argument <= size:
             raise OddPickleError("it remembers more values than it has bytes")
         if name == "FRAME" and argument > size:

@@ -31,6 +31,7 @@ from torch.serialization import safe_globals
 from assignbench.detector.pickle_scan import OddPickleError, Scan, held, scan
 from assignbench.detector.wrapped import AmbiguousNamesError, unwrapped, weights_of
 from assignbench.errors import DataError
+from assignbench.files import open_regular
 
 PACKED = 20  # times its size: as much may an archive hold; weights of a training hardly shrink
 ZIP = b"PK\x03\x04"
@@ -102,7 +103,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         DataError: no such file, not a whole checkpoint, or opening it the usual way would run code.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             first = file.read(len(LEGACY))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -152,8 +153,8 @@ def _legacy(path: Path) -> object:
 
 
 @contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
-    """A file's bytes; whoever asks for more than there are gets those."""
+def _mapped(path: Path) -> Iterator[Any]:
+    """A file's bytes, to be read as a file; whoever asks for more than there are gets those."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         yield content
 

@@ -27,14 +27,14 @@ from assignbench.machine import waiting
 from assignbench.run.matrix.execute import execute
 from assignbench.run.matrix.pictures import contents
 from assignbench.run.matrix.plan import Candidate, Run, candidates, plan
-from assignbench.run.matrix.sharing import claimed, trained_by
+from assignbench.run.matrix.sharing import claimed, tidy, trained_by
 from assignbench.run.results.json_lines import append
 from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, FAILURES, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
 from assignbench.run.results.run_files import lost
 from assignbench.run.scoring.evaluators import check_evaluator
 from assignbench.run.scoring.reopen import score_again
-from assignbench.run.training.checkpoint import checkpoints, remove
+from assignbench.run.training.checkpoint import checkpoints
 from assignbench.run.training.device import build_accelerator, settle_precision, workers_of
 from assignbench.run.training.processes import from_main
 from assignbench.run.training.reporter import clock
@@ -230,7 +230,7 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, co
         if not from_main(is_done(run, output), accelerator):
             return False
         if accelerator.is_main_process:
-            remove(folder / CHECKPOINTS)  # of a command that was killed when it had written the record
+            tidy(folder)
         say(f"done already, {folder}")
         return True
 
@@ -317,7 +317,7 @@ def to_score_again(run: Run, folder: Path) -> str | None:
 
 def state(folder: Path) -> str:
     """How far a run has come, by what its folder holds."""
-    if (folder / FILE).is_file():
+    if os.path.lexists(folder / FILE):  # what it is says whoever reads it
         return DONE
     return UNFINISHED if checkpoints(folder / CHECKPOINTS) else TO_DO
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from accelerate import Accelerator
 
-from assignbench.errors import RunError
+from assignbench.errors import RunError, SystemProblem
 from assignbench.files import make_folder
 from assignbench.lock import USUAL, Rhythm, Taken, exclusive, holder_of, patiently
-from assignbench.run.results.names import LOCK
+from assignbench.run.results.names import CHECKPOINTS, LOCK
+from assignbench.run.training.checkpoint import remove
 from assignbench.run.training.processes import from_main
 
 _WAITING, _HELD, _FAILED = range(3)
@@ -61,6 +62,17 @@ def claimed(
             if word == _FAILED:
                 raise RunError("the main process failed; its message says why")
         yield
+
+
+def tidy(folder: Path) -> None:
+    """Take away what a command has left in the folder of a finished run, when it was killed after writing the record.
+
+    Whoever is still at the run does so itself.
+    """
+    if not ((folder / LOCK).is_file() or (folder / CHECKPOINTS).is_dir()):
+        return
+    with suppress(Taken, SystemProblem), exclusive(folder / LOCK, lambda _: False):
+        remove(folder / CHECKPOINTS)
 
 
 def trained_by(folder: Path) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from assignbench.run.matrix import execute
+from assignbench.run.results.json_lines import Log
 from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, LOSSES, STATISTICS, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord
 from assignbench.run.training import train
@@ -59,7 +60,7 @@ def fill(disk: Path) -> None:
         pytest.param(train, "save_checkpoint", 1, 0, id="first checkpoint"),
         pytest.param(train, "save_checkpoint", 3, 2, id="later checkpoint"),
         pytest.param(train, "save_snapshot", 2, 0, id="snapshot"),
-        pytest.param(train, "append", 3, 2, id="log"),
+        pytest.param(Log, "append", 3, 2, id="log"),
         pytest.param(execute, "write_detections", 1, 2, id="detections"),
         pytest.param(execute, "save_tensors", 1, 2, id="weights"),
         pytest.param(execute, "write_record", 1, 2, id="record"),

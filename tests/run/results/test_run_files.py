@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 import torch
 
 from assignbench.errors import RunError
+from assignbench.lock import exclusive
 from assignbench.report.curves import losses_of, statistics_of
-from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, LOSSES, STATISTICS, WEIGHTS
+from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, LOCK, LOSSES, STATISTICS, WEIGHTS
 from assignbench.run.results.record import RunRecord, read_record, write_record
 from assignbench.run.scoring.kept_matches import lacking
 from assignbench.run.scoring.reopen import open_run
@@ -229,11 +232,20 @@ def test_a_record_of_before_files_were_listed_is_read(copy: Path, small_runs: Go
     assert f"{WEIGHTS} is gone" in text
 
 
-def test_checkpoints_that_a_kill_left_of_a_finished_run_go(
+def test_what_a_kill_left_of_a_finished_run_goes(
     copy: Path, begun: Callable[[Path], Path], small_runs: Go, tmp_path: Path
 ) -> None:
+    """Checkpoints, and the lease of a process that is no more; not while another process is at the run."""
     left = begun(tmp_path / "other")
     shutil.copytree(left / CHECKPOINTS, copy / CHECKPOINTS)
-    _, text = small_runs(*CHECKPOINTED, output=tmp_path)
-    assert "done already" in text
+    with exclusive(copy / LOCK, bool):
+        assert "done already" in small_runs(*CHECKPOINTED, output=tmp_path)[1]
+        assert (copy / CHECKPOINTS).is_dir()
+    held = (
+        "from assignbench.lock import exclusive; one = exclusive(Path(sys.argv[1]), bool); one.__enter__(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", f"import os, sys; from pathlib import Path; {held}", copy / LOCK], check=True)
+    assert (copy / LOCK).is_file()
+    assert "done already" in small_runs(*CHECKPOINTED, output=tmp_path)[1]
     assert not (copy / CHECKPOINTS).exists()
+    assert not (copy / LOCK).exists()
