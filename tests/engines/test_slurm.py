@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -75,6 +76,12 @@ def test_two_nodes_train_one_run(slurm, command, eventually, tmp_path, monkeypat
     eventually(lambda: engine.look([handle])[0].state == "ended", "the job ends")
     assert engine.look([handle]) == [Look("ended", "node[1-2]", 0)], (job.folder / "job.log").read_text()
     assert json.loads((job.folder / "record.json").read_text())["environment"]["processes"] == 2
+
+
+def test_without_submitit_it_is_said_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(SystemProblem, match=r"pip install 'assignbench\[slurm\]'"):
+        Slurm(Needs())
 
 
 @pytest.fixture
