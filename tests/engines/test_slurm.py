@@ -68,8 +68,7 @@ def test_what_sbatch_refuses_is_said_in_its_words(slurm, tmp_path) -> None:
         Slurm(Needs(partition="nonesuch")).submit([job, job])
 
 
-def test_two_nodes_train_one_run(slurm, command, eventually, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(Slurm, "poll", 0.3)
+def test_two_nodes_train_one_run(slurm, command, eventually, tmp_path) -> None:
     job = command.jobs(tmp_path)[0]
     engine = Slurm(Needs(cpus=1, nodes=2, time="30"))
     (handle,) = engine.submit([job])
@@ -85,8 +84,7 @@ def test_without_submitit_it_is_said_what_to_install(monkeypatch) -> None:
 
 
 @pytest.fixture
-def engine(slurm, monkeypatch) -> Slurm:
-    monkeypatch.setattr(Slurm, "poll", 0.3)
+def engine(slurm) -> Slurm:
     return Slurm(Needs(cpus=1, time="30"))
 
 
