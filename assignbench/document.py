@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +26,7 @@ def load_document(file: Path, model: type[Model]) -> Model:
 
 
 def fitted(content: object, model: type[Model], where: str) -> Model:
-    """What was read of a file, as the model.
+    """What was read of a file, as the model; a number is a number, neither true nor "1" is one.
 
     Raises:
         UsageError: it does not fit; a line for each problem, each with ``where``.
@@ -33,7 +34,7 @@ def fitted(content: object, model: type[Model], where: str) -> Model:
     if not isinstance(content, Mapping):
         raise UsageError(f"{where}: a mapping is needed, with {', '.join(model.model_fields)}")
     try:
-        return model.model_validate(content)
+        return model.model_validate_json(json.dumps(content), strict=True)  # a list may be a tuple, and text a path
     except ValidationError as error:
         problems = problems_of(error, content, model)
     raise UsageError("\n".join(f"{where}: {problem.sentence()}" for problem in problems))

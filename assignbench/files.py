@@ -18,6 +18,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
@@ -58,7 +59,8 @@ def written(path: Path) -> Iterator[Path]:
             temporary.touch(exist_ok=False)
             mode = stat.S_IMODE(temporary.stat().st_mode)
             yield temporary
-            temporary.chmod(mode)  # safetensors replaces the file by a private one
+            if stat.S_IMODE(temporary.stat().st_mode) != mode:  # safetensors replaces the file by a private one
+                temporary.chmod(mode)
             with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -102,7 +104,7 @@ def require_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A file to be read as bytes.
 
     Raises:

@@ -17,6 +17,7 @@ from types import CodeType, ModuleType
 from typing import Any, cast
 
 from assignbench.errors import AssignbenchError, UsageError
+from assignbench.plain_text import one_line
 from assignbench.sources import Home, home_of, with_imports
 
 PREFIX = "assignbench_file_"  # of the packages that `import_file` makes; each is a folder, seen from one file
@@ -143,7 +144,7 @@ def in_words(error: BaseException) -> str:
     """What to say of an error: ours explain themselves, a stranger's is named with its place."""
     if isinstance(error, AssignbenchError):
         return str(error)
-    return f"{type(error).__name__}: {error} ({place(error)})"
+    return one_line(f"{type(error).__name__}: {error} ({place(error)})")
 
 
 def written_at(function: Callable[..., object]) -> tuple[str, int]:

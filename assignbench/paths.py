@@ -44,6 +44,14 @@ def config_file(what: str, folder: Path, known: Sequence[str], name_or_path: str
     )
 
 
+def names_a_path(text: str) -> bool:
+    """Whether a file can have such a name: no system takes one with a zero in it, or halves of letters."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def published_results() -> Path:
     """The table of published numbers, which a wheel has inside the package.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from assignbench import plain_text
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.files import is_stream, written
 from assignbench.overwriting import is_png_of, mark_of, refuse_strangers
@@ -127,6 +128,12 @@ def save(figure: Figure, file: Path) -> None:
     Raises:
         SystemProblem: the file cannot be written.
     """
+    from matplotlib.text import Text
+
+    for one in figure.findobj(Text):
+        if isinstance(one, Text) and r"\math" not in one.get_text():  # of axes; no formula of ours is anywhere else
+            one.set_text(plain_text.lines(one.get_text()))
+            one.set_parse_math(False)
     form = file.suffix.lower()
     date = FORMATS[form]
     with written(file) as temporary, styled():

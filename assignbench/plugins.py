@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from assignbench.errors import AssignbenchWarning, UsageError
 from assignbench.importing import import_file, import_named, in_words, place, written_at
 from assignbench.options import check_options, format_strategy, option_schema, parse_strategy, without_folders
+from assignbench.plain_text import one_line
 from assignbench.sources import sources_digest, with_imports
 from assignbench.suggest import did_you_mean
 
@@ -232,7 +233,9 @@ def construct(
         raise UsageError(f"{cls.__name__}: {error}") from error
     except (Exception, SystemExit) as error:  # a stranger's constructor may do anything
         where = place(error, [Path(written_at(cls.__init__)[0])])
-        raise UsageError(f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {error} ({where})") from error
+        raise UsageError(
+            f"{cls.__name__} cannot be constructed\n{type(error).__name__}: {one_line(str(error))} ({where})"
+        ) from error
     if "_parameters" not in vars(assigner) or not hasattr(assigner, "setting"):
         raise UsageError(f"{cls.__name__} must call super().__init__(setting) at the start of its constructor")
     head = getattr(assigner, "head", None)

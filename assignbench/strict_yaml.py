@@ -15,6 +15,8 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 from assignbench.errors import UsageError
+from assignbench.files import read_regular
+from assignbench.paths import names_a_path
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,6 +30,13 @@ class _Loader(yaml.SafeLoader):
             event = self.peek_event()
             raise ComposerError(None, None, "aliases are not supported", event.start_mark)
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """As PyYAML's, but for letters that no file's name, and no text in UTF-8, can hold."""
+        value = super().construct_scalar(node)
+        if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in str(value)) and not names_a_path(value):
+            raise ConstructorError(None, None, "a zero, or half a letter, is no text", node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """As PyYAML's, after the keys were found to be plain and different."""
@@ -83,7 +92,7 @@ def read_yaml(path: Path) -> Any:
         UsageError: when the file cannot be read, is not UTF-8, is not YAML, or repeats a key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:

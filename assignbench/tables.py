@@ -6,14 +6,14 @@ frame of the same shape that says which fields are bold.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from assignbench import plain_text
+from assignbench.plain_text import markup, one_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from pylatexenc.latexencode import UnicodeToLatexEncoder
     from rich.table import Table as RichTable
 
 BOLD = "font-weight: bold"
@@ -46,12 +46,15 @@ def terminal(
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)
     for name in texts.columns:
         if name in left:
-            grid.add_column(Text(name), overflow="fold")
+            grid.add_column(Text(one_line(name)), overflow="fold")
         else:
-            grid.add_column(Text(name), justify="right", no_wrap=not fold, overflow="fold")
+            grid.add_column(Text(one_line(name)), justify="right", no_wrap=not fold, overflow="fold")
     for fields, marks in _lines(texts, bold):
         grid.add_row(
-            *(Text(text.replace(" ± ", "±"), "bold" if mark else "") for text, mark in zip(fields, marks, strict=True))
+            *(
+                Text(one_line(text).replace(" ± ", "±"), "bold" if mark else "")
+                for text, mark in zip(fields, marks, strict=True)
+            )
         )
     return grid
 
@@ -59,10 +62,10 @@ def terminal(
 def markdown(texts: DataFrame, bold: DataFrame | None = None, *, left: Collection[str] = ()) -> str:
     """A GitHub table, without a line end."""
     rows = [
-        [f"**{markdown_text(text)}**" if mark else markdown_text(text) for text, mark in zip(*line, strict=True)]
-        for line in _lines(texts, bold)
+        [f"**{told}**" if mark else told for told, mark in zip(map(plain_text.markdown, fields), marks, strict=True)]
+        for fields, marks in _lines(texts, bold)
     ]
-    table = frame_of([markdown_text(name) for name in texts.columns], rows)
+    table = frame_of([plain_text.markdown(name) for name in texts.columns], rows)
     align = ["left" if name in left else "right" for name in texts.columns]
     return table.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align)
 
@@ -70,7 +73,7 @@ def markdown(texts: DataFrame, bold: DataFrame | None = None, *, left: Collectio
 def latex(texts: DataFrame, bold: DataFrame | None = None, *, left: Collection[str] = ()) -> str:
     """A `tabular` environment; the preamble needs the package booktabs."""
     rows = [[_field(text) for text in fields] for fields, _ in _lines(texts, None)]
-    table = frame_of([latex_text(name) for name in texts.columns], rows)
+    table = frame_of([plain_text.latex(name) for name in texts.columns], rows)
     styled = table.style.hide(axis="index")
     if bold is not None:
         marks = bold.set_axis(table.columns, axis=1).map(lambda mark: BOLD if mark else "")
@@ -81,13 +84,11 @@ def latex(texts: DataFrame, bold: DataFrame | None = None, *, left: Collection[s
 
 def html(texts: DataFrame, bold: DataFrame | None = None, *, left: Collection[str] = ()) -> str:
     """A `table` element without styles of its own: bold fields are `strong`, numbers have the class ``number``."""
-    from html import escape
-
-    head = "".join(f'<th scope="col"{_aligned(name, left)}>{escape(name)}</th>' for name in texts.columns)
+    head = "".join(f'<th scope="col"{_aligned(name, left)}>{markup(name)}</th>' for name in texts.columns)
     body = []
     for fields, marks in _lines(texts, bold):
         cells = [
-            f"<td{_aligned(name, left)}>{f'<strong>{escape(text)}</strong>' if mark else escape(text)}</td>"
+            f"<td{_aligned(name, left)}>{f'<strong>{markup(text)}</strong>' if mark else markup(text)}</td>"
             for name, text, mark in zip(texts.columns, fields, marks, strict=True)
         ]
         body.append(f"<tr>{''.join(cells)}</tr>")
@@ -96,35 +97,19 @@ def html(texts: DataFrame, bold: DataFrame | None = None, *, left: Collection[st
 
 def as_csv(values: DataFrame) -> str:
     """Unrounded; None is an empty field."""
-    return values.to_csv(index=False, lineterminator="\n")
+    head, *rows = ([plain_text.csv_field(one) for one in row] for row in (values.columns, *values.to_numpy().tolist()))
+    return frame_of(head, rows).to_csv(index=False, lineterminator="\n")
 
 
 def as_json(values: DataFrame) -> str:
     """A list with an object a row, unrounded; what is missing is null."""
     rows = values.astype(object).where(values.notna(), None).to_dict("records")
-    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return "".join(f"\\{letter}" if letter in "\\`*_<>|[]" else letter for letter in " ".join(text.split()))
-
-
-def latex_text(text: str) -> str:
-    """Text that LaTeX sets as it is; a letter that it has no name for becomes a bold question mark."""
-    return _encoder().unicode_to_latex(" ".join(text.split()))
-
-
-@cache
-def _encoder() -> UnicodeToLatexEncoder:
-    from pylatexenc.latexencode import UnicodeToLatexEncoder
-
-    return UnicodeToLatexEncoder(unknown_char_policy="replace", unknown_char_warning=False)
+    return plain_text.json_text(rows)
 
 
 def _field(text: str) -> str:
     """A field of a table: behind a line's end, "[" would be read as the length of a skip, and "*" as a star."""
-    return ("{}" if text.startswith(("[", "*")) else "") + latex_text(text)
+    return ("{}" if text.startswith(("[", "*")) else "") + plain_text.latex(text)
 
 
 def _aligned(name: str, left: Collection[str]) -> str:

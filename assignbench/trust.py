@@ -3,8 +3,8 @@
 A run's record, and a file of imported weights, say which strategy they are of; a stranger's may say any file or
 module. Known are the strategies of installed distributions, and files that this user has named on a command line:
 digests of those are kept in ``$XDG_STATE_HOME/assignbench/trusted``, else ``~/.local/state/…``, one a line. A digest
-is of the bytes of the file and of all that it imports of its own folder or package, as they are now, and nothing runs
-to find it.
+is of every byte of the file and of all that it imports of its own folder or package, as they are now; nothing runs to
+find it.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ _BASE = tuple(
         "errors",
         "suggest",
         "naming",
+        "plain_text",
         "paths",
         "strict_yaml",
         "problems",

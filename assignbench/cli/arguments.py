@@ -94,7 +94,7 @@ def number_list(text: str, option: str) -> tuple[int, ...]:
     entries = comma_list([text], option)
     if not all(entry.isascii() and entry.isdecimal() for entry in entries):
         raise UsageError(f"{option} {text}: write whole numbers from 0, separated by commas, as in {option} 1,2,8")
-    if too_large := [entry for entry in entries if int(entry) >= 2**31]:
+    if too_large := [entry for entry in entries if len(entry.lstrip("0")) > 10 or int(entry) >= 2**31]:
         raise UsageError(f"{option} {too_large[0]}: the largest is {2**31 - 1}")
     return tuple(map(int, entries))
 

@@ -1,6 +1,5 @@
 """What the commands of ``assignbench bench`` share: cases in options, rows on the screen."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assignbench.cli.arguments import comma_list, number_list
 from assignbench.errors import UsageError
+from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.bench.problem import Case
@@ -103,7 +103,7 @@ def report(rows: Sequence[Any], as_json: bool, device: object, about: str) -> No
     progress("")
     entries = [asdict(row) for row in rows]
     if as_json:
-        show(json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        show(json_text(entries))
         return
     with_one = environment(1, "no", str(device))
     machine = ", ".join(with_one.gpus) or f"{with_one.cpu}, one thread"
@@ -118,8 +118,8 @@ def report(rows: Sequence[Any], as_json: bool, device: object, about: str) -> No
 
 def show_waits(waits: dict[str, tuple[str, ...]]) -> None:
     """Where each strategy's step makes the host wait."""
-    from assignbench.cli.output import show
+    from assignbench.cli.output import say
 
     for strategy, places in waits.items():
         if places:
-            show(f"{strategy} makes the host wait for a GPU in {', '.join(places)}\n")
+            say(f"{strategy} makes the host wait for a GPU in {', '.join(places)}")

@@ -46,7 +46,7 @@ def check(
     The laws that every strategy must obey are in the documentation; the exit
     code is 1 when one is broken.
     """
-    from assignbench.cli.output import show
+    from assignbench.cli.output import say
     from assignbench.contract.asked import trials_of
     from assignbench.plugins import resolve_all
     from assignbench.trust import remember
@@ -60,7 +60,7 @@ def check(
         results = [trial() for trial in trials]
         _show(results)
         failed = sum(not law.passed for law in results)
-        show(f"{label}: {f'{failed} of {len(results)} laws broken' if failed else 'keeps the contract'}\n")
+        say(f"{label}: {f'{failed} of {len(results)} laws broken' if failed else 'keeps the contract'}")
         broken += failed
     raise typer.Exit(int(broken > 0))
 

@@ -1,6 +1,5 @@
 """``assignbench data check``: everything that is odd about a data set, and a repaired copy."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption
 from assignbench.errors import DataError, UsageError
+from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.check.check import Check
@@ -84,7 +84,7 @@ def check(
         except DataError as error:
             problem = error  # what was found is said all the same
     if as_json:
-        show(json.dumps(_as_json(found, repaired), indent=1) + "\n")
+        show(json_text(_as_json(found, repaired), indent=1))
     else:
         _print(found, repaired)
     if problem is not None:
@@ -94,7 +94,7 @@ def check(
 
 
 def _print(found: "Check", repaired: "Repaired | None") -> None:
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import say, show, table
     from assignbench.data.read.findings import Severity
     from assignbench.data.read.raw import items
 
@@ -111,19 +111,19 @@ def _print(found: "Check", repaired: "Repaired | None") -> None:
     for raw in (found.train, found.evaluation):
         if raw.readable:
             images, objects = len(raw.images), len(raw.annotations)
-            show(f"{raw.part}: {images:,} images, {objects:,} annotations, {len(raw.categories):,} categories\n")
+            say(f"{raw.part}: {images:,} images, {objects:,} annotations, {len(raw.categories):,} categories")
     if found.quick:
         show(
             "quick: only the headers of pictures were read; damaged pixels, dark ones and equal pictures stay unseen\n"
         )
     counts = {severity: found.count(severity) for severity in Severity}
     said = ", ".join(f"{count} {severity}{'s' * (count > 1)}" for severity, count in counts.items() if count)
-    show(f"{found.name}: {said or 'nothing odd'}\n")
+    say(f"{found.name}: {said or 'nothing odd'}")
     if repaired is not None:
         changed = sum(len(change.items) for change in repaired.changes)
-        show(f"repaired copy: {repaired.spec} ({changed:,} changes, each in {repaired.report.name})\n")
+        say(f"repaired copy: {repaired.spec} ({changed:,} changes, each in {repaired.report.name})")
     elif any(one.kind.severity is Severity.ERROR and one.kind.remedy for one in found.findings):
-        show("--fix DIR writes a repaired copy, with a list of what was changed\n")
+        say("--fix DIR writes a repaired copy, with a list of what was changed")
 
 
 def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:

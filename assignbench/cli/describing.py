@@ -1,6 +1,5 @@
 """``assignbench data stats`` and ``data show``: a data set in numbers, and in pictures."""
 
-import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, number_list
 from assignbench.cli.checking import SpecArgument
 from assignbench.errors import DataError, UsageError
+from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.stats.stats import Histogram, SplitStats
@@ -74,7 +74,7 @@ def stats(
     if as_json:
         content = {"spec": splits.spec, "short_side": sides[0], "long_side": sides[1]}
         content |= {"splits": {part: asdict(one) for part, one in zip(("train", "evaluation"), found, strict=True)}}
-        show(json.dumps(content, indent=1) + "\n")
+        show(json_text(content, indent=1))
     else:
         show(f"{splits.train.name}, sizes in network pixels: short side {sides[0]}, long side at most {sides[1]}\n\n")
         _print(found)
@@ -154,7 +154,7 @@ def _sides(recipe: str, short_side: int | None, long_side: int | None) -> tuple[
 
 
 def _print(found: "Sequence[SplitStats]") -> None:
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import say, show, table
 
     columns = ["", *(one.split for one in found)]
     rows = [
@@ -195,7 +195,7 @@ def _print(found: "Sequence[SplitStats]") -> None:
         rows.append([name, *(f"{one:,} ({percent(one / every)})" for one, every in zip(own, total, strict=True))])
     show(table(["class", *columns[1:]], rows, numbers=columns[1:]))
     if len(names) > MOST_CLASSES:
-        show(f"and {len(names) - MOST_CLASSES} classes more, see --json\n")
+        say(f"and {len(names) - MOST_CLASSES} classes more, see --json")
 
 
 def _print_histogram(title: str, splits: Sequence[str], found: "Sequence[Histogram]") -> None:

@@ -236,12 +236,12 @@ def _open(
     folders: Sequence[Path], data_root: Path | None, device: Device, notes: Sequence[str] = (), *, trust: bool
 ) -> "tuple[list[ShownRun], Dataset]":
     """Runs with their weights, and the split that they were evaluated on; what is odd about them is said."""
-    from assignbench.cli.output import show
+    from assignbench.cli.output import say
     from assignbench.figures.runs import evaluation_split, open_runs
 
     shown = open_runs(folders, device.value, trust=trust)
     for note in (*notes, *(f"{run.name}: {note}" for run in shown for note in run.notes)):
-        show(f"note: {note}\n")
+        say(f"note: {note}")
     return shown, evaluation_split(shown[0].record, data_root)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from assignbench.cli.arguments import comma_list, number_list
 from assignbench.cli.benching import Sizes, image_size, positive, report
-from assignbench.cli.output import progress, show, table
+from assignbench.cli.output import progress, say, show, table
 from assignbench.errors import UsageError
+from assignbench.plain_text import json_text
 from assignbench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def show_growth(outcome: GrowthReport, as_json: bool, device: object, about: str
     """Rows, then how each strategy's time grows, then what was not measured."""
     if as_json:
         progress("")
-        show(json.dumps(asdict(outcome), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        show(json_text(asdict(outcome)))
         return
     report(outcome.rows, False, device, about)
     cells = [
@@ -73,4 +73,4 @@ def show_growth(outcome: GrowthReport, as_json: bool, device: object, about: str
     columns = ("strategy", "axis", "exponent", "cases", "ns per pair", "what objects add, against pairs")
     show(table(columns, cells, numbers=columns[2:5]))
     for sentence in outcome.left_out:
-        show(f"left out: {sentence}\n")
+        say(f"left out: {sentence}")

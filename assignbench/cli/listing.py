@@ -28,7 +28,7 @@ def assigners(
     ] = False,
 ) -> None:
     """Every strategy that an installed distribution provides; of one, its options."""
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import say, show, table
     from assignbench.plugins import known_strategies, resolve
 
     if strategy is not None:
@@ -46,17 +46,17 @@ def assigners(
             show("".join(f"{line.strip()}\n" for line in _about(one, options=False)))
     if options:
         show("\n".join((*_extras(), "\n")))
-    show("Not listed, but as good: module:Class, and file.py:Class.\n")
+    say("Not listed, but as good: module:Class, and file.py:Class.")
 
 
 @app.command()
 def datasets() -> None:
     """The data sets that go by name."""
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import say, show, table
     from assignbench.data.spec.locate import known_datasets
 
     show(table(["name", "description"], [[known.name, known.description] for known in known_datasets()]))
-    show("Your own: a folder, coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file.\n")
+    say("Your own: a folder, coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file.")
 
 
 @app.command()
@@ -66,7 +66,7 @@ def recipes(
     ] = None,
 ) -> None:
     """The shipped recipes; of one, every setting with its meaning."""
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import say, show, table
     from assignbench.config import flatten, known_recipes, load_recipe, settings
 
     if name is not None:
@@ -87,7 +87,7 @@ def recipes(
         values = flatten(load_recipe(known).recipe)
         rows.append([known, *(_value(values[key]) for key in shown)])
     show(table(["name", *(key.partition(".")[2] for key in shown)], rows, numbers=["iterations", "batch", "lr"]))
-    show("Your own: the path of a YAML file. Every setting of one: assignbench list recipes NAME\n")
+    say("Your own: the path of a YAML file. Every setting of one: assignbench list recipes NAME")
 
 
 @app.command()

@@ -33,6 +33,7 @@ from assignbench.cli.launching import settle_machine
 from assignbench.cli.output import lasting_streams
 from assignbench.errors import AssignbenchError, AssignbenchWarning, RunError, Stopped, SystemProblem, UsageError
 from assignbench.importing import place
+from assignbench.plain_text import lines
 
 # what their work leaves are files: it goes on where nobody can read what they print
 IN_FILES = (
@@ -185,7 +186,7 @@ def _plain_warnings() -> Iterator[None]:
     def worded(message: Warning | str, category: type[Warning], *place: Any) -> str:
         if not issubclass(category, AssignbenchWarning):
             return python_s(message, category, *place)
-        return f"warning: {message}\n" if _rank() == 0 else ""
+        return f"warning: {lines(str(message))}\n" if _rank() == 0 else ""
 
     warnings.formatwarning = worded
     try:
@@ -203,4 +204,5 @@ def _explain(error: Exception, message: str, debug: bool) -> None:
     label = "error" if _rank() == 0 else f"error in process {_rank()}"
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         label = f"\033[1;31m{label}\033[0m"
-    print(f"{label}: {message}", file=sys.stderr)  # noqa: T201  # plain on purpose: no markup, no wrapping
+    told = lines(message).replace("\n", "\n  ")  # a line at the margin is ours alone
+    print(f"{label}: {told}", file=sys.stderr)  # noqa: T201  # plain on purpose: no markup, no wrapping

@@ -1,6 +1,5 @@
 """``assignbench data open``: what a folder is, and what to do with it."""
 
-import json
 import os
 import shlex
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption
 from assignbench.errors import UsageError
+from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.dataset import Splits
@@ -42,7 +42,7 @@ def open_(
     counts, and what was repaired; then a YAML file to start from. Where nothing
     fits, every format that was tried, and why not.
     """
-    from assignbench.cli.output import show
+    from assignbench.cli.output import say, show
     from assignbench.data.spec.locate import data_root as root_of
     from assignbench.data.spec.locate import locate, open_dataset
     from assignbench.data.spec.share import with_share
@@ -54,7 +54,7 @@ def open_(
     root = root_of(data_root)
     found = locate(with_share(spec, split), root)
     if not as_json:
-        show("".join(f"{line}\n" for line in (found.canonical, *found.chosen, *found.alternatives)))
+        say(found.canonical, *found.chosen, *found.alternatives)
     splits = open_dataset(found.canonical, root)
     text = _yaml(found, output)
     if output is not None and text is not None:
@@ -65,7 +65,7 @@ def open_(
         f"assignbench run --dataset {shlex.quote(spec)}{share}",
     ]
     if as_json:
-        show(json.dumps(_as_json(found, splits, text, commands), indent=1) + "\n")
+        show(json_text(_as_json(found, splits, text, commands), indent=1))
         return
     _print(splits)
     if output is not None and text is not None:
@@ -89,14 +89,14 @@ def _yaml(found: "Located", output: Path | None) -> str | None:
 
 
 def _print(splits: "Splits") -> None:
-    from assignbench.cli.output import show
+    from assignbench.cli.output import say
     from assignbench.data.dataset import describe
 
     for dataset in (splits.train, splits.evaluation):
-        show("".join(f"{line}\n" for line in describe(dataset)))
+        say(*describe(dataset))
     classes = splits.train.classes
     more = f", … ({len(classes)} in all)" if len(classes) > MOST_CLASSES else ""
-    show(f"classes: {', '.join(classes[:MOST_CLASSES])}{more}\n")
+    say(f"classes: {', '.join(classes[:MOST_CLASSES])}{more}")
 
 
 def _as_json(found: "Located", splits: "Splits", text: str | None, commands: list[str]) -> dict[str, object]:

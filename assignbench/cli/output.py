@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from assignbench.files import is_stream
+from assignbench.plain_text import lines, one_line
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -104,18 +105,23 @@ def _as_json(error: UnicodeError) -> tuple[str, int]:
 
 def console(file: TextIO | None = None) -> "Console":
     """A file, or standard output as wide as the terminal; text is text, also where it looks like rich's markup."""
-    from rich.console import Console
+    from assignbench.cli.screen import Screen
 
     width = None if file is None and sys.stdout.isatty() else WIDE
-    return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
+    return Screen(file=file, width=width)
 
 
 def show(content: "RenderableType") -> None:
-    """Print on stdout; text goes out unchanged, neither wrapped nor read as markup."""
+    """Print on stdout; text goes out neither wrapped nor read as markup, and no terminal obeys it."""
     if isinstance(content, str):
-        sys.stdout.write(content)
+        sys.stdout.write(lines(content))
     else:
         console().print(content)
+
+
+def say(*each: str) -> None:
+    """Print lines on stdout, each of which stays one line whatever it holds."""
+    show("".join(f"{one_line(line)}\n" for line in each))
 
 
 def as_text(content: "RenderableType") -> str:
@@ -136,25 +142,26 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Ite
     numbers = set(numbers)
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
-        grid.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        grid.add_column(one_line(name), justify="right" if name in numbers else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(one_line(cell)) for cell in row))
     return grid
 
 
 def progress(what: str) -> None:
     """What is being done, on a terminal; the line is overwritten by the next."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{what:<100}")
+        sys.stderr.write(f"\r{one_line(what):<100}")
         sys.stderr.flush()
 
 
 def wrote(output: Path, more: str = "") -> None:
     """Say that a file is written: beside the results, unless the results went where this would go."""
-    (note if is_stream(output) else lambda line: show(f"{line}\n"))(f"wrote {output}{more}")
+    (note if is_stream(output) else say)(f"wrote {output}{more}")
 
 
 def note(line: str) -> None:
     """One line on stderr, which stays; on a terminal it takes the place of what `progress` wrote."""
+    line = one_line(line)
     sys.stderr.write(f"\r{line:<100}\n" if sys.stderr.isatty() else f"{line}\n")
     sys.stderr.flush()

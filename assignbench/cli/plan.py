@@ -1,6 +1,5 @@
 """``assignbench plan``: how many seeds, and how many pictures, a difference takes."""
 
-import json
 import math
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from assignbench.cli.arguments import DataRootOption, OnlyProtocolOption, OnlyRecipeOption
 from assignbench.cli.compare import Spread
 from assignbench.errors import UsageError
+from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,7 +68,7 @@ def plan(
     How it is computed: docs/comparisons.md
     """
     from assignbench import api
-    from assignbench.cli.output import progress, show
+    from assignbench.cli.output import progress, say, show
 
     if smallest is not None and not (smallest > 0 and math.isfinite(smallest)):
         raise UsageError(f"--smallest {smallest:g} must be above 0, in percent points")
@@ -96,11 +96,11 @@ def plan(
         raise UsageError("\n".join(refused))
     if format_ is Format.JSON:
         content = [as_json(*one, metric) for one in found]
-        show(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        show(json_text(content))
     else:
         for one in found:
             show(terminal(*one, metric))
-        show("".join(f"{line}\n" for line in (*refused, *table.notes)))
+        say(*refused, *table.notes)
 
 
 def terminal(block: "Block", one: "Plan", metric: str) -> "RenderableType":

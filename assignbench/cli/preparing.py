@@ -1,6 +1,5 @@
 """``assignbench data prepare``: published data sets, from their addresses onto the disk."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from assignbench.cli.arguments import JsonOption
 from assignbench.errors import AssignbenchError, UsageError
+from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.prepare.plan import Plan
@@ -80,7 +80,7 @@ def prepare(
 
 
 def _print_plan(plan: "Plan", keep: bool) -> None:
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import say, show, table
     from assignbench.data.prepare.digest import known_digest
     from assignbench.data.prepare.plan import rooms
     from assignbench.disk import human
@@ -98,34 +98,34 @@ def _print_plan(plan: "Plan", keep: bool) -> None:
     ]
     _print_origin(plan)
     if not plan.steps:
-        show(f"{plan.name} is {'to be laid there by hand' if plan.reads else 'drawn'}: nothing to download\n")
+        say(f"{plan.name} is {'to be laid there by hand' if plan.reads else 'drawn'}: nothing to download")
         return
     columns = ["file", "", "bytes", "checksum", "to fetch", "goes to"]
     show(table(columns, rows, numbers=["bytes", "to fetch"]))
     unknown = [step for step in plan.steps if not step.source.size]
     besides = f", besides {len(unknown)} files of unknown size" if unknown else ""
     for room in rooms(plan.missing(), keep_archives=keep):
-        show(f"disk of {room.place}: about {human(room.needed)} needed{besides}, {human(room.free)} free\n")
+        say(f"disk of {room.place}: about {human(room.needed)} needed{besides}, {human(room.free)} free")
 
 
 def _print_end(plan: "Plan", keep: bool) -> None:
-    from assignbench.cli.output import show
+    from assignbench.cli.output import say
     from assignbench.disk import human
 
     _print_origin(plan)
-    show(f"{plan.name} is complete in {plan.root}\n")
+    say(f"{plan.name} is complete in {plan.root}")
     kept = [step.archive for step in plan.steps if step.archive.is_file()]
     if kept and keep:
         size = human(sum(file.stat().st_size for file in kept))
-        show(f"{size} of archives are kept in {kept[0].parent}; --remove-archives removes them\n")
+        say(f"{size} of archives are kept in {kept[0].parent}; --remove-archives removes them")
 
 
 def _print_origin(plan: "Plan") -> None:
-    from assignbench.cli.output import show
+    from assignbench.cli.output import say
 
     origin = plan.published
     if origin.licence:
-        show(f"licence: {origin.licence} ({origin.homepage})\n")
+        say(f"licence: {origin.licence} ({origin.homepage})")
 
 
 def _print_json(plan: "Plan", outcome: "Outcome", keep: bool, *, complete: bool | None) -> None:
@@ -158,4 +158,4 @@ def _print_json(plan: "Plan", outcome: "Outcome", keep: bool, *, complete: bool 
         "unpacked": outcome.unpacked,
         "removed": outcome.removed,
     }
-    show(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    show(json_text(content))

@@ -11,9 +11,9 @@ class Progress:
     """Shows what `assignbench.data.prepare` reports."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from assignbench.cli.screen import Screen
 
-        self._console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False)
+        self._console = Screen(stderr=True, soft_wrap=True)
 
     def say(self, line: str) -> None:
         """One line of text."""

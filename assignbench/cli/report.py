@@ -62,7 +62,7 @@ def report(
     How it is computed: docs/comparisons.md
     """
     from assignbench.api import canonical, selected
-    from assignbench.cli.output import progress, show, wrote
+    from assignbench.cli.output import progress, say, wrote
     from assignbench.errors import RunError, SystemProblem
     from assignbench.judging import influences_of, opener
     from assignbench.overwriting import head_of, refuse_inputs, refuse_strangers
@@ -120,4 +120,4 @@ def report(
     progress("")
     wrote(output, f": {len(text.encode()) / 1e6:.1f} MB; {progress_of(facts.held).in_words}")
     for remark in (*facts.notes, *lacking):
-        show(f"note: {remark}\n")
+        say(f"note: {remark}")

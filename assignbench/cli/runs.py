@@ -1,6 +1,5 @@
 """``assignbench eval`` and ``assignbench predict``: what a finished run can do."""
 
-import json
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +17,7 @@ from assignbench.cli.arguments import (
     TrustOption,
 )
 from assignbench.errors import UsageError
+from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.run.scoring.evaluate import Evaluation
@@ -96,7 +96,7 @@ def evaluate(
     are put side by side by: assignbench compare --detections
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, show
+    from assignbench.cli.output import console, say
 
     if sum(what is not None for what in (run, weights, detections)) != 1:
         raise UsageError(
@@ -126,7 +126,7 @@ def evaluate(
     if run is not None and split is Part.TEST:
         from assignbench.run.scoring.test_server import submit_run
 
-        show(f"wrote {submit_run(run, data_root, device.value, console(), tta=tta, trust=trust)}\n")
+        say(f"wrote {submit_run(run, data_root, device.value, console(), tta=tta, trust=trust)}")
         return
     screen = console()
     screen.quiet = as_json
@@ -153,10 +153,10 @@ def evaluate(
 
 def _show(evaluation: "Evaluation", as_json: bool) -> None:
     """The numbers in percent, by metric and by class, and the notes."""
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import say, show, table
 
     if as_json:
-        show(json.dumps(_as_json(evaluation), indent=1, ensure_ascii=False) + "\n")
+        show(json_text(_as_json(evaluation), indent=1))
         return
     by_class = {"AP": evaluation.per_class, **evaluation.official_per_class}
     percent = "%" if evaluation.tta is None else f"% with {evaluation.tta}"
@@ -165,7 +165,7 @@ def _show(evaluation: "Evaluation", as_json: bool) -> None:
         rows = [[name, *(_percent(values[name]) for values in columns.values())] for name in names]
         show(table([column, *columns], rows, numbers=list(columns)))
     for note in evaluation.notes:
-        show(f"note: {note}\n")
+        say(f"note: {note}")
 
 
 def _as_json(evaluation: "Evaluation") -> dict[str, object]:
@@ -210,7 +210,7 @@ def predict(
     No file is overwritten but what predict has written. In a folder, hidden
     pictures are left aside and counted, and so is what predict has drawn.
     """
-    from assignbench.cli.output import progress, show
+    from assignbench.cli.output import progress, say
     from assignbench.run.scoring.predict import predict as write_predictions
 
     done = write_predictions(
@@ -224,9 +224,9 @@ def predict(
     )
     progress("")
     for file in done.files[:MOST_NAMED]:
-        show(f"wrote {file}\n")
+        say(f"wrote {file}")
     if (more := len(done.files) - MOST_NAMED) > 0:
-        show(f"and {more:,} files more in {output}\n")
+        say(f"and {more:,} files more in {output}")
     if done.left_aside:
         pictures = "1 picture" if len(done.left_aside) == 1 else f"{len(done.left_aside):,} pictures"
-        show(f"left aside: {pictures}, hidden, unreadable or drawn by predict, first {done.left_aside[0]}\n")
+        say(f"left aside: {pictures}, hidden, unreadable or drawn by predict, first {done.left_aside[0]}")

@@ -1,8 +1,6 @@
 """``assignbench status``: how the runs of a folder stand."""
 
-import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +41,11 @@ def status(
 
     found = standings(folder)
     if as_json:
-        show(json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False) + "\n")
+        import msgspec
+
+        from assignbench.plain_text import json_text
+
+        show(json_text(msgspec.to_builtins(found), indent=1))
         return
     if not watch:
         show(_shown(found))

@@ -1,6 +1,5 @@
 """``assignbench verify``: whether published presets are numerically their reference implementations."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from assignbench.cli.arguments import Device, DeviceOption, JsonOption
 from assignbench.errors import UsageError
+from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.golden.checks import Check, Replay
@@ -58,7 +58,7 @@ def golden(
     if as_json:
         skipped = [{"strategy": one.strategy, "files": one.files, "reason": one.reason} for one in report.skipped]
         content = {"preset": preset, "passed": report.passed, "checks": list(rows(report)), "skipped": skipped}
-        show(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        show(json_text(content))
     else:
         _show(report)
     if not report.replays:
@@ -67,7 +67,7 @@ def golden(
 
 
 def _show(report: "Report") -> None:
-    from assignbench.cli.output import progress, show, table
+    from assignbench.cli.output import progress, say, show, table
 
     progress("")
     columns = ["strategy", "vectors", "worst relative error of each group, and where", ""]
@@ -78,14 +78,14 @@ def _show(report: "Report") -> None:
     show(table(columns, rows))
     for one in report.replays:
         for note in one.notes:
-            show(f"note: {one.strategy} {one.kind}/{one.case}: {note}\n")
+            say(f"note: {one.strategy} {one.kind}/{one.case}: {note}")
     for one in report.skipped:
-        show(f"skipped: {one.strategy} ({one.files} files): {one.reason}\n")
+        say(f"skipped: {one.strategy} ({one.files} files): {one.reason}")
     failed = sum(not one.passed for one in report.replays)
     done = len(report.replays)
     if done:
         verdict = f"{failed} of {done} files differ" if failed else f"{done} files, all within tolerance"
-        show(f"preset {report.preset}: {verdict}\n")
+        say(f"preset {report.preset}: {verdict}")
 
 
 def _check(check: "Check") -> str:

@@ -42,10 +42,10 @@ def import_(
     are missing, left over or of another shape are an error. Another network
     than ResNet-50: --set model.backbone=resnet101
     """
-    from assignbench.cli.output import show
+    from assignbench.cli.output import say
     from assignbench.run.scoring.weights import import_checkpoint
 
     facts, notes = import_checkpoint(checkpoint, toolbox.value, assigner, output, preset=preset, overrides=set_)
-    show(f"wrote {output}: {facts.strategy}, preset {facts.preset}, {facts.classes} classes, from {facts.checkpoint}\n")
+    say(f"wrote {output}: {facts.strategy}, preset {facts.preset}, {facts.classes} classes, from {facts.checkpoint}")
     for note in notes:
-        show(f"note: {note}\n")
+        say(f"note: {note}")

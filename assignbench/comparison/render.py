@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from assignbench import tables
+from assignbench import plain_text, tables
 from assignbench.comparison.across import across_lines
 from assignbench.comparison.legend import question
 from assignbench.comparison.table import Block, Cell, Row, Table
@@ -78,17 +78,17 @@ def markdown(table: Table, *, pairs: bool = False) -> str:
     """One GitHub table a data set, notes as a list below."""
     parts = []
     for block in table.blocks:
-        parts.append(f"**{tables.markdown_text(block.title)}**")
+        parts.append(f"**{plain_text.markdown(block.title)}**")
         parts.append(tables.markdown(texts(table, block), bold(table, block), left=[STRATEGY]))
         found = block.verdicts[0]
         if pairs and found.pairs:
             parts.append(tables.markdown(differences(found, found.pairs), left=WORDS))
         if block.legend:
-            parts.append("\n".join(map(tables.markdown_text, block.legend)))
+            parts.append("\n".join(map(plain_text.markdown, block.legend)))
     if together := across_lines(table):
-        parts.append("\n".join(map(tables.markdown_text, together)))
+        parts.append("\n".join(map(plain_text.markdown, together)))
     if table.notes:
-        parts.append("\n".join(f"- {tables.markdown_text(note)}" for note in table.notes))
+        parts.append("\n".join(f"- {plain_text.markdown(note)}" for note in table.notes))
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,14 +97,14 @@ def latex(table: Table, *, pairs: bool = False) -> str:
     lines = [r"\begin{table}", r"\centering"]
     for block in table.blocks:
         found = block.verdicts[0]
-        lines += [rf"{tables.latex_text(block.title)}\par\smallskip"]
+        lines += [rf"{plain_text.latex(block.title)}\par\smallskip"]
         lines += [tables.latex(texts(table, block), bold(table, block), left=[STRATEGY]) + r"\par\smallskip"]
         if pairs and found.pairs:
             grid = tables.latex(differences(found, found.pairs), left=WORDS)
             lines += [grid + r"\par\smallskip"]
     told = dict.fromkeys(line for block in table.blocks for line in block.legend)
     lines += [
-        rf"{{\footnotesize\raggedright {tables.latex_text(note)}\par}}"
+        rf"{{\footnotesize\raggedright {plain_text.latex(note)}\par}}"
         for note in (*told, *across_lines(table), *table.notes)
     ]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
@@ -112,19 +112,17 @@ def latex(table: Table, *, pairs: bool = False) -> str:
 
 def html(table: Table, *, pairs: bool = False) -> str:
     """A fragment for a page or a notebook: a `table` for each data set, what its signs mean, and the notes."""
-    from html import escape
-
     parts = []
     for block in table.blocks:
         found = block.verdicts[0]
-        parts.append(f"<p><strong>{escape(block.title)}</strong></p>")
+        parts.append(f"<p><strong>{plain_text.markup(block.title)}</strong></p>")
         parts.append(tables.html(texts(table, block), bold(table, block), left=[STRATEGY]))
         if pairs and found.pairs:
             parts.append(tables.html(differences(found, found.pairs), left=WORDS))
-        parts += [f"<p>{escape(line)}</p>" for line in block.legend]
-    parts += [f"<p>{escape(line)}</p>" for line in across_lines(table)]
+        parts += [f"<p>{plain_text.markup(line)}</p>" for line in block.legend]
+    parts += [f"<p>{plain_text.markup(line)}</p>" for line in across_lines(table)]
     if table.notes:
-        parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in table.notes)}</ul>")
+        parts.append(f"<ul>{''.join(f'<li>{plain_text.markup(note)}</li>' for note in table.notes)}</ul>")
     return "\n".join(parts) + "\n"
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
-from assignbench.errors import DataError
+from assignbench.files import open_regular
 
 _HEAD = 1024  # bytes that say what a file is
 _TAIL = 64  # bytes that hold the end marker, and a few that some tools append
@@ -50,7 +49,7 @@ _PICTURES = {
 def what_is_wrong(path: Path) -> str:
     """Why a file cannot be read as a picture and what to do: "it is an HTML page: …"; asked once reading has failed."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             head = stream.read(_HEAD)
             early = ends_early(stream, format_of(head))
@@ -193,10 +192,3 @@ def _whole(head: bytes) -> str:
         if len(head) - error.start < 4 and len(head) == _HEAD:
             return head[: error.start].decode()
         raise
-
-
-def refuse_special(path: Path) -> None:
-    """Raises DataError: a pipe or a device, which might be read for ever; OSError: there is no such file."""
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise DataError(f"{path} is a device or a pipe, not a file; remove it")

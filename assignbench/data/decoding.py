@@ -23,13 +23,12 @@ import numpy as np
 import PIL
 
 from assignbench.data import pictures
-from assignbench.data.damage import refuse_special
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.images import ImageInfo
 from assignbench.data.pictures import decoded, dim, read_header, refuse_endless, refuse_other_size
 from assignbench.data.read.cache import folder as annotations_folder
 from assignbench.errors import DataError, SystemProblem
-from assignbench.files import written
+from assignbench.files import open_regular, written
 
 MOST_LOOKED_AT = 250_000  # training pictures, evenly spread over the split: a minute on a local disk
 MOST_DEEP = 200  # training pictures of 16 bits that are decoded for their brightest value
@@ -129,8 +128,8 @@ def _decode(image: ImageInfo, known: frozenset[bytes]) -> _Picture:
 def _content(image: ImageInfo) -> tuple[bytes, bytes]:
     """sha256 of a file's bytes, and these."""
     try:
-        refuse_special(image.path)
-        content = image.path.read_bytes()
+        with open_regular(image.path) as file:
+            content = file.read()
     except FileNotFoundError as error:
         raise DataError(f"no picture {image.path} (image {image.id})") from error
     except OSError as error:
@@ -227,7 +226,8 @@ def _file_of(dataset: Dataset) -> Path:
 def _kept(file: Path) -> frozenset[bytes]:
     """The digests of a file; none where it is damaged or not there."""
     try:
-        content = file.read_bytes()
+        with open_regular(file) as opened:
+            content = opened.read()
     except OSError:
         return frozenset()
     check, digests = content[:32], content[32:]

@@ -73,9 +73,10 @@ class Images(Sequence[ImageInfo]):
         stored: Stored = AS_STORED,
     ) -> Images:
         """From columns; names are relative to ``folder``, with slashes."""
-        encoded = [name.encode("utf-8", "surrogateescape") for name in names]  # as Python spells odd file names
-        ends = np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), dtype=np.int64)
-        return cls(folder, ids, sizes, np.frombuffer(b"".join(encoded), dtype=np.uint8), ends, stored)
+        text = "".join(names).encode("utf-8", "surrogateescape")  # as Python spells odd file names
+        each = names if text.isascii() else [name.encode("utf-8", "surrogateescape") for name in names]
+        ends = np.cumsum(np.fromiter(map(len, each), dtype=np.int64, count=len(each)), dtype=np.int64)
+        return cls(folder, ids, sizes, np.frombuffer(text, dtype=np.uint8), ends, stored)
 
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Images:
         """The pictures at ``chosen``, in that order."""
@@ -91,6 +92,12 @@ class Images(Sequence[ImageInfo]):
     def names(self) -> Iterator[str]:
         """All of `name`."""
         text, first = self.text.tobytes(), 0
+        if text.isascii():  # as most are: decoded once, and not a million times
+            letters = text.decode("ascii")
+            for end in self.ends.tolist():
+                yield letters[first:end]
+                first = end
+            return
         for end in self.ends.tolist():
             yield text[first:end].decode("utf-8", "surrogateescape")
             first = end

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from assignbench.data.damage import ends_early, is_endless, refuse_special, what_is_wrong
+from assignbench.data.damage import ends_early, is_endless, what_is_wrong
 from assignbench.data.images import AS_STORED, ImageInfo, Stored
 from assignbench.errors import DataError
+from assignbench.files import open_regular
 
 LOOKED_AT = 1000  # pictures of a split whose file sizes stand for all: a million would take minutes on a network's disk
 MOST_PIXELS = 1 << 29  # of a picture: 1.6 GB of RGB; a header that states more is damaged, or not for a detector
@@ -64,7 +65,10 @@ def decoded(image: ImageInfo, content: bytes | None = None) -> tuple[NDArray[np.
 
 def _decoded(image: ImageInfo, content: bytes | None) -> tuple[Image.Image, int | None]:
     try:
-        with Image.open(image.path if content is None else io.BytesIO(content)) as picture:
+        with (
+            open_regular(image.path) if content is None else io.BytesIO(content) as stream,
+            Image.open(stream) as picture,
+        ):
             refuse_huge(picture)
             rgb, brightest = _rgb(picture, image.stored)
     except MemoryError:
@@ -96,8 +100,7 @@ def read_header(path: Path, stored: Stored = AS_STORED) -> Header:
         DataError: when there is no picture or no header to read.
     """
     try:
-        refuse_special(path)
-        with path.open("rb") as stream, Image.open(stream) as picture:
+        with open_regular(path) as stream, Image.open(stream) as picture:
             refuse_huge(picture)
             width, height = picture.size
             turned = stored.upright and orientation(picture) in TURNED

@@ -8,13 +8,15 @@ reader reads them, and knows numpy's names alone.
 
 from __future__ import annotations
 
-import codecs
+import contextlib
+import mmap
 import pickle  # noqa: TID251 - as `_Arrays` alone, which knows a handful of names
 import sys
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
@@ -26,9 +28,12 @@ from torch import Tensor
 from torch import _weights_only_unpickler as weights_only
 from torch.serialization import safe_globals
 
+from assignbench.detector.pickle_scan import OddPickleError, Scan, held, scan
 from assignbench.detector.wrapped import AmbiguousNamesError, unwrapped, weights_of
 from assignbench.errors import DataError
+from assignbench.files import open_regular
 
+PACKED = 20  # times its size: as much may an archive hold; weights of a training hardly shrink
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the first of the pickles in torch's old format
 
@@ -86,7 +91,7 @@ _NUMPY: dict[str, Any] = {
 }
 _PLAIN: dict[str, Any] = {  # of plain pickles. `__call__`: a pickle could write to the attributes of a function
     "collections.OrderedDict": OrderedDict,
-    "_codecs.encode": codecs.encode,
+    "_codecs.encode": str.encode,
     "numpy._core.numeric._frombuffer": getattr(np.zeros(1).__reduce_ex__(5)[0], "__call__"),  # noqa: B004, B009
 }
 
@@ -98,7 +103,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         DataError: no such file, not a whole checkpoint, or opening it the usual way would run code.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             first = file.read(len(LEGACY))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -107,11 +112,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors, notes = unwrapped(load_file(path))
             return Checkpoint(tensors, None, None, None, notes)
         if first.startswith(ZIP):
-            return _checkpoint(_zip(path))
-        return _checkpoint(_legacy(path) if first == LEGACY else _arrays(path))
+            return _checkpoint(_zip(path), PACKED * path.stat().st_size)
+        return _checkpoint(_legacy(path) if first == LEGACY else _arrays(path), path.stat().st_size)
     except _RefusedNameError as name:
         raise DataError(f"{path} would run {name} when opened; refused, nothing was run") from None
-    except (_OddFileError, AmbiguousNamesError) as error:
+    except (_OddFileError, OddPickleError, AmbiguousNamesError) as error:
         raise DataError(f"{path} is not a checkpoint that can be read: {error}") from error
     except Exception as error:  # bytes of unknown origin fail in any way
         reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0][:200]
@@ -120,21 +125,38 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _zip(path: Path) -> object:
     with ZipFile(path) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        if sum(entry.file_size for entry in archive.infolist()) > PACKED * path.stat().st_size:
+            raise _OddFileError(f"it would be more than {PACKED} times as large when it is unpacked")
         if damaged := archive.testzip():  # mapped, the tensors' checksums are looked at by nobody
             raise _OddFileError(f"{damaged} in it is damaged")
         pickled = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if not pickled:
             raise _OddFileError("the archive was not written by torch, it has no data.pkl")
-        with archive.open(pickled[0]) as file:
-            names = weights_only.get_globals_in_pkl(file)
+        found = Scan()
+        scan(BytesIO(archive.read(pickled[0])), sum(sizes.values()), found)
+        for key, taken in found.storages.items():
+            if taken > sizes.get(f"{pickled[0].removesuffix('data.pkl')}data/{key}", 0):
+                raise _OddFileError(f"the numbers {key} are not all in it")
         stored = all(entry.compress_type == ZIP_STORED for entry in archive.infolist())
-    return _torch(path, names, mmap=stored)
+    return _torch(path, found.names, mmap=stored)
 
 
 def _legacy(path: Path) -> object:
-    with path.open("rb") as file:  # magic number, version of the format, byte order, then the content
-        names = set[str]().union(*(weights_only.get_globals_in_pkl(file) for _ in range(4)))
-    return _torch(path, names, mmap=False)
+    found = Scan()
+    with _mapped(path) as content:  # magic number, version of the format, byte order, then what was saved
+        for _ in range(4):
+            scan(content, len(content), found)
+        if sum(found.storages.values()) > len(content):
+            raise _OddFileError("it says that it holds more numbers than it has bytes")
+    return _torch(path, found.names, mmap=False)
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[Any]:
+    """A file's bytes, to be read as a file; whoever asks for more than there are gets those."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        yield content
 
 
 def _torch(path: Path, names: set[str], *, mmap: bool) -> object:
@@ -161,14 +183,19 @@ class _Arrays(pickle.Unpickler):
 
 
 def _arrays(path: Path) -> object:
+    with _mapped(path) as content:
+        scan(content, len(content), Scan())
     with path.open("rb") as file:
         return _Arrays(file, encoding="latin1").load()  # Python 2's strings hold the bytes of arrays
 
 
-def _checkpoint(content: object) -> Checkpoint:
+def _checkpoint(content: object, size: int) -> Checkpoint:
+    """Tensors by name; ``size`` is how many bytes of them the file can hold."""
     if not isinstance(content, dict):
         raise _OddFileError("no dictionary at its top")
     state, notes = weights_of(content, (Tensor, np.ndarray, np.generic))
+    for name, value in state.items():
+        _refuse_unheld(name, value, size)
     tensors = {
         str(name): value.detach() if isinstance(value, Tensor) else _native(value)
         for name, value in state.items()
@@ -179,6 +206,15 @@ def _checkpoint(content: object) -> Checkpoint:
     tensors, renamed = unwrapped(tensors)
     meta = content.get("meta")
     return _described(tensors, meta if isinstance(meta, dict) else {}, (*notes, *renamed))
+
+
+def _refuse_unheld(name: object, value: object, size: int) -> None:
+    """Refuse a tensor without numbers of its own: one number may stand for 2³⁶, and a network be built of that size."""
+    plain = not isinstance(value, Tensor) or (
+        value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized and not value.is_nested
+    )
+    if isinstance(value, Tensor | np.ndarray) and not (plain and held(tuple(value.shape), value.dtype.itemsize, size)):
+        raise _OddFileError(f"{name} is {tuple(value.shape)} large, and the file does not hold so many numbers")
 
 
 def _native(value: np.ndarray | np.generic) -> Tensor:

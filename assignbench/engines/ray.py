@@ -57,6 +57,7 @@ class OnRay:
     poll = 0.5
 
     def __init__(self, address: str | None, needs: Needs) -> None:
+        """``address``: of a Ray that runs; None: start one here. Raises SystemProblem without Ray or an answer."""
         try:
             import ray
         except ImportError:

@@ -20,7 +20,7 @@ from assignbench.engines.ends import furthest
 from assignbench.engines.engine import Look
 from assignbench.engines.job import Job, Needs
 from assignbench.engines.tether import let_go, start
-from assignbench.errors import DeviceFault, Stopped, SystemProblem
+from assignbench.errors import DeviceFault, Stopped, SystemProblem, UsageError
 from assignbench.files import make_folder
 from assignbench.machine import THREADS
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from submitit import SlurmExecutor
 
 FILES = ".slurm"  # beside the folders of runs: what submitit writes
+PATIENCE = 300.0  # seconds for cancelled jobs to end; SLURM itself kills them after 30, unless their node is lost
 LARGEST_ARRAY = 1000  # SLURM's own limit, unless the cluster has another
 NOTICE = signal.SIGUSR2  # tells a job to leave
 AHEAD = 120  # seconds before the end of its time at which it does
@@ -48,9 +49,10 @@ class Slurm:
     name = "slurm"
     survives = True
     poll = 10.0
-    tries = 10  # times that a command of SLURM's is repeated, `poll` seconds apart, while the controller is away
+    tries = 30  # times that a command of SLURM's is repeated, `poll` seconds apart, while the controller is away
 
     def __init__(self, needs: Needs) -> None:
+        """Raises SystemProblem without submitit or SLURM, UsageError if a need makes no sense."""
         try:
             import submitit  # noqa: F401
         except ImportError:
@@ -58,6 +60,8 @@ class Slurm:
         absent = [name for name in ("sbatch", "srun", "squeue", "scancel") if shutil.which(name) is None]
         if absent:
             raise SystemProblem(f"--on slurm: no {', '.join(absent)} here; log in to a machine of the cluster")
+        if "array" in needs.more:
+            raise UsageError("--needs more.array: the jobs are the array; leave it out")
         self._needs = needs
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:
@@ -88,7 +92,8 @@ class Slurm:
         """As `Engine.stop`."""
         if handles:
             self._asked("scancel", "--quiet", *handles)
-        while any(look.state != "ended" for look in self.look(handles)):
+        end = time.monotonic() + PATIENCE
+        while any(look.state != "ended" for look in self.look(handles)) and time.monotonic() < end:
             time.sleep(min(1.0, self.poll))
 
     def close(self) -> None:
@@ -114,18 +119,20 @@ class Slurm:
             cpus_per_task=None if threads is None else int(threads),
             stderr_to_stdout=True,
             srun_args=["--kill-on-bad-exit=1"],
-            additional_parameters={key: value for key, value in given.items() if value is not None},
+            additional_parameters={
+                key: value for key, value in given.items() if value is not None and value is not False
+            },
         )
         return executor
 
     def _asked(self, *command: str) -> str:
         """What a command of SLURM's says."""
-        for again in reversed(range(self.tries)):
-            done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603  # no shell
+        done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603  # no shell
+        for _ in range(self.tries):
             if done.returncode == 0:
                 return done.stdout
-            if again:
-                time.sleep(self.poll)
+            time.sleep(self.poll)
+            done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
         raise SystemProblem(f"{command[0]} fails: {done.stderr.strip() or done.returncode}; the jobs go on")
 
     def _remembered(self, handles: Sequence[str]) -> str:

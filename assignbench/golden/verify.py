@@ -98,7 +98,14 @@ def verify(
         progress(f"{vectors.strategy} {vectors.kind}/{vectors.case}")
         try:
             checks, notes = replay(vectors, folder, subject, torch.device(device))
-        except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:  # shapes that do not go together
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # shapes that do not go together
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise DataError(f"{vectors.path} is no golden vector of this kind: {reason}") from error
         replays.append(Replay(vectors.strategy, vectors.kind, vectors.case, tuple(checks), tuple(notes)))

@@ -22,8 +22,8 @@ from assignbench.figures.taught import Taught, teach
 from assignbench.figures.weights import LEAST
 from assignbench.plugins import known_strategies, resolve, strategies_in
 from assignbench.run.results.names import WEIGHTS
-from assignbench.run.results.record import RunRecord, read_record_of
-from assignbench.run.scoring.reopen import open_run
+from assignbench.run.results.record import FILE, RunRecord, read_record_of
+from assignbench.run.scoring.reopen import open_run, strategy_of
 from assignbench.run.training.device import device_of
 
 MOST = 12  # locations of an object that are kept
@@ -64,7 +64,7 @@ def assigned_locations(
     """
     try:
         own = read_record_of(record.run_id, folder.parent)  # what `open_run` goes by
-        if (foreign := _foreign(str(own.config["assigner.text"].value))) is not None:
+        if (foreign := _foreign(strategy_of(own, folder / FILE))) is not None:
             return None, (foreign,)
         if not (folder / WEIGHTS).is_file():
             return None, ("the weights are not there",)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assignbench.errors import RunError
-from assignbench.run.results.json_lines import read_lines
+from assignbench.run.results.json_lines import read_rows
 from assignbench.run.results.names import LOSSES, STATISTICS
 from assignbench.run.results.record import RunRecord
 from assignbench.run.results.run_files import as_recorded
-from assignbench.run.results.unfinished import usable
 
 POINTS = 40  # of a curve on the page
 _NO_NUMBERS = ("iteration", "epoch", "lr")
@@ -54,10 +52,7 @@ def statistics_of(folder: Path, record: RunRecord) -> Curve:
 
 
 def _curve_of(file: Path) -> Curve:
-    lines = read_lines(file)
-    if not all(map(usable, lines)):
-        raise RunError(f"{file} is damaged: a line is no iteration with numbers; move its folder away and run again")
-    return curve(lines)
+    return curve(read_rows(file))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

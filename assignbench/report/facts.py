@@ -21,6 +21,7 @@ from assignbench.comparison.verdicts import Judged, Verdicts
 from assignbench.comparison.words import RUNS
 from assignbench.config import OVERRIDE
 from assignbench.options import without_folders
+from assignbench.plain_text import one_line
 from assignbench.recipe import BOOKKEEPING
 from assignbench.report.curves import Curve
 from assignbench.report.judged import (
@@ -202,7 +203,7 @@ def gather(
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses as objects, tuples as lists, numbers to six digits.
+    """Dataclasses as objects, tuples as lists, numbers to six digits, text on one line.
 
     Raises:
         ValueError: a number is not finite.
@@ -210,8 +211,10 @@ def plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, str) or value is None or isinstance(value, bool | int):
+        return {one_line(str(key)): plain(each) for key, each in value.items()}
+    if isinstance(value, str):
+        return one_line(value)
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):

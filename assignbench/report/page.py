@@ -14,13 +14,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unicodedata import bidirectional
 
 import assignbench
 from assignbench.errors import SystemProblem
+from assignbench.plain_text import one_line
 from assignbench.report.charts import charts, config
 from assignbench.report.drawn import DrawnGallery
 from assignbench.report.facts import Facts, Held, plain
@@ -73,17 +74,18 @@ def page(facts: Facts, *, title: str | None = None, more: More = NOTHING, made: 
     """
     check_report()
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     vega, script, style = _vega(), _read("report.js"), _read("report.css")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=lambda part: one_line(part) if isinstance(part, str) and not isinstance(part, Markup) else part,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["isolated"] = partial(isolated, names=facts.rows)
+    environment.filters["isolated"] = lambda text: escape(isolated(text, names=facts.rows))
     environment.filters["drawn"] = lambda svg: Markup(unstyled(svg))  # noqa: S704  # see `DrawnPanel.svg`
     environment.tests["name"] = lambda part: isinstance(part, Name)
     data = {
@@ -150,7 +152,8 @@ def title_of(facts: Facts) -> str:
 
 def isolated(text: str, names: Sequence[str]) -> str:
     """Names that run from right to left, set apart, so that what follows them is not turned around as well."""
-    for name in names:
+    text = one_line(text)
+    for name in map(one_line, names):
         if any(bidirectional(letter) in ("R", "AL", "RLE", "RLO", "RLI") for letter in name):
             text = text.replace(name, f"\u2068{name}\u2069")
     return text

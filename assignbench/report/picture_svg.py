@@ -11,17 +11,18 @@ with one sentence for its content; a pointer on a box shows what it is.
 
 from __future__ import annotations
 
-import html
 import math
 import unicodedata
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assignbench.plain_text import markup, one_line
 from assignbench.report.assigned import Locations
 from assignbench.report.detected import Box, Detected, Detection, State
 from assignbench.report.gallery import SIDE, Panel, Picture
@@ -69,7 +70,7 @@ def picture_svg(picture: Picture, panel: Panel, image: str | None = None) -> str
     width, height = picture.width / unit, (picture.height + 2 * band) / unit
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" width="{width:.0f}" height="{height:.0f}" '
-        f'role="img" aria-label="{_safe(sentence(picture, panel))}" font-family="system-ui, sans-serif" '
+        f'role="img" aria-label="{markup(sentence(picture, panel))}" font-family="system-ui, sans-serif" '
         f'font-size="{pen.thick(LETTERS)}" style="max-width:100%;height:auto">{"".join(parts)}</svg>'
     )
 
@@ -83,7 +84,7 @@ def shared_image(picture: Picture, name: str) -> str:
     """
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" width="0" height="0" aria-hidden="true" style="position:absolute">'
-        f'<defs><g id="{_safe(name)}">{_pixels(picture)}</g></defs></svg>'
+        f'<defs><g id="{markup(name)}">{_pixels(picture)}</g></defs></svg>'
     )
 
 
@@ -118,7 +119,7 @@ def legend_svg(levels: Iterable[int] = range(5)) -> str:
         left = round(left + wide)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * SIDE} {top + 20:g}" width="{2 * SIDE}" '
-        f'height="{top + 20:g}" role="img" aria-label="{_safe("; ".join(text for _, text in entries))}" '
+        f'height="{top + 20:g}" role="img" aria-label="{markup("; ".join(text for _, text in entries))}" '
         'font-family="system-ui, sans-serif" font-size="12" stroke-linecap="round" style="max-width:100%;height:auto">'
         f"{''.join(drawn)}</svg>"
     )
@@ -162,7 +163,7 @@ class _Pen:
 def _ground(picture: Picture, image: str | None) -> str:
     if picture.jpeg is None:
         return f'<rect width="{picture.width}" height="{picture.height}" fill="#888888"/>'
-    return _pixels(picture) if image is None else f'<use href="#{_safe(image)}"/>'
+    return _pixels(picture) if image is None else f'<use href="#{markup(image)}"/>'
 
 
 def _pixels(picture: Picture) -> str:
@@ -234,7 +235,7 @@ def _names(picture: Picture, found: Detected, pen: _Pen) -> str:
     grounds, texts = dict.fromkeys(STATES.values(), "") | {MISSED: ""}, ""
     for name, text, (x0, y0, x1, y1) in placed([*wrong, *missed, *right], boxes, bounds, high):
         grounds[name.colour] += _frame((x0, y0, x1, y1), pen)
-        texts += f'<text x="{pen.number((x0 + x1) / 2)}" y="{pen.number(y0 + 0.78 * high)}">{_safe(text)}</text>'
+        texts += f'<text x="{pen.number((x0 + x1) / 2)}" y="{pen.number(y0 + 0.78 * high)}">{escape(text)}</text>'
     parts = "".join(f'<path fill="{colour}" d="{path}"/>' for colour, path in grounds.items() if path)
     return _group("gallery-names", parts + texts, 'fill="#FFFFFF" text-anchor="middle" pointer-events="none"')
 
@@ -321,7 +322,7 @@ def _casing(path: str, width: float, pen: _Pen, colour: str = "#FFF") -> str:
 def _stroked(shapes: Sequence[Shape], colour: str, width: float, pen: _Pen, dashes: str = "") -> str:
     broken = f' stroke-dasharray="{" ".join(pen.thick(float(each)) for each in dashes.split())}"' if dashes else ""
     parts = "".join(
-        f'<path d="{path}"><title>{_safe(told)}</title></path>' if told else f'<path d="{path}"/>'
+        f'<path d="{path}"><title>{markup(told)}</title></path>' if told else f'<path d="{path}"/>'
         for path, told in shapes
     )
     return f'<g fill="none" stroke="{colour}" stroke-width="{pen.thick(width)}"{broken}>{parts}</g>'
@@ -364,6 +365,7 @@ def _area(box: Box) -> float:
 
 def _short(name: str) -> str:
     """A class's name, cut, and kept from turning round what stands beside it."""
+    name = one_line(name)
     cut = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
     return cut if cut.isascii() else f"\u2068{cut}\u2069"
 
@@ -376,12 +378,3 @@ def _width(text: str, size: float) -> float:
 
 def _is_seen(letter: str) -> bool:
     return unicodedata.category(letter) not in ("Cf", "Mn", "Me")
-
-
-def _safe(text: str) -> str:
-    """For markup, in an attribute or out of one; what no page may hold becomes �."""
-    clean = "".join(
-        "\ufffd" if unicodedata.category(letter) in ("Cc", "Cs") or letter in "\ufffe\uffff" else letter
-        for letter in text
-    )
-    return html.escape(clean, quote=True)

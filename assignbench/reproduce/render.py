@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assignbench import tables
+from assignbench import plain_text, tables
 from assignbench.comparison.render import MISSING, digits_of, error_values, interval, number, probability, signed
 from assignbench.reproduce.claims import Tested
 from assignbench.reproduce.legend import legend, question
@@ -91,14 +91,14 @@ def terminal(result: Result) -> RenderableType:
 
 def markdown(result: Result) -> str:
     """The same as a page."""
-    parts = [f"## {tables.markdown_text(title(result))}"]
-    parts.append("\n".join(f"{tables.markdown_text(line)}  " for line in header(result.sheet)))
+    parts = [f"## {plain_text.markdown(title(result))}"]
+    parts.append("\n".join(f"{plain_text.markdown(line)}  " for line in header(result.sheet)))
     parts.append(tables.markdown(table_of(result), left=TEXTS))
     if result.claims:
         parts.append(tables.markdown(claims_table(result), left=TEXTS))
-        parts += map(tables.markdown_text, legend(result.claims))
+        parts += map(plain_text.markdown, legend(result.claims))
     if result.notes:
-        parts.append("\n".join(f"- {tables.markdown_text(note)}" for note in result.notes))
+        parts.append("\n".join(f"- {plain_text.markdown(note)}" for note in result.notes))
     return "\n\n".join(parts) + "\n"
 
 

@@ -73,10 +73,10 @@ def built_by(line: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1 / 0", "cannot be imported\nZeroDivisionError: division by zero ({file}:1)"),
+        ("1 / 0", "cannot be imported\n  ZeroDivisionError: division by zero ({file}:1)"),
         ("x = 1", "no strategy in it; derive a class from assignbench.core.Assigner"),
-        (built_by("1 / 0"), "cannot be constructed\nZeroDivisionError: division by zero ({file}:9)"),
-        (built_by("raise SystemExit(3)"), "cannot be constructed\nSystemExit: 3 ({file}:9)"),
+        (built_by("1 / 0"), "cannot be constructed\n  ZeroDivisionError: division by zero ({file}:9)"),
+        (built_by("raise SystemExit(3)"), "cannot be constructed\n  SystemExit: 3 ({file}:9)"),
     ],
 )
 def test_a_file_without_a_strategy_that_can_be_built_is_told_in_a_sentence(call, tmp_path, text, message):

@@ -97,7 +97,7 @@ def test_a_bug_is_called_a_bug(call, stand_in):
     assert code == 1
     assert err == (
         "error: ZeroDivisionError: division by zero\n"
-        "this is a bug in assignbench; run again with --debug for the traceback\n"
+        "  this is a bug in assignbench; run again with --debug for the traceback\n"
     )
     assert "Traceback" in call("run", "--debug")[2]
 

@@ -36,7 +36,9 @@ def test_a_file_that_keeps_the_laws_and_pleases_ruff(call, here, few_pictures):
     code, out, _ = call("check", "my_rule.py")
     assert (code, "my_rule.py:MyRule: keeps the contract" in out) == (0, True)
     data = ("--dataset", str(few_pictures), "--data-root", str(few_pictures.parent))
-    assert call("run", "--assigner", "my_rule.py:MyRule,atss", *data, "--dry-run")[0] == 0
+    assert (
+        call("run", "--assigner", "my_rule.py:MyRule,atss", *data, "--dry-run", "--set", "train.precision=no")[0] == 0
+    )
 
 
 def test_a_package(call, pytester, here, monkeypatch):

@@ -29,6 +29,7 @@ def test_how_pictures_are_stored_reaches_each_of_them(stored, names, data):
         assert list(same.take(chosen)) == infos
         assert all(one.stored == stored for one in same)
         assert list(same[0 : len(same)]) == list(same)
+        assert list(same.names()) == [same.name(index) for index in range(len(same))]
 
 
 def test_pictures_that_are_stored_in_two_ways_are_no_split():

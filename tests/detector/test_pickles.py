@@ -106,7 +106,7 @@ def test_an_array_as_python_2_wrote_it(tmp_path):
 
 
 def test_arrays_of_objects_are_not_numbers(tmp_path):
-    with pytest.raises(DataError, match=r"not a checkpoint .*can't convert"):
+    with pytest.raises(DataError, match=r"not a checkpoint .*an array of O8, which are no numbers"):
         read_checkpoint(write(tmp_path / "a.pkl", {"names": np.array(["x", None], object)}, "plain"))
 
 
@@ -319,7 +319,7 @@ def test_a_tensor_within_its_storage(tmp_path):
 def test_a_tensor_that_reaches_outside_is_refused(tmp_path, offset, size, stride, count, compression):
     content = {"weight": claimed(offset, size, stride, count)}
     file = archive(tmp_path / "a.pth", content, {"0": bytes(16)}, compression)
-    with pytest.raises(DataError, match=r"a\.pth is damaged or not a checkpoint"):
+    with pytest.raises(DataError, match=r"a\.pth is (damaged or )?not a checkpoint"):
         read_checkpoint(file)
 
 

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ SETTINGS = {
     "train.log_every": "10",
     "evaluate.score_threshold": "0.005",
 }
-NOT_THE_SAME = ("started", "finished", "seconds", "images_per_second")  # of a record
+NOT_THE_SAME = ("started", "finished", "seconds", "images_per_second", "sha256")  # of a record; the last is its own
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # as `--needs cpus=1` has it
 
 
@@ -70,9 +70,10 @@ class Command:
 
     dataset: Path
     strategies: Path  # a file
+    names: Sequence[str] = ("Slow", "SlowFCOS", "SlowAutoAssign")  # of strategies in it
 
     def __call__(self, output: Path, *more: str) -> list[str]:
-        names = ",".join(f"{self.strategies}:{name}" for name in ("Slow", "SlowFCOS", "SlowAutoAssign"))
+        names = ",".join(f"{self.strategies}:{name}" for name in self.names)
         changes = [f"--set={key}={value}" for key, value in SETTINGS.items()]
         own = ["--assigner", names, "--dataset", str(self.dataset), "--recipe", "smoke", "--device", "cpu"]
         return [sys.executable, "-m", "assignbench", "run", *own, *changes, "--output", str(output), *more]
@@ -106,23 +107,25 @@ def command(few_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Com
     return Command(few_pictures, file)
 
 
+def facts_of_run(folder: Path) -> dict[str, Any]:
+    record = json.loads((folder / "record.json").read_text())
+    del record["environment"]["commit"]  # somebody may work on the code meanwhile
+    files = ("weights.safetensors", "detections.json", "losses.jsonl", "assignment.jsonl")
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    assert json.loads((folder / "detections.json").read_text()), "no detection: nothing is compared"
+    assert not list(folder.glob("**/checkpoints")) + list(folder.glob("**/*.tmp")) + list(folder.glob(".lease*"))
+    return {**digests, **{key: value for key, value in record.items() if key not in NOT_THE_SAME}}
+
+
+def facts_of(output: Path) -> dict[str, Any]:
+    """Everything that two folders of the same runs must have in common, by run and name."""
+    folders = [file.parent for file in sorted(output.glob("*/record.json"))]
+    return {f"{folder.name}: {key}": value for folder in folders for key, value in facts_of_run(folder).items()}
+
+
 @pytest.fixture(scope="session")
 def facts() -> Callable[[Path], dict[str, Any]]:
-    """Everything that two folders of the same runs must have in common, by run and name."""
-
-    def of_run(folder: Path) -> dict[str, Any]:
-        record = json.loads((folder / "record.json").read_text())
-        files = ("weights.safetensors", "detections.json", "losses.jsonl", "assignment.jsonl")
-        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
-        assert json.loads((folder / "detections.json").read_text()), "no detection: nothing is compared"
-        assert not list(folder.glob("**/checkpoints")) + list(folder.glob("**/*.tmp")) + list(folder.glob(".lease*"))
-        return {**digests, **{key: value for key, value in record.items() if key not in NOT_THE_SAME}}
-
-    def facts(output: Path) -> dict[str, Any]:
-        folders = [file.parent for file in sorted(output.glob("*/record.json"))]
-        return {f"{folder.name}: {key}": value for folder in folders for key, value in of_run(folder).items()}
-
-    return facts
+    return facts_of
 
 
 @pytest.fixture(scope="session")

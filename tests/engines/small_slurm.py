@@ -57,8 +57,8 @@ PreemptMode=REQUEUE
 ReturnToService=2
 SlurmdTimeout=300
 KillWait={kill_wait}
-NodeName={nodes[0]} NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cpus} RealMemory=1000
-NodeName={nodes[1]} NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cpus} RealMemory=1000
+NodeName={nodes[0]} NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cpus[0]} RealMemory=1000
+NodeName={nodes[1]} NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cpus[1]} RealMemory=1000
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2
 """
@@ -90,7 +90,7 @@ def missing() -> str:
 
 
 @contextmanager
-def small_slurm(cpus: int = 2) -> Iterator[SmallSlurm]:
+def small_slurm(cpus: tuple[int, int] = (2, 2)) -> Iterator[SmallSlurm]:
     """A SLURM of two nodes.
 
     Args:

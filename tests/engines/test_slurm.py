@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
 from assignbench.engines.engine import Look
-from assignbench.engines.job import Needs
+from assignbench.engines.job import Job, Needs
 from assignbench.engines.slurm import WIDTHS, Slurm, accounted, queued
-from assignbench.errors import DeviceFault, SystemProblem
+from assignbench.errors import DeviceFault, SystemProblem, UsageError
 
 
 def row(*cells: str) -> str:
@@ -55,6 +56,27 @@ def test_without_slurm_it_is_said_where_to_go(monkeypatch) -> None:
         Slurm(Needs())
 
 
+def test_the_array_is_not_the_user_s(slurm) -> None:
+    with pytest.raises(UsageError, match=r"--needs more\.array: the jobs are the array; leave it out"):
+        Slurm(Needs(more={"array": "0-3"}))
+
+
+def test_what_sbatch_refuses_is_said_in_its_words(slurm, tmp_path) -> None:
+    job = Job("r", "r", ("run",), tmp_path / "r")
+    with pytest.raises(SystemProblem, match=r"sbatch refuses the jobs: sbatch: error: .*nonesuch"):
+        Slurm(Needs(partition="nonesuch")).submit([job, job])
+
+
+def test_two_nodes_train_one_run(slurm, command, eventually, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Slurm, "poll", 0.3)
+    job = command.jobs(tmp_path)[0]
+    engine = Slurm(Needs(cpus=1, nodes=2, time="30"))
+    (handle,) = engine.submit([job])
+    eventually(lambda: engine.look([handle])[0].state == "ended", "the job ends")
+    assert engine.look([handle]) == [Look("ended", "node[1-2]", 0)], (job.folder / "job.log").read_text()
+    assert json.loads((job.folder / "record.json").read_text())["environment"]["processes"] == 2
+
+
 @pytest.fixture
 def engine(slurm, monkeypatch) -> Slurm:
     monkeypatch.setattr(Slurm, "poll", 0.3)
@@ -65,7 +87,7 @@ def iterations(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "checkpoints").glob("iteration-*"))
 
 
-def test_requeued_timed_out_and_cancelled_jobs_end_in_the_same_bytes(
+def test_requeued_timed_out_pre_empted_and_cancelled_jobs_end_in_the_same_bytes(
     slurm, engine, command, facts, undisturbed, eventually, tmp_path
 ) -> None:
     jobs = command.jobs(tmp_path)
@@ -78,16 +100,20 @@ def test_requeued_timed_out_and_cancelled_jobs_end_in_the_same_bytes(
         soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 60))  # closer than a job's notice
         slurm.ask("scontrol", "update", f"JobId={second}", f"EndTime={soon}")
         slurm.ask("scontrol", "requeue", first)
-        engine.stop([third])
-        (cancelled,) = engine.look([third])
-        assert (cancelled.state, cancelled.code, cancelled.cause) == ("ended", 1, "cancelled")
-        assert iterations(jobs[2].folder), "a cancelled job keeps its checkpoint"
-        assert not (jobs[2].folder / "record.json").exists()
+        (look,) = engine.look([third])
+        urgent = ("--partition=urgent", f"--nodelist={look.where}", "--exclusive", "--output=/dev/null", "--wrap=true")
+        slurm.ask("sbatch", *urgent)
 
         def restarts(handle: str) -> int:
             return int(slurm.ask("squeue", "-h", "-r", "-t", "all", "-j", handle, "-O", "RestartCnt"))
 
-        eventually(lambda: restarts(first) == restarts(second) == 1, "two jobs are queued again")
+        eventually(lambda: [restarts(handle) for handle in handles] == [1, 1, 1], "all are queued again")
+        eventually(lambda: engine.look([third])[0].state == "running", "the job that was pre-empted runs again")
+        engine.stop([third])
+        (look,) = engine.look([third])
+        assert (look.state, look.code, look.cause) == ("ended", 1, "cancelled")
+        assert iterations(jobs[2].folder), "a cancelled job keeps its checkpoint"
+        assert not (jobs[2].folder / "record.json").exists()
         slurm.ask("scontrol", "update", f"JobId={second}", "TimeLimit=30")
         release()
         eventually(lambda: all(look.state == "ended" for look in engine.look(handles)), "all jobs end")

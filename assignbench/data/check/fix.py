@@ -153,7 +153,7 @@ class _Repair:
         return [place for place, look in enumerate(looks) if look is not None and look.orientation != 1]
 
     def _turned(self, places: Sequence[int]) -> None:
-        image = positions(self.raw.annotations.image_ids, self.raw.images.ids)
+        image = self.raw.owners
         done = np.zeros(len(self.raw.images), dtype=np.bool_)
         for place in places:
             if not self.keep_image[place]:

@@ -139,16 +139,17 @@ def moved_boxes(
         sizes: ``[image, 2]`` as `sizes_of` gives them.
         geometries: ``[image]`` of each picture.
     """
-    cropped = np.array([one.crop is not None for one in geometries])[owner]
-    mirrored = np.array([one.mirrored for one in geometries])[owner]
-    if cropped.any():
-        boxes = np.where(cropped[:, None], crop_boxes(boxes, windows[owner]), boxes)
+    cropped = [one.crop is not None for one in geometries]
+    mirrored = [one.mirrored for one in geometries]
+    of_crop = np.array(cropped)[owner, None] if any(cropped) else None
+    if of_crop is not None:
+        boxes = np.where(of_crop, crop_boxes(boxes, windows[owner]), boxes)
     moved = boxes * scales_of(windows, sizes)[owner][:, [0, 1, 0, 1]]
-    if mirrored.any():
+    if any(mirrored):
         turned = sizes[owner, 1:] - moved[:, [2, 0]]
-        moved[:, [0, 2]] = np.where(mirrored[:, None], turned, moved[:, [0, 2]])
-    if cropped.any():  # rounding apart they are inside; without a crop, evaluation keeps what is outside
-        moved = np.where(cropped[:, None], moved.clip(0, sizes[owner][:, [1, 0, 1, 0]]), moved)
+        moved[:, [0, 2]] = np.where(np.array(mirrored)[owner, None], turned, moved[:, [0, 2]])
+    if of_crop is not None:  # rounding apart they are inside; without a crop, evaluation keeps what is outside
+        moved = np.where(of_crop, moved.clip(0, sizes[owner][:, [1, 0, 1, 0]]), moved)
     return moved.astype(np.float32)
 
 

@@ -85,7 +85,7 @@ class Objects:
         return [*(array for _, array in _columns(self)), *(array for _, array in sorted(self.flags.items()))]
 
 
-def taken(columns: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> Objects:
+def taken(columns: dict[str, NDArray[Any]], order: NDArray[np.int64] | slice) -> Objects:
     """The objects at ``order``, read-only; ``columns``, as `Objects.columns` gives them, is emptied on the way.
 
     Who keeps nothing else of millions of objects has one column twice in memory, and not all of them.

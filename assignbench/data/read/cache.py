@@ -28,6 +28,7 @@ from assignbench.data.read.json_pieces import Digest
 from assignbench.data.read.picture_names import absent
 from assignbench.data.read.stored import images_of, load, save
 from assignbench.errors import DataError, SystemProblem
+from assignbench.files import open_regular
 
 SMALLEST = 1 << 24  # bytes of an annotation file; a smaller one is read in less than half a second
 KEPT = 8  # cached files, a few hundred megabytes each; the one longest unused makes room
@@ -84,7 +85,7 @@ def _made(file: Path, content: str, read: Callable[[Digest], Dataset], stored: P
         save(dataset, stored)
         _make_room(stored)
         return load(stored, dataset.name, dataset.split, images_of(dataset).folder)
-    except (OSError, SystemProblem) as error:
+    except (OSError, SystemProblem, ValueError) as error:  # also where safetensors takes no header of that length
         return dataset.remarked(
             f"the parsed annotations cannot be kept ({error}), so each start parses them again and each loader process "
             "holds a copy; XDG_CACHE_HOME names another place",
@@ -159,5 +160,5 @@ def reader_files() -> list[Path]:
 
 
 def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import re
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
@@ -85,7 +85,7 @@ def read_json(
     }
     keys: dict[str, bool] = {}  # → whether it holds a list
     with _no_garbage_collection():
-        for found in pieces(file, digest):
+        for found in pieces(file, digest, {"images": _IMAGES, "annotations": _ANNOTATIONS}):
             keys[found.key] = not isinstance(found, Value)
             if isinstance(found, Value):
                 continue
@@ -260,52 +260,51 @@ class _Image(msgspec.Struct, gc=False):
 _ROTATION = re.compile(r'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])')
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation])
 _IMAGES = msgspec.json.Decoder(list[_Image])
-_NUMBERS = attrgetter("id", "image_id", "category_id", "area", "iscrowd")
-_NUMBER_TYPES = np.dtype([(name, "i8") for name in ("id", "image", "category")] + [("area", "f8"), ("crowd", "f8")])
 _BOX = attrgetter("bbox")
-_IMAGE_NUMBERS = attrgetter("id", "width", "height")
-_NAME = attrgetter("file_name")
 
 
 def _usual_annotations(piece: Piece) -> tuple[NDArray[Any], ...] | None:
     """The columns, unless anything is unusual, be it right or wrong."""
+    entries = piece.usual
+    if entries is None:  # other types, or NaN
+        return None
     try:
-        entries = _ANNOTATIONS.decode(piece.text)
-        numbers = np.fromiter(map(_NUMBERS, entries), _NUMBER_TYPES, len(entries))  # None becomes NaN
-        boxes = np.fromiter(chain.from_iterable(map(_BOX, entries)), np.float64, 4 * len(entries)).reshape(-1, 4)
-    except (msgspec.DecodeError, OverflowError):  # other types, NaN, or an id beyond 64 bits
+        ids, owners, kinds = (_whole(entries, name) for name in ("id", "image_id", "category_id"))
+        area, crowd = (_numbers(entries, name) for name in ("area", "iscrowd"))
+    except OverflowError:  # an id beyond 64 bits
         return None
-    if '"rotation"' in piece.text and _ROTATION.search(piece.text):  # a text alone is found much faster
-        return None
-    area, crowd = numbers["area"], numbers["crowd"]
     present = {key: len(entries) for key in ("id", "image_id", "category_id", "bbox")}
     present |= {"area": int(np.sum(area != _ABSENT)), "iscrowd": int(np.sum(crowd != _ABSENT))}
-    if not _once(piece.text, present):
+    if not _nothing_else(piece.text, present) and (not _once(piece.text, present) or _turned(piece.text)):
         return None
-    area, crowd = np.where(area == _ABSENT, np.nan, area), np.where(np.isnan(crowd), _ABSENT, crowd)
-    ids = [numbers[name].copy() for name in ("id", "image", "category")]
+    area[area == _ABSENT] = np.nan
+    crowd[np.isnan(crowd)] = _ABSENT
     usual = (
         np.all(np.isnan(area) | ((area >= 0) & (area < np.inf)))
         and np.all((crowd == _ABSENT) | (crowd == 0) | (crowd == 1))
-        and all(_keepable(column) for column in ids)
+        and all(_keepable(column) for column in (ids, owners, kinds))
     )
     if not usual:
         return None
+    boxes = np.fromiter(chain.from_iterable(map(_BOX, entries)), np.float64, 4 * len(entries)).reshape(-1, 4)
     with np.errstate(invalid="ignore", over="ignore"):  # the gate names what is not finite
         boxes[:, 2:] += boxes[:, :2]
-    return *ids, boxes, area, crowd.astype(np.int8)
+    return ids, owners, kinds, boxes, area, crowd.astype(np.int8)
 
 
 def _usual_images(piece: Piece) -> tuple[NDArray[np.int64], list[str]] | None:
     """As `_usual_annotations`: id, width and height, and the names."""
-    try:
-        entries = _IMAGES.decode(piece.text)
-        numbers = np.fromiter(chain.from_iterable(map(_IMAGE_NUMBERS, entries)), np.int64, 3 * len(entries))
-    except (msgspec.DecodeError, OverflowError):
+    entries = piece.usual
+    if entries is None:
         return None
-    rows, names = numbers.reshape(-1, 3), list(map(_NAME, entries))
+    try:
+        rows = np.column_stack([_whole(entries, name) for name in ("id", "width", "height")])
+    except OverflowError:
+        return None
+    names = [entry.file_name for entry in entries]
+    present: Mapping[str, int] = dict.fromkeys(("id", "width", "height", "file_name"), len(entries))
     usual = (
-        _once(piece.text, dict.fromkeys(("id", "width", "height", "file_name"), len(entries)))
+        (_nothing_else(piece.text, present) or _once(piece.text, present))
         and _keepable(rows[:, 0])
         and np.all((rows[:, 1:] > 0) & (rows[:, 1:] < LARGEST))
         and all(names)
@@ -314,13 +313,34 @@ def _usual_images(piece: Piece) -> tuple[NDArray[np.int64], list[str]] | None:
     return (rows, names) if usual else None
 
 
-def _once(text: str, present: dict[str, int]) -> bool:
-    """Whether it is certain that no entry gives one of these keys twice; ``present``: how many entries have each."""
-    if "\\u00" in text and _ESCAPED_KEY.search(text):
+def _whole(entries: Sequence[Any], name: str) -> NDArray[np.int64]:
+    """One column; raises OverflowError beyond 64 bits."""
+    return np.fromiter(map(attrgetter(name), entries), np.int64, len(entries))
+
+
+def _numbers(entries: Sequence[Any], name: str) -> NDArray[np.float64]:
+    """One column, in which None becomes NaN."""
+    try:
+        return np.fromiter(map(attrgetter(name), entries), np.float64, len(entries))
+    except TypeError:  # None, which alone is slower
+        return np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
+
+
+def _nothing_else(text: str, present: Mapping[str, int]) -> bool:
+    """Whether it is certain that entries hold these keys alone, each once; ``present``: how many entries have each."""
+    return text.count(":") == sum(present.values())  # one for each value, and none in a text
+
+
+def _once(text: str, present: Mapping[str, int]) -> bool:
+    """Whether it is certain that no entry gives one of these keys twice, whatever else it holds."""
+    if "\\" in text and _ESCAPED_KEY.search(text):  # a single character is found much faster
         return False
-    if text.count(":") == sum(present.values()):  # one for each value, and nothing else there
-        return True
     return all(text.count(f'"{key}"') == count for key, count in present.items())
+
+
+def _turned(text: str) -> bool:
+    """Whether an entry may have a rotation that is not 0."""
+    return '"rotation"' in text and _ROTATION.search(text) is not None  # a text alone is found much faster
 
 
 def _keepable(ids: NDArray[np.int64]) -> bool:

@@ -1,9 +1,10 @@
 """A JSON object with long lists, piece by piece: an annotation file of 2 GB would take 12 GB as Python objects.
 
-The text is cut where one entry of a list seems to end and the next to begin. msgspec walks through the piece and
-counts its entries, at a gigabyte a second; a cut in the wrong place (inside a text, or between the entries of an
-inner list) leaves a bracket or a quote open, which msgspec refuses. What msgspec refuses goes through the `json`
-module, entry by entry: either it is JSON all the same (NaN, half a character), or the error gets its place.
+The text is cut where one entry of a list seems to end and the next to begin. msgspec makes the typed objects of the
+piece that its reader asks for; where it refuses them, it walks through the piece and counts its entries. A cut in the
+wrong place (inside a text, or between the entries of an inner list) leaves a bracket or a quote open, which msgspec
+refuses both times. What it refuses both times goes through the `json` module, entry by entry: either it is JSON all the
+same (NaN, half a character), or the error gets its place.
 """
 
 from __future__ import annotations
@@ -11,25 +12,29 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import msgspec
 
 from assignbench.errors import DataError
+from assignbench.files import open_regular
 
-BLOCK = 1 << 23  # bytes read at once; a piece has about as many characters
+BLOCK = 1 << 20  # bytes read at once; a piece has about as many characters, and its objects stay near the processor
+
+Entries: TypeAlias = "msgspec.json.Decoder[list[Any]]"
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _END_OF_LIST = re.compile(r"\}[ \t\n\r]*\]")
 _BETWEEN = re.compile(r"\}[ \t\n\r]*,[ \t\n\r]*\{")
 _CUTS = 4  # places tried, from the last one: entries that hold lists of objects look like several entries
 _DECODER = json.JSONDecoder()
-_WALK = msgspec.json.Decoder(list[msgspec.Raw])
+_WALK: Entries = msgspec.json.Decoder(list[msgspec.Raw])
 _LITERAL = 16  # characters: no name of a constant is as long, so an error further from the end has no other cause
 _EXPONENT = 3  # characters: as many as of ``1.5e+6`` may follow a number that is cut off
 _SHOWN = 24  # characters before and after the place of an error
@@ -76,6 +81,9 @@ class Piece:
     first: int  # position of the first entry
     count: int  # of entries
     text: str  # a list with these entries alone; certain to be JSON
+    usual: Sequence[Any] | None = (
+        None  # the entries as the decoder of this list makes them; None: it refuses some, or there is none
+    )
 
     def entries(self) -> list[Any]:
         """By the `json` module, with `Repeated` for the objects that give a key twice."""
@@ -101,20 +109,21 @@ class Digest(Protocol):
         """Take more bytes in."""
 
 
-def pieces(file: Path, digest: Digest) -> Iterator[Piece | Value]:
+def pieces(file: Path, digest: Digest, usual: Mapping[str, Entries] | None = None) -> Iterator[Piece | Value]:
     """Read the members of the object that a file holds; an empty list is one empty piece.
 
     Args:
         file: JSON in UTF-8, 16 or 32, with or without a byte order mark.
         digest: gets every byte that was read.
+        usual: key of a list → what makes its usual entries, see `Piece.usual`.
 
     Raises:
         DataError: the file is missing, unreadable, not JSON, not an object, or gives a key twice.
     """
     try:
         # hashing leaves Python's lock free: beside the parsing, it costs no time of its own
-        with file.open("rb") as stream, ThreadPoolExecutor(1) as hashing:
-            yield from _members(_Window(stream, partial(hashing.submit, digest.update)))
+        with open_regular(file) as stream, ThreadPoolExecutor(1) as hashing:
+            yield from _members(_Window(stream, partial(hashing.submit, digest.update)), usual or {})
     except FileNotFoundError as error:
         raise DataError(f"no annotation file {file}; put it there") from error
     except OSError as error:
@@ -217,7 +226,7 @@ class _Window:
         return _Odd(f" is not valid JSON: {what} {place}, in {near!r}; correct it, or export it again")
 
 
-def _members(window: _Window) -> Iterator[Piece | Value]:
+def _members(window: _Window, usual: Mapping[str, Entries]) -> Iterator[Piece | Value]:
     if window.next() != "{":
         a_list = window.next() == "["
         window.value()  # a document that is no object must at least be JSON
@@ -239,7 +248,7 @@ def _members(window: _Window) -> Iterator[Piece | Value]:
         window.expect(":", "':'")
         if window.next() == "[":
             window.at += 1
-            yield from _list(window, key)
+            yield from _list(window, key, usual.get(key))
         else:
             yield Value(key, window.value())
         more = window.expect(",}", "',' or '}'") == ","
@@ -247,55 +256,65 @@ def _members(window: _Window) -> Iterator[Piece | Value]:
         window.expect("", "the end of the file")
 
 
-def _list(window: _Window, key: str) -> Iterator[Piece]:
+def _list(window: _Window, key: str, usual: Entries | None) -> Iterator[Piece]:
     first = 0
     if window.next() == "]":
         window.at += 1
-        yield Piece(key, 0, 0, "[]")
+        yield Piece(key, 0, 0, "[]", [])
         return
     more = True
     while more:
         if len(window.text) - window.at < BLOCK // 2:
             window.more()
         window.next()
-        piece = _many(window, key, first) or _some(window, key, first)
+        piece = _many(window, key, first, usual) or _some(window, key, first, usual)
         yield piece
         first += piece.count
         more = window.expect(",]", "',' or ']'") == ","
 
 
-def _many(window: _Window, key: str, first: int) -> Piece | None:
+def _many(window: _Window, key: str, first: int, usual: Entries | None) -> Piece | None:
     """All whole entries of the window at once, if they can be told apart."""
     for cut in _cuts(window.text, window.at):
         text = f"[{window.text[window.at : cut]}]"
-        count = _counted(text)
-        if count is not None:
+        made = _made(usual, text)
+        entries = _made(_WALK, text) if made is None else made
+        if entries is not None:
             window.at = cut
-            return Piece(key, first, count, text)
+            return Piece(key, first, len(entries), text, made)
     return None
 
 
 def _cuts(text: str, start: int) -> Iterator[int]:
-    """Where the last entry of a list may end: at the end of the list, else before the window's last entry."""
+    """Where the last entry of a list may end, what holds for most windows first: before the window's last entry.
+
+    Then at the end of the list, which is looked for through the whole window; then before the entries further ahead.
+    """
+    betweens = _betweens(text, start)
+    yield from islice(betweens, 1)
     end = _END_OF_LIST.search(text, start)
     if end:
         yield end.start() + 1
-    at, tried = len(text), 0
-    while tried < _CUTS and (at := text.rfind("}", start, at)) >= 0:
+    yield from islice(betweens, _CUTS - 1)
+
+
+def _betweens(text: str, start: int) -> Iterator[int]:
+    """Where one entry seems to end and the next to begin, from the last one on."""
+    at = len(text)
+    while (at := text.rfind("}", start, at)) >= 0:
         if _BETWEEN.match(text, at):
             yield at + 1
-            tried += 1
 
 
-def _counted(text: str) -> int | None:
-    """How many entries a list has; None when msgspec refuses it."""
+def _made(entries: Entries | None, text: str) -> list[Any] | None:
+    """The entries of a list; None when msgspec refuses them, or nobody asks for any."""
     try:
-        return len(_WALK.decode(text))
+        return None if entries is None else entries.decode(text)
     except msgspec.DecodeError:
         return None
 
 
-def _some(window: _Window, key: str, first: int) -> Piece:
+def _some(window: _Window, key: str, first: int, usual: Entries | None) -> Piece:
     """The entries up to the end of the list or of the window, one by one; at least one."""
     texts: list[str] = []
     while True:
@@ -305,7 +324,8 @@ def _some(window: _Window, key: str, first: int) -> Piece:
         start -= window._behind - behind  # reading on forgets what lay before the entry
         texts.append(window.text[start : window.at])
         if window.next() != "," or (len(window.text) - window.at < BLOCK // 4 and not window.ended):
-            return Piece(key, first, len(texts), f"[{','.join(texts)}]")
+            text = f"[{','.join(texts)}]"
+            return Piece(key, first, len(texts), text, _made(usual, text))
         window.at += 1
 
 

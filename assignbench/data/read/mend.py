@@ -37,17 +37,21 @@ def mend(
     """
     boxes = objects.boxes
     empty, outside, moved, thin = (np.zeros(len(boxes), dtype=np.bool_) for _ in range(4))
-    clipped = np.empty_like(boxes) if training else boxes
+    limits = np.tile(sizes, 2).astype(np.float64)
+    clipped = boxes  # until one has to be clipped: millions of boxes take a gigabyte
     for some in _blocks(len(boxes)):
-        size = sizes[objects.image[some]].astype(np.float64)
-        x0, y0, x1, y1 = boxes[some].T
-        width, height = size.T
+        own, limit = boxes[some], limits[objects.image[some]]
+        x0, y0, x1, y1 = np.ascontiguousarray(own.T)
+        width, height = limit.T[:2]
         empty[some] = (x1 <= x0) | (y1 <= y0)
         outside[some] = ((x0 >= width) | (y0 >= height) | (x1 <= 0) | (y1 <= 0)) & ~empty[some]
         if training:
-            np.clip(boxes[some], 0, np.tile(size, 2), out=clipped[some])
-            moved[some] = _any(clipped[some] != boxes[some])
-            thin[some] = _any(clipped[some, 2:] - clipped[some, :2] < THINNEST)
+            inside = np.minimum(np.maximum(own, 0), limit)  # several times as fast as `np.clip`
+            moved[some] = _any(inside != own)
+            thin[some] = _any(inside[:, 2:] - inside[:, :2] < THINNEST)
+            if inside.tobytes() != own.tobytes():  # −0 becomes 0, too
+                clipped = boxes.copy() if clipped is boxes else clipped
+                clipped[some] = inside
     note(BOX_DEGENERATE, empty)
     note(BOX_OUTSIDE, outside)
     keep = ~empty & ~outside
@@ -76,7 +80,7 @@ def _any(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Mark kept objects that equal one with a smaller id in image, class, crowd and box."""
     repeated = np.zeros(len(keep), dtype=np.bool_)
-    doubtful = np.flatnonzero(keep)[_maybe_equal(objects, keep)]
+    doubtful = _maybe_equal(objects, keep)
     some = objects.take(doubtful)
     rows = np.column_stack((some.image, some.labels, some.crowd, some.boxes))
     order = np.lexsort((some.ids, *rows.T))
@@ -85,20 +89,31 @@ def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return repeated
 
 
-def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """``[kept]`` whether another row may be equal; sorting ten million whole rows would take half a minute.
+def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Places of kept rows that another may equal; sorting ten million whole rows would take half a minute."""
+    digests = np.empty(len(keep), dtype=np.uint64)
+    for some in _blocks(len(keep)):
+        digests[some] = _digests(objects, some)
+    if not keep.all():
+        digests = digests[keep]
+    digests.sort()  # in place, and made again below: most files hold no row twice, and memory is short here
+    twice = digests[1:][digests[1:] == digests[:-1]]
+    del digests
+    doubtful = np.zeros(len(keep), dtype=np.bool_)
+    for some in _blocks(len(keep) if len(twice) else 0):
+        own = _digests(objects, some)
+        doubtful[some] = twice[np.minimum(np.searchsorted(twice, own), len(twice) - 1)] == own
+    return np.flatnonzero(doubtful & keep)
 
-    Each row becomes one number: the sum of its columns' bits, each times an odd number of its own. Equal rows become
-    equal numbers, and others hardly ever.
+
+def _digests(objects: Objects, some: slice) -> NDArray[np.uint64]:
+    """Each row as one number: the sum of its columns' bits, each times an odd number of its own.
+
+    Equal rows become equal numbers, and others hardly ever.
     """
-    places = np.flatnonzero(keep)
-    digest = np.zeros(len(places), dtype=np.uint64)
-    for some in _blocks(len(places)):
-        own = places[some]
-        boxes = (objects.boxes[own] + 0.0).view(np.uint64)  # −0 becomes 0, which it equals
-        columns = (objects.image[own], objects.labels[own], objects.crowd[own], *boxes.T)
-        for column, odd in zip(columns, _ODD, strict=True):
-            digest[some] += column.astype(np.uint64) * odd
-    ordered = np.sort(digest)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.isin(digest, twice) if len(twice) else np.zeros(len(digest), dtype=np.bool_)
+    boxes = (np.ascontiguousarray(objects.boxes[some].T) + 0.0).view(np.uint64)  # −0 becomes 0, which it equals
+    columns = (objects.image[some], objects.labels[some], objects.crowd[some], *boxes)
+    digests = np.zeros(boxes.shape[1], dtype=np.uint64)
+    for column, odd in zip(columns, _ODD, strict=True):
+        digests += column.astype(np.uint64) * odd
+    return digests

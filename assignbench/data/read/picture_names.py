@@ -98,15 +98,11 @@ def absent(folder: Path, names: Sequence[str]) -> list[int]:
 
     Without a folder (``Path()``), names are what they are.
     """
-    below: defaultdict[str, list[int]] = defaultdict(list)
-    for place, name in enumerate(names):
-        below[name.rpartition("/")[0] if not name.startswith("/") else name.rpartition("/")[0] + "/"].append(place)
-    gone: list[int] = []
-    for inner, places in below.items():
-        out = folder != Path() and leaves(folder, inner)
-        listed = set() if out else _listing(folder / inner)
-        gone += (place for place in places if names[place].rpartition("/")[2] not in listed)
-    return sorted(gone)
+    there: set[str] = set()
+    for start in {name[: name.rfind("/") + 1] for name in names}:
+        if folder == Path() or not leaves(folder, start):
+            there.update(f"{start}{entry}" for entry in _listing(folder / start))
+    return [place for place, name in enumerate(names) if name not in there]
 
 
 def _reaches(folder: Path, name: str) -> bool:
@@ -114,11 +110,11 @@ def _reaches(folder: Path, name: str) -> bool:
     return leaves(folder, name) and (not name.startswith("/") or os.path.lexists(name))
 
 
-def _listing(folder: Path) -> set[str]:
+def _listing(folder: Path) -> Sequence[str]:
     try:
-        return {entry.name for entry in os.scandir(folder)}
+        return os.listdir(folder)  # noqa: PTH208  # a million of them
     except (OSError, ValueError):  # no such folder, or a name that no folder can have
-        return set()
+        return ()
 
 
 def _files(folder: Path) -> Iterator[str]:

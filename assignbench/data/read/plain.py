@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-from assignbench.data.damage import refuse_special
 from assignbench.errors import DataError
+from assignbench.files import read_regular
 
 
 def read_lines(file: Path, what: str) -> list[str]:
@@ -20,8 +20,7 @@ def read_lines(file: Path, what: str) -> list[str]:
         DataError: it is missing or cannot be read.
     """
     try:
-        refuse_special(file)
-        text = file.read_bytes().decode()  # not utf-8-sig: as a file's encoding, it takes half a mark for none
+        text = read_regular(file)  # not utf-8-sig: as a file's encoding, it takes half a mark for none
     except FileNotFoundError as error:
         raise DataError(f"no {what} {file}; put it there") from error
     except UnicodeDecodeError as error:

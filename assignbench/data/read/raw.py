@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ class RawSplit:
     findings: Sequence[Finding] = ()  # what reading alone showed
     offsets: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # see `Dataset.offsets`
     missing: tuple[int, ...] | None = None  # places of pictures that are not there; None: nobody has looked
+
+    @cached_property
+    def owners(self) -> NDArray[np.int64]:
+        """``[object]`` place of each annotation's picture; −1: there is none."""
+        return positions(self.annotations.image_ids, self.images.ids)
 
     def finding(self, kind: Kind, table: Table, marked: NDArray[Any], details: Sequence[str] = ()) -> Finding:
         """From a mask or places."""
@@ -170,6 +176,8 @@ def positions(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np
     if last - first < DENSE * len(known) + (1 << 16):  # ids mostly are: looked up in a table, ten times as fast
         table = np.full(last - first + 2, -1, dtype=np.int64)
         table[known[::-1] - first] = np.arange(len(known))[::-1]  # of equal ids the first stays
+        if len(values) and values.min() >= first and values.max() <= last:
+            return table[values - first]
         inside = (values >= first) & (values <= last)
         return table[np.where(inside, values - first, last - first + 1)]
     order = np.argsort(known, kind="stable")

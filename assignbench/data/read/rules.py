@@ -32,7 +32,7 @@ def refusals(raw: RawSplit) -> Iterator[Finding]:
         yield raw.finding(kinds.ANNOTATION_ID_REPEATED, "annotations", repeated(annotations.ids)[1])
     names = np.unique([name for _, name in raw.categories], return_inverse=True)[1].reshape(-1)
     yield raw.finding(kinds.CATEGORY_NAME_REPEATED, "categories", repeated(names.astype(np.int64))[1])
-    orphans = np.flatnonzero(positions(annotations.image_ids, images.ids) < 0)
+    orphans = np.flatnonzero(raw.owners < 0)
     yield raw.finding(kinds.ANNOTATION_ORPHAN, "annotations", orphans, ["there is no such image"] * len(orphans))
     unknown = np.flatnonzero(positions(annotations.category_ids, numbers) < 0)
     stray = annotations.category_ids[unknown].tolist()
@@ -86,7 +86,7 @@ def remarks(raw: RawSplit) -> Iterator[Finding]:
 
 def boxes(raw: RawSplit, sizes: NDArray[np.int64], training: bool) -> Iterator[Finding]:
     """What `mend` does to boxes that are finite and of a picture whose size is known, ``[image, 2]``, not 0."""
-    image = positions(raw.annotations.image_ids, raw.images.ids)
+    image = raw.owners
     inside = _finite(raw.annotations) & (image >= 0)
     inside[inside] = sizes[image[inside], 0] > 0
     placed = np.flatnonzero(inside)
@@ -144,10 +144,10 @@ def _beyond(raw: RawSplit) -> NDArray[np.bool_]:
     least = 1.02 * raw.images.sizes.min(axis=0)  # a quick look first: most boxes fit into any picture
     if 2 * np.count_nonzero((boxes[:, 2] > least[0]) | (boxes[:, 3] > least[1])) <= len(boxes):
         return np.zeros(len(boxes), dtype=np.bool_)
-    image = positions(raw.annotations.image_ids, raw.images.ids)
-    sizes = raw.images.sizes[np.maximum(image, 0)]
-    beyond = (boxes[:, 2] > 1.02 * sizes[:, 0]) | (boxes[:, 3] > 1.02 * sizes[:, 1])
-    beyond &= (image >= 0) & (sizes[:, 0] > 0)
+    image, limits = raw.owners, 1.02 * raw.images.sizes
+    limits[raw.images.sizes[:, 0] == 0] = np.inf
+    beyond = (boxes[:, 2] > limits[:, 0][image]) | (boxes[:, 3] > limits[:, 1][image])
+    beyond &= image >= 0
     return beyond if 2 * np.count_nonzero(beyond) > len(boxes) else np.zeros(len(boxes), dtype=np.bool_)
 
 
@@ -158,7 +158,7 @@ def of_picture(raw: RawSplit) -> NDArray[np.bool_]:
     if not whole.any():
         return marked
     large = np.flatnonzero(annotations.areas > 0.99 * whole[whole > 0].min())  # few are as large as any picture
-    image = positions(annotations.image_ids[large], raw.images.ids)
+    image = raw.owners[large]
     own = np.where(image >= 0, whole[image], 0)
     with np.errstate(invalid="ignore", over="ignore"):  # of boxes that are refused
         smaller = areas_of(annotations.boxes[large]) < _SMALLER * own

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from assignbench.data.dataset import Dataset, Repair, Shared
 from assignbench.data.images import Images, Stored
-from assignbench.files import written
+from assignbench.files import require_regular, written
 
 _ARRAYS = ("boxes", "labels", "image", "area", "crowd", "annotation_ids")  # of a Dataset
 _PICTURES = ("ids", "sizes", "text", "ends")  # of its Images
@@ -68,6 +68,7 @@ def load(file: Path, name: str, split: str, pictures: Path, *, verify: bool = Fa
         OSError: it is not there or cannot be read.
         ValueError: it is damaged; also KeyError and TypeError.
     """
+    require_regular(file)
     try:
         with safe_open(file, "pt") as opened:  # for numpy, it would copy
             metadata = opened.metadata() or {}

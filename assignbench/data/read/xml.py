@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from xml.parsers import expat
 
-from assignbench.data.damage import refuse_special
 from assignbench.errors import DataError
+from assignbench.files import open_regular
 
 LARGEST_XML = 1 << 24  # bytes of one annotation; more would only fill the memory
 
@@ -52,8 +52,7 @@ def parse_xml(file: Path) -> ET.Element:
             with it entities of its own.
     """
     try:
-        refuse_special(file)
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             content = stream.read(LARGEST_XML + 1)
     except FileNotFoundError as error:
         raise DataError(f"no annotation file {file}; every listed picture needs one") from error

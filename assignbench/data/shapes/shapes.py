@@ -22,6 +22,7 @@ from assignbench.data.read.coco_entry import OFFSET_KEY
 from assignbench.data.shapes.forms import FORMS
 from assignbench.data.shapes.scene import Drawn, draw_scene
 from assignbench.errors import SystemProblem
+from assignbench.files import read_regular
 
 VERSION = 1  # to be raised with every change of what is drawn: it enters all seeds and the folder's name
 
@@ -81,7 +82,7 @@ def prepare_shapes(parameters: ShapesParameters, data_root: Path) -> Path:
 def _intact(folder: Path, wanted: Mapping[str, object]) -> bool:
     """Whether the folder holds what its manifest says, to the last byte (0.1 s for 600 pictures)."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
+        manifest = json.loads(read_regular(folder / "manifest.json"))
         return manifest == {**wanted, "digest": _digest(folder)}
     except (OSError, ValueError):  # absent, unreadable or truncated: not intact
         return False

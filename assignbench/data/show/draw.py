@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from assignbench.plain_text import one_line
 
 # By class. First Okabe and Ito's colours without black, apart for the colour-blind too, and light enough for a dark
 # picture; then the same lighter and darker. More classes take them again, hence the names.
@@ -45,6 +47,8 @@ class Shown:
 
 def draw_picture(pixels: Image.Image, objects: Sequence[Shown], title: str) -> Image.Image:
     """Draw large objects first, names last, and the strip below."""
+    objects = [replace(one, name=one_line(one.name), odd=tuple(map(one_line, one.odd))) for one in objects]
+    title = one_line(title)
     font = ImageFont.load_default(size=12)
     width = max(2, round(min(pixels.size) / 250))
     canvas = ImageDraw.Draw(pixels)

@@ -47,7 +47,7 @@ def gallery(raw: RawSplit, classes: Sequence[str]) -> Gallery:
         if finding.table == "annotations" and finding.kind.severity is not Severity.NOTE:
             for place in finding.places.tolist():
                 odd[place] = (*odd.get(place, ()), finding.kind.name)
-    owners = positions(raw.annotations.image_ids, raw.images.ids)
+    owners = raw.owners
     order = np.argsort(owners, kind="stable")
     names = {**raw.strange, **dict(raw.categories)}
     return Gallery(raw, tuple(classes), names, odd, order, owners[order])

@@ -21,7 +21,7 @@ from assignbench.data.spec.schema import CocoSpec, CocoSplit, DatasetSpec, Shape
 from assignbench.data.spec.share import parted, with_share
 from assignbench.errors import DataError, UsageError
 from assignbench.naming import file_name
-from assignbench.paths import configs_folder
+from assignbench.paths import configs_folder, names_a_path
 from assignbench.strict_yaml import read_yaml
 from assignbench.suggest import did_you_mean
 
@@ -125,6 +125,8 @@ def locate(spec: str, data_root: Path) -> Located:
         UsageError: for an unknown name, a wrong YAML file, or a folder that can be read in several ways.
         DataError: there is no such folder, or it holds no such data set.
     """
+    if not names_a_path(spec):
+        raise UsageError(f"data set {spec!r}: no file or folder can have such a name")
     whole, stated = parted(spec)
     found = _located(whole, data_root)
     own = found.spec.split

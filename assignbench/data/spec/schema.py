@@ -80,7 +80,7 @@ class VocSpec(_Divided, Published):
     train: Annotated[list[VocSplit], Field(min_length=1)]
     evaluation: Annotated[list[VocSplit], Field(min_length=1)] | None = None
     classes: list[str] | None = None  # None: those of the training split, sorted
-    pixel_origin: Literal[0, 1] = 1  # see read_voc
+    pixel_origin: int = Field(default=1, ge=0, le=1)  # see read_voc
 
 
 class YoloSpec(_Divided, Published):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from rich.console import Console
 from rich.text import Text
@@ -19,7 +20,7 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import files_digest
 from assignbench.detector.deformable import unrepeatable
 from assignbench.errors import Stopped
-from assignbench.files import write_json_atomic
+from assignbench.files import replaceable, write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
 from assignbench.run.results.json_lines import taken_away
@@ -65,11 +66,13 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
         Stopped: the system asked this process to leave.
     """
     progress = ProgressFile(folder if accelerator.is_main_process else None, run.recipe.recipe.train.iterations)
+    threads = torch.get_num_threads()
     try:
         with kept_is_said(run, folder, console):
             return executed(run, folder, accelerator, progress, resume=resume, console=console)
     finally:
         progress.remove()
+        torch.set_num_threads(threads)  # a resumed training may have had others
 
 
 @contextlib.contextmanager
@@ -108,6 +111,9 @@ def executed(
     learned_by(learner.assigner)  # what it says is refused before hours of training, not after
     with main_process(accelerator) as writes:
         if writes:
+            for path in folder.iterdir():  # what could not be replaced in the end is refused before hours of training
+                if not path.is_dir():
+                    replaceable(path)
             write_repairs(folder, run.splits)
             write_json_atomic(folder / CONFIG, {key: value.model_dump() for key, value in config_of(run).items()})
     trained = train(

@@ -317,7 +317,7 @@ def to_score_again(run: Run, folder: Path) -> str | None:
 
 def state(folder: Path) -> str:
     """How far a run has come, by what its folder holds."""
-    if (folder / FILE).is_file():
+    if os.path.lexists(folder / FILE):  # what it is says whoever reads it
         return DONE
     return UNFINISHED if checkpoints(folder / CHECKPOINTS) else TO_DO
 

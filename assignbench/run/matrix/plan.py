@@ -20,6 +20,7 @@ from assignbench.errors import DataError, UsageError
 from assignbench.files import sha256_of
 from assignbench.naming import Known, KnownData, data_names_apart, names_apart
 from assignbench.options import check_options, option_schema, without_folders
+from assignbench.plain_text import one_line
 from assignbench.plugins import Strategy, extras_named, load_class, named_by, resolve, source_digest
 from assignbench.run.matrix.protocol import Protocol, protocol_of
 from assignbench.sources import sources_digest, with_imports
@@ -88,7 +89,7 @@ class Run:
     @property
     def title(self) -> str:
         """Short, for the screen."""
-        return f"{self.candidate.label} on {self.data}, seed {self.seed}"
+        return one_line(f"{self.candidate.label} on {self.data}, seed {self.seed}")
 
 
 def candidate(text: str, protocol: str = "controlled", preset: str | None = None) -> Candidate:

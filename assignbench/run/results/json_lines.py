@@ -14,7 +14,9 @@ from typing import Any
 
 from assignbench.disk import explained
 from assignbench.errors import RunError, SystemProblem
-from assignbench.files import replaceable, sha256_of, write_text_atomic
+from assignbench.files import read_regular, replaceable, sha256_of, write_text_atomic
+
+LARGEST = 1e300  # of what a log holds: also no NaN and no infinity
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
@@ -40,15 +42,44 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """All whole rows; a last one that was cut off by a kill is left out.
 
     Raises:
-        RunError: a row is damaged.
+        RunError: a row is damaged, or the file cannot be read.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     try:
-        text = path.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-    except ValueError as error:
+        text = read_regular(path)
+        rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n")[:-1]]
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {error}; move its folder away and run again") from error
+    if odd := [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]:
+        raise RunError(f"{path}, line {odd[0]}: it is no JSON object; move its folder away and run again")
+    return rows
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a training: each names its iteration, and holds numbers or null.
+
+    Raises:
+        RunError: as `read_lines`, or one does not.
+    """
+    rows = read_lines(path)
+    for line, row in enumerate(rows, start=1):
+        if not is_row(row):
+            raise RunError(
+                f"{path} is damaged: line {line} is no iteration with numbers; move its folder away and run again"
+            )
+    return rows
+
+
+def is_row(row: Any) -> bool:
+    """Whether a line of a log names its iteration and holds numbers; neither true nor "1" is one, nor is NaN."""
+    return (
+        isinstance(row, dict)
+        and type(row.get("iteration")) is int
+        and all(value is None or (type(value) in (int, float) and abs(value) < LARGEST) for value in row.values())
+    )
 
 
 class Log:
@@ -134,10 +165,12 @@ def _rows_until(path: Path, iteration: int) -> bytes:
     """The whole rows of a log up to an iteration; of no file, none."""
     kept = b""
     if path.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, RecursionError):
             for line in path.read_bytes().splitlines(keepends=True):
-                if json.loads(line)["iteration"] <= iteration and line.endswith(b"\n"):
-                    kept += line
+                row = json.loads(line)
+                if not is_row(row) or row["iteration"] > iteration or not line.endswith(b"\n"):
+                    break
+                kept += line
     return kept
 
 

@@ -232,6 +232,13 @@ def read_record(file: Path) -> RunRecord:
     Raises:
         RunError: the file is missing, was damaged or edited, or has another schema.
     """
+    try:
+        return _read_record(file)
+    except RecursionError as error:
+        raise RunError(f"{file} is damaged: it is nested too deeply; move its folder away and run again") from error
+
+
+def _read_record(file: Path) -> RunRecord:
     content = read_sealed(file, "a run record", "move its folder away and run again")
     version = content.get("schema_version")
     if version == 1:  # before there was more than a centre prior to learn

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assignbench.data.dataset import Repair, Splits
 from assignbench.files import written
+from assignbench.plain_text import csv_field
 
 REPAIRS = "repairs.csv"
 
@@ -26,14 +27,9 @@ def write_repairs(folder: Path, splits: Splits) -> None:
         table = csv.writer(stream)
         table.writerow(("split", "repair", "image", "annotation", "detail"))
         for part, one in rows:
-            table.writerows((part, one.kind, *row) for row in _items(one))
+            table.writerows(map(csv_field, (part, one.kind, *row)) for row in _items(one))
 
 
 def _items(one: Repair) -> Iterator[tuple[int | str, int | str, str]]:
     """Image, annotation and detail of each item; empty where there is none."""
-    yield from zip_longest(one.images.tolist(), one.annotations.tolist(), map(_plain, one.details), fillvalue="")
-
-
-def _plain(text: str) -> str:
-    """File names of odd bytes are spelt with halves of characters, which no file in UTF-8 takes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    yield from zip_longest(one.images.tolist(), one.annotations.tolist(), one.details, fillvalue="")

@@ -11,7 +11,7 @@ from typing import Any
 from assignbench.errors import RunError
 from assignbench.files import read_json
 from assignbench.lock import holder_of
-from assignbench.run.results.json_lines import read_lines
+from assignbench.run.results.json_lines import LARGEST, is_row, read_lines
 from assignbench.run.results.names import CONFIG, FAILURES, LOCK, LOSSES
 from assignbench.run.results.record import FILE, RunRecord
 
@@ -65,6 +65,7 @@ def _unfinished(folder: Path, datasets: Mapping[str, str], labels: Mapping[str, 
     lines, failures = _logged(folder / LOSSES), _logged(folder / FAILURES)
     dataset, strategy = words[:2] if read else ("?", folder.name)
     planned = _value(settings, "train.iterations")
+    usable = [line["iteration"] for line in lines if is_row(line)]
     return Unfinished(
         folder.name,
         datasets.get(dataset, dataset),
@@ -72,8 +73,8 @@ def _unfinished(folder: Path, datasets: Mapping[str, str], labels: Mapping[str, 
         words[2] if read and len(words) == 6 else None,
         words[-3] if read else "?",
         int(read[1]) if read else None,
-        next((line["iteration"] for line in reversed(lines) if usable(line)), 0),
-        planned if isinstance(planned, int) else None,
+        usable[-1] if usable else 0,
+        planned if type(planned) is int and abs(planned) < LARGEST else None,
         holder_of(folder / LOCK),
         str(failures[-1].get("error", "")).partition("\n")[0] if failures else None,
     )
@@ -105,15 +106,6 @@ def _settings(file: Path) -> Mapping[str, Any]:
 def _logged(file: Path) -> list[dict[str, Any]]:
     """The lines of a log of a run that is not finished; []: it cannot be read."""
     try:
-        return [line for line in read_lines(file) if isinstance(line, dict)]
+        return read_lines(file)
     except RunError:
         return []
-
-
-def usable(line: Any) -> bool:
-    """Whether a line of a log names its iteration and holds numbers."""
-    return (
-        isinstance(line, dict)
-        and isinstance(line.get("iteration"), int)
-        and all(value is None or isinstance(value, int | float) for value in line.values())
-    )

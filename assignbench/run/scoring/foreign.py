@@ -22,7 +22,7 @@ from assignbench.data.caveats import caveats_of_split
 from assignbench.data.dataset import Dataset, describe
 from assignbench.data.spec.locate import open_dataset, open_evaluation, states_ids
 from assignbench.errors import RunError, UsageError
-from assignbench.files import sha256_of
+from assignbench.files import open_regular, sha256_of
 from assignbench.run.scoring.detections import LIMIT, Bounds, DetectionRows, in_order, read_entries, rows_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate_rows
 from assignbench.run.scoring.remarks import on_data, on_detections, on_pictures
@@ -141,7 +141,7 @@ def require_plain(file: Path) -> None:
         raise UsageError(f"{file} is a folder, not a detections file{which}")
     if not file.is_file():
         raise UsageError(f"there is no detections file {file}")
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         start = opened.read(2)
     for mark, what in _PACKED.items():
         if start.startswith(mark):

@@ -22,6 +22,7 @@ from assignbench.detector.detector import Detector
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import read_json, write_json_atomic, written
 from assignbench.overwriting import is_png_of, png_mark, refuse_strangers
+from assignbench.plain_text import one_line
 from assignbench.recipe import DataSettings, EvaluateSettings
 from assignbench.run.scoring.detect import detect_images
 from assignbench.run.scoring.reopen import open_run
@@ -203,7 +204,7 @@ def draw_boxes(pixels: np.ndarray, boxes: Sequence[tuple[str, int, Sequence[floa
     size = max(10, min(picture.size) // 40)
     font = ImageFont.load_default(size)
     for caption, label, (x0, y0, x1, y1) in reversed(boxes):  # the best on top
-        colour, width = colour_of_class(label), max(1, size // 6)
+        caption, colour, width = one_line(caption), colour_of_class(label), max(1, size // 6)
         pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline="black", width=width + 2)  # seen on any ground
         pen.rectangle((x0, y0, x1, y1), outline=colour, width=width)
         left, top, right, bottom = pen.textbbox((x0, max(0, y0 - 1.2 * size)), caption, font=font)

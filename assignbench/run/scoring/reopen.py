@@ -76,7 +76,7 @@ def open_run(folder: Path, *, trust: bool = False) -> Finished:
         {key: entry.value for key, entry in settings.items()},
         {key: entry.origin for key, entry in settings.items()},
     )
-    strategy = require_known(str(record.config["assigner.text"].value), str(folder / FILE), trust=trust)
+    strategy = require_known(strategy_of(record, folder / FILE), str(folder / FILE), trust=trust)
     cls = load_class(strategy)
     notes = ()
     if source_digest(strategy) != record.assigner.source_sha256:
@@ -104,6 +104,20 @@ def open_run(folder: Path, *, trust: bool = False) -> Finished:
         reason = str(error).splitlines()[-1].strip()
         raise RunError(f"{folder / WEIGHTS} does not fit the run's detector: {reason}") from error
     return Finished(record, recipe, learner, notes)
+
+
+def strategy_of(record: RunRecord, file: Path) -> str:
+    """What a record resolves to its strategy by.
+
+    Raises:
+        RunError: it does not say.
+    """
+    entry = record.config.get("assigner.text")
+    if entry is None or not isinstance(entry.value, str):
+        raise RunError(
+            f"{file} does not say which strategy it is of (assigner.text); move its folder away and run again"
+        )
+    return entry.value
 
 
 def unchanged(dataset: Dataset, facts: SplitFacts, record: RunRecord, used: str) -> Dataset:

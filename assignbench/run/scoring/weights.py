@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from safetensors import SafetensorError, safe_open
 
@@ -151,11 +152,14 @@ def read_weights_facts(file: Path) -> WeightsFacts:
     try:
         with safe_open(file, "pt") as opened:
             text = (opened.metadata() or {}).get(KEY)
-        content = json.loads(text) if text else None
-        names = content["class_names"] if content else None
-        facts = WeightsFacts(**{**content, "class_names": None if names is None else tuple(names)}) if content else None
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+    except (OSError, SafetensorError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
+    try:
+        facts = TypeAdapter(WeightsFacts).validate_json(text, strict=True) if text else None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "its facts"
+        raise DataError(f"{file} is damaged: {place}: {first['msg']}") from error
     if facts is None:
         raise DataError(f"{file} does not say what its weights are of; make it with: assignbench import")
     return facts

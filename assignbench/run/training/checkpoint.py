@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from assignbench.errors import RunError, SystemProblem
-from assignbench.files import sha256_of, written, written_folder
+from assignbench.files import require_regular, sha256_of, written, written_folder
 from assignbench.machine import STOPS
 from assignbench.sealed import read_sealed, write_sealed
 
@@ -41,6 +41,7 @@ class Progress:
     tally: tuple[float, ...]  # statistics of the unfinished epoch
     scaler: Mapping[str, Any]  # state of the loss scaler; {} without fp16
     logs: Mapping[str, str]  # name → digest of each log of the training, as it was then
+    threads: int  # of a process; on a CPU they decide how sums are rounded
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -64,10 +65,11 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         RunError: the file is missing or damaged.
     """
     try:
+        require_regular(path)
         with uninterrupted():
             return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} is missing or damaged: {error}") from error
+        raise RunError(f"{path} is missing or damaged: {getattr(error, 'strerror', None) or error}") from error
 
 
 def require_finite(tensors: Mapping[str, Tensor], whose: str) -> None:
@@ -119,6 +121,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progre
                 "tally": list(progress.tally),
                 "scaler": dict(progress.scaler),
                 "logs": dict(progress.logs),
+                "threads": progress.threads,
                 "files": {name: sha256_of(temporary / name) for name in (MODEL, OPTIMIZER)},
             },
         )
@@ -188,6 +191,7 @@ def read_progress(path: Path) -> Progress:
             tuple(manifest["tally"]),
             manifest["scaler"],
             manifest["logs"],
+            manifest["threads"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path / MANIFEST} is not a manifest: {error}") from error

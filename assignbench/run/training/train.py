@@ -19,7 +19,7 @@ from assignbench.data.load.streams import training_batches
 from assignbench.data.load.transfer import on_device
 from assignbench.errors import RunError, Stopped, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
-from assignbench.run.results.json_lines import Log, read_lines
+from assignbench.run.results.json_lines import Log, read_rows
 from assignbench.run.results.names import CHECKPOINTS, LOSSES, STATISTICS
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.training.batch_norm import synchronise_batch_norm
@@ -88,6 +88,7 @@ def train(
     if resume:
         progress, notes = load_newest(folder / CHECKPOINTS, learner, optimizer, run_id)
     first = progress.iteration if progress else 0
+    notes = (*notes, *as_before(progress, accelerator))
     clock = Stopwatch(progress.seconds if progress else {}, accelerator.device)
     seen = Tally.empty(accelerator.device)
     if progress and accelerator.is_main_process:
@@ -180,6 +181,19 @@ def train(
     return Trained(latest, clock.parts(), clock.rate(settings.batch), notes, logs)
 
 
+def as_before(progress: Progress | None, accelerator: Accelerator) -> tuple[str, ...]:
+    """On a CPU go on with as many threads as before, so that every sum is rounded as if nothing had happened.
+
+    Returns:
+        A note, if this process would have had another number.
+    """
+    if progress is None or accelerator.device.type != "cpu" or progress.threads == torch.get_num_threads():
+        return ()
+    own = torch.get_num_threads()
+    torch.set_num_threads(progress.threads)
+    return (f"threads: {progress.threads}, as the run was begun, in place of {own}; they decide how sums are rounded",)
+
+
 def stopped() -> Stopped:
     """Why all processes leave."""
     return Stopped(stop_asked() or "a signal to another process")
@@ -202,7 +216,7 @@ def micro_batch(settings: TrainSettings, processes: int) -> int:
 
 def latest_statistics(file: Path) -> Mapping[str, float | None]:
     """Those of the last epoch that a resumed run has behind it; of a new run, of nothing."""
-    rows = read_lines(file)
+    rows = read_rows(file)
     if not rows:
         return statistics(Tally.empty())
     return {name: value for name, value in rows[-1].items() if name not in ("iteration", "epoch")}
@@ -277,7 +291,9 @@ def save(
     with main_process(accelerator) as writes:
         if writes:
             digests = {name: one.settled() for name, one in logs.items()}
-            progress = Progress(done, run_id, clock.parts(), tuple(everyone.tolist()), scaler, digests)
+            progress = Progress(
+                done, run_id, clock.parts(), tuple(everyone.tolist()), scaler, digests, torch.get_num_threads()
+            )
             save_checkpoint(folder / CHECKPOINTS, learner, optimizer, progress)
 
 

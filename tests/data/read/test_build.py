@@ -1,5 +1,6 @@
 """The table of repairs, row by row; through the COCO reader, which adds nothing to it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench.data.dataset import Dataset, describe
+from assignbench.data.images import Images
+from assignbench.data.read.build import _pictures_as_json
 from assignbench.data.read.raw import positions
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
@@ -194,6 +197,14 @@ def test_the_fingerprint_follows_content_not_order_or_place(coco, tmp_path):
     assert open_dataset(coco.write(turned), Path()).train.fingerprint == first
     content["annotations"][0]["bbox"][0] += 0.01
     assert open_dataset(coco.write(content), Path()).train.fingerprint != first
+
+
+def test_the_fingerprint_sees_pictures_as_json_writes_them():
+    names = ['a "b"\\.png', "é/ü.png", "x/y/\udc80\n.png"]
+    images = Images.named(Path(), np.array([3, 1, 2]), np.array([[4, 5], [6, 7], [8, 9]]), names)
+    rows = [[3, names[0], 4, 5], [1, "ü.png", 6, 7], [2, "\udc80\n.png", 8, 9]]
+    for block in (1, 2, 9):
+        assert f"[{', '.join(_pictures_as_json(images, block))}]" == json.dumps(rows)
 
 
 def test_boxes_in_fractions_are_refused(coco):

@@ -16,9 +16,9 @@ from pycocotools import mask as masks
 
 from assignbench.data.read import json_pieces
 from assignbench.data.read.coco import read_coco
-from assignbench.data.read.coco_json import _usual_annotations, read_json
+from assignbench.data.read.coco_json import _ANNOTATIONS, _usual_annotations, read_json
 from assignbench.data.read.findings import ENTRY_MALFORMED, Severity
-from assignbench.data.read.json_pieces import Piece, pieces
+from assignbench.data.read.json_pieces import Piece, _made, pieces
 from assignbench.data.read.raw import RawSplit
 from assignbench.errors import DataError
 
@@ -276,7 +276,8 @@ def test_folders_of_a_name_may_not_count(tmp_path):
 
 
 def usual(text: str) -> bool:
-    return _usual_annotations(Piece("annotations", 0, len(json.loads(text)), text)) is not None
+    made = _made(_ANNOTATIONS, text)
+    return _usual_annotations(Piece("annotations", 0, len(json.loads(text)), text, made)) is not None
 
 
 ROW = '{"id": 1, "image_id": 2, "category_id": 3, "bbox": [1, 2, 3, 4], "area": 5, "iscrowd": 0}'

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,11 +31,15 @@ DOCUMENTS = st.dictionaries(TEXTS, st.lists(OBJECTS, max_size=8) | st.lists(VALU
 LAYOUTS = st.sampled_from([{}, {"indent": 1}, {"separators": (",", ":")}, {"ensure_ascii": False}])
 
 
-def read(file: Path) -> dict[str, Any]:
-    """All members put together again."""
+NUMBERS = msgspec.json.Decoder(list[dict[str, int]])
+
+
+def read(file: Path, usual: Iterable[str] = ()) -> dict[str, Any]:
+    """All members put together again; entries of ``usual`` lists are made where they hold whole numbers alone."""
     members: dict[str, Any] = {}
-    for part in pieces(file, hashlib.sha256()):
+    for part in pieces(file, hashlib.sha256(), dict.fromkeys(usual, NUMBERS)):
         if isinstance(part, Piece):
+            assert part.usual is None or part.usual == part.entries()
             assert part.first == len(members.get(part.key, []))
             assert part.count == len(part.entries())
             members.setdefault(part.key, []).extend(part.entries())
@@ -49,6 +55,20 @@ def test_pieces_make_up_the_document(tmp_path, monkeypatch, document, layout, bl
     file = tmp_path / "a.json"
     file.write_text(json.dumps(document, **layout), encoding="utf-8", errors="surrogatepass")
     assert repr(read(file)) == repr(document)  # NaN equals nothing
+    assert repr(read(file, usual=document)) == repr(document)
+
+
+def test_usual_entries_come_with_their_pieces_and_others_do_not_stop_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 100)
+    rows: list[dict[str, Any]] = [{"id": number} for number in range(200)]
+    rows[100] = {"id": "a"}
+    (tmp_path / "a.json").write_text(json.dumps({"rows": rows}))
+    found = [
+        part for part in pieces(tmp_path / "a.json", hashlib.sha256(), {"rows": NUMBERS}) if isinstance(part, Piece)
+    ]
+    assert [part.count for part in found if part.usual is None] == [part.count for part in found if '"a"' in part.text]
+    assert sum(part.count for part in found) == 200
+    assert len(found) > 10
 
 
 @QUIET

@@ -316,3 +316,14 @@ def test_wrong_files_are_refused_with_their_key(text, message, tmp_path):
     with pytest.raises(UsageError, match=message) as caught:
         load_spec(file)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["split: true", 'split: "0.5"', "bits: true", 'bits: "12"', "pixel_origin: true", "pixel_origin: false"]
+)
+def test_in_the_file_of_a_data_set_a_number_is_a_number(tmp_path, line):
+    form = "voc\ntrain: [{folder: a}]" if line.startswith("pixel") else "coco\ntrain: {annotations: a, images: b}"
+    divided = "" if line.startswith("split") else "split: 0.5\n"
+    (tmp_path / "d.yaml").write_text(f"format: {form}\n{divided}{line}\n")
+    with pytest.raises(UsageError, match=rf"{line.partition(':')[0]} = .* must be"):
+        load_spec(tmp_path / "d.yaml")

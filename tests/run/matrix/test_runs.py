@@ -180,6 +180,31 @@ def test_resume_equals_going_on(
     assert straight.metrics == resumed.records[0].metrics
 
 
+def test_a_run_goes_on_with_the_threads_that_it_was_begun_with(
+    go: Go, interrupted: Callable[[int], AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    own = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        straight, _ = go()
+        torch.set_num_threads(2)
+        other, _ = go(output=tmp_path / "two")
+        torch.set_num_threads(1)
+        with interrupted(2):
+            go("train.checkpoint_every=1", output=tmp_path / "resumed")
+        torch.set_num_threads(2)
+        resumed, _ = go("train.checkpoint_every=1", output=tmp_path / "resumed", resume=True)
+        assert torch.get_num_threads() == 2, "the next run has its own"
+    finally:
+        torch.set_num_threads(own)
+    (one,), (two,), (again,) = straight.records, other.records, resumed.records
+    assert one.weights_sha256 != two.weights_sha256, "threads decide nothing here: this test sees nothing"
+    assert again.weights_sha256 == one.weights_sha256
+    assert again.detections_sha256 == one.detections_sha256
+    assert again.environment.cpu_threads == 1
+    assert any("threads: 1, as the run was begun" in note for note in again.notes)
+
+
 def test_a_finished_training_goes_straight_to_evaluation(
     go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

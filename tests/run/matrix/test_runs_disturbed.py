@@ -1,6 +1,7 @@
 """Runs whose clock is set and whose folder is taken away while they are at work."""
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from assignbench.run.matrix.matrix import MatrixOutcome
-from assignbench.run.results.names import CONFIG, WEIGHTS
+from assignbench.run.results.names import CONFIG, DETECTIONS, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord
 from assignbench.run.training import stopwatch, train
 from assignbench.run.training.checkpoint import checkpoints
@@ -117,7 +118,7 @@ def test_a_log_that_lost_rows_before_a_run_goes_on_is_refused(
         losses.write_text(rows)
         outcome, text = go("train.checkpoint_every=1", resume=True)
         assert outcome.errors == (1,)
-        said = f"{losses} has lost rows: its checkpoint of iteration {len(before)} counts {len(before)}"
+        said = f"{losses} was cut or altered after the checkpoint at iteration {len(before)}"
         assert said in " ".join(text.split())
         assert checkpoints(folder / train.CHECKPOINTS)
         assert not (folder / FILE).exists()
@@ -136,3 +137,16 @@ def test_every_file_of_a_run_has_the_mode_that_the_umask_gives(go: Go, tmp_path:
     assert WEIGHTS in modes
     assert "iteration-000002.safetensors" in modes
     assert modes == dict.fromkeys(modes, 0o640)
+
+
+@pytest.mark.parametrize("name", [FILE, WEIGHTS, DETECTIONS, train.LOSSES, CONFIG, "assignment.jsonl"])
+def test_a_pipe_in_a_run_s_folder_is_refused_before_anything_trains(go: Go, tmp_path: Path, name: str) -> None:
+    outcome, text = go(dry_run=True)
+    (run_id,) = set(re.findall(r"\S+-fcos-tiny-s0-[0-9a-f]{10}", text.replace("/", " ")))
+    (tmp_path / "runs" / run_id).mkdir(parents=True)
+    os.mkfifo(tmp_path / "runs" / run_id / name)
+    outcome, text = go()
+    assert len(outcome.errors) == 1
+    assert name in text
+    assert "a device or a pipe, not a file" in " ".join(text.split())
+    assert "1/4" not in text

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from assignbench.errors import RunError
-from assignbench.run.results.json_lines import Log, append, read_lines
+from assignbench.run.results.json_lines import Log, append, read_lines, read_rows
 
 
 def test_rows_after_an_iteration_are_dropped(tmp_path: Path) -> None:
@@ -45,3 +45,19 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
 def test_no_file_is_no_row(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "none.jsonl") == []
     Log(tmp_path / "none.jsonl", 3)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *("[]", "1", "{}", '{"iteration": true}', '{"iteration": "1"}', '{"iteration": 1.0}', '{"iteration": null}'),
+        *(f'{{"iteration": 1, "total": {value}}}' for value in ("false", '"2"', "[1]", "NaN")),
+    ],
+)
+def test_a_row_of_anything_but_numbers_is_no_row_of_a_training(tmp_path: Path, row: str) -> None:
+    file, first = tmp_path / "log.jsonl", '{"iteration": 1}\n'
+    file.write_text(f"{first}{row}\n{first}")
+    with pytest.raises(RunError, match=r"log\.jsonl.* line 2"):
+        read_rows(file)
+    Log(file, 5)
+    assert file.read_text() == first, "a training goes on where its log ends well"

@@ -267,3 +267,26 @@ def test_records_of_before_added_outputs_are_read_and_new_ones_keep_them(make_re
 def test_a_record_from_before_caveats_has_none(make_record, monkeypatch, tmp_path):
     _resealed(make_record, monkeypatch, tmp_path / "record.json", lambda content: content["dataset"].pop("caveats"))
     assert read_record(tmp_path / "record.json") == make_record()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["metrics"].update(AP=True),
+        lambda content: content["metrics"].update(AP="0.4"),
+        lambda content: content["per_class"].update(disc=False),
+        lambda content: content.update(detections="12"),
+        lambda content: content.update(seed=False),
+        lambda content: content.update(seed=1.0),
+        lambda content: content["seconds"].update(total="10"),
+        lambda content: content["assignment"].update(positives=True),
+        lambda content: content["learned"]["disc"].update(mu_x="0"),
+        lambda content: content["dataset"].update(upright=1),
+        lambda content: content["dataset"].update(upright="no"),
+        lambda content: content.update(started=1735732800),
+    ],
+)
+def test_in_a_record_a_number_is_a_number_and_nothing_else_is(make_record, monkeypatch, tmp_path, change):
+    _resealed(make_record, monkeypatch, tmp_path / "record.json", change)
+    with pytest.raises(RunError, match=r"record\.json is not a valid run record: .* must be"):
+        read_record(tmp_path / "record.json")
