@@ -90,7 +90,7 @@ def operation(folder: Path, event: str, given: tuple[Any, ...]) -> str | None:
     return f"{event} {absolute.name}"
 
 
-def observed(folder: Path, tell: Callable[[int, str], None]) -> None:
+def observed(folder: Path, tell: Callable[[int, str], object]) -> None:
     """From now on each file operation below the folder is told of, with its number, before it is done."""
     count = 0
 
@@ -110,7 +110,7 @@ def nothing() -> None:
 
 
 def forked(
-    folder: Path, arguments: Sequence[str], prepare: Callable[[], None], finish: Callable[[], None] = nothing
+    folder: Path, arguments: Sequence[str], prepare: Callable[[], None], finish: Callable[[], object] = nothing
 ) -> int:
     """Start a command in a fork, between two other things; its number."""
     sys.stdout.flush()
@@ -230,7 +230,7 @@ class Harness:
 
         def prepare() -> None:
             log = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            observed(self.folder, lambda _, what: os.write(log, f"{what}\n".encode()) and None)
+            observed(self.folder, lambda _, what: os.write(log, f"{what}\n".encode()))
 
         self.clear()
         start = time.perf_counter()
@@ -335,7 +335,7 @@ def points(harness: Harness, which: str) -> Iterator[Point]:
 def loaded(folder: Path) -> None:
     """Import all that a command does, and what it keeps in memory; forks then need not look at it for garbage."""
     note = folder.with_name(f"{folder.name}-modules")
-    code = ended(forked(folder, command("warm"), nothing, lambda: note.write_text("\n".join(sys.modules)) and None))
+    code = ended(forked(folder, command("warm"), nothing, lambda: note.write_text("\n".join(sys.modules))))
     if code:
         raise SystemExit(f"the first command ended with {code}: {(folder / 'log').read_text()}")
     for name in note.read_text().splitlines():
