@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +113,8 @@ def small_slurm(cpus: tuple[int, int] = (2, 2)) -> Iterator[SmallSlurm]:
         def start(name: str, *command: str) -> None:
             stack.enter_context(_daemon(folder / f"{name}.log", command, slurm))
 
-        stack.callback(_kill_what_is_left, configuration)
+        steps: set[psutil.Process] = set()
+        stack.callback(_kill, steps)  # last of all: those that did not leave
         files = (f"--{name}-file={folder}/munge/{name}" for name in ("key", "pid", "log", "seed"))
         start("munged", "munged", "--foreground", f"--socket={folder}/munge/socket", *files)
         _wait(lambda: (folder / "munge" / "socket").exists(), slurm)
@@ -121,7 +122,7 @@ def small_slurm(cpus: tuple[int, int] = (2, 2)) -> Iterator[SmallSlurm]:
         for node in NODES:
             start(node, "slurmd", "-D", "-N", node)
         _wait(lambda: slurm.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split() == ["idle", "idle"], slurm)
-        stack.callback(_cancel_all, slurm)
+        stack.callback(_cancel_all, slurm, steps)
         yield slurm
 
 
@@ -148,23 +149,38 @@ def _daemon(log: Path, command: Sequence[str], slurm: SmallSlurm) -> Iterator[No
                 process.wait()
 
 
-def _cancel_all(slurm: SmallSlurm) -> None:
-    """Jobs end before their nodes do."""
-    slurm.ask("scancel", "--user", getpass.getuser(), "--signal=KILL", "--full")
+def _cancel_all(slurm: SmallSlurm, steps: set[psutil.Process]) -> None:
+    """Jobs, and whoever submits them, end before their nodes do: without a controller their steps would wait for it."""
+    jobs = _started_for(slurm.environment["SLURM_CONF"])
+    steps |= {parent for job in jobs if (parent := _step_of(job)) is not None}
     slurm.ask("scancel", "--user", getpass.getuser())
-    end = time.monotonic() + KILL_WAIT + 5
+    _kill(jobs)
+    end = time.monotonic() + PATIENCE
     while slurm.ask("squeue", "-h").strip() and time.monotonic() < end:
         time.sleep(0.2)
 
 
-def _kill_what_is_left(configuration: Path) -> None:
-    """Processes of this SLURM that no daemon answers for any more."""
+def _started_for(configuration: str) -> set[psutil.Process]:
+    """Processes with the environment of this SLURM, but for its daemons' own steps, which write over theirs."""
+    found = set()
     for process in psutil.process_iter():
-        try:
-            if process.environ().get("SLURM_CONF") == str(configuration) and process.pid != os.getpid():
-                process.kill()
-        except (psutil.Error, OSError):
-            continue
+        with suppress(psutil.Error, OSError):
+            if process.environ().get("SLURM_CONF") == configuration and process.name() not in PROGRAMS:
+                found.add(process)
+    return found - {psutil.Process()}
+
+
+def _step_of(process: psutil.Process) -> psutil.Process | None:
+    with suppress(psutil.Error):
+        parent = process.parent()
+        return parent if parent is not None and parent.name().startswith("slurmstepd") else None
+    return None
+
+
+def _kill(processes: set[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
 
 
 def _wait(ready: Callable[[], bool], slurm: SmallSlurm) -> None:
