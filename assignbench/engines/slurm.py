@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from submitit import SlurmExecutor
 
 FILES = ".slurm"  # beside the folders of runs: what submitit writes
+SELDOM = 10.0  # seconds between two questions to a controller
 PATIENCE = 300.0  # seconds for cancelled jobs to end; SLURM itself kills them after 30, unless their node is lost
 LARGEST_ARRAY = 1000  # SLURM's own limit, unless the cluster has another
 NOTICE = signal.SIGUSR2  # tells a job to leave
@@ -48,8 +49,8 @@ class Slurm:
 
     name = "slurm"
     survives = True
-    poll = 10.0
-    tries = 30  # times that a command of SLURM's is repeated, `poll` seconds apart, while the controller is away
+    poll = 1.0  # at first; a controller is not asked so often for days
+    tries = 30  # times that a command of SLURM's is repeated, `SELDOM` apart, while the controller is away
 
     def __init__(self, needs: Needs) -> None:
         """Raises SystemProblem without submitit or SLURM, UsageError if a need makes no sense."""
@@ -81,6 +82,7 @@ class Slurm:
 
     def look(self, handles: Sequence[str]) -> list[Look]:
         """As `Engine.look`."""
+        self.poll = min(1.1 * self.poll, SELDOM)
         own = ["--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
         format_ = ",".join(f"{name}:{width}" for name, width in WIDTHS.items())
         found = queued(self._asked("squeue", *own, "--Format", format_))
@@ -131,7 +133,7 @@ class Slurm:
         for _ in range(self.tries):
             if done.returncode == 0:
                 return done.stdout
-            time.sleep(self.poll)
+            time.sleep(SELDOM)
             done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
         raise SystemProblem(f"{command[0]} fails: {done.stderr.strip() or done.returncode}; the jobs go on")
 

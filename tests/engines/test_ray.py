@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from assignbench.engines.job import Job
-from assignbench.engines.ray import moved, pack, unpack
-from assignbench.errors import RunError
+from assignbench.engines.job import Job, Needs
+from assignbench.engines.ray import OnRay, moved, pack, unpack
+from assignbench.errors import RunError, SystemProblem
 
 
 def test_a_folder_comes_back_whole_and_the_record_last(tmp_path, monkeypatch) -> None:
@@ -99,3 +99,17 @@ def test_where_no_ray_answers_it_is_said() -> None:
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 4
     assert "no Ray answers at 127.0.0.1:1" in done.stderr
+
+
+def test_more_than_this_machine_has_is_refused_instead_of_waited_for() -> None:
+    pytest.importorskip("ray")
+    words = [sys.executable, "-m", "assignbench", "run", "--recipe", "smoke", "--on", "ray", "--needs", "cpus=5000"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 4
+    assert "a job needs 5000 CPU, more than there are here" in done.stderr
+
+
+def test_without_ray_it_is_said_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SystemProblem, match=r"pip install 'assignbench\[ray\]'"):
+        OnRay(None, Needs())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -67,8 +68,7 @@ def test_what_sbatch_refuses_is_said_in_its_words(slurm, tmp_path) -> None:
         Slurm(Needs(partition="nonesuch")).submit([job, job])
 
 
-def test_two_nodes_train_one_run(slurm, command, eventually, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(Slurm, "poll", 0.3)
+def test_two_nodes_train_one_run(slurm, command, eventually, tmp_path) -> None:
     job = command.jobs(tmp_path)[0]
     engine = Slurm(Needs(cpus=1, nodes=2, time="30"))
     (handle,) = engine.submit([job])
@@ -77,9 +77,14 @@ def test_two_nodes_train_one_run(slurm, command, eventually, tmp_path, monkeypat
     assert json.loads((job.folder / "record.json").read_text())["environment"]["processes"] == 2
 
 
+def test_without_submitit_it_is_said_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(SystemProblem, match=r"pip install 'assignbench\[slurm\]'"):
+        Slurm(Needs())
+
+
 @pytest.fixture
-def engine(slurm, monkeypatch) -> Slurm:
-    monkeypatch.setattr(Slurm, "poll", 0.3)
+def engine(slurm) -> Slurm:
     return Slurm(Needs(cpus=1, time="30"))
 
 

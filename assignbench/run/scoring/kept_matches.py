@@ -139,7 +139,7 @@ def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matc
         raise RunError(f"{file} is damaged: its sha256 does not fit; remove it, it is made again")
     count = len(arrays["image"])
     sides = {key: array.ndim for key, array in arrays.items()}
-    if sides != {"image": 1, "label": 1, "right": 2, "counted": 2, "objects": 2, "taken": 2}:
+    if sides != {"image": 1, "label": 1, "right": 3, "counted": 3, "objects": 3, "taken": 2}:
         raise RunError(f"{file} is damaged: its arrays are of other shapes; remove it, it is made again")
 
     def bits(key: str, axis: int, count: int) -> NDArray[np.bool_]:
