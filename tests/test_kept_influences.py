@@ -12,7 +12,8 @@ from assignbench import kept_influences as module
 from assignbench.comparison.influences import NUMBERS, influences
 from assignbench.errors import RunError
 from assignbench.kept_influences import FILE, keep_influences, kept_influences
-from assignbench.run.scoring.kept_matches import matches_of_run
+from assignbench.run.scoring.kept_matches import digest_of, matches_of_run
+from assignbench.sealed import as_metadata
 
 
 def unopened(spec):
@@ -59,7 +60,8 @@ def test_a_damaged_file_is_refused(run, how):
     else:
         arrays = load_file(file)
         arrays["AP"] = arrays["AP"][:, 1:].copy() if how == "short" else arrays["AP"] * np.nan
-        save_file(arrays, file, module._facts(record))
+        facts = module._facts(record) | {"sha256": digest_of(arrays)}
+        save_file(arrays, file, as_metadata(facts))
     with pytest.raises(RunError, match="is damaged"):
         kept_influences(folder, record)
 

@@ -193,19 +193,21 @@ ROWS = (
 @pytest.mark.parametrize("finished", [True, False])
 def test_rows_of_a_log(run, name, finished):
     from assignbench.errors import RunError
-    from assignbench.report.curves import losses_of, statistics_of, unfinished
+    from assignbench.report.curves import losses_of, statistics_of
     from assignbench.report.facts import plain
-    from assignbench.run.results.json_lines import keep_lines
+    from assignbench.run.results.json_lines import Log
+    from assignbench.run.results.record import read_record
+    from assignbench.run.results.unfinished import unfinished
 
+    record = read_record(run / "record.json").model_copy(update={"files": {}})  # whose digests nobody knows
     if not finished:
         (run / "record.json").unlink()
     for row in ROWS:
         (run / name).write_text(f"{row}\n", encoding="utf-8")
-        for read in (losses_of, statistics_of, lambda folder: unfinished(folder.parent, ())):
+        for read in (losses_of, statistics_of, lambda folder, _: unfinished(folder.parent, ())):
             with contextlib.suppress(RunError):
-                json.dumps(plain(read(run)), allow_nan=False)
-        with contextlib.suppress(RunError):
-            keep_lines(run / name, 5)
+                json.dumps(plain(read(run, record)), allow_nan=False)
+        Log(run / name, 5)
 
 
 DETECTION = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5], "score": 0.5}

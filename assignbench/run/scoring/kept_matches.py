@@ -130,7 +130,7 @@ def kept_matches(folder: Path, detections_sha256: str, fingerprint: str) -> Matc
         with safe_open(file, "np") as opened:
             facts = facts_in(opened.metadata())
             stated = facts.pop("sha256", None)
-            if facts != {"rule": RULE, "detections": detections_sha256, "data": fingerprint}:
+            if stated is None or facts != {"rule": RULE, "detections": detections_sha256, "data": fingerprint}:
                 return None
             arrays = {key: opened.get_tensor(key) for key in ARRAYS}
     except (OSError, SafetensorError, ValueError) as error:

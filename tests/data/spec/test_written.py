@@ -8,7 +8,7 @@ from assignbench.data.spec.schema import CocoSpec, CocoSplit, VocSpec, VocSplit,
 from assignbench.data.spec.written import as_yaml
 
 paths = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=9).map(Path)
-texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=9)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=9)
 words = st.sampled_from(["yes", "null", "1e4", "007", "a: b", "- a", "toy car", "#x", "1", "~", ".5", "Ü", "a,b", "[x"])
 classes = st.lists(texts | words, min_size=1, max_size=4)
 coco_splits = st.builds(CocoSplit, annotations=paths, images=paths)

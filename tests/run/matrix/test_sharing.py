@@ -99,7 +99,7 @@ def test_a_run_that_another_command_finishes_meanwhile_is_found_done(
     elsewhere: tuple[Path, threading.Event], accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, release = elsewhere
-    monkeypatch.setattr(matrix, "read_record_of", lambda run_id, output: None)
+    monkeypatch.setattr(matrix, "to_score_again", lambda run, folder: None)
     monkeypatch.setattr(matrix, "execute", lambda *_, **__: pytest.fail("trained twice"))
     run = SimpleNamespace(title="mine", run_id=folder.name, content=None)
     text = StringIO()

@@ -148,6 +148,7 @@ def test_ctrl_c_while_a_checkpoint_is_read_is_heard_when_it_is_read(
 
     monkeypatch.setattr(checkpoint, "load_file", load_file)
     before = signal.getsignal(signal.SIGINT)
+    (tmp_path / "model.safetensors").touch()
     with pytest.raises(KeyboardInterrupt):
         checkpoint.load_tensors(tmp_path / "model.safetensors")
     assert read == [tmp_path / "model.safetensors"]
