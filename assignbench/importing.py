@@ -144,7 +144,11 @@ def in_words(error: BaseException) -> str:
     """What to say of an error: ours explain themselves, a stranger's is named with its place."""
     if isinstance(error, AssignbenchError):
         return str(error)
-    return one_line(f"{type(error).__name__}: {error} ({place(error)})")
+    try:
+        text = str(error)
+    except Exception as another:  # a stranger's error may be anything
+        text = f"its text raises {type(another).__name__}"
+    return one_line(f"{type(error).__name__}: {text} ({place(error)})")
 
 
 def written_at(function: Callable[..., object]) -> tuple[str, int]:

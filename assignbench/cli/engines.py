@@ -59,6 +59,20 @@ class Spread:
     only: str | None  # the run that alone is wanted: a job, which no engine gives away again
     tethered: bool  # whether this process is a job of an engine
 
+    @property
+    def asked(self) -> bool:
+        """Whether an engine, or anything of one, was asked for."""
+        return self.on != "local" or self.jobs is not None or bool(self.needs)
+
+    def refuse_for_printing(self) -> None:
+        """What is printed is for whatever starts it.
+
+        Raises:
+            UsageError: an engine was asked for.
+        """
+        if self.asked:
+            raise UsageError("--print-jobs prints commands and starts none; leave --on, --jobs and --needs out")
+
     def engine(self, device: str, precision: str) -> "Engine | None":
         """The engine that was asked for; None: this process computes, one run after another.
 
@@ -80,7 +94,7 @@ class Spread:
             from assignbench.engines.choose import engine_of
 
             return engine_of(self.on, self.jobs, self.needs, device=device, precision=precision)
-        if self.on != "local" or self.jobs is not None or self.needs:
+        if self.asked:
             other = "a launcher has started several processes" if self.only is None else "--only names one run"
             raise UsageError(f"{other}, and --on, --jobs and --needs spread many runs; leave one of the two out")
         return None

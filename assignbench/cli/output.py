@@ -119,6 +119,13 @@ def show(content: "RenderableType") -> None:
         console().print(content)
 
 
+def exactly(text: str) -> None:
+    """Print text for another program: every byte as it is, whatever the terminal and the encoding."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(text))
+    sys.stdout.buffer.flush()
+
+
 def say(*each: str) -> None:
     """Print lines on stdout, each of which stays one line whatever it holds."""
     show("".join(f"{one_line(line)}\n" for line in each))

@@ -83,7 +83,7 @@ def reproduce(
     continue, failed ones are tried again. Tables: DIR/SCALE/table3.md and .csv.
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, show
+    from assignbench.cli.output import console, exactly
     from assignbench.run.training.stopping import listening
 
     start_all_processes()
@@ -112,11 +112,12 @@ def reproduce(
         from assignbench.reproduce.conduct import reproduce as bring_tables  # last: it brings torch
 
         if print_jobs:
+            spread.refuse_for_printing()
             from assignbench.engines.bring import lines_of_jobs
             from assignbench.reproduce.conduct import RUNS, planned
 
             runs = planned(names, request, data_root, device.value, only).runs
-            show("".join(f"{line}\n" for line in lines_of_jobs(runs, output / RUNS, arguments)))
+            exactly("".join(f"{line}\n" for line in lines_of_jobs(runs, output / RUNS, arguments)))
             return
         screen, conduct = console(), None
         if engine is not None:

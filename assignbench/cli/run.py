@@ -87,7 +87,7 @@ def run(
     What --set can change is shown by: assignbench list recipes tiny
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, show
+    from assignbench.cli.output import console, exactly, show
     from assignbench.config import Matrix, load_recipe
     from assignbench.data.spec.share import with_share
     from assignbench.options import split_list
@@ -132,10 +132,11 @@ def run(
         from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
 
         if print_jobs:
+            spread.refuse_for_printing()
             from assignbench.engines.bring import lines_of_jobs
             from assignbench.run.matrix.matrix import planned
 
-            show("".join(f"{line}\n" for line in lines_of_jobs(planned(matrix).runs, output, arguments)))
+            exactly("".join(f"{line}\n" for line in lines_of_jobs(planned(matrix).runs, output, arguments)))
             return
         screen, conduct = console(), None
         if engine is not None:

@@ -42,6 +42,8 @@ def engine_of(on: str, jobs: int | None, needs: Sequence[str], *, device: str, p
             "train.precision is auto, which the machine that trains settles, and this one cannot ask it; "
             "add --set train.precision=bf16 (or no)"
         )
+    if name == "ray" and (other := wanted.beside("cpus", "gpus")):
+        raise UsageError(f"--needs {', '.join(other)}: --on slurm alone knows that; --on ray knows cpus and gpus")
     if name == "slurm":
         from assignbench.engines.slurm import Slurm
 
@@ -53,8 +55,8 @@ def engine_of(on: str, jobs: int | None, needs: Sequence[str], *, device: str, p
 
 def local(jobs: int | None, needs: Needs, device: str) -> Local | None:
     """Jobs on this machine; None: there is one at a time, on the CPU, which needs no process of its own."""
-    if other := needs.but_for_cpus():
-        raise UsageError(f"--needs {', '.join(other)}: for --on slurm and ray; a job of this machine has cpus alone")
+    if other := needs.beside("cpus"):
+        raise UsageError(f"--needs {', '.join(other)}: for --on slurm, and gpus for --on ray; this machine knows cpus")
     gpus = visible_gpus() if device_of(device).type == "cuda" else []
     if jobs is None and needs.cpus is None and not gpus:
         return None

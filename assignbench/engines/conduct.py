@@ -11,6 +11,7 @@ from assignbench.engines import history
 from assignbench.engines.ends import Tries, judged
 from assignbench.engines.engine import Engine, Look
 from assignbench.engines.job import LOG, Job
+from assignbench.errors import RunError, Stopped
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def conduct(
         watch: is told what happens.
 
     Raises:
-        SystemProblem: the engine cannot be reached, or a log cannot be written.
+        SystemProblem: the engine cannot be reached.
     """
+    standing: list[_Standing] = []
     try:
         standing = _taken_up(jobs, engine, watch)
         while standing:
@@ -74,8 +76,15 @@ def conduct(
             standing += _submitted(again, engine)
             if standing:
                 time.sleep(engine.poll)
+    except (KeyboardInterrupt, Stopped):
+        if not engine.survives:
+            for one in standing:
+                watch(one.job, one.look, "is asked to save a checkpoint and to leave")
+        raise
     finally:
         engine.close()
+        for one in standing if not engine.survives else ():
+            history.note(one.job, history.LEFT, engine.name, one.handle, one.look)
 
 
 def _taken_up(jobs: Sequence[Job], engine: Engine, watch: Watcher) -> list[_Standing]:
@@ -116,7 +125,13 @@ def _started(one: _Standing, engine: Engine, watch: Watcher) -> None:
 def _ended(one: _Standing, engine: Engine, done: Callable[[Job], bool], watch: Watcher) -> End | None:
     """How a run ended; None: its job is to be submitted again."""
     look = one.look
-    if done(one.job):
+    try:
+        finished = done(one.job)
+    except RunError as error:  # of the record; no other try mends it
+        history.note(one.job, history.FAILED, engine.name, one.handle, look, str(error))
+        watch(one.job, look, f"failed: {error}")
+        return End(error.exit_code, str(error), look.where)
+    if finished:
         history.note(one.job, history.DONE, engine.name, one.handle, look)
         watch(one.job, look, "")
         return End(0, where=look.where)

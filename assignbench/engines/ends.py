@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assignbench.engines.engine import Look
-from assignbench.errors import DeviceFault, Stopped
+from assignbench.engines.job import LOG
+from assignbench.errors import DeviceFault, RunError, Stopped
+from assignbench.files import read_regular
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.names import CHECKPOINTS, FAILURES
 
-FAULTS = 2  # times that memory which was short, or a device's fault, is forgiven
+FAULTS = 2  # times that memory which was short, a device's fault, or a crash is forgiven
 STANDSTILLS = 10  # times in a row that a worker may be lost without the run having come further
+
+CRASHES = tuple(128 + number for number in (4, 6, 7, 8, 11))  # SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV
+INTERRUPTED = 130
+ERROR = "error: "  # how a command begins to say what is wrong
 
 
 @dataclass(frozen=True)
@@ -37,16 +43,18 @@ def judged(look: Look, folder: Path, tries: Tries) -> Verdict:
     """What follows from an end without a record.
 
     A worker that was lost or pre-empted, or that saved a checkpoint and left, did nothing wrong: the run goes on. If it
-    comes no further, `STANDSTILLS` times in a row, something kills it. Short memory and faults of a device may be
-    another program's doing: they are forgiven `FAULTS` times. A wrong request, wrong data, or a run that fails by
-    itself would fail again.
+    comes no further, `STANDSTILLS` times in a row, something kills it. Short memory, faults of a device and crashes may
+    be another program's doing: they are forgiven `FAULTS` times. A wrong request, wrong data, or a run that fails by
+    itself would fail again, and a job that a person interrupts is not wanted.
 
     Args:
         look: at the job that has ended.
         folder: of the run.
         tries: what it has behind it.
     """
-    if look.code is None or look.code == Stopped.exit_code or look.code > 128:
+    fault = look.code == DeviceFault.exit_code or look.code in CRASHES
+    lost = look.code is None or look.code == Stopped.exit_code or look.code > 128
+    if lost and not fault and look.code != INTERRUPTED:
         reached = furthest(folder)
         standstills = 0 if reached > tries.furthest else tries.standstills + 1
         after = Tries(tries.faults, standstills, reached)
@@ -56,10 +64,11 @@ def judged(look: Look, folder: Path, tries: Tries) -> Verdict:
         if standstills <= STANDSTILLS:
             return Verdict(True, reason, after, 1)
         return Verdict(False, f"{reason}, {standstills} times without coming further", after, 1)
-    reason = look.cause or last_failure(folder) or f"exit code {look.code} without a record"
-    if look.code == DeviceFault.exit_code:
+    said = "interrupted" if look.code == INTERRUPTED else last_failure(folder) or last_error(folder)
+    reason = look.cause or said or f"exit code {look.code} without a record"
+    if fault:
         after = Tries(tries.faults + 1, tries.standstills, tries.furthest)
-        return Verdict(after.faults <= FAULTS, reason, after, look.code)
+        return Verdict(after.faults <= FAULTS, reason, after, look.code or 1)
     return Verdict(False, reason, tries, look.code or 1)
 
 
@@ -70,6 +79,18 @@ def furthest(folder: Path) -> int:
 
 
 def last_failure(folder: Path) -> str:
-    """What a run's last failure said, in one line; "": it has none."""
-    rows = read_lines(folder / FAILURES)
+    """What a run's last failure said, in one line; "": it has none, or it cannot be read."""
+    try:
+        rows = read_lines(folder / FAILURES)
+    except RunError:
+        return ""
     return str(rows[-1].get("error", "")).replace("\n", "; ") if rows else ""
+
+
+def last_error(folder: Path) -> str:
+    """The last error that a job has printed, in one line; "": none."""
+    try:
+        lines = read_regular(folder / LOG).splitlines()
+    except (OSError, ValueError):
+        return ""
+    return next((line.removeprefix(ERROR) for line in reversed(lines) if line.startswith(ERROR)), "")

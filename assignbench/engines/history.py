@@ -6,6 +6,7 @@ Whether a run is done is not in it: that is seen by its record alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import psutil
 
 from assignbench.engines.engine import Look
 from assignbench.engines.job import Job
+from assignbench.errors import RunError, SystemProblem
 from assignbench.run.results.json_lines import append, read_lines
 from assignbench.run.results.names import JOBS
 
@@ -39,37 +41,33 @@ class Entry:
     def conducted(self) -> bool:
         """Whether the command that wrote it may still be at work; of another machine nobody knows, and it may."""
         host, _, process = self.conductor.partition(":")
-        return host != socket.gethostname() or (process.isdecimal() and psutil.pid_exists(int(process)))
+        if host != socket.gethostname():
+            return True
+        return process.isdecimal() and len(process) < 12 and psutil.pid_exists(int(process))
 
 
 def note(job: Job, event: str, engine: str, handle: str, look: Look | None = None, cause: str = "") -> None:
-    """Add a line.
-
-    Raises:
-        SystemProblem: it cannot be written.
-    """
-    append(
-        job.folder / JOBS,
-        {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "event": event,
-            "engine": engine,
-            "handle": handle,
-            "where": look.where if look else "",
-            "code": look.code if look else None,
-            "cause": cause,
-            "conductor": f"{socket.gethostname()}:{os.getpid()}",
-        },
-    )
+    """Add a line; a disk that does not take it stops no run."""
+    row = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "event": event,
+        "engine": engine,
+        "handle": handle,
+        "where": look.where if look else "",
+        "code": look.code if look else None,
+        "cause": cause,
+        "conductor": f"{socket.gethostname()}:{os.getpid()}",
+    }
+    with contextlib.suppress(SystemProblem):
+        append(job.folder / JOBS, row)
 
 
 def newest(folder: Path) -> Entry | None:
-    """The newest line of a run's log; None: it has none.
-
-    Raises:
-        RunError: the log is damaged.
-    """
-    rows = read_lines(folder / JOBS)
+    """The newest line of a run's log; None: it has none, or it cannot be read."""
+    try:
+        rows = read_lines(folder / JOBS)
+    except RunError:
+        return None
     if not rows:
         return None
     return Entry(**{name: _text(rows[-1], name) for name in Entry.__dataclass_fields__})

@@ -32,12 +32,19 @@ class Job:
     folder: Path  # of the run; absolute
 
     def command(self, *more: str) -> list[str]:
-        """What a worker starts, with this process's Python."""
-        return [sys.executable, "-m", "assignbench", *self.arguments, *more]
+        """What a worker starts, with this process's Python; the folder it starts in is on its path if on this one's."""
+        alone = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
+        return [sys.executable, *alone, "-m", "assignbench", *self.arguments, *more]
 
     @property
     def line(self) -> str:
-        """The same for a shell."""
+        """The same for a shell, in one line.
+
+        Raises:
+            UsageError: a name in it cannot stand in one line.
+        """
+        if odd := [word for word in self.arguments if any(ord(letter) < 32 or ord(letter) == 127 for letter in word)]:
+            raise UsageError(f"{odd[0]!r} holds a line end or another control character; give the file another name")
         return shlex.join(["assignbench", *self.arguments])
 
 
@@ -46,9 +53,9 @@ class Needs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    cpus: Annotated[int, Field(gt=0)] | None = None  # threads of a run; None: as many as the command itself has
-    gpus: Annotated[int, Field(ge=0)] | None = None  # a node; None: one where the device is a GPU
-    nodes: Annotated[int, Field(gt=0)] = 1  # SLURM: machines that train one run together
+    cpus: Annotated[int, Field(gt=0, le=4096)] | None = None  # threads of a process; None: as this command has
+    gpus: Annotated[int, Field(ge=0, le=4096)] | None = None  # a node; None: one where the device is a GPU
+    nodes: Annotated[int, Field(gt=0, le=4096)] = 1  # SLURM: machines that train one run together
     memory: str | None = None  # SLURM, a node: "32G"
     time: str | None = None  # SLURM: "8:00:00", or minutes; a run that needs longer goes on in a second job
     partition: str | None = None  # SLURM
@@ -63,11 +70,13 @@ class Needs(BaseModel):
         """
         if self.cpus is not None:
             return str(self.cpus)
-        return None if self.gpus else os.environ.get(THREADS, str(own_cores()))
+        stated = os.environ.get(THREADS, "").partition(",")[0].strip()  # OpenMP has one number for each level
+        own = stated if stated.isdecimal() and int(stated) > 0 else str(own_cores())
+        return None if self.gpus else own
 
-    def but_for_cpus(self) -> list[str]:
+    def beside(self, *known: str) -> list[str]:
         """Names of what else is asked for."""
-        return sorted(name for name in self.model_fields_set if name != "cpus")
+        return sorted(self.model_fields_set.difference(known))
 
 
 def needs_of(texts: Sequence[str]) -> Needs:
@@ -80,6 +89,8 @@ def needs_of(texts: Sequence[str]) -> Needs:
     more: dict[str, object] = {}
     for text in texts:
         key, equals, value = text.partition("=")
+        if not equals and text in Needs.model_fields:
+            raise UsageError(f"--needs {text}: its value is missing; write {text}=…")
         if not equals:
             found = read_yaml(Path(text))
             if not isinstance(found, dict):

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from assignbench.engines.engine import Look
 from assignbench.engines.job import Job
-from assignbench.engines.tether import let_go, start
-
-PATIENCE = 120.0  # seconds for a job to save its checkpoint and leave, before it is killed
+from assignbench.engines.tether import PATIENCE, let_go, start
+from assignbench.errors import SystemProblem
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,11 @@ class Local:
         self.stop([*self._waiting, *self._working])
 
     def _start(self, handle: str, job: Job, slot: Slot) -> Look:
-        process = start(job, slot.environment)
+        try:
+            process = start(job, slot.environment)
+        except SystemProblem as error:  # of this job's folder; those of others may be well
+            self._free.append(slot)
+            return Look("ended", slot.name, error.exit_code, str(error))
         self._working[handle] = _Working(slot, process)
         return _running(self._working[handle])
 
@@ -93,7 +96,7 @@ class Local:
         let_go(working.process)
         self._free.append(working.slot)
         if code < 0:
-            return Look("ended", _place(working), cause=f"killed by {signal.Signals(-code).name}")
+            return Look("ended", _place(working), 128 - code, f"killed by {signal.Signals(-code).name}")
         return Look("ended", _place(working), code)
 
 

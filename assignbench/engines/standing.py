@@ -37,6 +37,8 @@ def standings(output: Path) -> list[Standing]:
     Raises:
         UsageError: there is no such folder.
     """
+    if (output / FILE).is_file():
+        raise UsageError(f"{output} is one run; name the folder that it lies in, {output.parent}")
     if not output.is_dir():
         raise UsageError(f"there is no folder {output}; name the one that assignbench run writes to (--output)")
     folders = (folder for folder in sorted(output.iterdir()) if folder.is_dir())
@@ -56,11 +58,7 @@ def standing(folder: Path) -> Standing | None:
     holder = holder_of(folder / LOCK)
     if holder is not None:
         return Standing(folder.name, "running", holder, progress_of(folder))
-    try:
-        entry = history.newest(folder)
-        failure = last_failure(folder)
-    except RunError as error:
-        return Standing(folder.name, "failed", cause=str(error))
+    entry, failure = history.newest(folder), last_failure(folder)
     if entry is not None and entry.event in (*history.OPEN, history.AGAIN) and entry.conducted:
         started = entry.event == history.RUNNING
         return Standing(folder.name, "running" if started else "queued", entry.where or entry.engine)
@@ -68,6 +66,7 @@ def standing(folder: Path) -> Standing | None:
         return Standing(folder.name, "failed", entry.where, cause=entry.cause)
     if failure:
         return Standing(folder.name, "failed", cause=failure)
-    reached = furthest(folder)
-    far = "before its first checkpoint" if reached < 0 else f"with a checkpoint of iteration {reached:,}"
+    reached, begun = furthest(folder), (folder / CONFIG).exists()
+    far = "before its first checkpoint" if begun else "before it began"
+    far = far if reached < 0 else f"with a checkpoint of iteration {reached:,}"
     return Standing(folder.name, "stopped", entry.where if entry else "", cause=far)

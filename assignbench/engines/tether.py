@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from assignbench.disk import explained
 from assignbench.engines.job import LOG, TETHER, Job
-from assignbench.files import make_folder
+from assignbench.files import make_folder, replaceable
+
+PATIENCE = 120.0  # seconds for a job to save its checkpoint and leave, before it is killed
 
 
 def start(job: Job, more: Mapping[str, str | None], where: Path | None = None) -> subprocess.Popen[bytes]:
@@ -32,7 +35,10 @@ def start(job: Job, more: Mapping[str, str | None], where: Path | None = None) -
     environment = {name: value for name, value in {**os.environ, **more}.items() if value is not None}
     make_folder(job.folder)
     log = job.folder / LOG
-    with explained(log), log.open("ab") as output:
+    with explained(log):
+        replaceable(log)  # a pipe would be waited for
+        output = log.open("ab")
+    with output:
         return subprocess.Popen(  # noqa: S603  # our own command
             job.command(TETHER),
             cwd=where,
@@ -60,3 +66,5 @@ def _wait() -> None:
     while os.read(descriptor, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os.kill(os.getpid(), signal.SIGKILL)  # it does not listen: a strategy that never ends, a disk that hangs

@@ -18,6 +18,7 @@ from assignbench.run.results.record import FILE, read_record
 from assignbench.run.training.reporter import clock
 
 MOST = 40  # running jobs that are shown one by one
+LONGEST = 1e9  # seconds that are told; more stands in no sound file
 
 
 class View:
@@ -79,4 +80,5 @@ def left(progress: RunProgress | None) -> str:
     """How long the training still takes, in words; "": not known."""
     if progress is None or progress.phase != "training" or progress.seconds_per_iteration is None:
         return ""
-    return clock(progress.seconds_per_iteration * (progress.iterations - progress.iteration))
+    seconds = progress.seconds_per_iteration * (progress.iterations - progress.iteration)
+    return clock(seconds) if 0 <= seconds < LONGEST else ""

@@ -21,9 +21,11 @@ from assignbench.run.results.record import write_record
         ),
         (("--on", "slurm"), "error: train.precision is auto, which the machine that trains settles"),
         (("--on", "ray:far:1"), "error: train.precision is auto, which the machine that trains settles"),
-        (("--needs", "gpus=1"), "error: --needs gpus: for --on slurm and ray"),
+        (("--needs", "gpus=1"), "error: --needs gpus: for --on slurm, and gpus for --on ray; this machine knows cpus"),
         (("--needs", "cpu=1"), "error: --needs: unknown key 'cpu'; did you mean cpus?"),
         (("--needs", "away.yaml"), "away.yaml"),
+        (("--needs", "gpus"), "error: --needs gpus: its value is missing; write gpus=…"),
+        (("--on", "ray", "--needs", "time=60"), "error: --needs time: --on slurm alone knows that"),
         (("--only", "x", "--jobs", "2"), "error: --only names one run, and --on, --jobs and --needs spread many runs"),
     ],
 )

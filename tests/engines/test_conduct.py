@@ -13,6 +13,7 @@ from assignbench.engines.conduct import End, conduct
 from assignbench.engines.ends import FAULTS, STANDSTILLS
 from assignbench.engines.engine import Look
 from assignbench.engines.job import Job
+from assignbench.errors import RunError
 
 RECORD, CHECKPOINT = "record.json", "checkpoints"
 Script = Callable[[Path], Look]
@@ -91,11 +92,25 @@ def go(engine: Scripted, folder: Path, said: list[str] | None = None) -> End:
         (ends(3), 1, 3),
         (ends(4), 1, 4),
         (ends(6), 1 + FAULTS, 6),
+        (ends(139), 1 + FAULTS, 139),  # a segmentation fault
+        (ends(130), 1, 130),  # somebody has interrupted this job
         (ends(None), 1 + STANDSTILLS, 1),
         (ends(137), 1 + STANDSTILLS, 1),
         (ends(75), 1 + STANDSTILLS, 1),
     ],
-    ids=["no record", "failed", "usage", "data", "machine", "fault", "lost", "killed", "stopped"],
+    ids=[
+        "no record",
+        "failed",
+        "usage",
+        "data",
+        "machine",
+        "fault",
+        "crash",
+        "interrupted",
+        "lost",
+        "killed",
+        "stopped",
+    ],
 )
 def test_how_often_each_end_is_tried(tmp_path: Path, first: Script, times: int, code: int) -> None:
     engine = Scripted([first])
@@ -171,6 +186,30 @@ def test_a_later_command_takes_up_what_goes_on(tmp_path: Path, survives: bool, s
     ((_, end),) = conduct([job], goes_on, done, lambda _job, _look, line: said.append(line))
     assert end.code == 0
     assert len(goes_on.submitted) == submissions
+
+
+def test_a_record_that_is_damaged_ends_its_run_and_no_other(tmp_path: Path) -> None:
+    def done(job: Job) -> bool:
+        if job.run_id == "damaged":
+            raise RunError("record.json is damaged")
+        return (job.folder / RECORD).exists()
+
+    jobs = [Job(name, name, ("run",), tmp_path / name) for name in ("damaged", "sound")]
+    found = dict(conduct(jobs, Scripted([finishes]), done, lambda *_: None))
+    assert [found[job] for job in jobs] == [End(1, "record.json is damaged", "node"), End(0, where="node")]
+
+
+def test_a_log_of_jobs_that_cannot_be_written_or_read_stops_no_run(tmp_path: Path) -> None:
+    (tmp_path / "run" / "jobs.jsonl").mkdir(parents=True)
+    assert go(Scripted([ends(None), finishes], survives=True), tmp_path).code == 0
+
+
+def test_what_a_job_said_last_is_the_cause(tmp_path: Path) -> None:
+    def refuses(folder: Path) -> Look:
+        (folder / "job.log").write_text("error: first\nerror: no run of this command is called so\n")
+        return Look("ended", "node", 2)
+
+    assert go(Scripted([refuses]), tmp_path).reason == "no run of this command is called so"
 
 
 def test_the_log_says_who_died_when(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from assignbench.engines import history
 from assignbench.engines.engine import Look
 from assignbench.engines.job import Job
 from assignbench.engines.standing import standing, standings
+from assignbench.engines.view import left
 from assignbench.errors import UsageError
 from assignbench.lock import exclusive
 from assignbench.run.results.names import LOCK
-from assignbench.run.results.progress import ProgressFile
+from assignbench.run.results.progress import ProgressFile, RunProgress
 from assignbench.run.results.record import RunRecord, write_record
 
 
@@ -82,6 +84,17 @@ def test_jobs_of_a_command_that_has_died_are_stopped(tmp_path: Path) -> None:
     assert (found.state, found.cause) == ("stopped", "with a checkpoint of iteration 250")
 
 
+def test_odd_numbers_in_odd_files_stop_nobody_s_look(tmp_path: Path) -> None:
+    history.note(job_in(tmp_path), history.RUNNING, "local", "run")
+    log = tmp_path / "jobs.jsonl"
+    row = json.loads(log.read_text())
+    row["conductor"] = row["conductor"].partition(":")[0] + ":" + "9" * 30
+    log.write_text(json.dumps(row) + "\n")
+    assert getattr(standing(tmp_path), "state", None) == "stopped"
+    for pace in (1e308, -1.0, 1e300):
+        assert left(RunProgress(1, 10**9, pace, "training", "host", 1, datetime.now(UTC))) == ""
+
+
 def test_a_failure_is_said_in_its_words(tmp_path: Path) -> None:
     (tmp_path / "failures.jsonl").write_text(json.dumps({"error": "no luck"}) + "\n")
     found = standing(tmp_path)
@@ -95,3 +108,10 @@ def test_other_folders_are_no_runs(tmp_path: Path) -> None:
     assert standings(tmp_path) == []
     with pytest.raises(UsageError, match="there is no folder"):
         standings(tmp_path / "away")
+
+
+def test_one_run_is_no_folder_of_runs(tmp_path: Path, make_record: Callable[[], RunRecord]) -> None:
+    record = make_record()
+    write_record(tmp_path / record.run_id, record)
+    with pytest.raises(UsageError, match="is one run; name the folder that it lies in"):
+        standings(tmp_path / record.run_id)

@@ -20,7 +20,7 @@ from assignbench.config import Matrix, ResolvedRecipe, flatten
 from assignbench.data.caveats import caveats
 from assignbench.data.dataset import Splits, describe
 from assignbench.data.spec.locate import data_root, open_dataset
-from assignbench.errors import AssignbenchError, RunError, UsageError
+from assignbench.errors import AssignbenchError, RunError, Stopped, UsageError
 from assignbench.files import make_folder
 from assignbench.importing import in_words
 from assignbench.machine import waiting
@@ -134,7 +134,8 @@ def run_matrix(matrix: Matrix, console: Console, conduct: Conduct | None = None)
     if matrix.dry_run:
         console.print(runs_table(found.runs, matrix.output))
         return MatrixOutcome((), ())
-    refuse_unfinished(found.runs, matrix.output, resume=matrix.resume)
+    if conduct is None:  # jobs always go on where they were
+        refuse_unfinished(found.runs, matrix.output, resume=matrix.resume)
     make_folder(matrix.output)
     seen = contents(found.data, accelerator, console)
     runs = [replace(run, content=seen.get(run.splits.spec)) for run in found.runs]
@@ -194,9 +195,9 @@ def attempt(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, c
     folder = output / run.run_id
     try:
         finish(run, output, accelerator, resume=resume, console=console)
-    except (Exception, SystemExit) as error:  # a stranger's strategy may do anything
-        if accelerator.num_processes > 1:
-            raise  # processes that lost step cannot go on together
+    except BaseException as error:  # a stranger's strategy may raise anything
+        if isinstance(error, KeyboardInterrupt | Stopped) or accelerator.num_processes > 1:
+            raise  # a person or the system has spoken; and processes that lost step cannot go on together
         what = in_words(error)
         console.print(Text.assemble(("failed", "bold red"), f": {run.title}: {what}"), soft_wrap=True)
         with contextlib.suppress(AssignbenchError):  # the failure itself has been said

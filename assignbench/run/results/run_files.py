@@ -1,7 +1,6 @@
 """The files beside a record: how large they are and what their digests are, as the record lists them.
 
-Sizes are looked at whenever it is asked whether a run is done, digests when a file is read: hashing the weights of
-hundreds of runs takes a minute.
+Both are looked at when it is asked whether a run is done, and digests again when a file is read.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def facts_of(folder: Path, names: Sequence[str]) -> Mapping[str, FileFacts]:
 
 
 def lost(folder: Path, record: RunRecord, names: Sequence[str]) -> dict[str, str]:
-    """Name → what is wrong with it, of every file that is gone or not as large as the record says.
+    """Name → what is wrong with it, of every file that is gone or not as the record says.
 
     Args:
         folder: of the run.
@@ -39,6 +38,8 @@ def lost(folder: Path, record: RunRecord, names: Sequence[str]) -> dict[str, str
             found[name] = "is gone"
         elif facts is not None and facts.bytes != file.stat().st_size:
             found[name] = f"has {file.stat().st_size} bytes in place of {facts.bytes}"
+        elif facts is not None and facts.sha256 != sha256_of(file):
+            found[name] = "was altered: its sha256 is not the record's"
     return found
 
 
