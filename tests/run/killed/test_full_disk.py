@@ -59,10 +59,8 @@ def fill(disk: Path) -> None:
     [
         pytest.param(train, "save_checkpoint", 1, 0, id="first checkpoint"),
         pytest.param(train, "save_checkpoint", 3, 2, id="later checkpoint"),
-        pytest.param(train, "save_snapshot", 2, 0, id="snapshot"),
         pytest.param(Log, "append", 3, 2, id="log"),
         pytest.param(execute, "write_detections", 1, 2, id="detections"),
-        pytest.param(execute, "save_tensors", 1, 2, id="weights"),
         pytest.param(execute, "write_record", 1, 2, id="record"),
     ],
 )
