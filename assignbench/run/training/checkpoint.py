@@ -38,7 +38,7 @@ class Progress:
     iteration: int  # optimizer steps done
     run_id: str  # hash of what determines the run: a checkpoint continues that run only
     seconds: Mapping[str, float]  # spent so far
-    tally: tuple[float, ...]  # statistics of the unfinished epoch
+    tally: tuple[tuple[float, ...], ...]  # statistics of the unfinished epoch, of each process
     scaler: Mapping[str, Any]  # state of the loss scaler; {} without fp16
     logs: Mapping[str, str]  # name → digest of each log of the training, as it was then
     threads: int  # of a process; on a CPU they decide how sums are rounded
@@ -118,7 +118,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, progre
                 "iteration": progress.iteration,
                 "run_id": progress.run_id,
                 "seconds": dict(progress.seconds),
-                "tally": list(progress.tally),
+                "tally": [list(row) for row in progress.tally],
                 "scaler": dict(progress.scaler),
                 "logs": dict(progress.logs),
                 "threads": progress.threads,
@@ -188,7 +188,7 @@ def read_progress(path: Path) -> Progress:
             manifest["iteration"],
             manifest["run_id"],
             manifest["seconds"],
-            tuple(manifest["tally"]),
+            tuple(tuple(row) for row in manifest["tally"]),
             manifest["scaler"],
             manifest["logs"],
             manifest["threads"],

@@ -91,8 +91,9 @@ def train(
     notes = (*notes, *as_before(progress, accelerator))
     clock = Stopwatch(progress.seconds if progress else {}, accelerator.device)
     seen = Tally.empty(accelerator.device)
-    if progress and accelerator.is_main_process:
-        seen = Tally.unpacked(torch.tensor(progress.tally, dtype=torch.float64, device=accelerator.device))
+    if progress:
+        own = own_tally(progress.tally, accelerator)
+        seen = Tally.unpacked(torch.tensor(own, dtype=torch.float64, device=accelerator.device))
     if progress and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(dict(progress.scaler))
     logs: dict[str, Log] = {}
@@ -179,6 +180,16 @@ def train(
             f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged",
         )
     return Trained(latest, clock.parts(), clock.rate(settings.batch), notes, logs)
+
+
+def own_tally(rows: Sequence[Sequence[float]], accelerator: Accelerator) -> Sequence[float]:
+    """What this process has counted of the unfinished epoch: sums are rounded by who adds what.
+
+    Of another number of processes the main one takes it all.
+    """
+    if len(rows) == accelerator.num_processes:
+        return rows[accelerator.process_index]
+    return [sum(column) if accelerator.is_main_process else 0.0 for column in zip(*rows, strict=True)]
 
 
 def as_before(progress: Progress | None, accelerator: Accelerator) -> tuple[str, ...]:
@@ -286,13 +297,20 @@ def save(
     logs: Mapping[str, Log],
 ) -> None:
     """Write a checkpoint on the main process; the others wait, and fail with it."""
-    everyone = summed(seen.packed(), accelerator)
+    everyone = accelerator.gather(seen.packed()[None])
+    assert isinstance(everyone, torch.Tensor)  # noqa: S101  # for the type checker: tensors give tensors
     scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
     with main_process(accelerator) as writes:
         if writes:
             digests = {name: one.settled() for name, one in logs.items()}
             progress = Progress(
-                done, run_id, clock.parts(), tuple(everyone.tolist()), scaler, digests, torch.get_num_threads()
+                done,
+                run_id,
+                clock.parts(),
+                tuple(map(tuple, everyone.tolist())),
+                scaler,
+                digests,
+                torch.get_num_threads(),
             )
             save_checkpoint(folder / CHECKPOINTS, learner, optimizer, progress)
 

@@ -26,7 +26,7 @@ def model_and_optimizer(steps: int = 0) -> tuple[nn.Module, torch.optim.Optimize
 
 
 def progress(iteration: int, run_id: str = "run") -> Progress:
-    return Progress(iteration, run_id, {"total": 1.5}, (1.0, 2.0), {}, {"losses.jsonl": "0" * 64}, 2)
+    return Progress(iteration, run_id, {"total": 1.5}, ((1.0, 2.0),), {}, {"losses.jsonl": "0" * 64}, 2)
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
