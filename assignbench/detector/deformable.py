@@ -11,7 +11,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 TAPS = 9  # of a 3×3 kernel
 MOVED_TOGETHER = 4  # groups of channels whose taps move together in `AdaptedConv2d`
@@ -70,16 +69,9 @@ class DeformableConv2d(nn.Module):
         """``[image, channel, height, width]`` → the same of the output."""
         kind = torch.promote_types(x.dtype, torch.float32)
         offset, mask = self.conv_offset(x).to(kind).split((2 * TAPS, TAPS), dim=1)
-        finite = offset.isfinite()
-        known = finite.unflatten(1, (TAPS, 2)).all(dim=2)
-        moved = deform_conv2d(
-            x.to(kind),
-            offset.where(finite, 0),
-            self.weight.to(kind),
-            None if self.bias is None else self.bias.to(kind),
-            stride=self.stride,
-            padding=self.padding,
-            mask=mask.sigmoid().where(known, torch.nan),
+        bias = None if self.bias is None else self.bias.to(kind)
+        moved = _convolve_moved(
+            x.to(kind), offset, mask.sigmoid(), self.weight.to(kind), bias, stride=self.stride, padding=self.padding
         )
         rows_first = not x.is_contiguous(memory_format=torch.channels_last)  # as the operator puts out
         return moved.to(x.dtype, memory_format=torch.preserve_format if rows_first else torch.channels_last)
@@ -102,15 +94,8 @@ class AdaptedConv2d(nn.Module):
         """Features and shape of a level → features adapted to the shape."""
         kind = torch.promote_types(features.dtype, torch.float32)
         offset = self.offset(shape).to(kind)
-        finite = offset.isfinite()  # on a CPU the operator would follow an offset of NaN out of its memory
-        known = finite.unflatten(1, (-1, TAPS, 2)).all(dim=3).flatten(1, 2)
-        moved = deform_conv2d(
-            features.to(kind),
-            offset.where(finite, 0),
-            self.convolution.weight.to(kind),
-            padding=(1, 1),
-            mask=torch.ones_like(offset[:, ::2]).where(known, torch.nan),
-        )
+        whole = torch.ones_like(offset[:, ::2])
+        moved = _convolve_moved(features.to(kind), offset, whole, self.convolution.weight.to(kind), padding=(1, 1))
         return moved.relu().to(features.dtype)
 
 
@@ -122,11 +107,32 @@ def read_at(maps: Tensor, moves: Tensor) -> Tensor:
         moves: how far down and how far right of the location the place lies, channel after channel, of the same type:
             ``[image, 2 · channel, row, column]``. Where one is not finite, what is read is not a number.
     """
-    channels = maps.shape[1]
-    finite = moves.isfinite()  # on a CPU the operator would follow an offset of NaN out of its memory
-    known = finite.unflatten(1, (channels, 2)).all(dim=2)
-    mask = torch.ones_like(maps).where(known, torch.nan)
-    return deform_conv2d(maps, moves.where(finite, 0), maps.new_ones(channels, 1, 1, 1), mask=mask)
+    return _convolve_moved(maps, moves, torch.ones_like(maps), maps.new_ones(maps.shape[1], 1, 1, 1))
+
+
+def _convolve_moved(
+    maps: Tensor,
+    moves: Tensor,
+    mask: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+) -> Tensor:
+    """A convolution whose taps move: y and x in pixels, in the channels of ``moves``, for each channel of ``mask``.
+
+    All tensors have one type. On a CPU torchvision's operator would follow a move of NaN out of its memory; here what
+    is read at such a place is not a number.
+    """
+    from torchvision.ops import (
+        deform_conv2d,
+    )  # here, since torchvision takes long to import and planning never calls it
+
+    finite = moves.isfinite()
+    known = finite.unflatten(1, (-1, 2)).all(dim=2)
+    mask = mask.where(known, torch.nan)
+    return deform_conv2d(maps, moves.where(finite, 0), kernel, bias, stride=stride, padding=padding, mask=mask)
 
 
 def make_deformable(stage: nn.Module) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,12 @@ from assignbench.core.head import MAIN
 from assignbench.core.parts import RawOutputs, predictions_of
 from assignbench.core.priors import pyramid_priors
 from assignbench.core.tensors import to_device
-from assignbench.detector.backbone import Backbone
 from assignbench.detector.networks import head_network
 from assignbench.detector.pixels import Pixels
 from assignbench.detector.pyramid import Pyramid
+
+if TYPE_CHECKING:  # it imports torchvision
+    from assignbench.detector.backbone import Backbone
 
 
 class Detector(nn.Module):

@@ -6,14 +6,17 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
 from assignbench.detector.pickles import read_checkpoint
 from assignbench.errors import AssignbenchWarning, SystemProblem, UsageError
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 # Converted by open-mmlab: caffe-style networks, MSRA's (as detectron2 takes them) and Detectron's first; and the
 # ResNeXt that mmdetection's X-101-64x4d models start from, which has torchvision's style and pixels.

@@ -15,7 +15,6 @@ from assignbench.core.assigner import assign_branches
 from assignbench.core.head import MAIN
 from assignbench.core.parts import PairLoss
 from assignbench.data.load.batch import Batch
-from assignbench.detector.backbone import Backbone
 from assignbench.detector.detector import Detector
 from assignbench.detector.objective import objective
 from assignbench.detector.pixels import PIXELS
@@ -160,6 +159,8 @@ def build_learner(
         SystemProblem: pretrained weights are missing.
     """
     torch.manual_seed(seed + 1)  # strategies with random parameters of their own do not shift the detector's
+    from assignbench.detector.backbone import Backbone  # here: it imports torchvision, and planning builds no network
+
     setting = Setting(classes=classes, channels=model.channels)
     assigner, head, charged = protocol.surround(strategy, options, setting, extras, loss or LossSettings())
     torch.manual_seed(seed)
