@@ -1,15 +1,24 @@
 """Where runs are computed, as `run` and `reproduce` let a user choose it."""
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli.output import exactly
 from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from assignbench.engines.bring import Arguments
     from assignbench.engines.engine import Engine
+    from assignbench.run.matrix.matrix import Conduct
+    from assignbench.run.matrix.plan import Run
 
 OnOption = Annotated[
     str,
@@ -64,15 +73,6 @@ class Spread:
         """Whether an engine, or anything of one, was asked for."""
         return self.on != "local" or self.jobs is not None or bool(self.needs)
 
-    def refuse_for_printing(self) -> None:
-        """What is printed is for whatever starts it.
-
-        Raises:
-            UsageError: an engine was asked for.
-        """
-        if self.asked:
-            raise UsageError("--print-jobs prints commands and starts none; leave --on, --jobs and --needs out")
-
     def engine(self, device: str, precision: str) -> "Engine | None":
         """The engine that was asked for; None: this process computes, one run after another.
 
@@ -98,3 +98,25 @@ class Spread:
             other = "a launcher has started several processes" if self.only is None else "--only names one run"
             raise UsageError(f"{other}, and --on, --jobs and --needs spread many runs; leave one of the two out")
         return None
+
+    def print_jobs(self, plan: "Callable[[], Sequence[Run]]", output: Path, arguments: "Arguments") -> None:
+        """Print one command for each run that has no record, for whatever starts it.
+
+        Raises:
+            UsageError: an engine was asked for.
+            RunError: a record cannot be used.
+        """
+        if self.asked:
+            raise UsageError("--print-jobs prints commands and starts none; leave --on, --jobs and --needs out")
+        from assignbench.engines.bring import lines_of_jobs
+
+        exactly("".join(f"{line}\n" for line in lines_of_jobs(plan(), output, arguments)))
+
+
+def conduct_by(engine: "Engine | None", output: Path, arguments: "Arguments", screen: "Console") -> "Conduct | None":
+    """What brings runs to their records by an engine; None without one: this process does."""
+    if engine is None:
+        return None
+    from assignbench.engines.bring import bring
+
+    return partial(bring, output=output, engine=engine, arguments=arguments, console=screen)

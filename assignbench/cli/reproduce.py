@@ -1,7 +1,6 @@
 """``assignbench reproduce``: the paper's tables, each by one command."""
 
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,7 @@ from assignbench.cli.engines import (
     PrintJobsOption,
     Spread,
     TetheredOption,
+    conduct_by,
 )
 from assignbench.errors import UsageError
 
@@ -83,7 +83,7 @@ def reproduce(
     continue, failed ones are tried again. Tables: DIR/SCALE/table3.md and .csv.
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, exactly
+    from assignbench.cli.output import console
     from assignbench.run.training.stopping import listening
 
     start_all_processes()
@@ -109,23 +109,14 @@ def reproduce(
     with listening():
         spread = Spread(on, jobs, tuple(needs), only, tethered)
         engine = None if dry_run or print_jobs else spread.engine(device.value, precision)
-        from assignbench.reproduce.conduct import reproduce as bring_tables  # last: it brings torch
+        from assignbench.reproduce import conduct  # last: it brings torch
 
+        runs_folder = output / conduct.RUNS
         if print_jobs:
-            spread.refuse_for_printing()
-            from assignbench.engines.bring import lines_of_jobs
-            from assignbench.reproduce.conduct import RUNS, planned
-
-            runs = planned(names, request, data_root, device.value, only).runs
-            exactly("".join(f"{line}\n" for line in lines_of_jobs(runs, output / RUNS, arguments)))
-            return
-        screen, conduct = console(), None
-        if engine is not None:
-            from assignbench.engines.bring import bring
-            from assignbench.reproduce.conduct import RUNS
-
-            conduct = partial(bring, output=output / RUNS, engine=engine, arguments=arguments, console=screen)
-        code = bring_tables(
+            chosen = (names, request, data_root, device.value, only)
+            return spread.print_jobs(lambda: conduct.planned(*chosen).runs, runs_folder, arguments)
+        screen = console()
+        code = conduct.reproduce(
             names,
             request,
             datasets=data_root,
@@ -134,6 +125,6 @@ def reproduce(
             dry_run=dry_run,
             console=screen,
             only=only,
-            conduct=conduct,
+            conduct=conduct_by(engine, runs_folder, arguments, screen),
         )
     raise typer.Exit(code)

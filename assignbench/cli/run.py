@@ -1,6 +1,5 @@
 """``assignbench run``: train and evaluate every strategy on every data set with every seed."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +25,7 @@ from assignbench.cli.engines import (
     PrintJobsOption,
     Spread,
     TetheredOption,
+    conduct_by,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run(
     What --set can change is shown by: assignbench list recipes tiny
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, exactly, show
+    from assignbench.cli.output import console, show
     from assignbench.config import Matrix, load_recipe
     from assignbench.data.spec.share import with_share
     from assignbench.options import split_list
@@ -129,21 +129,15 @@ def run(
     with listening():
         spread = Spread(on, jobs, tuple(needs), only, tethered)
         engine = None if dry_run or print_jobs else spread.engine(matrix.device, precision)
-        from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine now
+        from assignbench.run.matrix.matrix import (  # last: they bring torch, and the options are fine
+            planned,
+            run_matrix,
+        )
 
         if print_jobs:
-            spread.refuse_for_printing()
-            from assignbench.engines.bring import lines_of_jobs
-            from assignbench.run.matrix.matrix import planned
-
-            exactly("".join(f"{line}\n" for line in lines_of_jobs(planned(matrix).runs, output, arguments)))
-            return
-        screen, conduct = console(), None
-        if engine is not None:
-            from assignbench.engines.bring import bring
-
-            conduct = partial(bring, output=output, engine=engine, arguments=arguments, console=screen)
-        outcome = run_matrix(matrix, screen, conduct)
+            return spread.print_jobs(lambda: planned(matrix).runs, output, arguments)
+        screen = console()
+        outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen))
     if outcome.records and only is None:
         from assignbench.cli.output import progress
         from assignbench.comparison import render

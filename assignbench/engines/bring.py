@@ -35,8 +35,8 @@ def bring(
     by_id = {run.run_id: run for run in runs}
     jobs = [job_of(run, output, arguments) for run in runs]
     with watching(jobs, console) as watch:
-        for job, end in conduct(jobs, engine, lambda job: is_done(by_id[job.run_id], output), watch):
-            yield by_id[job.run_id], Ended(end.code, end.reason)
+        for job, ended in conduct(jobs, engine, lambda job: is_done(by_id[job.run_id], output), watch):
+            yield by_id[job.run_id], ended
 
 
 def job_of(run: Run, output: Path, arguments: Arguments) -> Job:

@@ -12,15 +12,7 @@ from assignbench.engines.ends import Tries, judged
 from assignbench.engines.engine import Engine, Look
 from assignbench.engines.job import LOG, Job
 from assignbench.errors import RunError, Stopped
-
-
-@dataclass(frozen=True)
-class End:
-    """How a run ended."""
-
-    code: int  # 0: it has a record; else an exit code
-    reason: str = ""  # why it has none
-    where: str = ""  # who computed it last
+from assignbench.run.matrix.matrix import Ended
 
 
 class Watcher(Protocol):
@@ -41,7 +33,7 @@ class _Standing:
 
 def conduct(
     jobs: Sequence[Job], engine: Engine, done: Callable[[Job], bool], watch: Watcher
-) -> Iterator[tuple[Job, End]]:
+) -> Iterator[tuple[Job, Ended]]:
     """Bring jobs to their records, and yield each as it ends.
 
     The engine is closed at the end, and whenever the caller stops early: jobs of an engine that does not survive this
@@ -122,7 +114,7 @@ def _started(one: _Standing, engine: Engine, watch: Watcher) -> None:
     watch(one.job, one.look, f"started, {one.look.where}" if one.look.state == "running" else "queued again")
 
 
-def _ended(one: _Standing, engine: Engine, done: Callable[[Job], bool], watch: Watcher) -> End | None:
+def _ended(one: _Standing, engine: Engine, done: Callable[[Job], bool], watch: Watcher) -> Ended | None:
     """How a run ended; None: its job is to be submitted again."""
     look = one.look
     try:
@@ -130,11 +122,11 @@ def _ended(one: _Standing, engine: Engine, done: Callable[[Job], bool], watch: W
     except RunError as error:  # of the record; no other try mends it
         history.note(one.job, history.FAILED, engine.name, one.handle, look, str(error))
         watch(one.job, look, f"failed: {error}")
-        return End(error.exit_code, str(error), look.where)
+        return Ended(error.exit_code, str(error))
     if finished:
         history.note(one.job, history.DONE, engine.name, one.handle, look)
         watch(one.job, look, "")
-        return End(0, where=look.where)
+        return Ended(0)
     verdict = judged(look, one.job.folder, one.tries)
     event = history.AGAIN if verdict.again else history.FAILED
     history.note(one.job, event, engine.name, one.handle, look, verdict.reason)
@@ -143,4 +135,4 @@ def _ended(one: _Standing, engine: Engine, done: Callable[[Job], bool], watch: W
         watch(one.job, look, f"{verdict.reason}; it goes on")
         return None
     watch(one.job, look, f"failed: {verdict.reason}; what it printed is in {one.job.folder / LOG}")
-    return End(verdict.code, verdict.reason, look.where)
+    return Ended(verdict.code, verdict.reason)

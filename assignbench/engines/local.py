@@ -14,6 +14,7 @@ from assignbench.engines.engine import Look
 from assignbench.engines.job import Job
 from assignbench.engines.tether import PATIENCE, let_go, start
 from assignbench.errors import SystemProblem
+from assignbench.machine import THREADS
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def slots(jobs: int | None, gpus: Sequence[str], threads: Mapping[str, str], cor
         return [Slot("CPU", threads) for _ in range(jobs or 1)]
     count = jobs or len(gpus)
     return [
-        Slot(f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu, "OMP_NUM_THREADS": str(max(1, cores // count))})
+        Slot(f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu, THREADS: str(max(1, cores // count))})
         for gpu in (gpus[place % len(gpus)] for place in range(count))
     ]
 

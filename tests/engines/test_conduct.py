@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from assignbench.engines import history
-from assignbench.engines.conduct import End, conduct
+from assignbench.engines.conduct import conduct
 from assignbench.engines.ends import FAULTS, STANDSTILLS
 from assignbench.engines.engine import Look
 from assignbench.engines.job import Job
 from assignbench.errors import RunError
+from assignbench.run.matrix.matrix import Ended
 
 RECORD, CHECKPOINT = "record.json", "checkpoints"
 Script = Callable[[Path], Look]
@@ -74,7 +75,7 @@ def lost_after(*iterations: int) -> list[Script]:
     return [lost(iteration) for iteration in iterations]
 
 
-def go(engine: Scripted, folder: Path, said: list[str] | None = None) -> End:
+def go(engine: Scripted, folder: Path, said: list[str] | None = None) -> Ended:
     job = Job("run", "atss on shapes, seed 0", ("run",), folder / "run")
     heard = [] if said is None else said
     done = lambda job: (job.folder / RECORD).exists()  # noqa: E731
@@ -123,7 +124,7 @@ def test_how_often_each_end_is_tried(tmp_path: Path, first: Script, times: int, 
 def test_what_did_nothing_wrong_goes_on(tmp_path: Path, code: int | None) -> None:
     said: list[str] = []
     engine = Scripted([ends(code), finishes])
-    assert go(engine, tmp_path, said) == End(0, where="node")
+    assert go(engine, tmp_path, said) == Ended(0)
     assert len(engine.submitted) == 2
     assert any(line.endswith("it goes on") for line in said)
 
@@ -196,7 +197,7 @@ def test_a_record_that_is_damaged_ends_its_run_and_no_other(tmp_path: Path) -> N
 
     jobs = [Job(name, name, ("run",), tmp_path / name) for name in ("damaged", "sound")]
     found = dict(conduct(jobs, Scripted([finishes]), done, lambda *_: None))
-    assert [found[job] for job in jobs] == [End(1, "record.json is damaged", "node"), End(0, where="node")]
+    assert [found[job] for job in jobs] == [Ended(1, "record.json is damaged"), Ended(0)]
 
 
 def test_a_log_of_jobs_that_cannot_be_written_or_read_stops_no_run(tmp_path: Path) -> None:
