@@ -66,6 +66,11 @@ def pytest_configure() -> None:
         memory.gc = SimpleNamespace(collect=lambda: 0)  # type: ignore[assignment]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests of engines and of locks wait most of their time."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.fixture
 def often() -> Rhythm:
     """Of a lock in a test."""
