@@ -32,11 +32,14 @@ from assigners.autoassign import AutoAssign
 from assigners.fcos import FCOS
 
 
+SECONDS = 1
+
+
 def slowed(forward):
     @wraps(forward)
     def slow(*arguments, **named):
         if Path(__file__).with_name("brake").exists():
-            time.sleep(1)
+            time.sleep(SECONDS)
         return forward(*arguments, **named)
 
     return slow
@@ -52,7 +55,7 @@ class SlowFCOS(FCOS):
 
 class SlowAutoAssign(AutoAssign):
     forward = slowed(AutoAssign.forward)
-"""  # an iteration takes a second more while there is a file called brake
+"""  # an iteration takes so much longer while there is a file called brake
 SETTINGS = {
     "model.backbone": "miniature",
     "train.precision": "no",
