@@ -44,8 +44,11 @@ _PUBLISHED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 class ModelSettings(_Group):
     """The detector, apart from what the strategy's own head asks for."""
 
-    backbone: Literal["miniature", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_64x4d"] = Field(
-        description="network that the pyramid P3–P7 is built on; miniature: one narrow block a stage, to try things out"
+    backbone: Literal[
+        "miniature", "resnet10_half", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_64x4d"
+    ] = Field(
+        description="network that the pyramid P3–P7 is built on; miniature and resnet10_half have one block a stage "
+        "and few channels: the first to try things out, the second to learn on a CPU"
     )
     weights: str = Field(
         min_length=1,

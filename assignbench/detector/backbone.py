@@ -1,4 +1,4 @@
-"""torchvision's residual networks, and a miniature of them, as a source of C3, C4, C5.
+"""torchvision's residual networks, and narrow ones of their blocks, as a source of C3, C4, C5.
 
 Two regimes. *Pretrained* (ImageNet weights, or a file): the statistics of batch norm are frozen, its scale and shift
 too unless asked for, and so are the stem and the first stage. *From scratch* (``none``): nothing is frozen and batch
@@ -8,6 +8,7 @@ norm is trained, because a frozen random batch norm cannot learn.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torchvision.models as zoo
 from torch import Tensor, nn
@@ -16,12 +17,12 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.ops import FrozenBatchNorm2d
 
 from assignbench.detector.deformable import make_deformable
-from assignbench.detector.miniature import Miniature
+from assignbench.detector.narrow import WIDTHS, Narrow
 from assignbench.detector.pretrained import load_weights, state_dict
 from assignbench.errors import UsageError
 
-BACKBONES: dict[str, tuple[Callable[..., zoo.ResNet | Miniature], WeightsEnum | None]] = {
-    "miniature": (Miniature, None),
+BACKBONES: dict[str, tuple[Callable[..., zoo.ResNet | Narrow], WeightsEnum | None]] = {
+    **{name: (partial(Narrow, widths), None) for name, widths in WIDTHS.items()},
     "resnet18": (zoo.resnet18, zoo.ResNet18_Weights.IMAGENET1K_V1),
     "resnet34": (zoo.resnet34, zoo.ResNet34_Weights.IMAGENET1K_V1),
     "resnet50": (zoo.resnet50, zoo.ResNet50_Weights.IMAGENET1K_V1),

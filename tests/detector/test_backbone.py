@@ -14,7 +14,12 @@ from assignbench.detector.backbone import BACKBONES, Backbone, FixedBatchNorm2d
 from assignbench.detector.pyramid import Pyramid
 from assignbench.errors import DataError, SystemProblem, UsageError
 
-NETWORKS = [("miniature", (32, 32, 64)), ("resnet18", (128, 256, 512)), ("resnet50", (512, 1024, 2048))]
+NETWORKS = [
+    ("miniature", (32, 32, 64)),
+    ("resnet10_half", (64, 128, 256)),
+    ("resnet18", (128, 256, 512)),
+    ("resnet50", (512, 1024, 2048)),
+]
 
 
 @pytest.mark.parametrize(("name", "widths"), NETWORKS)
