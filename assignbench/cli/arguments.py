@@ -1,9 +1,9 @@
 """Options that several commands share, and lists in one option."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,8 +36,8 @@ DataRootOption = Annotated[
 ShareOption = Annotated[
     float | None,
     typer.Option(
-        "--split",
-        metavar="SHARE",
+        "--share",
+        metavar="X",
         help="Of one list of pictures: the share that is taught; the rest is scored.",
         show_default="as the data set says, else 0.8",
     ),
@@ -65,6 +65,33 @@ TrustOption = Annotated[
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.")]
+
+
+def written_option(
+    what: str, *names: str, metavar: str = "FILE", ends: Collection[str] = (), show_default: bool | str = True
+) -> Any:
+    """An option that names a file or a folder to be written; a place that cannot be meant is refused before any work.
+
+    Args:
+        what: the help.
+        names: as ``"--plot"``; none: the name of the parameter.
+        metavar: ``FILE`` or ``DIR``.
+        ends: what the name of the file has to end in, as ``".json"``; none: in anything.
+        show_default: as typer's.
+    """
+
+    def checked(context: typer.Context, option: typer.CallbackParam, value: Path | None) -> Path | None:
+        if value is None or context.resilient_parsing:
+            return value
+        from assignbench.files import is_stream
+        from assignbench.overwriting import require_place
+
+        require_place(value, option.opts[0])
+        if ends and value.suffix.lower() not in ends and not is_stream(value):
+            raise UsageError(f"{option.opts[0]} {value}: the name must end in {' or '.join(ends)}")
+        return value
+
+    return typer.Option(*names, metavar=metavar, help=what, callback=checked, show_default=show_default)
 
 
 def _at_commas(text: str) -> Sequence[str]:

@@ -16,6 +16,7 @@ from assignbench.cli.arguments import (
     ProtocolOption,
     SetOption,
     number_list,
+    written_option,
 )
 from assignbench.cli.benching import (
     Sizes,
@@ -148,7 +149,7 @@ def growth(
     preset: PresetOption = None,
     device: DeviceOption = Device.CPU,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw a picture: svg, png or pdf; needs assignbench\\[plots].")
+        Path | None, written_option("Draw a picture: svg, png or pdf; needs assignbench\\[plots].")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -210,7 +211,7 @@ def step(
         Against | None, typer.Option(metavar="torchvision", help="Also torchvision's detector of the same name.")
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the timeline of one step, for ui.perfetto.dev.")
+        Path | None, written_option("Write the timeline of one step, for ui.perfetto.dev.", ends=(".json",))
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

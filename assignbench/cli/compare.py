@@ -16,6 +16,7 @@ from assignbench.cli.arguments import (
     OnlyRecipeOption,
     chosen_of,
     comma_list,
+    written_option,
 )
 from assignbench.errors import UsageError
 
@@ -25,7 +26,7 @@ assignbench compare --baseline atss   [dim]# differences to ATSS[/dim]
 
 assignbench compare --pairs   [dim]# every strategy against every other one[/dim]
 
-assignbench compare --format latex --metrics AP,AP50 --output table.tex
+assignbench compare --metrics AP,AP50 --output table.tex   [dim]# LaTeX, as the name ends[/dim]
 
 assignbench compare --label 'autoassign\[tau=0.5]=τ = ½'
 
@@ -60,6 +61,34 @@ class Format(StrEnum):
     HTML = "html"
     CSV = "csv"
     JSON = "json"
+
+
+ENDS = {
+    ".txt": Format.TERMINAL,
+    ".md": Format.MARKDOWN,
+    ".tex": Format.LATEX,
+    ".html": Format.HTML,
+    ".csv": Format.CSV,
+    ".json": Format.JSON,
+}  # of the file's name
+
+
+def format_of(asked: Format | None, output: Path | None) -> Format:
+    """How the table is written: as asked for, else as the file's name ends; on the screen and in a pipe for the eye.
+
+    Raises:
+        UsageError: the ending says nothing.
+    """
+    from assignbench.files import is_stream
+
+    if asked is not None or output is None or is_stream(output):
+        return asked or Format.TERMINAL
+    try:
+        return ENDS[output.suffix.lower()]
+    except KeyError:
+        raise UsageError(
+            f"--output {output}: the name must end in {', '.join(ENDS)}, or --format say what is written"
+        ) from None
 
 
 def labelled(texts: Sequence[str]) -> dict[str, str]:
@@ -146,9 +175,15 @@ def compare(
         list[str], typer.Option(metavar="A=TEXT", help="What the table calls a strategy; may be repeated.")
     ] = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
-    format_: Annotated[Format, typer.Option("--format", metavar="F", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", metavar="F", help=f"{', '.join(Format)}.", show_default="as --output ends, else terminal"
+        ),
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write into a file.", show_default="print")
+        Path | None,
+        written_option(f"Write into a file: {', '.join(ENDS)}, or any with --format.", show_default="print"),
     ] = None,
 ) -> None:
     """Put finished runs into one table, strategies × data sets.
@@ -168,6 +203,7 @@ def compare(
     from assignbench.files import write_text_atomic
     from assignbench.overwriting import refuse_inputs
 
+    form = format_of(format_, output)
     columns = None if metrics is None else comma_list([metrics], "--metrics")
     if detections:
         from assignbench.cli.comparing_files import places_of, table_of_files
@@ -206,7 +242,7 @@ def compare(
 
     from assignbench.comparison import render  # numpy and pandas: after what can be refused without them
 
-    match format_:
+    match form:
         case Format.TERMINAL:
             content = render.terminal(table, pairs=pairs)
         case Format.MARKDOWN:

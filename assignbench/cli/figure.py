@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption, written_option
 from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ app = typer.Typer(
 DEFAULTS = ("figure1.png", "figure3.png", "figure4.png", "figure5.png", "figure6.png")
 
 OutputOption = Annotated[
-    Path, typer.Option(metavar="FILE", help="Picture to write: png, svg or pdf; needs assignbench\\[plots].")
+    Path, written_option("Picture to write: png, svg or pdf; needs assignbench\\[plots].")
 ]
 PictureOption = Annotated[
     str | None,
@@ -109,6 +109,15 @@ def weights(
         raise UsageError("figure 1 compares strategies: name at least two runs, or a folder that holds several")
     shown, dataset = _open(folders, data_root, device, notes, trust=trust)
     _save(draw_weights(shown, dataset, open_pictures(dataset, picture or (), 1)), output)
+
+
+@app.command("2", hidden=True, context_settings={"ignore_unknown_options": True})
+def overview(_words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+    """Say why there is none."""
+    raise UsageError(
+        "figure 2 of the paper is a sketch of the method, which no run changes; from runs there are figures "
+        f"{', '.join(Path(name).stem.removeprefix('figure') for name in DEFAULTS)}"
+    )
 
 
 @app.command("3", epilog=PARTS_EXAMPLES)

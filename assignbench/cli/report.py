@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import AssignersOption, DataRootOption, OnlyProtocolOption, OnlyRecipeOption, chosen_of
+from assignbench.cli.arguments import (
+    AssignersOption,
+    DataRootOption,
+    OnlyProtocolOption,
+    OnlyRecipeOption,
+    chosen_of,
+    written_option,
+)
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -23,7 +30,7 @@ MARK = b'<meta name="generator" content="assignbench report">'  # in the page's 
 
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
-    output: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes.")] = DEFAULT,
+    output: Annotated[Path, written_option("Where the page goes.", ends=(".html", ".htm"))] = DEFAULT,
     baseline: Annotated[
         str | None,
         typer.Option(

@@ -16,6 +16,7 @@ from assignbench.cli.arguments import (
     ShareOption,
     comma_list,
     number_list,
+    written_option,
 )
 from assignbench.cli.engines import (
     JobsOption,
@@ -62,9 +63,9 @@ def run(
     protocol: ProtocolOption = Protocol.CONTROLLED,
     preset: PresetOption = None,
     seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each seed.")] = "0",
-    split: ShareOption = None,
+    share: ShareOption = None,
     data_root: DataRootOption = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that gets one folder per run.")] = Path("runs"),
+    output: Annotated[Path, written_option("Folder that gets one folder per run.", metavar="DIR")] = Path("runs"),
     set_: SetOption = [],  # noqa: B006
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue unfinished runs from their last checkpoint.")
@@ -96,7 +97,7 @@ def run(
     start_all_processes()
     matrix = Matrix(
         strategies=comma_list(assigner, "--assigner", split_list),
-        datasets=tuple(with_share(one, split) for one in comma_list(dataset, "--dataset")),
+        datasets=tuple(with_share(one, share) for one in comma_list(dataset, "--dataset")),
         recipe=load_recipe(recipe, set_),
         seeds=number_list(seeds, "--seeds"),
         protocol=protocol.value,

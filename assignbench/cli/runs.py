@@ -15,6 +15,7 @@ from assignbench.cli.arguments import (
     RunArgument,
     SetOption,
     TrustOption,
+    written_option,
 )
 from assignbench.errors import UsageError
 from assignbench.plain_text import json_text
@@ -69,7 +70,7 @@ def evaluate(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With --weights: detections file.", show_default="beside the weights"),
+        written_option("With --weights: detections file.", ends=(".json",), show_default="beside the weights"),
     ] = None,
     split: Annotated[
         Part, typer.Option(help="With RUN: test, whose objects are secret, is detected for the publisher's server.")
@@ -197,7 +198,7 @@ def predict(
     ],
     output: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Gets a PNG and a JSON file a picture, in folders as the pictures lie in."),
+        written_option("Gets a PNG and a JSON file a picture, in folders as the pictures lie in.", metavar="DIR"),
     ] = Path("predictions"),
     threshold: Annotated[
         float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a box that is kept.")
