@@ -1,6 +1,6 @@
 """Options that several commands share, and lists in one option."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,7 +64,41 @@ TrustOption = Annotated[
         "--trust", help="Run the code of a strategy's file or module that the run names, though you do not know it."
     ),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.")]
+
+
+def named_run(context: typer.Context, value: "Path | list[Path] | None") -> "Path | list[Path] | None":
+    """The folders of runs that were named by path or by id, as `run_named` finds them; what an id stands for is said."""
+    if not value or context.resilient_parsing:
+        return value
+    if isinstance(value, list | tuple):
+        return [as_named(one) for one in value]
+    return as_named(value)
+
+
+def as_named(place: Path) -> Path:
+    """One of them."""
+    from assignbench.cli.output import note
+    from assignbench.run.results.finished import run_named
+
+    found = run_named(place)
+    if found != place:
+        note(f"{place}: {found}")
+    return found
+
+
+def inputs_of(places: Iterable[Path]) -> Iterator[Path]:
+    """The files that a comparison of these places may read."""
+    from assignbench.run.results.finished import record_files
+    from assignbench.run.results.record import FILE
+
+    for place in places:
+        for file in record_files(place):
+            yield from (file.parent.iterdir() if file.name == FILE else (file,))
+
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run: its folder, its id, or how that begins.", callback=named_run)
+]
 
 
 def written_option(

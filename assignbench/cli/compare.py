@@ -14,8 +14,10 @@ from assignbench.cli.arguments import (
     DataRootOption,
     OnlyProtocolOption,
     OnlyRecipeOption,
+    as_named,
     chosen_of,
     comma_list,
+    inputs_of,
     written_option,
 )
 from assignbench.errors import UsageError
@@ -108,21 +110,13 @@ def labelled(texts: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-def _folder(places: Sequence[str]) -> Path:
-    """The one folder of runs."""
-    if len(places) > 1 or Path(places[0]).is_file():
-        raise UsageError(
-            "compare takes one folder of runs; detections files are compared with --detections and --dataset"
-        )
-    return Path(places[0])
-
-
 def compare(
     places: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="DIR | FILE | NAME=FILE",
-            help="Folder of runs; with --detections files, each with the name of its row.",
+            metavar="DIR | RUN | FILE | NAME=FILE",
+            help="Folders of runs or of such folders, single runs by folder or id, or their records; with --detections "
+            "files, each with the name of its row.",
             show_default="runs",
         ),
     ] = None,
@@ -202,8 +196,10 @@ def compare(
     from assignbench.cli.output import as_text, progress, show, wrote
     from assignbench.files import write_text_atomic
     from assignbench.overwriting import refuse_inputs
+    from assignbench.run.results.finished import refuse_damaged
 
     form = format_of(format_, output)
+    damaged: Sequence[str] = ()
     columns = None if metrics is None else comma_list([metrics], "--metrics")
     if detections:
         from assignbench.cli.comparing_files import places_of, table_of_files
@@ -222,11 +218,11 @@ def compare(
     else:
         from assignbench import api
 
-        folder = _folder(places or ["runs"])
+        asked = [as_named(Path(place)) for place in places or ["runs"]]
         if output is not None:
-            refuse_inputs(output, folder.glob("*/*"))
-        table = api.compare(
-            folder,
+            refuse_inputs(output, inputs_of(asked))
+        compared = api.compare(
+            asked,
             baseline=baseline,
             metrics=columns,
             strategies=chosen_of(assigner),
@@ -238,7 +234,8 @@ def compare(
             spread=spread.value,
             data_root=data_root,
             progress=progress,
-        ).table
+        )
+        table, damaged = compared.table, compared.damaged
 
     from assignbench.comparison import render  # numpy and pandas: after what can be refused without them
 
@@ -260,3 +257,4 @@ def compare(
     else:
         write_text_atomic(output, content if isinstance(content, str) else as_text(content))
         wrote(output)
+    refuse_damaged(damaged)

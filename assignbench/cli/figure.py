@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption, written_option
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption, named_run, written_option
 from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ ObjectOption = Annotated[
         "--object", metavar="N", help="Which of the picture's objects, from 1 on.", show_default="the largest"
     ),
 ]
-RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")]
+RunsArgument = Annotated[
+    list[Path], typer.Argument(metavar="RUN", help="Folders or ids of runs.", callback=named_run)
+]
 
 WEIGHTS_EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -86,7 +88,11 @@ def _figure() -> None:
 def weights(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Folders of runs, or of a comparison: then one run of each strategy."),
+        typer.Argument(
+            metavar="RUN",
+            help="Folders or ids of runs, or folders of a comparison: then one run of each strategy.",
+            callback=named_run,
+        ),
     ],
     output: OutputOption = Path("figure1.png"),
     picture: PicturesOption = None,
@@ -152,6 +158,7 @@ def priors(
         Path | None,
         typer.Option(
             metavar="RUN",
+            callback=named_run,
             help="Also mark where this run detects each category best, and print a table of it. A run of plain was "
             "taught everywhere in a box alike, so it shows what a prior has to find.",
         ),

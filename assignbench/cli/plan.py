@@ -72,7 +72,7 @@ def plan(
 
     if smallest is not None and not (smallest > 0 and math.isfinite(smallest)):
         raise UsageError(f"--smallest {smallest:g} must be above 0, in percent points")
-    table = api.compare(
+    compared = api.compare(
         folder,
         baseline=baseline,
         metrics=[metric],
@@ -81,7 +81,10 @@ def plan(
         spread=spread.value,
         data_root=data_root,
         progress=progress,
-    ).table
+    )
+    table = compared.table
+
+    from assignbench.run.results.finished import refuse_damaged
 
     from assignbench.comparison.plan import plan as reckon  # numpy: after what can be refused without it
 
@@ -101,6 +104,7 @@ def plan(
         for one in found:
             show(terminal(*one, metric))
         say(*refused, *table.notes)
+    refuse_damaged(compared.damaged)
 
 
 def terminal(block: "Block", one: "Plan", metric: str) -> "RenderableType":

@@ -11,6 +11,7 @@ from assignbench.cli.arguments import (
     OnlyProtocolOption,
     OnlyRecipeOption,
     chosen_of,
+    inputs_of,
     written_option,
 )
 
@@ -78,28 +79,31 @@ def report(
     check_report()
     if output.is_dir():
         raise SystemProblem(f"--output {output} is a folder; name a file in it")
-    refuse_inputs(output, folder.glob("*/*"))
+    refuse_inputs(output, inputs_of([folder]))
     if output == DEFAULT:
         refuse_strangers(output, lambda found: MARK in head_of(found, 1000), "report")
     chosen = chosen_of(assigner)
     strategies = None if chosen is None else [canonical(each) for each in chosen]
-    runs = selected(folder, strategies=strategies, dataset=dataset, recipe=recipe, protocol=protocol)
+    found = selected(folder, strategies=strategies, dataset=dataset, recipe=recipe, protocol=protocol)
+    runs, records = found.runs, found.records
     folders = {record.run_id: place for place, record in runs}
-    records = [record for _, record in runs]
 
     from assignbench.files import write_text_atomic
     from assignbench.report.curves import losses_of, statistics_of
     from assignbench.report.facts import METRICS, Logs, gather
     from assignbench.report.more import more_of
     from assignbench.report.page import page, progress_of
+    from assignbench.run.results.finished import refuse_damaged
     from assignbench.run.results.unfinished import recipe_word, unfinished
 
     if baseline is not None:
         baseline = canonical(baseline)
     influences, remarks = influences_of(runs, METRICS, data_root, progress)
+    remarks += [f"left out: {reason}" for reason in found.damaged]
     going_on = [
         run
-        for run in unfinished(folder, records)
+        for below in dict.fromkeys(place.parent for place in folders.values() if folder in place.parents)
+        for run in unfinished(below, records)
         if (recipe is None or run.recipe == recipe_word(recipe))
         and (strategies is None or run.strategy in strategies)
         and (dataset is None or run.dataset in {record.dataset.name for record in records})
@@ -128,3 +132,4 @@ def report(
     wrote(output, f": {len(text.encode()) / 1e6:.1f} MB; {progress_of(facts.held).in_words}")
     for remark in (*facts.notes, *lacking):
         say(f"note: {remark}")
+    refuse_damaged(found.damaged)

@@ -15,6 +15,7 @@ from assignbench.cli.arguments import (
     RunArgument,
     SetOption,
     TrustOption,
+    named_run,
     written_option,
 )
 from assignbench.errors import UsageError
@@ -55,7 +56,13 @@ class Part(StrEnum):
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run, inside runs/.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="A run: its folder, its id, or how that begins.",
+            show_default=False,
+            callback=named_run,
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Imported weights instead of a run.", show_default=False)
@@ -101,7 +108,7 @@ def evaluate(
 
     if sum(what is not None for what in (run, weights, detections)) != 1:
         raise UsageError(
-            "eval needs either RUN, the folder of a run, or --weights FILE with --dataset D, or --detections FILE with "
+            "eval needs either RUN, the folder or id of a run, or --weights FILE with --dataset D, or --detections FILE with "
             "--dataset D"
         )
     if (run is None) != (dataset is not None):

@@ -28,6 +28,7 @@ from assignbench.run.matrix.execute import execute
 from assignbench.run.matrix.pictures import contents
 from assignbench.run.matrix.plan import Candidate, Run, candidates, plan
 from assignbench.run.matrix.sharing import claimed, tidy, trained_by
+from assignbench.run.results.finished import beginning_so
 from assignbench.run.results.json_lines import append
 from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, FAILURES, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
@@ -150,12 +151,17 @@ def run_matrix(matrix: Matrix, console: Console, conduct: Conduct | None = None)
 
 
 def only_of(runs: Sequence[Run], only: str | None) -> list[Run]:
-    """The run of that id; None: all of them.
+    """The run of that id, or of an id that begins so; None: all of them.
 
     Raises:
-        UsageError: there is none of that id.
+        UsageError: there is none, or several.
     """
-    found = [run for run in runs if only in (None, run.run_id)]
+    if only is None:
+        return list(runs)
+    ids = beginning_so(only, [run.run_id for run in runs])
+    if len(ids) > 1:
+        raise UsageError(f"--only {only}: {len(ids)} runs of this command begin so: {', '.join(ids[:3])}")
+    found = [run for run in runs if run.run_id in ids]
     if not found:
         has = ", ".join(run.run_id for run in runs[:3]) + (", …" if len(runs) > 3 else "")
         raise UsageError(
