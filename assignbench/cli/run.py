@@ -71,7 +71,7 @@ def run(
         bool, typer.Option("--resume", help="Continue unfinished runs from their last checkpoint.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and print the runs, without training.")
+        bool, typer.Option("--dry-run", help="Check everything, print the runs, and measure what they would take by a few steps.")
     ] = False,
     device: DeviceOption = Device.AUTO,
     on: OnOption = "local",
@@ -138,7 +138,10 @@ def run(
         if print_jobs:
             return spread.print_jobs(lambda: planned(matrix).runs, output, arguments)
         screen = console()
-        outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen))
+        estimate = None
+        if dry_run:
+            from assignbench.bench.estimate import show_estimate as estimate
+        outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen), estimate)
     if outcome.records and only is None:
         from assignbench.cli.output import progress
         from assignbench.comparison import render

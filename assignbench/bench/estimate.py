@@ -1,4 +1,4 @@
-"""What experiments would take: a few real steps of each distinct network, multiplied.
+"""What runs would take: a few real steps of each distinct network, multiplied.
 
 A step's cost grows with the pixels of its pictures. On a GPU the real batch is measured; on a CPU a batch of at most
 `PIXELS` pixels, so that the estimate of a cluster's work takes seconds on a laptop, and time and memory are multiplied.
@@ -96,11 +96,12 @@ def show_estimate(runs: Sequence[Run], folder: Path, accelerator: Accelerator, c
     told = (
         f"{'at least ' if failed else ''}{clock(3600 * hours)} (h:mm:ss or m:ss) on {device.type} for what is to do, "
         f"one run after another; {disk / 1e9:.2g} GB of results and up to {scratch / 1e9:.2g} GB of checkpoints at "
-        f"a time, {free / 1e9:.3g} GB are free there\n"
+        f"a time, {free / 1e9:.3g} GB are free there",
         "measured: training steps and forward passes of the first strategy of each network, on noise; not in it: "
-        f"loading pictures, scoring, what other strategies' assignments take{cut}"
+        f"loading pictures, scoring, what other strategies' assignments take{cut}",
     )
-    console.print(Text(told), soft_wrap=True)
+    for line in told:
+        console.print(Text(line), soft_wrap=True)
     if disk + scratch > free:
         console.print(Text("warning: that does not fit on the disk; choose another --output", style="bold red"))
 
