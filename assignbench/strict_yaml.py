@@ -69,7 +69,10 @@ _WORDS = (
     (r"character '\\t'", "a tab stands where spaces are needed"),
     (r"mapping values are not allowed", "a colon stands where none can be; put the text into quotation marks"),
     (r"could not find expected ':'", "a colon is missing behind a key"),
-    (r"expected <block end>|expected the node content", "its indentation does not fit the lines before, or a key has no value"),
+    (
+        r"expected <block end>|expected the node content",
+        "its indentation does not fit the lines before, or a key has no value",
+    ),
     (r"cannot start any token", "a letter stands where none can be; put the text into quotation marks"),
     (r"expected a single document", "it holds several documents; keep one, without ---"),
 )  # what PyYAML says → what is wrong

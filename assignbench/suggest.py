@@ -78,7 +78,7 @@ SAME = (
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean atss?"`` when a known word means the same or is close, else ``""``; to be appended to a message.
+    """``"; did you mean atss?"`` when a known word means the same or is close, else ``""``; to be put behind a message.
 
     Of a dotted key whose group is known the last part alone is looked at, first within the group, then in all: ``lr``
     and ``data.lr`` find ``train.lr``; so do ``train.learning_rate`` and ``learning_rate``.

@@ -106,7 +106,10 @@ def test_how_values_were_inherited_is_no_part_of_what_decides(chain, tmp_path):
         ({"a": "base: 1"}, "base = 1 must be a recipe's name, or a file that ends in .yaml"),
         ({"a": "base: tinny"}, "a.yaml: base: no recipe is called 'tinny'; did you mean tiny?"),
         ({"a": "base: gone.yaml"}, "gone.yaml: cannot be read: No such file or directory (base of "),
-        ({"a": "base: b.yaml", "b": "base: 1x\ntrain: {learning_rate: 1}"}, "b.yaml: unknown key 'train.learning_rate'"),
+        (
+            {"a": "base: b.yaml", "b": "base: 1x\ntrain: {learning_rate: 1}"},
+            "b.yaml: unknown key 'train.learning_rate'",
+        ),
         ({"a": "base: 1x\ntrain: {lr: 11}"}, "train.lr = 11 (from recipe a.yaml) must be a number > 0 and ≤ 10"),
         ({"a": "base: b.yaml", "b": "base: 1x\ntrain: {lr: 11}"}, "train.lr = 11 (from recipe b.yaml) must be"),
     ],

@@ -29,8 +29,8 @@ from assignbench.errors import AssignbenchError
 from assignbench.files import read_json, sha256_of
 from assignbench.kept_influences import kept_influences
 from assignbench.recipe import TrainSettings
-from assignbench.run.results.json_lines import Log, append, read_lines
 from assignbench.run.results.finished import find_runs
+from assignbench.run.results.json_lines import Log, append, read_lines
 from assignbench.run.results.record import read_record
 from assignbench.run.scoring.foreign import require_plain
 from assignbench.run.scoring.kept_matches import kept_matches, lacking

@@ -67,7 +67,7 @@ TrustOption = Annotated[
 
 
 def named_run(context: typer.Context, value: "Path | list[Path] | None") -> "Path | list[Path] | None":
-    """The folders of runs that were named by path or by id, as `run_named` finds them; what an id stands for is said."""
+    """The folders of runs that were named by path or id, as `run_named` finds them; what an id stands for is said."""
     if not value or context.resilient_parsing:
         return value
     if isinstance(value, list | tuple):

@@ -21,8 +21,10 @@ from assignbench.cli.arguments import (
     written_option,
 )
 from assignbench.errors import UsageError
+from assignbench.paths import documentation
 
-EXAMPLES = r"""[bold]Examples[/bold]
+EXAMPLES = (
+    r"""[bold]Examples[/bold]
 
 assignbench compare --baseline atss   [dim]# differences to ATSS[/dim]
 
@@ -36,6 +38,8 @@ assignbench compare --detections mine.json theirs.json --dataset coco   [dim]# C
 
 assignbench compare --detections a=a0.json a=a1.json a=a2.json b=b0.json b=b1.json b=b2.json --dataset coco
 """
+    f"\n\nHow it is computed:\n\n{documentation('comparisons')}"
+)
 
 
 class About(StrEnum):
@@ -190,8 +194,6 @@ def compare(
     With --detections: files that any tool wrote, in COCO results format.
     One file of a strategy says nothing of other seeds, so the difference is
     that of two networks; verdicts need three files of each.
-
-    How it is computed: docs/comparisons.md
     """
     from assignbench.cli.output import as_text, progress, show, wrote
     from assignbench.files import write_text_atomic

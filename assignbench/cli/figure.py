@@ -8,6 +8,7 @@ import typer
 
 from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption, named_run, written_option
 from assignbench.errors import UsageError
+from assignbench.paths import documentation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,16 +17,14 @@ if TYPE_CHECKING:
     from assignbench.figures.runs import ShownRun
 
 app = typer.Typer(
-    help="Draw the AutoAssign paper's figures from finished runs: docs/figures.md",
+    help=f"Draw the AutoAssign paper's figures from finished runs.\n\n{documentation('figures')}",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 
 DEFAULTS = ("figure1.png", "figure3.png", "figure4.png", "figure5.png", "figure6.png")
 
-OutputOption = Annotated[
-    Path, written_option("Picture to write: png, svg or pdf; needs assignbench\\[plots].")
-]
+OutputOption = Annotated[Path, written_option("Picture to write: png, svg or pdf; needs assignbench\\[plots].")]
 PictureOption = Annotated[
     str | None,
     typer.Option(
@@ -49,9 +48,7 @@ ObjectOption = Annotated[
         "--object", metavar="N", help="Which of the picture's objects, from 1 on.", show_default="the largest"
     ),
 ]
-RunsArgument = Annotated[
-    list[Path], typer.Argument(metavar="RUN", help="Folders or ids of runs.", callback=named_run)
-]
+RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders or ids of runs.", callback=named_run)]
 
 WEIGHTS_EXAMPLES = r"""[bold]Examples[/bold]
 

@@ -10,6 +10,7 @@ import typer
 from assignbench.cli.arguments import DataRootOption, OnlyProtocolOption, OnlyRecipeOption
 from assignbench.cli.compare import Spread
 from assignbench.errors import UsageError
+from assignbench.paths import documentation
 from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from assignbench.comparison.plan import Parts, Plan, Wanted
     from assignbench.comparison.table import Block
 
-EXAMPLES = r"""[bold]Examples[/bold]
+EXAMPLES = (
+    r"""[bold]Examples[/bold]
 
 assignbench plan --baseline atss   [dim]# what 3, 5, 10 and 20 seeds would find[/dim]
 
@@ -26,6 +28,8 @@ assignbench plan --smallest 1.0   [dim]# how many seeds a difference of 1 AP tak
 
 assignbench plan --smallest 1.0 --pictures 5000   [dim]# the same on a larger evaluation split[/dim]
 """
+    f"\n\nHow it is computed:\n\n{documentation('comparisons')}"
+)
 
 
 class Format(StrEnum):
@@ -65,7 +69,6 @@ def plan(
     detections what the pictures are worth. For 3, 5, 10 and 20 seeds: the
     smallest true difference that is found four times in five; what endless
     seeds would find, which only more pictures lower.
-    How it is computed: docs/comparisons.md
     """
     from assignbench import api
     from assignbench.cli.output import progress, say, show
@@ -84,9 +87,8 @@ def plan(
     )
     table = compared.table
 
-    from assignbench.run.results.finished import refuse_damaged
-
     from assignbench.comparison.plan import plan as reckon  # numpy: after what can be refused without it
+    from assignbench.run.results.finished import refuse_damaged
 
     found: list[tuple[Block, Plan]] = []
     refused = []

@@ -1,6 +1,5 @@
 """``assignbench data prepare``: published data sets, from their addresses onto the disk."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer

@@ -14,8 +14,10 @@ from assignbench.cli.arguments import (
     inputs_of,
     written_option,
 )
+from assignbench.paths import documentation
 
-EXAMPLES = r"""[bold]Examples[/bold]
+EXAMPLES = (
+    r"""[bold]Examples[/bold]
 
 assignbench report   [dim]# all runs in runs/, into report.html[/dim]
 
@@ -23,6 +25,8 @@ assignbench report runs --baseline atss --output atss.html
 
 assignbench report runs --recipe 1x --title "Blood cells, first week"
 """
+    f"\n\nHow it is computed:\n\n{documentation('comparisons')}"
+)
 
 
 DEFAULT = Path("report.html")
@@ -67,7 +71,6 @@ def report(
     needs no network. Runs that are still going on may be among them: the
     page says what is missing. Runs that differ in more than strategy and
     seed are refused, with what differs.
-    How it is computed: docs/comparisons.md
     """
     from assignbench.api import canonical, selected
     from assignbench.cli.output import progress, say, wrote

@@ -58,8 +58,13 @@ def run(
         typer.Option(metavar="D,E", help="Data sets: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name."),
     ] = ["shapes"],  # noqa: B006
     recipe: Annotated[
-        str, typer.Option(metavar="R", help="What all runs share: a shipped recipe or a YAML file.")
-    ] = "tiny",
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="What all runs share: a shipped recipe or a YAML file.",
+            show_default="tiny; for data of your own one for the device",
+        ),
+    ] = None,
     protocol: ProtocolOption = Protocol.CONTROLLED,
     preset: PresetOption = None,
     seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each seed.")] = "0",
@@ -71,7 +76,10 @@ def run(
         bool, typer.Option("--resume", help="Continue unfinished runs from their last checkpoint.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, print the runs, and measure what they would take by a few steps.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, print the runs, and measure what they would take by a few steps."
+        ),
     ] = False,
     device: DeviceOption = Device.AUTO,
     on: OnOption = "local",
@@ -88,17 +96,24 @@ def run(
     What --set can change is shown by: assignbench list recipes tiny
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, show
+    from assignbench.cli.output import console, note, say, show
+    from assignbench.cli.recipes import recipe_for
     from assignbench.config import Matrix, load_recipe
     from assignbench.data.spec.share import with_share
     from assignbench.options import split_list
     from assignbench.run.training.stopping import listening
 
     start_all_processes()
+    datasets = tuple(with_share(one, share) for one in comma_list(dataset, "--dataset"))
+    if recipe is None:
+        recipe, why = recipe_for(datasets, device.value, on)
+        if why:
+            (note if print_jobs else say)(why)  # what jobs are printed for reads standard output
+    named = recipe
     matrix = Matrix(
         strategies=comma_list(assigner, "--assigner", split_list),
-        datasets=tuple(with_share(one, share) for one in comma_list(dataset, "--dataset")),
-        recipe=load_recipe(recipe, set_),
+        datasets=datasets,
+        recipe=load_recipe(named, set_),
         seeds=number_list(seeds, "--seeds"),
         protocol=protocol.value,
         preset=preset,
@@ -117,7 +132,7 @@ def run(
         own = ["--assigner", run.candidate.strategy.text, "--dataset", run.splits.spec, "--seeds", str(run.seed)]
         shared = [
             "--recipe",
-            recipe,
+            named,
             *changes,
             "--protocol",
             matrix.protocol,

@@ -108,8 +108,8 @@ def evaluate(
 
     if sum(what is not None for what in (run, weights, detections)) != 1:
         raise UsageError(
-            "eval needs either RUN, the folder or id of a run, or --weights FILE with --dataset D, or --detections FILE with "
-            "--dataset D"
+            "eval needs either RUN, the folder or id of a run, or --weights FILE with --dataset D, or "
+            "--detections FILE with --dataset D"
         )
     if (run is None) != (dataset is not None):
         what = "--weights" if detections is None else "--detections"

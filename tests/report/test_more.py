@@ -16,8 +16,8 @@ from assignbench.report.facts import METRICS, gather
 from assignbench.report.more import more_of
 from assignbench.report.page import page
 from assignbench.report.where import where_figures
-from assignbench.run.results.names import DETECTIONS
 from assignbench.run.results.finished import find_runs
+from assignbench.run.results.names import DETECTIONS
 from assignbench.run.scoring.detections import read_detections
 from assignbench.run.scoring.kept_matches import class_names, found_of, matches_of_run, objects_of
 from assignbench.run.scoring.matches import choose

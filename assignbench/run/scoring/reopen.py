@@ -16,7 +16,7 @@ from assignbench.data.decoding import content_of
 from assignbench.data.pictures import files_digest
 from assignbench.data.spec.locate import data_root as resolve_data_root
 from assignbench.data.spec.locate import open_dataset
-from assignbench.errors import DataError, RunError, UsageError
+from assignbench.errors import DataError, RunError
 from assignbench.files import sha256_of
 from assignbench.machine import own_cores
 from assignbench.options import check_options

@@ -26,9 +26,9 @@ from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.run.matrix import matrix
 from assignbench.run.matrix.execute import learned
 from assignbench.run.matrix.matrix import MatrixOutcome
+from assignbench.run.results.finished import find_runs
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.names import DETECTIONS, LEARNED, WEIGHTS
-from assignbench.run.results.finished import find_runs
 from assignbench.run.results.record import FILE, RunRecord, read_record
 from assignbench.run.scoring import detect, evaluators
 from assignbench.run.scoring.predict import predict
