@@ -22,10 +22,10 @@ def recipe_for(datasets: Sequence[str], device: str, on: str) -> tuple[str, str]
         UsageError: other machines compute, of which nothing is known here.
         SystemProblem: there is no such device.
     """
-    from assignbench.data.spec.locate import known_datasets
     from assignbench.data.spec.share import parted
+    from assignbench.paths import configs_folder
 
-    names = {one.name for one in known_datasets()}
+    names = {file.stem for file in (configs_folder() / "datasets").glob("*.yaml")}  # nothing heavy is imported for it
     if all(parted(one)[0] in names for one in datasets):
         return BUILT_IN, ""
     if on != "local":
@@ -36,13 +36,13 @@ def recipe_for(datasets: Sequence[str], device: str, on: str) -> tuple[str, str]
     pretrained, backbone, scratch = ON_GPU if on_gpu else ON_CPU
     where = f"for data of your own on a {'GPU' if on_gpu else 'CPU'}"
     other = "--recipe takes another one"
-    if _has_weights(backbone):
+    if has_weights(backbone):
         return pretrained, f"recipe {pretrained}, {where}; {other}"
     why = f"from scratch, since the ImageNet weights of {backbone} are not here and cannot be downloaded"
     return scratch, f"recipe {scratch}, {where}, {why}; with them, --recipe {pretrained} learns more; {other}"
 
 
-def _has_weights(backbone: str) -> bool:
+def has_weights(backbone: str) -> bool:
     """Whether published ImageNet weights are on this machine, or can be brought here, which is done."""
     from assignbench.detector.backbone import BACKBONES
     from assignbench.detector.pretrained import state_dict

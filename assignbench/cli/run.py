@@ -30,6 +30,11 @@ from assignbench.cli.engines import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from accelerate import Accelerator
+    from rich.console import Console
+
     from assignbench.run.matrix.plan import Run
 
 EXAMPLES = r"""[bold]Examples[/bold]
@@ -145,18 +150,15 @@ def run(
     with listening():
         spread = Spread(on, jobs, tuple(needs), only, tethered)
         engine = None if dry_run or print_jobs else spread.engine(matrix.device, precision)
-        from assignbench.run.matrix.matrix import (  # last: they bring torch, and the options are fine
-            planned,
-            run_matrix,
-        )
-
+        # last: these bring torch, and the options are fine
         if print_jobs:
+            from assignbench.run.matrix.matrix import planned
+
             return spread.print_jobs(lambda: planned(matrix).runs, output, arguments)
+        from assignbench.run.matrix.matrix import run_matrix
+
         screen = console()
-        estimate = None
-        if dry_run:
-            from assignbench.bench.estimate import show_estimate as estimate
-        outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen), estimate)
+        outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen), _estimate)
     if outcome.records and only is None:
         from assignbench.cli.output import progress
         from assignbench.comparison import render
@@ -167,3 +169,10 @@ def run(
         pictures, remarks = influences_of(runs, METRICS, data_root, progress)
         show(render.terminal(compare(outcome.records, pictures=pictures, remarks=remarks)))
     raise typer.Exit(outcome.exit_code)
+
+
+def _estimate(runs: "Sequence[Run]", output: Path, accelerator: "Accelerator", console: "Console") -> None:
+    """What runs would take; imported when it is asked for."""
+    from assignbench.bench.estimate import show_estimate
+
+    show_estimate(runs, output, accelerator, console)

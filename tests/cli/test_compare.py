@@ -132,7 +132,8 @@ def test_pairs_as_files_hold_the_pairs_alone(call, folder):
 
 
 @pytest.mark.parametrize(
-    ("ending", "begins"), [(".md", "**"), (".tex", "\\begin{table}"), (".html", "<"), (".csv", "dataset,"), (".json", "[")]
+    ("ending", "begins"),
+    [(".md", "**"), (".tex", "\\begin{table}"), (".html", "<"), (".csv", "dataset,"), (".json", "[")],
 )
 def test_the_name_of_the_file_says_how_it_is_written(call, folder, tmp_path, ending, begins):
     file = tmp_path / f"table{ending}"

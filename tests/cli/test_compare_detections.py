@@ -183,7 +183,10 @@ def test_a_damaged_file_is_named_with_its_entry(compared, file, tmp_path):
     ("arguments", "message"),
     [
         (("--detections", "a.json"), "--detections needs files and their data set"),
-        ((__file__,), "is no run's record; name a record.json, a run, or a folder of runs. Detections files are compared"),
+        (
+            (__file__,),
+            "is no run's record; name a record.json, a run, or a folder of runs. Detections files are compared",
+        ),
     ],
 )
 def test_what_belongs_to_the_other_form_is_refused(call, arguments, message):

@@ -37,7 +37,9 @@ def options(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, str
             yield from options(command, (*before, name))
             continue
         for one in command.params:
-            if one.param_type_name == "option" and {"FILE", "DIR"} & set((one.metavar or "").replace(".", "|").split("|")):
+            if one.param_type_name == "option" and {"FILE", "DIR"} & set(
+                (one.metavar or "").replace(".", "|").split("|")
+            ):
                 yield " ".join((*before, name)), one.opts[0]
 
 
