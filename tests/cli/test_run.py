@@ -80,8 +80,8 @@ def test_the_recipe_goes_by_the_data_and_by_what_the_machine_has(
     call, campaign, monkeypatch, datasets, device, weights, recipe
 ):
     monkeypatch.setattr("assignbench.cli.recipes.has_weights", lambda _: weights)
-    monkeypatch.setattr("assignbench.run.training.device.device_of", lambda name: SimpleNamespace(type=name))
-    code, out, err = call("run", "--dataset", datasets, "--device", device)
+    monkeypatch.setattr("assignbench.run.training.device.device_of", lambda _: SimpleNamespace(type=device))
+    code, out, err = call("run", "--dataset", datasets)
     assert (code, err) == (0, "")
     assert campaign.seen[0].recipe == load_recipe(recipe)
     assert out.startswith("" if recipe == "tiny" else f"recipe {recipe}, for data of your own on a ")
