@@ -7,8 +7,9 @@ table.frame                                                          # one row a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from assignbench.comparison.table import Table
-    from assignbench.run.results.record import RunRecord
+    from assignbench.run.results.finished import FoundRuns
 
 
 ABOUT, SPREAD = ("strategies", "set", "networks"), ("auto", "own", "shared")
@@ -29,6 +30,7 @@ class Comparison:
     """A table; in a notebook it shows itself."""
 
     table: Table
+    damaged: tuple[str, ...] = ()  # of every record that could not be read, why; `notes` say it, too
 
     @property
     def frame(self) -> DataFrame:
@@ -81,7 +83,7 @@ def load(folder: str | Path = "runs") -> DataFrame:
     """The finished runs of a folder.
 
     Args:
-        folder: the one that ``assignbench run`` wrote to.
+        folder: the one that ``assignbench run`` wrote to; also one that holds such, a run, or its record.
 
     Returns:
         One row a run, ordered by data set, strategy and seed: ``dataset``, ``strategy`` as tables write it,
@@ -90,14 +92,19 @@ def load(folder: str | Path = "runs") -> DataFrame:
 
     Raises:
         UsageError: there is no finished run.
-        RunError: a record is damaged.
+        RunError: no record can be read.
+        AssignbenchWarning: some records cannot be read; they are left out.
     """
     from pandas import DataFrame
 
-    from assignbench.run.results.record import named_apart, read_runs
+    from assignbench.errors import AssignbenchWarning
+    from assignbench.run.results.finished import find_runs
+    from assignbench.run.results.record import named_apart
 
-    found = read_runs(Path(folder))
-    records = named_apart([record for _, record in found])
+    found = find_runs(Path(folder))
+    for reason in found.damaged:
+        warnings.warn(f"left out: {reason}", AssignbenchWarning, stacklevel=2)
+    records = named_apart(found.records)
     metrics = dict.fromkeys(metric for record in records for metric in record.metrics)
     rows = [
         {
@@ -115,14 +122,14 @@ def load(folder: str | Path = "runs") -> DataFrame:
             "run_id": record.run_id,
             "folder": str(place),
         }
-        for (place, _), record in zip(found, records, strict=True)
+        for (place, _), record in zip(found.runs, records, strict=True)
     ]
     frame = DataFrame(rows).astype(dict.fromkeys(metrics, "Float64"))
     return frame.sort_values(["dataset", "strategy", "seed"], ignore_index=True)
 
 
 def compare(
-    runs: str | Path | DataFrame = "runs",
+    runs: str | Path | Sequence[str | Path] | DataFrame = "runs",
     *,
     baseline: str | None = None,
     metrics: Sequence[str] | None = None,
@@ -136,10 +143,10 @@ def compare(
     data_root: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
-    """Put finished runs into one table, as ``assignbench compare`` does; docs/comparisons.md says how.
+    """Put finished runs into one table, as ``assignbench compare`` does; the documentation says how (comparisons).
 
     Args:
-        runs: a folder of runs, or some of the rows of `load`.
+        runs: a folder of runs, one that holds such, a run or its record, several of these, or some rows of `load`.
         baseline: strategy that the others are held against.
         metrics: columns; None: AP, AP50, AP75, APs, APm, APl.
         strategies: only these; None: all.
@@ -154,7 +161,7 @@ def compare(
 
     Raises:
         UsageError: there are no such runs, they must not stand in one table, or a name is unknown.
-        RunError: a record or a file of matches is damaged.
+        RunError: no record can be read, or a file of matches is damaged.
     """
     from assignbench.errors import UsageError
     from assignbench.judging import influences_of
@@ -171,46 +178,47 @@ def compare(
 
     columns = METRICS if metrics is None else metrics
     root = None if data_root is None else Path(data_root)
-    pictures, remarks = influences_of(found, columns, root, progress)
+    pictures, remarks = influences_of(found.runs, columns, root, progress)
     table = tabulate(
-        [record for _, record in found],
+        found.records,
         baseline=None if baseline is None else canonical(baseline),
         metrics=columns,
         pictures=pictures,
         labels={canonical(row): label for row, label in labels.items()},
         about=about,
         spread=spread,
-        remarks=remarks,
+        remarks=[*remarks, *(f"left out: {reason}" for reason in found.damaged)],
     )
-    return Comparison(table)
+    return Comparison(table, found.damaged)
 
 
 def selected(
-    runs: str | Path | DataFrame,
+    runs: str | Path | Sequence[str | Path] | DataFrame,
     *,
     strategies: Sequence[str] | None = None,
     dataset: str | None = None,
     recipe: str | None = None,
     protocol: str | None = None,
-) -> list[tuple[Path, RunRecord]]:
-    """Folder and record of the runs that are meant; the arguments are those of `compare`.
+) -> FoundRuns:
+    """The runs that are meant, and which records could not be read; the arguments are those of `compare`.
 
     Raises:
         UsageError: there are no such runs.
-        RunError: a record is damaged.
+        RunError: no record can be read.
     """
     from assignbench.comparison.checks import select
 
     found = _found(runs)
     chosen = select(
-        [record for _, record in found],
+        found.records,
         strategies=None if strategies is None else [canonical(each) for each in strategies],
         dataset=dataset,
         recipe=recipe,
         protocol=protocol,
     )
     kept = {record.run_id: record for record in chosen}
-    return [(folder, kept[record.run_id]) for folder, record in found if record.run_id in kept]
+    runs_kept = tuple((folder, kept[record.run_id]) for folder, record in found.runs if record.run_id in kept)
+    return replace(found, runs=runs_kept)
 
 
 def canonical(row: str) -> str:
@@ -229,16 +237,17 @@ def _typed(frame: DataFrame) -> DataFrame:
     return frame.convert_dtypes().astype({name: "Float64" for name in NUMBERS if name in frame})
 
 
-def _found(runs: str | Path | DataFrame) -> list[tuple[Path, RunRecord]]:
-    """Folder and record of each run."""
+def _found(runs: str | Path | Sequence[str | Path] | DataFrame) -> FoundRuns:
+    """The runs of places, or of the rows of a frame."""
     from assignbench.errors import UsageError
-    from assignbench.run.results.record import FILE, read_record, read_runs
+    from assignbench.run.results.finished import find_runs
 
     if isinstance(runs, str | Path):
-        return read_runs(Path(runs))
+        return find_runs(Path(runs))
+    if isinstance(runs, Sequence):
+        return find_runs(*map(Path, runs))
     if "folder" not in runs:
         raise UsageError("the frame has no column 'folder'; hand in rows of assignbench.load as they are")
     if runs.empty:
         raise UsageError("the frame has no rows; choose some of assignbench.load")
-    folders = [Path(str(folder)) for folder in dict.fromkeys(runs["folder"])]
-    return [(folder, read_record(folder / FILE)) for folder in folders]
+    return find_runs(*(Path(str(folder)) for folder in dict.fromkeys(runs["folder"])))

@@ -18,6 +18,7 @@ from assignbench.strict_yaml import parse_yaml, read_yaml
 from assignbench.suggest import did_you_mean
 
 DEFAULT, OVERRIDE = "default", "--set"  # origins of a value, beside the recipe
+BASE = "base"  # key of a recipe that names the one it goes over
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,26 @@ class KnownSetting:
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> ResolvedRecipe:
-    """Read a recipe, apply the overrides and check every value.
+    """Read a recipe and its bases, apply the overrides and check every value.
+
+    What a recipe says goes over what its base says (``base: 1x``), and that over the base of that; where a value stands
+    is its origin. The values alone decide results and the ids of runs, however they were put together.
 
     Args:
         name_or_path: a shipped recipe (``tiny``) or a YAML file.
         overrides: ``key=value`` with a dotted key and a YAML value, as ``train.lr=1e-3``.
 
     Raises:
-        UsageError: an unknown recipe or key, a missing key, a wrong value, or two that do not fit together.
+        UsageError: an unknown recipe or key, a missing key, a wrong value, two that do not fit together, or bases that
+            go round in a circle.
     """
     path = config_file("recipe", _recipes(), known_recipes(), name_or_path)
-    name = path.stem if path.parent == _recipes() else path.name
-    document = read_yaml(path)
-    if not isinstance(document, dict):
-        raise UsageError(f"{path}: a recipe is a mapping with the groups {', '.join(_groups())}")
-    values = _flat(document, str(path))
-    _refuse_unknown(values, str(path))
-    origins = dict.fromkeys(values, f"recipe {name}")
+    name = _name(path)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for file, own in reversed(list(_with_bases(path))):
+        values |= own
+        origins |= dict.fromkeys(own, f"recipe {_name(file)}")
 
     given = _parse_overrides(overrides)
     values.update(given)
@@ -149,6 +153,51 @@ def digest(content: Mapping[str, Any]) -> str:
     """
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _with_bases(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A recipe's file with its own flat values, then its base's, and so on.
+
+    Raises:
+        UsageError: one cannot be read, has an unknown key, or is its own base.
+    """
+    seen: list[Path] = []
+    while True:
+        if path in seen:
+            circle = " → ".join(_name(one) for one in (*seen[seen.index(path) :], path))
+            raise UsageError(f"{seen[-1]}: its bases go round in a circle: {circle}; take base out of one of them")
+        asked = f"base of {seen[-1]}" if seen else ""
+        seen.append(path)
+        document = _read(path, asked)
+        base = document.pop(BASE, None)
+        values = _flat(document, str(path))
+        _refuse_unknown(values, str(path))
+        yield path, values
+        if base is None:
+            return
+        if not isinstance(base, str):
+            raise UsageError(f"{path}: base = {json.dumps(base)} must be a recipe's name, or a file that ends in .yaml")
+        file = Path(base).expanduser()  # relative to the file that says it
+        try:
+            path = config_file("recipe", _recipes(), known_recipes(), str(path.parent / file) if file.suffix else base)
+        except UsageError as error:
+            raise UsageError(f"{path}: base: {error}") from error
+
+
+def _read(path: Path, asked: str) -> dict[Any, Any]:
+    """A recipe's document; ``asked`` says who wants it, where that is not the user."""
+    try:
+        document = read_yaml(path)
+    except UsageError as error:
+        raise UsageError(f"{error} ({asked})" if asked else str(error)) from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: a recipe is a mapping with the groups {', '.join(_groups())}")
+    return document
+
+
+def _name(path: Path) -> str:
+    """What a recipe is called: by its name where it is shipped, else by its file's."""
+    return path.stem if path.parent == _recipes() else path.name
 
 
 def _recipes() -> Path:

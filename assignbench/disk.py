@@ -45,7 +45,7 @@ def require_room(path: Path, count: int, what: str) -> None:
     if free < count:
         raise SystemProblem(
             f"{what} needs {human(count)}, but only {human(free)} are free on the disk of {existing(path)}; "
-            "free space or choose another --root"
+            "free space or choose another --output or --data-root"
         )
 
 

@@ -194,7 +194,9 @@ def read_json(path: Path, *, finite: bool = True) -> Any:
         return json.loads(read_regular(path), parse_constant=_refuse_constant if finite else None)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path} is damaged, not valid JSON in line {error.lineno}, column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise RunError(f"{path} is damaged, not valid JSON: {error}") from error
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assignbench.errors import UsageError
+from assignbench.problems import allowed
 from assignbench.strict_yaml import parse_yaml
 from assignbench.suggest import did_you_mean
 
@@ -52,6 +53,14 @@ class Option:
         if self.is_strategy:
             return "a strategy"
         return self.hint.__name__ if isinstance(self.hint, type) else str(self.hint).replace("typing.", "")
+
+    @property
+    def allowed(self) -> str:
+        """What its value may be, in plain English, numbers with the range of all options."""
+        from pydantic import TypeAdapter
+
+        words = allowed(TypeAdapter(self.hint).json_schema())
+        return f"{words}, from −{LARGEST:,} to {LARGEST:,}" if "number" in words else words
 
     @property
     def problem(self) -> str:
@@ -220,7 +229,6 @@ def _is(hint: Any, value: Any) -> bool:
 def _fitted(cls: type, option: Option, value: Any) -> Any:
     from pydantic import TypeAdapter
 
-    kind = "a finite number" if option.hint is float else option.kind
     if option.is_strategy and isinstance(value, str):  # as text: who builds the other builds this one before
         wanted = parse_strategy(value)
         return format_strategy(wanted.name, wanted.options, wanted.extras)
@@ -228,14 +236,16 @@ def _fitted(cls: type, option: Option, value: Any) -> Any:
         if value is None and option.default is None:
             return None
         raise UsageError(
-            f"{cls.__name__}: option {option.name} = {_text(value)} must be {kind}: a name or file.py:Class"
+            f"{cls.__name__}: option {option.name} = {_text(value)} must be a strategy: a name or file.py:Class"
         )
     if isinstance(value, int | float) and LARGEST < abs(value) < math.inf:
         raise UsageError(f"{cls.__name__}: option {option.name} = {_text(value)} is beyond ±{LARGEST:,}")
     try:  # JSON in strict mode: a list may become a tuple, but no text a number, no number a truth value; no infinity
         return TypeAdapter(option.hint).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except ValueError as error:
-        raise UsageError(f"{cls.__name__}: option {option.name} = {_text(value)} must be {kind}") from error
+        what = f"{cls.__name__}: option {option.name} = {_text(value)} must be {option.allowed}"
+        means = f"; {option.name}: {option.meaning.rstrip('.')}" if option.meaning else ""
+        raise UsageError(what + means) from error
 
 
 def _text(value: Any) -> str:

@@ -40,6 +40,22 @@ def refuse_inputs(output: Path, inputs: Iterable[Path], option: str = "--output"
                 )
 
 
+def require_place(output: Path, option: str = "--output") -> None:
+    """Before any work: a command makes what it was asked to write, file or folder, and no folder above it.
+
+    Args:
+        output: file or folder to be written.
+        option: that named it.
+
+    Raises:
+        UsageError: the folder that it is to lie in is not there.
+    """
+    above = output.parent
+    if not is_stream(output) and not above.is_dir():
+        what = f"{above} is no folder" if os.path.lexists(above) else f"there is no folder {above}"
+        raise UsageError(f"{option} {output}: {what}; make it, or name another place")
+
+
 def refuse_strangers(file: Path, ours: Callable[[Path], bool], command: str, instead: str = "file") -> None:
     """Of a file whose name the user has not typed.
 

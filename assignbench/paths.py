@@ -1,4 +1,4 @@
-"""Where the files are that travel with the code, and those that a user keeps."""
+"""Where the files are that travel with the code, those that a user keeps, and the documentation."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,17 @@ from pathlib import Path
 
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.suggest import did_you_mean
+
+HOME = "https://github.com/assignbench/assignbench"  # the project's, as pyproject.toml has it
+
+
+def documentation(page: str) -> str:
+    """The address of a page of the documentation, which no installation holds.
+
+    Args:
+        page: its name in ``docs/``, without the ending.
+    """
+    return f"{HOME}/blob/main/docs/{page}.md"
 
 
 def configs_folder() -> Path:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from assignbench import plain_text
 from assignbench.errors import SystemProblem, UsageError
 from assignbench.files import is_stream, written
-from assignbench.overwriting import is_png_of, mark_of, refuse_strangers
+from assignbench.overwriting import is_png_of, mark_of, refuse_strangers, require_place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def check_plot(file: Path, option: str = "--plot", *, chosen: bool = True) -> No
 
     Raises:
         UsageError: a picture of somebody else's is there.
-        UsageError: the name ends in no known format.
+        UsageError: the name ends in no known format, or the folder that it is to lie in is not there.
         SystemProblem: matplotlib is missing, or the file cannot be written.
     """
     if file.suffix.lower() not in FORMATS:
@@ -79,12 +79,10 @@ def check_plot(file: Path, option: str = "--plot", *, chosen: bool = True) -> No
         refuse_strangers(file, lambda found: is_png_of(found, COMMAND), COMMAND)
     if is_stream(file):
         return
+    require_place(file, option)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=file.parent):
             pass
-    except (FileExistsError, NotADirectoryError) as error:
-        raise SystemProblem(f"{option} {file} cannot be written: {file.parent} is no folder") from error
     except OSError as error:
         raise SystemProblem(f"{option} {file} cannot be written: {error.strerror}") from error
 

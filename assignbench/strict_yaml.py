@@ -62,6 +62,22 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
+_WORDS = (
+    (r"flow sequence", "a list is not closed: [ needs its ], and commas between its entries"),
+    (r"flow mapping", "a mapping is not closed: { needs its }, and commas between its entries"),
+    (r"quoted scalar", "a quotation mark is not closed"),
+    (r"character '\\t'", "a tab stands where spaces are needed"),
+    (r"mapping values are not allowed", "a colon stands where none can be; put the text into quotation marks"),
+    (r"could not find expected ':'", "a colon is missing behind a key"),
+    (
+        r"expected <block end>|expected the node content",
+        "its indentation does not fit the lines before, or a key has no value",
+    ),
+    (r"cannot start any token", "a letter stands where none can be; put the text into quotation marks"),
+    (r"expected a single document", "it holds several documents; keep one, without ---"),
+)  # what PyYAML says → what is wrong
+
+
 def parse_yaml(text: str, where: str) -> Any:
     """Read one document.
 
@@ -77,12 +93,17 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark and "\n" in text.strip() else ""
-        problem = ", ".join(part for part in (error.context, error.problem) if part)
-        raise UsageError(f"{where}{line}: {problem}") from error
+        raise UsageError(f"{where}{line}: {_in_words(error)}") from error
     except RecursionError as error:
         raise UsageError(f"{where}: it is nested too deeply; correct it") from error
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{where}: not readable as YAML: {error}") from error
+
+
+def _in_words(error: yaml.MarkedYAMLError) -> str:
+    """What PyYAML found, as somebody would say it who has never seen a parser; what is rare, as PyYAML says it."""
+    found = ", ".join(part for part in (error.context, error.problem) if part)
+    return next((words for pattern, words in _WORDS if re.search(pattern, found, re.DOTALL)), found)
 
 
 def read_yaml(path: Path) -> Any:

@@ -31,9 +31,11 @@ def test_shipped_recipe(file):
     resolved = load_recipe(file.stem)
     assert resolved.name == file.stem
     assert set(resolved.origins) == set(flatten(resolved.recipe)) == set(config.settings())
-    assert set(resolved.origins.values()) <= {f"recipe {file.stem}", "default"}
     # the traps of YAML 1.1 are avoided, so every other reader sees the same values
     plain = config._flat(yaml.safe_load(file.read_text()), "")
+    base = plain.pop("base", None)
+    assert set(resolved.origins.values()) <= {f"recipe {file.stem}", f"recipe {base}", "default"}
+    assert {key for key, origin in resolved.origins.items() if origin == f"recipe {file.stem}"} == set(plain)
     values = flatten(resolved.recipe)
     assert set(plain) <= set(values)
     assert [key for key, value in plain.items() if values[key] not in (value, [value])] == []
@@ -58,6 +60,64 @@ def test_the_papers_schedule():
     assert (twice.train.iterations, twice.train.steps) == (180_000, (120_000, 160_000))
     changed = {key for key, value in flatten(once).items() if flatten(twice)[key] != value}
     assert changed == {"train.iterations", "train.steps"}
+
+
+@pytest.fixture
+def chain(tmp_path) -> Path:
+    """A recipe over another one, in a folder beside it, over 1x."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "ours.yaml").write_text("base: 1x\ntrain: {lr: 0.02, batch: 32}\nevaluate: {nms: 0.5}\n")
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: shared/ours.yaml\ntrain:\n  lr: 0.03\n")
+    return file
+
+
+def test_a_recipe_goes_over_its_base_and_that_over_its_own(chain, monkeypatch):
+    monkeypatch.chdir("/")  # a path is relative to the file that says it
+    resolved = load_recipe(str(chain), ["evaluate.nms=0.7"])
+    values = flatten(resolved.recipe)
+    assert {key: (values[key], resolved.origins[key]) for key in ("train.lr", "train.batch", "train.iterations")} == {
+        "train.lr": (0.03, "recipe mine.yaml"),
+        "train.batch": (32, "recipe ours.yaml"),
+        "train.iterations": (90_000, "recipe 1x"),
+    }
+    assert (values["evaluate.nms"], resolved.origins["evaluate.nms"]) == (0.7, "--set")
+    assert resolved.origins["evaluate.voting"] == "default"
+
+
+def test_how_values_were_inherited_is_no_part_of_what_decides(chain, tmp_path):
+    """One file that says everything, and a chain that comes to the same, are one recipe; ids are of the values."""
+    inherited = load_recipe(str(chain)).recipe
+    nested: dict[str, dict[str, object]] = {}
+    for key, value in flatten(inherited).items():
+        group, _, name = key.partition(".")
+        nested.setdefault(group, {})[name] = value
+    (tmp_path / "whole.yaml").write_text(json.dumps(nested))
+    whole = load_recipe(str(tmp_path / "whole.yaml")).recipe
+    assert whole == inherited
+    assert digest(deciding(whole)) == digest(deciding(inherited))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a": "base: a.yaml"}, "a.yaml: its bases go round in a circle: a.yaml → a.yaml; take base out"),
+        ({"a": "base: b.yaml", "b": "base: c.yaml", "c": "base: b.yaml"}, "circle: b.yaml → c.yaml → b.yaml"),
+        ({"a": "base: 1"}, "base = 1 must be a recipe's name, or a file that ends in .yaml"),
+        ({"a": "base: tinny"}, "a.yaml: base: no recipe is called 'tinny'; did you mean tiny?"),
+        ({"a": "base: gone.yaml"}, "gone.yaml: cannot be read: No such file or directory (base of "),
+        (
+            {"a": "base: b.yaml", "b": "base: 1x\ntrain: {learning_rate: 1}"},
+            "b.yaml: unknown key 'train.learning_rate'",
+        ),
+        ({"a": "base: 1x\ntrain: {lr: 11}"}, "train.lr = 11 (from recipe a.yaml) must be a number > 0 and ≤ 10"),
+        ({"a": "base: b.yaml", "b": "base: 1x\ntrain: {lr: 11}"}, "train.lr = 11 (from recipe b.yaml) must be"),
+    ],
+)
+def test_bases_that_cannot_be_are_explained(tmp_path, files, message):
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    assert message in refused(str(tmp_path / "a.yaml"))
 
 
 def test_override_changes_value_and_origin():
@@ -115,7 +175,7 @@ def test_a_file_needs_only_what_has_no_default(tmp_path):
         ("data.short_side=[]", "or a non-empty list of such"),
         ("data.short_side=[64, a]", "must be a whole number ≥ 32 and ≤ 4096"),
         ("model.channels=100", "a multiple of 32"),
-        ("train.lr=[1", "--set train.lr: while parsing"),
+        ("train.lr=[1", "--set train.lr: a list is not closed"),
         ("data.short_side=800", "data.short_side = 800 exceeds data.long_side = 256"),
         ("train.accumulation=3", "train.batch = 8 does not divide by train.accumulation = 3"),
         ("train.warmup=801", "longer than train.iterations = 800"),

@@ -29,8 +29,9 @@ from assignbench.errors import AssignbenchError
 from assignbench.files import read_json, sha256_of
 from assignbench.kept_influences import kept_influences
 from assignbench.recipe import TrainSettings
+from assignbench.run.results.finished import find_runs
 from assignbench.run.results.json_lines import Log, append, read_lines
-from assignbench.run.results.record import read_record, read_runs
+from assignbench.run.results.record import read_record
 from assignbench.run.scoring.foreign import require_plain
 from assignbench.run.scoring.kept_matches import kept_matches, lacking
 from assignbench.run.scoring.weights import read_weights_facts
@@ -75,7 +76,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "detections": require_plain,
 }
 IN_FOLDERS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "runs": ("run/record.json", read_runs),
+    "runs": ("run/record.json", find_runs),
     "manifest": ("manifest.json", read_progress),
     "shapes": ("manifest.json", lambda folder: _intact(folder, {})),
     "matches": ("matches.safetensors", lambda folder: kept_matches(folder, "", "")),

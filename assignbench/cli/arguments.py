@@ -1,9 +1,9 @@
 """Options that several commands share, and lists in one option."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,8 +36,8 @@ DataRootOption = Annotated[
 ShareOption = Annotated[
     float | None,
     typer.Option(
-        "--split",
-        metavar="SHARE",
+        "--share",
+        metavar="X",
         help="Of one list of pictures: the share that is taught; the rest is scored.",
         show_default="as the data set says, else 0.8",
     ),
@@ -64,7 +64,68 @@ TrustOption = Annotated[
         "--trust", help="Run the code of a strategy's file or module that the run names, though you do not know it."
     ),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.")]
+
+
+def named_run(context: typer.Context, value: "Path | list[Path] | None") -> "Path | list[Path] | None":
+    """The folders of runs that were named by path or id, as `run_named` finds them; what an id stands for is said."""
+    if not value or context.resilient_parsing:
+        return value
+    if isinstance(value, list | tuple):
+        return [as_named(one) for one in value]
+    return as_named(value)
+
+
+def as_named(place: Path) -> Path:
+    """One of them."""
+    from assignbench.cli.output import note
+    from assignbench.run.results.finished import run_named
+
+    found = run_named(place)
+    if found != place:
+        note(f"{place}: {found}")
+    return found
+
+
+def inputs_of(places: Iterable[Path]) -> Iterator[Path]:
+    """The files that a comparison of these places may read."""
+    from assignbench.run.results.finished import record_files
+    from assignbench.run.results.record import FILE
+
+    for place in places:
+        for file in record_files(place):
+            yield from (file.parent.iterdir() if file.name == FILE else (file,))
+
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run: its folder, its id, or how that begins.", callback=named_run)
+]
+
+
+def written_option(
+    what: str, *names: str, metavar: str = "FILE", ends: Collection[str] = (), show_default: bool | str = True
+) -> Any:
+    """An option that names a file or a folder to be written; a place that cannot be meant is refused before any work.
+
+    Args:
+        what: the help.
+        names: as ``"--plot"``; none: the name of the parameter.
+        metavar: ``FILE`` or ``DIR``.
+        ends: what the name of the file has to end in, as ``".json"``; none: in anything.
+        show_default: as typer's.
+    """
+
+    def checked(context: typer.Context, option: typer.CallbackParam, value: Path | None) -> Path | None:
+        if value is None or context.resilient_parsing:
+            return value
+        from assignbench.files import is_stream
+        from assignbench.overwriting import require_place
+
+        require_place(value, option.opts[0])
+        if ends and value.suffix.lower() not in ends and not is_stream(value):
+            raise UsageError(f"{option.opts[0]} {value}: the name must end in {' or '.join(ends)}")
+        return value
+
+    return typer.Option(*names, metavar=metavar, help=what, callback=checked, show_default=show_default)
 
 
 def _at_commas(text: str) -> Sequence[str]:

@@ -16,6 +16,7 @@ from assignbench.cli.arguments import (
     ProtocolOption,
     SetOption,
     number_list,
+    written_option,
 )
 from assignbench.cli.benching import (
     Sizes,
@@ -30,9 +31,10 @@ from assignbench.cli.benching import (
 )
 from assignbench.cli.output import note, progress
 from assignbench.errors import UsageError
+from assignbench.paths import documentation
 
 app = typer.Typer(
-    help="Measure time and memory against the least they could be: docs/performance.md",
+    help=f"Measure time and memory against the least they could be.\n\n{documentation('performance')}",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -147,9 +149,7 @@ def growth(
     protocol: ProtocolOption = Protocol.CONTROLLED,
     preset: PresetOption = None,
     device: DeviceOption = Device.CPU,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw a picture: svg, png or pdf; needs assignbench\\[plots].")
-    ] = None,
+    plot: Annotated[Path | None, written_option("Draw a picture: svg, png or pdf; needs assignbench\\[plots].")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """How time grows with objects, image and batch, against pairs.
@@ -210,7 +210,7 @@ def step(
         Against | None, typer.Option(metavar="torchvision", help="Also torchvision's detector of the same name.")
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the timeline of one step, for ui.perfetto.dev.")
+        Path | None, written_option("Write the timeline of one step, for ui.perfetto.dev.", ends=(".json",))
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption
+from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, written_option
 from assignbench.errors import DataError, UsageError
 from assignbench.plain_text import json_text
 
@@ -36,13 +36,13 @@ SpecArgument = Annotated[
 
 def check(
     spec: SpecArgument,
-    split: ShareOption = None,
+    share: ShareOption = None,
     data_root: DataRootOption = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Read the headers of pictures only: much faster, sees less.")
     ] = False,
     fix: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a repaired copy into this new folder, as COCO JSON.")
+        Path | None, written_option("Write a repaired copy into this new folder, as COCO JSON.", metavar="DIR")
     ] = None,
     copy_pictures: Annotated[bool, typer.Option("--copy-pictures", help="With --fix: copy the pictures, too.")] = False,
     strict: Annotated[
@@ -70,7 +70,7 @@ def check(
         fix = fix.expanduser().absolute()
         refuse_full_folder(fix)
     found = check_dataset(
-        with_share(spec, split),
+        with_share(spec, share),
         root_of(data_root),
         quick=quick,
         threads=min(MOST_THREADS, os.cpu_count() or 1),

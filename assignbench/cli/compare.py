@@ -14,18 +14,23 @@ from assignbench.cli.arguments import (
     DataRootOption,
     OnlyProtocolOption,
     OnlyRecipeOption,
+    as_named,
     chosen_of,
     comma_list,
+    inputs_of,
+    written_option,
 )
 from assignbench.errors import UsageError
+from assignbench.paths import documentation
 
-EXAMPLES = r"""[bold]Examples[/bold]
+EXAMPLES = (
+    r"""[bold]Examples[/bold]
 
 assignbench compare --baseline atss   [dim]# differences to ATSS[/dim]
 
 assignbench compare --pairs   [dim]# every strategy against every other one[/dim]
 
-assignbench compare --format latex --metrics AP,AP50 --output table.tex
+assignbench compare --metrics AP,AP50 --output table.tex   [dim]# LaTeX, as the name ends[/dim]
 
 assignbench compare --label 'autoassign\[tau=0.5]=τ = ½'
 
@@ -33,6 +38,8 @@ assignbench compare --detections mine.json theirs.json --dataset coco   [dim]# C
 
 assignbench compare --detections a=a0.json a=a1.json a=a2.json b=b0.json b=b1.json b=b2.json --dataset coco
 """
+    f"\n\nHow it is computed:\n\n{documentation('comparisons')}"
+)
 
 
 class About(StrEnum):
@@ -62,6 +69,34 @@ class Format(StrEnum):
     JSON = "json"
 
 
+ENDS = {
+    ".txt": Format.TERMINAL,
+    ".md": Format.MARKDOWN,
+    ".tex": Format.LATEX,
+    ".html": Format.HTML,
+    ".csv": Format.CSV,
+    ".json": Format.JSON,
+}  # of the file's name
+
+
+def format_of(asked: Format | None, output: Path | None) -> Format:
+    """How the table is written: as asked for, else as the file's name ends; on the screen and in a pipe for the eye.
+
+    Raises:
+        UsageError: the ending says nothing.
+    """
+    from assignbench.files import is_stream
+
+    if asked is not None or output is None or is_stream(output):
+        return asked or Format.TERMINAL
+    try:
+        return ENDS[output.suffix.lower()]
+    except KeyError:
+        raise UsageError(
+            f"--output {output}: the name must end in {', '.join(ENDS)}, or --format say what is written"
+        ) from None
+
+
 def labelled(texts: Sequence[str]) -> dict[str, str]:
     """Strategy → label of ``strategy=label``; an equals sign within brackets is one of the strategy's options.
 
@@ -79,21 +114,13 @@ def labelled(texts: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-def _folder(places: Sequence[str]) -> Path:
-    """The one folder of runs."""
-    if len(places) > 1 or Path(places[0]).is_file():
-        raise UsageError(
-            "compare takes one folder of runs; detections files are compared with --detections and --dataset"
-        )
-    return Path(places[0])
-
-
 def compare(
     places: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="DIR | FILE | NAME=FILE",
-            help="Folder of runs; with --detections files, each with the name of its row.",
+            metavar="DIR | RUN | FILE | NAME=FILE",
+            help="Folders of runs or of such folders, single runs by folder or id, or their records; with --detections "
+            "files, each with the name of its row.",
             show_default="runs",
         ),
     ] = None,
@@ -146,9 +173,15 @@ def compare(
         list[str], typer.Option(metavar="A=TEXT", help="What the table calls a strategy; may be repeated.")
     ] = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
-    format_: Annotated[Format, typer.Option("--format", metavar="F", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", metavar="F", help=f"{', '.join(Format)}.", show_default="as --output ends, else terminal"
+        ),
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write into a file.", show_default="print")
+        Path | None,
+        written_option(f"Write into a file: {', '.join(ENDS)}, or any with --format.", show_default="print"),
     ] = None,
 ) -> None:
     """Put finished runs into one table, strategies × data sets.
@@ -161,13 +194,14 @@ def compare(
     With --detections: files that any tool wrote, in COCO results format.
     One file of a strategy says nothing of other seeds, so the difference is
     that of two networks; verdicts need three files of each.
-
-    How it is computed: docs/comparisons.md
     """
     from assignbench.cli.output import as_text, progress, show, wrote
     from assignbench.files import write_text_atomic
     from assignbench.overwriting import refuse_inputs
+    from assignbench.run.results.finished import refuse_damaged
 
+    form = format_of(format_, output)
+    damaged: Sequence[str] = ()
     columns = None if metrics is None else comma_list([metrics], "--metrics")
     if detections:
         from assignbench.cli.comparing_files import places_of, table_of_files
@@ -186,11 +220,11 @@ def compare(
     else:
         from assignbench import api
 
-        folder = _folder(places or ["runs"])
+        asked = [as_named(Path(place)) for place in places or ["runs"]]
         if output is not None:
-            refuse_inputs(output, folder.glob("*/*"))
-        table = api.compare(
-            folder,
+            refuse_inputs(output, inputs_of(asked))
+        compared = api.compare(
+            asked,
             baseline=baseline,
             metrics=columns,
             strategies=chosen_of(assigner),
@@ -202,11 +236,12 @@ def compare(
             spread=spread.value,
             data_root=data_root,
             progress=progress,
-        ).table
+        )
+        table, damaged = compared.table, compared.damaged
 
     from assignbench.comparison import render  # numpy and pandas: after what can be refused without them
 
-    match format_:
+    match form:
         case Format.TERMINAL:
             content = render.terminal(table, pairs=pairs)
         case Format.MARKDOWN:
@@ -224,3 +259,4 @@ def compare(
     else:
         write_text_atomic(output, content if isinstance(content, str) else as_text(content))
         wrote(output)
+    refuse_damaged(damaged)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, number_list
+from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, number_list, written_option
 from assignbench.cli.checking import SpecArgument
 from assignbench.errors import DataError, UsageError
 from assignbench.plain_text import json_text
@@ -41,7 +41,7 @@ class Split(StrEnum):
 
 def stats(
     spec: SpecArgument,
-    split: ShareOption = None,
+    share: ShareOption = None,
     data_root: DataRootOption = None,
     recipe: Annotated[
         str, typer.Option(metavar="R", help="Whose resize decides the sizes: a shipped recipe or a YAML file.")
@@ -69,7 +69,7 @@ def stats(
     from assignbench.data.stats.stats import split_stats
 
     sides = _sides(recipe, short_side, long_side)
-    splits = open_dataset(with_share(spec, split), root_of(data_root))
+    splits = open_dataset(with_share(spec, share), root_of(data_root))
     found = [split_stats(dataset, *sides) for dataset in (splits.train, splits.evaluation)]
     if as_json:
         content = {"spec": splits.spec, "short_side": sides[0], "long_side": sides[1]}
@@ -82,7 +82,7 @@ def stats(
 
 def show(
     spec: SpecArgument,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the pictures.")],
+    output: Annotated[Path, written_option("Folder of the pictures.", metavar="DIR")],
     split: Annotated[Split, typer.Option(metavar="S", help="both, train or evaluation.")] = Split.BOTH,
     count: Annotated[int, typer.Option(min=1, metavar="N", help="How many of each split.")] = 8,
     images: Annotated[

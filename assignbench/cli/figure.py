@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption, named_run, written_option
 from assignbench.errors import UsageError
+from assignbench.paths import documentation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,16 +17,14 @@ if TYPE_CHECKING:
     from assignbench.figures.runs import ShownRun
 
 app = typer.Typer(
-    help="Draw the AutoAssign paper's figures from finished runs: docs/figures.md",
+    help=f"Draw the AutoAssign paper's figures from finished runs.\n\n{documentation('figures')}",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 
 DEFAULTS = ("figure1.png", "figure3.png", "figure4.png", "figure5.png", "figure6.png")
 
-OutputOption = Annotated[
-    Path, typer.Option(metavar="FILE", help="Picture to write: png, svg or pdf; needs assignbench\\[plots].")
-]
+OutputOption = Annotated[Path, written_option("Picture to write: png, svg or pdf; needs assignbench\\[plots].")]
 PictureOption = Annotated[
     str | None,
     typer.Option(
@@ -49,7 +48,7 @@ ObjectOption = Annotated[
         "--object", metavar="N", help="Which of the picture's objects, from 1 on.", show_default="the largest"
     ),
 ]
-RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")]
+RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders or ids of runs.", callback=named_run)]
 
 WEIGHTS_EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -86,7 +85,11 @@ def _figure() -> None:
 def weights(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Folders of runs, or of a comparison: then one run of each strategy."),
+        typer.Argument(
+            metavar="RUN",
+            help="Folders or ids of runs, or folders of a comparison: then one run of each strategy.",
+            callback=named_run,
+        ),
     ],
     output: OutputOption = Path("figure1.png"),
     picture: PicturesOption = None,
@@ -109,6 +112,15 @@ def weights(
         raise UsageError("figure 1 compares strategies: name at least two runs, or a folder that holds several")
     shown, dataset = _open(folders, data_root, device, notes, trust=trust)
     _save(draw_weights(shown, dataset, open_pictures(dataset, picture or (), 1)), output)
+
+
+@app.command("2", hidden=True, context_settings={"ignore_unknown_options": True})
+def overview(_words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+    """Say why there is none."""
+    raise UsageError(
+        "figure 2 of the paper is a sketch of the method, which no run changes; from runs there are figures "
+        f"{', '.join(Path(name).stem.removeprefix('figure') for name in DEFAULTS)}"
+    )
 
 
 @app.command("3", epilog=PARTS_EXAMPLES)
@@ -143,6 +155,7 @@ def priors(
         Path | None,
         typer.Option(
             metavar="RUN",
+            callback=named_run,
             help="Also mark where this run detects each category best, and print a table of it. A run of plain was "
             "taught everywhere in a box alike, so it shows what a prior has to find.",
         ),

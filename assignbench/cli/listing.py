@@ -96,9 +96,11 @@ def runs(
 ) -> None:
     """The finished runs of a folder."""
     from assignbench.cli.output import show, table
-    from assignbench.run.results.record import named_apart, read_records
+    from assignbench.run.results.finished import find_runs, refuse_damaged
+    from assignbench.run.results.record import named_apart
 
-    records = named_apart(read_records(folder))
+    found = find_runs(folder)
+    records = named_apart(found.records)
     records.sort(key=lambda run: (run.dataset.name, run.recipe, run.assigner.label, run.seed))
     rows = [
         [
@@ -116,6 +118,7 @@ def runs(
     ]
     columns = ["data set", "recipe", "strategy", "seed", "AP", "AP50", "minutes", "finished", "run"]
     show(table(columns, rows, numbers=["seed", "AP", "AP50", "minutes"]))
+    refuse_damaged(found.damaged)
 
 
 def _claim(one: "KnownStrategy", known: "Sequence[KnownStrategy]") -> str:

@@ -28,6 +28,7 @@ from assignbench.cli import (
     status,
     verify,
     weights,
+    wrong_usage,
 )
 from assignbench.cli.launching import settle_machine
 from assignbench.cli.output import lasting_streams
@@ -139,7 +140,12 @@ def _answered(rest: Sequence[str], debug: bool) -> int:
 def _run(arguments: Sequence[str]) -> int:
     code = 0
     try:
-        app(args=list(arguments), prog_name="assignbench")
+        ended = app(args=list(arguments), prog_name="assignbench", standalone_mode=False)
+        code = ended if isinstance(ended, int) else 0
+    except wrong_usage.Wrong as error:
+        if type(error).__name__ != "NoArgsIsHelpError":
+            raise wrong_usage.usage_error(error) from error
+        code = UsageError.exit_code  # the help was shown
     except SystemExit as end:
         if not _by_command_line(end):  # a code of ours would say what is not so
             raise RunError(

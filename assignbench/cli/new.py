@@ -10,13 +10,17 @@ from typing import Annotated
 import typer
 
 from assignbench.errors import UsageError
+from assignbench.paths import documentation
 
-EXAMPLES = r"""[bold]Examples[/bold]
+EXAMPLES = (
+    r"""[bold]Examples[/bold]
 
 assignbench new my_rule   [dim]# my_rule.py[/dim]
 
 assignbench new my_rule --package   [dim]# my_rule/, for pip[/dim]
 """
+    f"\n\nWhat there is to write a rule with:\n\n{documentation('strategies')}"
+)
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "template"  # a package like those that this command writes
 STRATEGY = "my_strategy.py"
@@ -32,8 +36,7 @@ def new(
 ) -> None:
     """Write a strategy of your own to start from, NAME.py.
 
-    It is a small true strategy, which keeps the laws as it is. What there is
-    to write a rule with is told in docs/strategies.md.
+    It is a small true strategy, which keeps the laws as it is.
     """
     from assignbench.cli.output import show
     from assignbench.files import write_text_atomic, written_folder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption
+from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, written_option
 from assignbench.errors import UsageError
 from assignbench.plain_text import json_text
 
@@ -19,7 +19,7 @@ EXAMPLES = r"""[bold]Examples[/bold]
 
 assignbench data open my/folder
 
-assignbench data open my/folder --split 0.7 --output my/dataset.yaml
+assignbench data open my/folder --share 0.7 --output my/dataset.yaml
 """
 
 MOST_CLASSES = 12  # named on the screen; --json has all
@@ -29,9 +29,9 @@ def open_(
     spec: Annotated[
         str, typer.Argument(metavar="DIR", help="A folder; also coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name.")
     ],
-    split: ShareOption = None,
+    share: ShareOption = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE.yaml", help="Write the YAML file, instead of printing it.")
+        Path | None, written_option("Write the YAML file, instead of printing it.", ends=(".yaml", ".yml"))
     ] = None,
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
@@ -48,21 +48,20 @@ def open_(
     from assignbench.data.spec.share import with_share
     from assignbench.files import write_text_atomic
 
-    if output is not None and (output.exists() or output.suffix not in (".yaml", ".yml")):
-        why = "it exists; name a new file" if output.exists() else "its name must end in .yaml"
-        raise UsageError(f"--output {output}: {why}")
+    if output is not None and output.exists():
+        raise UsageError(f"--output {output}: it exists; name a new file")
     root = root_of(data_root)
-    found = locate(with_share(spec, split), root)
+    found = locate(with_share(spec, share), root)
     if not as_json:
         say(found.canonical, *found.chosen, *found.alternatives)
     splits = open_dataset(found.canonical, root)
     text = _yaml(found, output)
     if output is not None and text is not None:
         write_text_atomic(output, text)
-    share = "" if split is None else f" --split {split:g}"
+    divided = "" if share is None else f" --share {share:g}"
     commands = [
-        f"assignbench data check {shlex.quote(spec)}{share}",
-        f"assignbench run --dataset {shlex.quote(spec)}{share}",
+        f"assignbench data check {shlex.quote(spec)}{divided}",
+        f"assignbench run --dataset {shlex.quote(spec)}{divided}",
     ]
     if as_json:
         show(json_text(_as_json(found, splits, text, commands), indent=1))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
     from rich.console import Console, RenderableType
 
-WIDE = 160  # columns where there is no terminal to measure: a pipe or a file
+WIDE = 1_000_000  # columns where there is no terminal: in a pipe or a file a row of a table is one line
 
 
 _ESCAPED = "assignbench.escaped"

@@ -10,6 +10,7 @@ import typer
 from assignbench.cli.arguments import DataRootOption, OnlyProtocolOption, OnlyRecipeOption
 from assignbench.cli.compare import Spread
 from assignbench.errors import UsageError
+from assignbench.paths import documentation
 from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from assignbench.comparison.plan import Parts, Plan, Wanted
     from assignbench.comparison.table import Block
 
-EXAMPLES = r"""[bold]Examples[/bold]
+EXAMPLES = (
+    r"""[bold]Examples[/bold]
 
 assignbench plan --baseline atss   [dim]# what 3, 5, 10 and 20 seeds would find[/dim]
 
@@ -26,6 +28,8 @@ assignbench plan --smallest 1.0   [dim]# how many seeds a difference of 1 AP tak
 
 assignbench plan --smallest 1.0 --pictures 5000   [dim]# the same on a larger evaluation split[/dim]
 """
+    f"\n\nHow it is computed:\n\n{documentation('comparisons')}"
+)
 
 
 class Format(StrEnum):
@@ -65,14 +69,13 @@ def plan(
     detections what the pictures are worth. For 3, 5, 10 and 20 seeds: the
     smallest true difference that is found four times in five; what endless
     seeds would find, which only more pictures lower.
-    How it is computed: docs/comparisons.md
     """
     from assignbench import api
     from assignbench.cli.output import progress, say, show
 
     if smallest is not None and not (smallest > 0 and math.isfinite(smallest)):
         raise UsageError(f"--smallest {smallest:g} must be above 0, in percent points")
-    table = api.compare(
+    compared = api.compare(
         folder,
         baseline=baseline,
         metrics=[metric],
@@ -81,9 +84,11 @@ def plan(
         spread=spread.value,
         data_root=data_root,
         progress=progress,
-    ).table
+    )
+    table = compared.table
 
     from assignbench.comparison.plan import plan as reckon  # numpy: after what can be refused without it
+    from assignbench.run.results.finished import refuse_damaged
 
     found: list[tuple[Block, Plan]] = []
     refused = []
@@ -101,6 +106,7 @@ def plan(
         for one in found:
             show(terminal(*one, metric))
         say(*refused, *table.notes)
+    refuse_damaged(compared.damaged)
 
 
 def terminal(block: "Block", one: "Plan", metric: str) -> "RenderableType":

@@ -1,11 +1,10 @@
 """``assignbench data prepare``: published data sets, from their addresses onto the disk."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import JsonOption
+from assignbench.cli.arguments import DataRootOption, JsonOption
 from assignbench.errors import AssignbenchError, UsageError
 from assignbench.plain_text import json_text
 
@@ -15,9 +14,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
-assignbench data prepare voc --root /data
+assignbench data prepare voc --data-root /data
 
-assignbench data prepare coco --split val --remove-archives
+assignbench data prepare coco --split evaluation --remove-archives
 
 assignbench data prepare coco --dry-run
 """
@@ -25,16 +24,7 @@ assignbench data prepare coco --dry-run
 
 def prepare(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A built-in data set, or the path of a YAML file.")],
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            "--root",
-            "--data-root",
-            metavar="DIR",
-            help="Folder of the data sets.",
-            show_default="ASSIGNBENCH_DATA, else datasets/",
-        ),
-    ] = None,
+    data_root: DataRootOption = None,
     split: Annotated[
         list[str],
         typer.Option(metavar="S", help="Only this split; may be repeated.", show_default="all but optional ones"),
@@ -51,18 +41,18 @@ def prepare(
     """Fetch a published data set: download, check, unpack, verify.
 
     What is there already is left alone; an interrupted download goes on where
-    it ended. Archives laid by hand into ROOT/archives/NAME are used. Several
+    it ended. Archives laid by hand into DATA_ROOT/archives/NAME are used. Several
     processes may start at once: one works, the others wait.
     """
     from assignbench.cli.progress import Progress
     from assignbench.data.prepare.plan import plan
     from assignbench.data.prepare.prepare import Outcome
     from assignbench.data.prepare.prepare import prepare as make_whole
-    from assignbench.data.spec.locate import data_root
+    from assignbench.data.spec.locate import data_root as root_of
 
-    if root is not None and name.endswith((".yaml", ".yml")):
-        raise UsageError(f"--root is for built-in data sets; the paths in {name} are relative to the file itself")
-    chosen = plan(name, data_root(root), split)
+    if data_root is not None and name.endswith((".yaml", ".yml")):
+        raise UsageError(f"--data-root is for built-in data sets; the paths in {name} are relative to the file itself")
+    chosen = plan(name, root_of(data_root), split)
     outcome = Outcome()
     try:
         if not dry_run:

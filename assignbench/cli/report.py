@@ -5,9 +5,19 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import AssignersOption, DataRootOption, OnlyProtocolOption, OnlyRecipeOption, chosen_of
+from assignbench.cli.arguments import (
+    AssignersOption,
+    DataRootOption,
+    OnlyProtocolOption,
+    OnlyRecipeOption,
+    chosen_of,
+    inputs_of,
+    written_option,
+)
+from assignbench.paths import documentation
 
-EXAMPLES = r"""[bold]Examples[/bold]
+EXAMPLES = (
+    r"""[bold]Examples[/bold]
 
 assignbench report   [dim]# all runs in runs/, into report.html[/dim]
 
@@ -15,6 +25,8 @@ assignbench report runs --baseline atss --output atss.html
 
 assignbench report runs --recipe 1x --title "Blood cells, first week"
 """
+    f"\n\nHow it is computed:\n\n{documentation('comparisons')}"
+)
 
 
 DEFAULT = Path("report.html")
@@ -23,7 +35,7 @@ MARK = b'<meta name="generator" content="assignbench report">'  # in the page's 
 
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
-    output: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes.")] = DEFAULT,
+    output: Annotated[Path, written_option("Where the page goes.", ends=(".html", ".htm"))] = DEFAULT,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +71,6 @@ def report(
     needs no network. Runs that are still going on may be among them: the
     page says what is missing. Runs that differ in more than strategy and
     seed are refused, with what differs.
-    How it is computed: docs/comparisons.md
     """
     from assignbench.api import canonical, selected
     from assignbench.cli.output import progress, say, wrote
@@ -71,28 +82,31 @@ def report(
     check_report()
     if output.is_dir():
         raise SystemProblem(f"--output {output} is a folder; name a file in it")
-    refuse_inputs(output, folder.glob("*/*"))
+    refuse_inputs(output, inputs_of([folder]))
     if output == DEFAULT:
         refuse_strangers(output, lambda found: MARK in head_of(found, 1000), "report")
     chosen = chosen_of(assigner)
     strategies = None if chosen is None else [canonical(each) for each in chosen]
-    runs = selected(folder, strategies=strategies, dataset=dataset, recipe=recipe, protocol=protocol)
+    found = selected(folder, strategies=strategies, dataset=dataset, recipe=recipe, protocol=protocol)
+    runs, records = found.runs, found.records
     folders = {record.run_id: place for place, record in runs}
-    records = [record for _, record in runs]
 
     from assignbench.files import write_text_atomic
     from assignbench.report.curves import losses_of, statistics_of
     from assignbench.report.facts import METRICS, Logs, gather
     from assignbench.report.more import more_of
     from assignbench.report.page import page, progress_of
+    from assignbench.run.results.finished import refuse_damaged
     from assignbench.run.results.unfinished import recipe_word, unfinished
 
     if baseline is not None:
         baseline = canonical(baseline)
     influences, remarks = influences_of(runs, METRICS, data_root, progress)
+    remarks += [f"left out: {reason}" for reason in found.damaged]
     going_on = [
         run
-        for run in unfinished(folder, records)
+        for below in dict.fromkeys(place.parent for place in folders.values() if folder in place.parents)
+        for run in unfinished(below, records)
         if (recipe is None or run.recipe == recipe_word(recipe))
         and (strategies is None or run.strategy in strategies)
         and (dataset is None or run.dataset in {record.dataset.name for record in records})
@@ -121,3 +135,4 @@ def report(
     wrote(output, f": {len(text.encode()) / 1e6:.1f} MB; {progress_of(facts.held).in_words}")
     for remark in (*facts.notes, *lacking):
         say(f"note: {remark}")
+    refuse_damaged(found.damaged)

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, SetOption, comma_list, number_list
+from assignbench.cli.arguments import (
+    DataRootOption,
+    Device,
+    DeviceOption,
+    SetOption,
+    comma_list,
+    number_list,
+    written_option,
+)
 from assignbench.cli.engines import (
     JobsOption,
     NeedsOption,
@@ -64,7 +72,7 @@ def reproduce(
     ] = None,
     set_: SetOption = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that gets runs and tables.")] = Path("reproduced"),
+    output: Annotated[Path, written_option("Folder that gets runs and tables.", metavar="DIR")] = Path("reproduced"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs, which are done, and what the others would take.")
     ] = False,

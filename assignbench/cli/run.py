@@ -16,6 +16,7 @@ from assignbench.cli.arguments import (
     ShareOption,
     comma_list,
     number_list,
+    written_option,
 )
 from assignbench.cli.engines import (
     JobsOption,
@@ -29,6 +30,11 @@ from assignbench.cli.engines import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from accelerate import Accelerator
+    from rich.console import Console
+
     from assignbench.run.matrix.plan import Run
 
 EXAMPLES = r"""[bold]Examples[/bold]
@@ -57,20 +63,28 @@ def run(
         typer.Option(metavar="D,E", help="Data sets: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name."),
     ] = ["shapes"],  # noqa: B006
     recipe: Annotated[
-        str, typer.Option(metavar="R", help="What all runs share: a shipped recipe or a YAML file.")
-    ] = "tiny",
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="What all runs share: a shipped recipe or a YAML file.",
+            show_default="tiny; for data of your own one for the device",
+        ),
+    ] = None,
     protocol: ProtocolOption = Protocol.CONTROLLED,
     preset: PresetOption = None,
     seeds: Annotated[str, typer.Option(metavar="0,1,2", help="One run for each seed.")] = "0",
-    split: ShareOption = None,
+    share: ShareOption = None,
     data_root: DataRootOption = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that gets one folder per run.")] = Path("runs"),
+    output: Annotated[Path, written_option("Folder that gets one folder per run.", metavar="DIR")] = Path("runs"),
     set_: SetOption = [],  # noqa: B006
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue unfinished runs from their last checkpoint.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and print the runs, without training.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, print the runs, and measure what they would take by a few steps."
+        ),
     ] = False,
     device: DeviceOption = Device.AUTO,
     on: OnOption = "local",
@@ -87,17 +101,24 @@ def run(
     What --set can change is shown by: assignbench list recipes tiny
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, show
+    from assignbench.cli.output import console, note, say, show
+    from assignbench.cli.recipes import recipe_for
     from assignbench.config import Matrix, load_recipe
     from assignbench.data.spec.share import with_share
     from assignbench.options import split_list
     from assignbench.run.training.stopping import listening
 
     start_all_processes()
+    datasets = tuple(with_share(one, share) for one in comma_list(dataset, "--dataset"))
+    if recipe is None:
+        recipe, why = recipe_for(datasets, device.value, on)
+        if why:
+            (note if print_jobs else say)(why)  # what jobs are printed for reads standard output
+    named = recipe
     matrix = Matrix(
         strategies=comma_list(assigner, "--assigner", split_list),
-        datasets=tuple(with_share(one, split) for one in comma_list(dataset, "--dataset")),
-        recipe=load_recipe(recipe, set_),
+        datasets=datasets,
+        recipe=load_recipe(named, set_),
         seeds=number_list(seeds, "--seeds"),
         protocol=protocol.value,
         preset=preset,
@@ -116,7 +137,7 @@ def run(
         own = ["--assigner", run.candidate.strategy.text, "--dataset", run.splits.spec, "--seeds", str(run.seed)]
         shared = [
             "--recipe",
-            recipe,
+            named,
             *changes,
             "--protocol",
             matrix.protocol,
@@ -129,15 +150,15 @@ def run(
     with listening():
         spread = Spread(on, jobs, tuple(needs), only, tethered)
         engine = None if dry_run or print_jobs else spread.engine(matrix.device, precision)
-        from assignbench.run.matrix.matrix import (  # last: they bring torch, and the options are fine
-            planned,
-            run_matrix,
-        )
-
+        # last: these bring torch, and the options are fine
         if print_jobs:
+            from assignbench.run.matrix.matrix import planned
+
             return spread.print_jobs(lambda: planned(matrix).runs, output, arguments)
+        from assignbench.run.matrix.matrix import run_matrix
+
         screen = console()
-        outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen))
+        outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen), _estimate)
     if outcome.records and only is None:
         from assignbench.cli.output import progress
         from assignbench.comparison import render
@@ -148,3 +169,10 @@ def run(
         pictures, remarks = influences_of(runs, METRICS, data_root, progress)
         show(render.terminal(compare(outcome.records, pictures=pictures, remarks=remarks)))
     raise typer.Exit(outcome.exit_code)
+
+
+def _estimate(runs: "Sequence[Run]", output: Path, accelerator: "Accelerator", console: "Console") -> None:
+    """What runs would take; imported when it is asked for."""
+    from assignbench.bench.estimate import show_estimate
+
+    show_estimate(runs, output, accelerator, console)

@@ -15,6 +15,8 @@ from assignbench.cli.arguments import (
     RunArgument,
     SetOption,
     TrustOption,
+    named_run,
+    written_option,
 )
 from assignbench.errors import UsageError
 from assignbench.plain_text import json_text
@@ -54,7 +56,13 @@ class Part(StrEnum):
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run, inside runs/.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="A run: its folder, its id, or how that begins.",
+            show_default=False,
+            callback=named_run,
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Imported weights instead of a run.", show_default=False)
@@ -69,7 +77,7 @@ def evaluate(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With --weights: detections file.", show_default="beside the weights"),
+        written_option("With --weights: detections file.", ends=(".json",), show_default="beside the weights"),
     ] = None,
     split: Annotated[
         Part, typer.Option(help="With RUN: test, whose objects are secret, is detected for the publisher's server.")
@@ -100,8 +108,8 @@ def evaluate(
 
     if sum(what is not None for what in (run, weights, detections)) != 1:
         raise UsageError(
-            "eval needs either RUN, the folder of a run, or --weights FILE with --dataset D, or --detections FILE with "
-            "--dataset D"
+            "eval needs either RUN, the folder or id of a run, or --weights FILE with --dataset D, or "
+            "--detections FILE with --dataset D"
         )
     if (run is None) != (dataset is not None):
         what = "--weights" if detections is None else "--detections"
@@ -197,7 +205,7 @@ def predict(
     ],
     output: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Gets a PNG and a JSON file a picture, in folders as the pictures lie in."),
+        written_option("Gets a PNG and a JSON file a picture, in folders as the pictures lie in.", metavar="DIR"),
     ] = Path("predictions"),
     threshold: Annotated[
         float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a box that is kept.")

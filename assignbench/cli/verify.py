@@ -7,6 +7,7 @@ import typer
 
 from assignbench.cli.arguments import Device, DeviceOption, JsonOption
 from assignbench.errors import UsageError
+from assignbench.paths import documentation
 from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-EXAMPLES = r"""[bold]Examples[/bold]
+EXAMPLES = (
+    r"""[bold]Examples[/bold]
 
-assignbench verify golden ../shared/golden
+assignbench verify golden vectors
 
 assignbench verify golden vectors --json > report.json
 """
+    f"\n\nWhat the files hold, and the tolerances:\n\n{documentation('fidelity')}"
+)
 
 
 @app.callback()
@@ -37,7 +41,10 @@ def _verify() -> None:
 @app.command(epilog=EXAMPLES)
 def golden(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with losses/, network/, detections/ or trajectory/.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder of vectors: with losses/, network/, detections/ or trajectory/ in it."
+        ),
     ],
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="Preset of the implementation that the vectors came from.")
@@ -47,8 +54,7 @@ def golden(
 ) -> None:
     """Replay golden vectors: losses, gradients, assignments, networks, detections, first training steps.
 
-    Exit code 5 when something differs by more than its tolerance. What the
-    files hold, and the tolerances: docs/fidelity.md
+    Exit code 5 when something differs by more than its tolerance.
     """
     from assignbench.cli.output import progress, show
     from assignbench.golden.verify import rows, verify

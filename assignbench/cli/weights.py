@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from assignbench.cli.arguments import SetOption
+from assignbench.cli.arguments import SetOption, written_option
 
 EXAMPLES = r"""[bold]Example[/bold]
 
@@ -30,7 +30,7 @@ def import_(
         Toolbox, typer.Option("--from", metavar="T", help="mmdet, torchvision, or detectron2 (cvpods, too).")
     ],
     assigner: Annotated[str, typer.Option(metavar="A", help="Strategy that the checkpoint was trained with.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The .safetensors file to write.")],
+    output: Annotated[Path, written_option("The .safetensors file to write.", ends=(".safetensors",))],
     preset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Preset of the strategy.", show_default="the toolbox's")
     ] = None,

@@ -13,7 +13,8 @@ from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import UsageError
 from assignbench.recipe import Recipe
 from assignbench.run.results.changed import recipe_told
-from assignbench.run.results.record import FILE, RunRecord, named_apart, read_record, read_records
+from assignbench.run.results.finished import find_runs, no_run, record_files, refuse_damaged
+from assignbench.run.results.record import FILE, RunRecord, named_apart, read_record
 from assignbench.run.scoring.reopen import open_run, unchanged
 from assignbench.run.training.device import device_of
 from assignbench.run.training.learner import Learner
@@ -54,13 +55,15 @@ def expanded(folders: Sequence[Path]) -> tuple[list[Path], tuple[str, ...]]:
     """
     found, notes = [], []
     for folder in folders:
-        if (folder / FILE).is_file() or not any(folder.glob(f"*/{FILE}")):
+        if (folder / FILE).is_file() or not record_files(folder):
             found.append(folder)
             continue
-        records = sorted(named_apart(read_records(folder)), key=lambda record: record.seed)
+        some = find_runs(folder)
+        refuse_damaged(some.damaged)
+        records = sorted(named_apart(some.records), key=lambda record: record.seed)
         first = {(record.dataset.name, record.recipe, record.row): record for record in reversed(records)}
         chosen = sorted(first.values(), key=lambda record: record.run_id)
-        paths = {read_record(file).run_id: file.parent for file in folder.glob(f"*/{FILE}")}
+        paths = {record.run_id: place for place, record in some.runs}
         found += [paths[record.run_id] for record in chosen]
         if left := len(records) - len(chosen):
             notes.append(f"{folder}: of each strategy the run of its lowest seed; left out: {left}")
@@ -76,7 +79,7 @@ def check_runs(folders: Sequence[Path]) -> list[RunRecord]:
     """
     for folder in folders:
         if not (folder / FILE).is_file():
-            raise UsageError(f"{folder} holds no finished run: there is no {FILE} in it")
+            raise no_run(folder)
     records = [read_record(folder / FILE) for folder in folders]
     repeated = [run_id for run_id, count in Counter(record.run_id for record in records).items() if count > 1]
     if repeated:

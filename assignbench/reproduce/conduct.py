@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from assignbench.bench.estimate import show_estimate
 from assignbench.data.spec.locate import data_root, open_dataset
 from assignbench.errors import UsageError
 from assignbench.files import make_folder, write_text_atomic
 from assignbench.reproduce import render
-from assignbench.reproduce.estimate import show_estimate
 from assignbench.reproduce.filled import nothing_to_run
 from assignbench.reproduce.outcomes import Outcomes, evaluated_in_views, filled
 from assignbench.reproduce.pictures import with_pictures

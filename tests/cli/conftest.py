@@ -20,6 +20,12 @@ def call(capsys) -> Callable[..., tuple[int, str, str]]:
     return call
 
 
+@pytest.fixture(autouse=True)
+def _no_weights(monkeypatch) -> None:
+    """No test fetches ImageNet weights."""
+    monkeypatch.setattr("assignbench.cli.recipes.has_weights", lambda _: False)
+
+
 @pytest.fixture
 def stand_in(monkeypatch) -> Callable[..., None]:
     """Replace a module by one with the given names: commands are tested without training anything."""

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_metrics(call, folder):
 @pytest.mark.parametrize("name", ["markdown", "latex", "csv", "json", "terminal"])
 def test_output_file_holds_what_would_be_printed(call, folder, tmp_path, name):
     printed = call("compare", folder, "--format", name)[1]
-    file = tmp_path / "deep" / "table"
+    file = tmp_path / "table"
     assert call("compare", folder, "--format", name, "--output", str(file)) == (0, f"wrote {file}\n", "")
     written = file.read_text(encoding="utf-8")
     assert [line.rstrip() for line in written.splitlines()] == [line.rstrip() for line in printed.splitlines()]
@@ -130,8 +131,40 @@ def test_pairs_as_files_hold_the_pairs_alone(call, folder):
     assert json.loads(call("compare", folder, "--pairs", "--format", "json")[1])[0]["other"] == "fcos"
 
 
-def test_one_run_is_no_folder_of_runs(call, folder, make_record):
-    run = make_record("atss", 0, 0.40).run_id
-    code, _, err = call("compare", f"{folder}/{run}")
+@pytest.mark.parametrize(
+    ("ending", "begins"),
+    [(".md", "**"), (".tex", "\\begin{table}"), (".html", "<"), (".csv", "dataset,"), (".json", "[")],
+)
+def test_the_name_of_the_file_says_how_it_is_written(call, folder, tmp_path, ending, begins):
+    file = tmp_path / f"table{ending}"
+    assert call("compare", folder, "--recipe", "tiny", "--output", str(file))[0] == 0
+    assert begins in file.read_text(encoding="utf-8").splitlines()[0]
+    assert call("compare", folder, "--recipe", "tiny", "--output", str(file), "--format", "csv")[0] == 0
+    assert file.read_text(encoding="utf-8").startswith("dataset,")
+
+
+def test_single_runs_and_their_records_are_compared(call, folder, make_record, monkeypatch):
+    atss, fcos = (make_record(name, 0, ap).run_id for name, ap in (("atss", 0.40), ("fcos", 0.38)))
+    code, out, err = call("compare", f"{folder}/{atss}", f"{folder}/{fcos}/record.json", "--format", "json")
+    assert (code, err) == (0, "")
+    assert {row["strategy"]: row["n"] for row in json.loads(out)} == {"atss": 1, "fcos": 1}
+
+
+def test_a_damaged_record_is_left_out_and_named_and_the_exit_code_says_so(call, folder, make_record):
+    damaged = Path(folder) / make_record("fcos", 1, 0.39).run_id / "record.json"
+    damaged.write_text("{")
+    for command in (("compare", folder, "--recipe", "tiny"), ("list", "runs", folder)):
+        code, out, err = call(*command)
+        assert code == 1
+        assert "atss" in out
+        assert "fcos" in out  # its other seed
+        assert "error: 1 record could not be read, and left out:\n" in err
+        assert f"{damaged} is damaged" in err
+    assert "left out: " in call("compare", folder, "--recipe", "tiny", "--format", "markdown")[1]
+
+
+def test_a_table_that_was_written_is_no_run(call, tmp_path):
+    (tmp_path / "table.csv").write_text("dataset,strategy\n")
+    code, _, err = call("compare", str(tmp_path / "table.csv"))
     assert code == 2
-    assert f"is one run; name the folder that it lies in, {folder}" in err
+    assert "is no run's record but a table, of which no run can be read back; name a record.json, a run, or" in err

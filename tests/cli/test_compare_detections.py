@@ -183,8 +183,10 @@ def test_a_damaged_file_is_named_with_its_entry(compared, file, tmp_path):
     ("arguments", "message"),
     [
         (("--detections", "a.json"), "--detections needs files and their data set"),
-        (("runs", "more"), "compare takes one folder of runs"),
-        ((__file__,), "compare takes one folder of runs; detections files are compared with --detections"),
+        (
+            (__file__,),
+            "is no run's record; name a record.json, a run, or a folder of runs. Detections files are compared",
+        ),
     ],
 )
 def test_what_belongs_to_the_other_form_is_refused(call, arguments, message):

@@ -83,6 +83,6 @@ def test_what_is_chosen_is_said_before_what_is_wrong(call, folder):
 def test_a_share_goes_where_the_commands_say_it(call, folder):
     (folder / "data.yaml").write_text("train: train/images\nnames: [cat, toy car]\n")
     assert locate(str(folder), Path()).canonical == f"yolo:{folder}?split=0.8"
-    code, _, err = call("data", "open", str(folder), "--split", "2")
+    code, _, err = call("data", "open", str(folder), "--share", "2")
     assert code == 2
-    assert "--split 2 must lie between 0 and 1" in err
+    assert "--share 2 must lie between 0 and 1" in err

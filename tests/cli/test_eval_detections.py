@@ -99,7 +99,7 @@ def test_what_a_wrong_export_looks_like_is_said_or_refused(call: Call, few_pictu
         ((), "eval needs either RUN"),
         (("runs/a", "--dataset", "coco"), "--weights and --dataset go together"),
         (("--detections", "d.json", "--dataset", "coco", "--tta", "flip"), "--tta is for a RUN or --weights"),
-        (("--detections", "d.json", "--dataset", "coco", "--output", "x"), "--output and --set are for --weights"),
+        (("--detections", "d.json", "--dataset", "coco", "--output", "x.json"), "--output and --set are for --weights"),
         (("--detections", "d.json", "--dataset", "coco", "--set", "a=1"), "--output and --set are for --weights"),
         (("--detections", "d.json", "--dataset", "coco", "--split", "test"), "--split test is for a RUN"),
         (("runs/a", "--split", "test", "--json"), "--json prints numbers"),

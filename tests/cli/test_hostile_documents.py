@@ -289,8 +289,9 @@ VALUES = (
 
 
 @pytest.mark.parametrize("number", range(len(VALUES)))
-def test_set_and_options(few_pictures, number):
+def test_set_and_options(few_pictures, monkeypatch, number):
     value = VALUES[number]
+    monkeypatch.setattr("assignbench.bench.estimate.show_estimate", lambda *_: None)  # it takes seconds each time
     data = ("--dry-run", "--dataset", str(few_pictures), "--data-root", str(few_pictures.parent))
     for key in ("train.lr", "train.snapshots", "model.weights", "model.backbone", "evaluate.evaluator", "train"):
         said("run", "--set", f"{key}={value}", *data)

@@ -126,6 +126,8 @@ def test_recipes(call):
         "1x",
         "2x",
         "objects365",
+        "own-cpu",
+        "own-gpu",
         "scratch",
         "shapes",
         "small",

@@ -67,7 +67,7 @@ STAND_IN = """
 import sys, types
 from pathlib import Path
 double = types.ModuleType("assignbench.run.matrix.matrix")
-def run_matrix(matrix, console, conduct):
+def run_matrix(matrix, console, conduct, estimate):
     for number in range(2000):
         console.print(f"{number} μ → 😀 \\udcff " + 50 * "x")
         print("of a strategy: ±")

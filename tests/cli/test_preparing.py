@@ -111,7 +111,7 @@ def test_a_dry_run_changes_nothing(call, spec, no_sockets):
 
 @pytest.mark.parametrize("name", ["coco", "voc"])
 def test_offline_names_files_of_the_built_in_ones(call, tmp_path, no_sockets, name):
-    code, out, err = call("data", "prepare", name, "--root", str(tmp_path), "--offline")
+    code, out, err = call("data", "prepare", name, "--data-root", str(tmp_path), "--offline")
     assert (code, out) == (3, "")
     assert f"{tmp_path}/archives/{name}/" in err
     assert "bytes, " in err
@@ -127,10 +127,10 @@ def test_offline_with_the_archive_in_place(call, spec, no_sockets):
 
 
 def test_shapes_are_nothing_to_fetch(call, tmp_path, no_sockets):
-    code, out, _ = call("data", "prepare", "shapes", "--root", str(tmp_path), "--dry-run")
+    code, out, _ = call("data", "prepare", "shapes", "--data-root", str(tmp_path), "--dry-run")
     assert code == 0
     assert "shapes is drawn: nothing to download" in out
-    content = json.loads(call("data", "prepare", "shapes", "--root", str(tmp_path), "--dry-run", "--json")[1])
+    content = json.loads(call("data", "prepare", "shapes", "--data-root", str(tmp_path), "--dry-run", "--json")[1])
     assert content["complete"] is None
 
 
@@ -167,7 +167,7 @@ def test_a_small_disk_is_exit_4(call, spec, monkeypatch):
         (["coco:here"], "a folder of yours"),
         (["missing.yaml"], "missing.yaml: cannot be read"),
         (["coco", "--split", "tets"], "did you mean test?"),
-        (["mine.yaml", "--root", "x"], "--root is for built-in data sets"),
+        (["mine.yaml", "--data-root", "x"], "--data-root is for built-in data sets"),
     ],
 )
 def test_wrong_usage_is_exit_2(call, arguments, message):

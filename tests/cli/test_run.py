@@ -12,7 +12,7 @@ def campaign(stand_in):
     seen: list[Matrix] = []
     outcome = SimpleNamespace(records=(), exit_code=0)
 
-    def run_matrix(matrix, console, conduct):
+    def run_matrix(matrix, console, conduct, estimate):
         assert conduct is None
         seen.append(matrix)
         return outcome
@@ -63,6 +63,39 @@ def test_everything_given(call, campaign):
             device="cpu",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("datasets", "device", "weights", "recipe"),
+    [
+        ("shapes", "cpu", False, "tiny"),
+        ("coco,voc", "cuda", True, "tiny"),
+        ("my/folder", "cpu", True, "own-cpu"),
+        ("my/folder", "cpu", False, "small"),
+        ("shapes,voc:my/folder", "cuda", True, "own-gpu"),
+        ("mine.yaml", "cuda", False, "scratch"),
+    ],
+)
+def test_the_recipe_goes_by_the_data_and_by_what_the_machine_has(
+    call, campaign, monkeypatch, datasets, device, weights, recipe
+):
+    monkeypatch.setattr("assignbench.cli.recipes.has_weights", lambda _: weights)
+    monkeypatch.setattr("assignbench.run.training.device.device_of", lambda _: SimpleNamespace(type=device))
+    code, out, err = call("run", "--dataset", datasets)
+    assert (code, err) == (0, "")
+    assert campaign.seen[0].recipe == load_recipe(recipe)
+    assert out.startswith("" if recipe == "tiny" else f"recipe {recipe}, for data of your own on a ")
+    assert ("from scratch" in out) == (recipe in ("small", "scratch"))
+
+
+def test_a_recipe_that_is_named_is_taken_for_whatever_data(call, campaign):
+    assert call("run", "--dataset", "my/folder", "--recipe", "tiny") == (0, "", "")
+    assert campaign.seen[0].recipe == load_recipe("tiny")
+
+
+def test_for_machines_that_are_not_known_the_recipe_has_to_be_named(call):
+    code, _, err = call("run", "--dataset", "my/folder", "--on", "slurm")
+    assert (code, "which recipe fits is not known here; add --recipe own-gpu, or own-cpu" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,14 @@ from assignbench.report.assigned import assigned_locations, strongest
 from assignbench.report.detected import true_objects
 from assignbench.report.gallery import QUALITY, SIDE, Gallery, as_jpeg, gallery, shown_runs
 from assignbench.report.picture_svg import picture_svg
-from assignbench.run.results.record import RunRecord, read_runs, write_record
+from assignbench.run.results.finished import find_runs
+from assignbench.run.results.record import RunRecord, write_record
 from assignbench.run.scoring.kept_matches import kept_matches
 from assignbench.run.scoring.reopen import open_run
 
 
 def folders(root: Path) -> dict[str, Path]:
-    return {record.run_id: folder for folder, record in read_runs(root)}
+    return {record.run_id: folder for folder, record in find_runs(root).runs}
 
 
 @pytest.fixture(scope="module")

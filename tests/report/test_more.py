@@ -16,15 +16,15 @@ from assignbench.report.facts import METRICS, gather
 from assignbench.report.more import more_of
 from assignbench.report.page import page
 from assignbench.report.where import where_figures
+from assignbench.run.results.finished import find_runs
 from assignbench.run.results.names import DETECTIONS
-from assignbench.run.results.record import read_runs
 from assignbench.run.scoring.detections import read_detections
 from assignbench.run.scoring.kept_matches import class_names, found_of, matches_of_run, objects_of
 from assignbench.run.scoring.matches import choose
 
 
 def folders(root: Path) -> dict[str, Path]:
-    return {record.run_id: folder for folder, record in read_runs(root)}
+    return {record.run_id: folder for folder, record in find_runs(root).runs}
 
 
 @pytest.fixture(scope="module")

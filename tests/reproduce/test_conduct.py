@@ -11,7 +11,7 @@ from assignbench.errors import DataError, UsageError
 from assignbench.reproduce import conduct as module
 from assignbench.reproduce.sheet import Request
 from assignbench.run.matrix import matrix
-from assignbench.run.results.record import read_records
+from assignbench.run.results.finished import find_runs
 
 FAST = ("model.backbone=miniature", "train.iterations=1", "train.batch=2", "train.warmup=1", "evaluate.detections=5")
 BROKEN = """
@@ -70,14 +70,14 @@ def test_an_interrupted_command_continues_and_shared_runs_are_trained_once(go, t
     monkeypatch.setattr(matrix, "attempt", attempt)
     with pytest.raises(KeyboardInterrupt):
         go(first, second)
-    (done,) = read_records(tmp_path / "out" / "runs")
+    (done,) = find_runs(tmp_path / "out" / "runs").records
     assert done.assigner.label == "plain"
 
     code, said = go(first, second)
     assert (code, calls) == (0, ["plain", "fcos", "plain", "fcos"])
     assert f"done already, {tmp_path / 'out' / 'runs' / done.run_id}" in said
     assert "2 tables, 4 rows, 2 different runs" in said
-    records = {record.assigner.label: record for record in read_records(tmp_path / "out" / "runs")}
+    records = {record.assigner.label: record for record in find_runs(tmp_path / "out" / "runs").records}
     assert records["plain"].finished == done.finished
     page = (tmp_path / "out" / "smoke" / "one.md").read_text(encoding="utf-8")
     assert "at this scale nothing is learned" in page
@@ -120,7 +120,7 @@ def test_a_failed_run_marks_its_cell_and_the_exit_code(go, tmp_path):
     assert "out of luck" in page
     assert "| d | | 0 | – | not built yet: nobody did |" in page
     assert "| not tested | broken: failed: " in page
-    assert len(read_records(tmp_path / "out" / "runs")) == 1
+    assert len(find_runs(tmp_path / "out" / "runs").records) == 1
 
 
 def test_a_dry_run_measures_and_trains_nothing(go, tmp_path):
@@ -152,7 +152,7 @@ def test_a_request_that_cannot_be_met_trains_nothing(go, tmp_path):
 def test_a_copied_record_is_not_a_result(go, tmp_path):
     file = write(tmp_path / "mine.yaml", PLAIN, FCOS)
     assert go(file)[0] == 0
-    records = {record.assigner.label: record for record in read_records(tmp_path / "out" / "runs")}
+    records = {record.assigner.label: record for record in find_runs(tmp_path / "out" / "runs").records}
     plain, fcos = (tmp_path / "out" / "runs" / records[name].run_id for name in ("plain", "fcos"))
     (fcos / "record.json").write_bytes((plain / "record.json").read_bytes())
     assert go(file)[0] == 1
@@ -170,7 +170,7 @@ def test_detections_of_other_weights_are_made_anew(go, tmp_path):
     assert go(file, overrides=found)[0] == 0
     table = tmp_path / "out" / "smoke" / "mine.csv"
     right = table.read_text(encoding="utf-8")
-    records = {record.assigner.label: record for record in read_records(tmp_path / "out" / "runs")}
+    records = {record.assigner.label: record for record in find_runs(tmp_path / "out" / "runs").records}
     plain, fcos = (tmp_path / "out" / "runs" / records[name].run_id for name in ("plain", "fcos"))
     (copied,) = fcos.glob("evaluation.tta-flip-????????.json")
     before = (plain / copied.name).read_bytes()

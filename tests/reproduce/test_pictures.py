@@ -13,7 +13,7 @@ from assignbench.comparison.influences import class_influences, influences
 from assignbench.reproduce import conduct, outcomes
 from assignbench.reproduce.pictures import columns_of, with_pictures
 from assignbench.reproduce.sheet import Request
-from assignbench.run.results.record import read_records
+from assignbench.run.results.finished import find_runs
 from assignbench.run.scoring.kept_matches import FILE, matches_of_run
 from assignbench.run.training.device import build_accelerator
 
@@ -46,7 +46,7 @@ def made(tiny, root, tmp_path_factory):
     conduct.reproduce([str(file)], request, datasets=root, output=folder, device="cpu", dry_run=False, console=quiet)
     (sheet,) = conduct.sheets_of([str(file)], request, root, "cpu")
     sheet = replace(sheet, scale=sheet.scale.model_copy(update={"decides": True}))
-    known = outcomes.Outcomes({record.run_id: record for record in read_records(folder / "runs")})
+    known = outcomes.Outcomes({record.run_id: record for record in find_runs(folder / "runs").records})
     accelerator = build_accelerator("cpu", "no")
     lines = [
         outcomes.filled(line, outcomes.evaluated_in_views(line, folder / "runs", accelerator, quiet, known), known)

@@ -225,5 +225,5 @@ def require_rooms(missing: Sequence[Step], *, keep_archives: bool) -> None:
                 hint = f"; {human(least)} are enough with --remove-archives" if least <= room.free else ""
             raise SystemProblem(
                 f"about {human(room.needed)} are needed, but only {human(room.free)} are free on the disk of "
-                f"{room.place}{hint}; free space or choose another --root"
+                f"{room.place}{hint}; free space or choose another --data-root"
             )

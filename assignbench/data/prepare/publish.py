@@ -44,7 +44,7 @@ def publish(staged: Path, folder: Path, last: Collection[Path]) -> int:
                 raise
             raise SystemProblem(
                 f"{target.parent} is on another disk than {staged.parent}, data cannot be moved there in one step; "
-                "choose a --root on that disk, or unpack by hand"
+                "choose a --data-root on that disk, or unpack by hand"
             ) from error
     return replaced
 

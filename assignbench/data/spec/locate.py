@@ -21,6 +21,7 @@ from assignbench.data.spec.schema import CocoSpec, CocoSplit, DatasetSpec, Shape
 from assignbench.data.spec.share import parted, with_share
 from assignbench.errors import DataError, UsageError
 from assignbench.naming import file_name
+from assignbench.overwriting import require_place
 from assignbench.paths import configs_folder, names_a_path
 from assignbench.strict_yaml import read_yaml
 from assignbench.suggest import did_you_mean
@@ -40,8 +41,14 @@ class DatasetInfo:
 
 
 def data_root(option: Path | None) -> Path:
-    """Where data sets lie: ``--data-root``, else ``ASSIGNBENCH_DATA``, else ``datasets`` in this folder; absolute."""
-    return (option or Path(os.environ.get("ASSIGNBENCH_DATA") or "datasets")).expanduser().resolve()
+    """Where data sets lie: ``--data-root``, else ``ASSIGNBENCH_DATA``, else ``datasets`` in this folder; absolute.
+
+    Raises:
+        UsageError: the folder that it is to lie in is not there.
+    """
+    root = (option or Path(os.environ.get("ASSIGNBENCH_DATA") or "datasets")).expanduser().resolve()
+    require_place(root, "ASSIGNBENCH_DATA" if option is None else "--data-root")
+    return root
 
 
 def known_datasets() -> tuple[DatasetInfo, ...]:
@@ -147,7 +154,7 @@ def locate(spec: str, data_root: Path) -> Located:
 def _divided(share: float) -> str:
     return (
         f"there is one list of pictures: {100 * share:.4g} % of them are taught and the others are scored, as their "
-        "names decide; --split sets another share"
+        "names decide; --share sets another one"
     )
 
 

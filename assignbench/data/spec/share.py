@@ -16,9 +16,9 @@ def with_share(spec: str, share: float | None) -> str:
     if share is None:
         return spec
     if _BETWEEN in spec:
-        raise UsageError(f"data set {spec} states how it is divided; leave --split {share:g} away")
+        raise UsageError(f"data set {spec} states how it is divided; leave --share {share:g} away")
     if not 0 < share < 1:
-        raise UsageError(f"--split {share:g} must lie between 0 and 1: it is the share of the pictures that is taught")
+        raise UsageError(f"--share {share:g} must lie between 0 and 1: it is the share of the pictures that is taught")
     return f"{spec}{_BETWEEN}{share:g}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 import traceback
@@ -28,6 +29,7 @@ from assignbench.run.matrix.execute import execute
 from assignbench.run.matrix.pictures import contents
 from assignbench.run.matrix.plan import Candidate, Run, candidates, plan
 from assignbench.run.matrix.sharing import claimed, tidy, trained_by
+from assignbench.run.results.finished import beginning_so
 from assignbench.run.results.json_lines import append
 from assignbench.run.results.names import CHECKPOINTS, DETECTIONS, FAILURES, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, read_record_of
@@ -70,6 +72,9 @@ class MatrixOutcome:
 # Brings runs that are not done to their records, in any order, and yields each as it ends.
 Conduct = Callable[[Sequence[Run]], Iterator[tuple[Run, Ended]]]
 
+# Shows what the runs that are not done would take, in the folder of their folders.
+Estimate = Callable[[Sequence[Run], Path, Accelerator, Console], None]
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -98,13 +103,16 @@ def planned(matrix: Matrix) -> Planned:
     return Planned(tuple(strategies), tuple(data), recipe, tuple(runs))
 
 
-def run_matrix(matrix: Matrix, console: Console, conduct: Conduct | None = None) -> MatrixOutcome:
+def run_matrix(
+    matrix: Matrix, console: Console, conduct: Conduct | None = None, estimate: Estimate | None = None
+) -> MatrixOutcome:
     """Bring every run of a matrix to its record; a run that fails does not stop the others.
 
     Args:
         matrix: what was asked for.
         console: to talk to.
         conduct: what computes the runs; None: this process does, one after another.
+        estimate: shows what runs would take, under ``dry_run``; None: nothing does.
 
     Raises:
         AssignbenchError: something is wrong with the request itself: nothing was trained.
@@ -132,7 +140,10 @@ def run_matrix(matrix: Matrix, console: Console, conduct: Conduct | None = None)
     for one in found.strategies:
         show_preset(one, found.recipe, console)
     if matrix.dry_run:
+        show_origins(found.recipe, console)
         console.print(runs_table(found.runs, matrix.output))
+        if estimate is not None:
+            estimate(found.runs, matrix.output, accelerator, console)
         return MatrixOutcome((), ())
     if conduct is None:  # jobs always go on where they were
         refuse_unfinished(found.runs, matrix.output, resume=matrix.resume)
@@ -150,12 +161,17 @@ def run_matrix(matrix: Matrix, console: Console, conduct: Conduct | None = None)
 
 
 def only_of(runs: Sequence[Run], only: str | None) -> list[Run]:
-    """The run of that id; None: all of them.
+    """The run of that id, or of an id that begins so; None: all of them.
 
     Raises:
-        UsageError: there is none of that id.
+        UsageError: there is none, or several.
     """
-    found = [run for run in runs if only in (None, run.run_id)]
+    if only is None:
+        return list(runs)
+    ids = beginning_so(only, [run.run_id for run in runs])
+    if len(ids) > 1:
+        raise UsageError(f"--only {only}: {len(ids)} runs of this command begin so: {', '.join(ids[:3])}")
+    found = [run for run in runs if run.run_id in ids]
     if not found:
         has = ", ".join(run.run_id for run in runs[:3]) + (", …" if len(runs) > 3 else "")
         raise UsageError(
@@ -321,6 +337,14 @@ def state(folder: Path) -> str:
     if os.path.lexists(folder / FILE):  # what it is says whoever reads it
         return DONE
     return UNFINISHED if checkpoints(folder / CHECKPOINTS) else TO_DO
+
+
+def show_origins(recipe: ResolvedRecipe, console: Console) -> None:
+    """Every setting with its value, by where it came from."""
+    values = flatten(recipe.recipe)
+    for origin in dict.fromkeys(recipe.origins.values()):
+        of_it = (f"{key}={json.dumps(values[key])}" for key, one in recipe.origins.items() if one == origin)
+        console.print(Text.assemble((f"from {origin}", "bold"), f": {', '.join(of_it)}"), soft_wrap=True)
 
 
 def show_preset(one: Candidate, recipe: ResolvedRecipe, console: Console) -> None:

@@ -33,8 +33,6 @@ __all__ = [
     "named_apart",
     "read_record",
     "read_record_of",
-    "read_records",
-    "read_runs",
     "write_record",
 ]
 
@@ -267,39 +265,3 @@ def read_record_of(run_id: str, output: Path) -> RunRecord:
     if record.run_id != run_id:
         raise RunError(f"{file} is the record of another run, {record.run_id}; move its folder away and run again")
     return record
-
-
-def read_records(root: Path) -> list[RunRecord]:
-    """The records of `read_runs`."""
-    return [record for _, record in read_runs(root)]
-
-
-def read_runs(root: Path) -> list[tuple[Path, RunRecord]]:
-    """Folder and record of every finished run of a folder (``root/*/record.json``), ordered by folder name.
-
-    A run's folder may have another name than the run: its record says which run it is.
-
-    Raises:
-        UsageError: there is no finished run, or one record lies in two folders.
-        RunError: a record is damaged.
-    """
-    files = sorted(root.glob(f"*/{FILE}"))
-    if not files:
-        if not root.is_dir():
-            raise UsageError(f"there is no folder {root}; name the one that assignbench run has written to (--output)")
-        if (root / FILE).is_file():
-            raise UsageError(f"{root} is one run; name the folder that it lies in, {root.parent}")
-        begun = len(list(root.glob("*/losses.jsonl")))
-        if begun:
-            raise UsageError(f"{root} holds {begun} unfinished and no finished run; repeat the command with --resume")
-        if below := sorted({file.parent.parent for file in root.glob(f"*/*/{FILE}")}):
-            names = ", ".join(map(str, below))
-            raise UsageError(f"{root} holds no finished run itself; there are some in {names}: name one of these")
-        raise UsageError(f"{root} holds no finished run; start one with: assignbench run --output {root}")
-    by_id: dict[str, tuple[Path, RunRecord]] = {}
-    for file in files:
-        record = read_record(file)
-        if record.run_id in by_id:
-            raise UsageError(f"{by_id[record.run_id][0]} and {file} are the same run {record.run_id}; remove one")
-        by_id[record.run_id] = (file, record)
-    return [(file.parent, record) for file, record in by_id.values()]

@@ -16,7 +16,7 @@ from assignbench.data.decoding import content_of
 from assignbench.data.pictures import files_digest
 from assignbench.data.spec.locate import data_root as resolve_data_root
 from assignbench.data.spec.locate import open_dataset
-from assignbench.errors import DataError, RunError, UsageError
+from assignbench.errors import DataError, RunError
 from assignbench.files import sha256_of
 from assignbench.machine import own_cores
 from assignbench.options import check_options
@@ -25,6 +25,7 @@ from assignbench.recipe import Recipe
 from assignbench.run.matrix.execute import split_facts
 from assignbench.run.matrix.plan import Run
 from assignbench.run.matrix.protocol import protocol_of
+from assignbench.run.results.finished import no_run
 from assignbench.run.results.json_lines import taken_away
 from assignbench.run.results.names import DETECTIONS, WEIGHTS
 from assignbench.run.results.record import FILE, RunRecord, SplitFacts, read_record, write_record
@@ -66,9 +67,7 @@ def open_run(folder: Path, *, trust: bool = False) -> Finished:
         RunError: the record or the weights are damaged or do not fit each other.
     """
     if not (folder / FILE).is_file():
-        runs = sorted(file.parent for file in folder.glob(f"*/{FILE}"))
-        hint = f"; name one of its runs, as {runs[0]}" if runs else ""
-        raise UsageError(f"{folder} holds no finished run: there is no {FILE} in it{hint}")
+        raise no_run(folder)
     record = read_record(folder / FILE)
     settings = {key: entry for key, entry in record.config.items() if not key.startswith("assigner.")}
     recipe = recorded_recipe(

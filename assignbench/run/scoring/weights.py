@@ -159,7 +159,7 @@ def read_weights_facts(file: Path) -> WeightsFacts:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "its facts"
-        raise DataError(f"{file} is damaged: {place}: {first['msg']}") from error
+        raise DataError(f"{file} is damaged: {place} is not as assignbench import writes it; make it again") from error
     if facts is None:
         raise DataError(f"{file} does not say what its weights are of; make it with: assignbench import")
     return facts

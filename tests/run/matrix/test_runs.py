@@ -26,9 +26,10 @@ from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.run.matrix import matrix
 from assignbench.run.matrix.execute import learned
 from assignbench.run.matrix.matrix import MatrixOutcome
+from assignbench.run.results.finished import find_runs
 from assignbench.run.results.json_lines import read_lines
 from assignbench.run.results.names import DETECTIONS, LEARNED, WEIGHTS
-from assignbench.run.results.record import FILE, RunRecord, read_record, read_records
+from assignbench.run.results.record import FILE, RunRecord, read_record
 from assignbench.run.scoring import detect, evaluators
 from assignbench.run.scoring.predict import predict
 from assignbench.run.scoring.reopen import AGAIN, evaluate_run, open_run, unchanged
@@ -119,7 +120,7 @@ def test_both_protocols_leave_records_that_stand_side_by_side(go: Go, data: Path
     assert config["assigner.text"].value == "atss"
     assert official.records[0].config["train.bias_lr"].value == 2.0
 
-    table = compare(read_records(tmp_path / "runs"))
+    table = compare(find_runs(tmp_path / "runs").records)
     assert [(block.protocol, [row.strategy for row in block.rows]) for block in table.blocks] == [
         ("controlled", ["atss"]),
         ("published", ["atss (mmdet)", "atss (official)", "retinanet (mmdet)"]),
@@ -493,12 +494,12 @@ def test_changed_evaluation_pictures_are_said_and_evaluated_again(
     assert one.records[0].detections_sha256 != before.records[0].detections_sha256
     assert "its evaluation pictures are others now" in one.records[0].notes[-1]
     with pytest.raises(UsageError, match=r"the evaluation pictures of .* were changed between runs"):
-        compare(read_records(tmp_path / "runs"))
+        compare(find_runs(tmp_path / "runs").records)
 
     both, said = go(seeds=(0, 1))
     assert said.count("done already") == said.count("others now: evaluating its weights again") == 1
     assert both.exit_code == 0
-    compare(read_records(tmp_path / "runs"))
+    compare(find_runs(tmp_path / "runs").records)
     text = StringIO()
     evaluate_run(folders[1], things, "cpu", Console(file=text, width=200))
     assert "equal those of the record" in text.getvalue()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from assignbench.errors import RunError, SystemProblem, UsageError
-from assignbench.run.results.record import RunRecord, environment, read_record, read_records, write_record
+from assignbench.errors import RunError, SystemProblem
+from assignbench.run.results.record import RunRecord, environment, read_record, write_record
 
 
 def test_a_record_survives_the_disk(make_record, tmp_path):
@@ -123,45 +123,6 @@ def test_a_record_cannot_be_changed_or_hold_nonsense(make_record):
         make_record(ap=float("nan"))
     with pytest.raises(ValidationError, match="less than or equal to 1"):
         make_record(ap=40.5)
-
-
-def test_records_are_read_in_the_order_of_their_folders(make_record, tmp_path):
-    for folder, seed in (("b", 0), ("a", 1), ("c", 2)):
-        write_record(tmp_path / folder, make_record(seed=seed))
-    (tmp_path / "unfinished").mkdir()
-    assert [record.seed for record in read_records(tmp_path)] == [1, 0, 2]
-
-
-def test_one_damaged_record_among_good_ones_is_named(make_record, tmp_path):
-    for seed in range(3):
-        write_record(tmp_path / str(seed), make_record(seed=seed))
-    (tmp_path / "1" / "record.json").write_text("{")
-    with pytest.raises(RunError, match=r"1.record\.json is damaged"):
-        read_records(tmp_path)
-
-
-def test_a_copied_run_is_refused_with_both_folders(make_record, tmp_path):
-    write_record(tmp_path / "run", make_record())
-    shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    with pytest.raises(UsageError, match=r"copy.record\.json and .*run.record\.json are the same run"):
-        read_records(tmp_path)
-
-
-def test_a_folder_of_folders_of_runs_names_them(make_record, tmp_path):
-    write_record(tmp_path / "mine" / "run", make_record())
-    with pytest.raises(UsageError, match=r"holds no finished run itself; there are some in .*mine: name one"):
-        read_records(tmp_path)
-
-
-def test_without_a_finished_run_the_message_says_what_to_do(tmp_path):
-    with pytest.raises(UsageError, match="holds no finished run; start one with: assignbench run --output"):
-        read_records(tmp_path)
-    with pytest.raises(UsageError, match=r"there is no folder .*nowhere; name the one"):
-        read_records(tmp_path / "nowhere")
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "losses.jsonl").touch()
-    with pytest.raises(UsageError, match="holds 1 unfinished and no finished run; repeat the command with --resume"):
-        read_records(tmp_path)
 
 
 def test_a_failed_write_keeps_the_old_record(make_record, tmp_path, monkeypatch):

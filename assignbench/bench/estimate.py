@@ -1,4 +1,4 @@
-"""What experiments would take: a few real steps of each distinct network, multiplied.
+"""What runs would take: a few real steps of each distinct network, multiplied.
 
 A step's cost grows with the pixels of its pictures. On a GPU the real batch is measured; on a CPU a batch of at most
 `PIXELS` pixels, so that the estimate of a cluster's work takes seconds on a laptop, and time and memory are multiplied.
@@ -8,6 +8,7 @@ Loading pictures and scoring detections are not in it.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import statistics
 from collections.abc import Hashable, Sequence
@@ -28,6 +29,7 @@ from assignbench.config import flatten
 from assignbench.core import Setting
 from assignbench.data.load.transforms import resized
 from assignbench.importing import in_words
+from assignbench.machine import bound_to
 from assignbench.run.matrix.matrix import DONE, state
 from assignbench.run.matrix.plan import Run
 from assignbench.run.scoring.detect import detect_images
@@ -38,6 +40,7 @@ from assignbench.run.training.train import micro_batch
 
 PIXELS = 200_000  # of a measured batch on a CPU
 NUMBER = 4  # bytes of a parameter in a file and in memory
+BUSY = 1.5  # processes that want a core, for each of them, from which on a measurement is of the others, too
 DETECTION = 120  # bytes of a detection in a file, at most
 
 
@@ -92,15 +95,23 @@ def show_estimate(runs: Sequence[Run], folder: Path, accelerator: Accelerator, c
         )
     console.print(table)
     free = shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
+    load, cores = (os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0), bound_to()
     cut = "" if device.type == "cuda" else "; × pixels where a smaller batch was measured"
-    told = (
+    taken = (
         f"{'at least ' if failed else ''}{clock(3600 * hours)} (h:mm:ss or m:ss) on {device.type} for what is to do, "
         f"one run after another; {disk / 1e9:.2g} GB of results and up to {scratch / 1e9:.2g} GB of checkpoints at "
-        f"a time, {free / 1e9:.3g} GB are free there\n"
+        f"a time, {free / 1e9:.3g} GB are free there"
+    )
+    measured_by = (
         "measured: training steps and forward passes of the first strategy of each network, on noise; not in it: "
         f"loading pictures, scoring, what other strategies' assignments take{cut}"
     )
-    console.print(Text(told), soft_wrap=True)
+    console.print(Text(taken), soft_wrap=True)
+    console.print(Text(measured_by), soft_wrap=True)
+    if load > BUSY * cores and device.type != "cuda":
+        console.print(
+            Text(f"the machine is busy (load {load:.0f} on {cores} cores): alone, it takes less"), soft_wrap=True
+        )
     if disk + scratch > free:
         console.print(Text("warning: that does not fit on the disk; choose another --output", style="bold red"))
 
