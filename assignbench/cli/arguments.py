@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.errors import UsageError
 
 
@@ -46,7 +47,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 PresetOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Which published detector: mmdet, official, …", show_default="each strategy's first"
+        metavar="NAME",
+        help="Which published detector: mmdet, official, …",
+        show_default="each strategy's first",
+        autocompletion=completing.presets,
     ),
 ]
 ProtocolOption = Annotated[
@@ -64,7 +68,9 @@ TrustOption = Annotated[
         "--trust", help="Run the code of a strategy's file or module that the run names, though you do not know it."
     ),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a run, inside runs/.", autocompletion=completing.run_folders)
+]
 
 
 def _at_commas(text: str) -> Sequence[str]:
@@ -100,13 +106,27 @@ def number_list(text: str, option: str) -> tuple[int, ...]:
 
 
 OnlyRecipeOption = Annotated[
-    str | None, typer.Option("--recipe", metavar="R", help="Only the runs of this recipe.", show_default="all")
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="R",
+        help="Only the runs of this recipe.",
+        show_default="all",
+        autocompletion=completing.recipes,
+    ),
 ]
 OnlyProtocolOption = Annotated[
     str | None, typer.Option("--protocol", metavar="P", help="Only the runs under this protocol.", show_default="all")
 ]
 AssignersOption = Annotated[
-    str | None, typer.Option("--assigner", metavar="A,B", help="Only these strategies.", show_default="all")
+    str | None,
+    typer.Option(
+        "--assigner",
+        metavar="A,B",
+        help="Only these strategies.",
+        show_default="all",
+        autocompletion=completing.strategies,
+    ),
 ]
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import Protocol
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def check(
             metavar="STRATEGY",
             help=r"file.py, file.py:Class, module:Class, a name or all, with options as name\[option=value], "
             "extras as name+extra.",
+            autocompletion=completing.strategies,
         ),
     ],
     protocol: Annotated[
@@ -38,7 +40,12 @@ def check(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="With published: only this preset.", show_default="each of them"),
+        typer.Option(
+            metavar="NAME",
+            help="With published: only this preset.",
+            show_default="each of them",
+            autocompletion=completing.presets,
+        ),
     ] = None,
 ) -> None:
     """Try on small problems whether a strategy keeps the contract.

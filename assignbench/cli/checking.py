@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption
 from assignbench.errors import DataError, UsageError
 from assignbench.plain_text import json_text
@@ -30,7 +31,11 @@ MOST_THREADS = 16
 
 SpecArgument = Annotated[
     str,
-    typer.Argument(metavar="SPEC", help="A data set: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file, a name."),
+    typer.Argument(
+        metavar="SPEC",
+        help="A data set: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file, a name.",
+        autocompletion=completing.datasets,
+    ),
 ]
 
 

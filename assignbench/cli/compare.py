@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import (
     AssignersOption,
     DataRootOption,
@@ -111,11 +112,15 @@ def compare(
             metavar="D",
             help="Only the runs on this data set; with --detections, the one whose evaluation split the files are of.",
             show_default="all",
+            autocompletion=completing.datasets,
         ),
     ] = None,
     assigner: AssignersOption = None,
     baseline: Annotated[
-        str | None, typer.Option(metavar="A", help="Strategy that the others are held against.")
+        str | None,
+        typer.Option(
+            metavar="A", help="Strategy that the others are held against.", autocompletion=completing.strategies
+        ),
     ] = None,
     recipe: OnlyRecipeOption = None,
     protocol: OnlyProtocolOption = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, number_list
 from assignbench.cli.checking import SpecArgument
 from assignbench.errors import DataError, UsageError
@@ -44,7 +45,12 @@ def stats(
     split: ShareOption = None,
     data_root: DataRootOption = None,
     recipe: Annotated[
-        str, typer.Option(metavar="R", help="Whose resize decides the sizes: a shipped recipe or a YAML file.")
+        str,
+        typer.Option(
+            metavar="R",
+            help="Whose resize decides the sizes: a shipped recipe or a YAML file.",
+            autocompletion=completing.recipes,
+        ),
     ] = "1x",
     short_side: Annotated[
         int | None, typer.Option(min=32, max=4096, metavar="N", help="Short side in pixels, instead of the recipe's.")
@@ -91,7 +97,12 @@ def show(
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Which ones are chosen.")] = 0,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="R", help="Show network pixels: a recipe's resize.", show_default="as they are stored"),
+        typer.Option(
+            metavar="R",
+            help="Show network pixels: a recipe's resize.",
+            show_default="as they are stored",
+            autocompletion=completing.recipes,
+        ),
     ] = None,
     data_root: DataRootOption = None,
 ) -> None:

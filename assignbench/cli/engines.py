@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.output import exactly
 from assignbench.errors import UsageError
 
@@ -26,6 +27,7 @@ OnOption = Annotated[
         "--on",
         metavar="ENGINE",
         help="What computes the runs: local (this machine), slurm, ray, or ray:ADDRESS.",
+        autocompletion=completing.engines,
     ),
 ]
 JobsOption = Annotated[
@@ -51,7 +53,14 @@ PrintJobsOption = Annotated[
     bool, typer.Option("--print-jobs", help="Print one command for each run that is not done, and start none.")
 ]
 OnlyOption = Annotated[
-    str | None, typer.Option("--only", metavar="RUN", help="Only this one of the runs, by its id.", show_default=False)
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="RUN",
+        help="Only this one of the runs, by its id.",
+        show_default=False,
+        autocompletion=completing.run_ids,
+    ),
 ]
 TetheredOption = Annotated[
     bool, typer.Option("--tethered", hidden=True, help="Stop, with a checkpoint, when standard input ends.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption
 from assignbench.errors import UsageError
 
@@ -49,7 +50,9 @@ ObjectOption = Annotated[
         "--object", metavar="N", help="Which of the picture's objects, from 1 on.", show_default="the largest"
     ),
 ]
-RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")]
+RunsArgument = Annotated[
+    list[Path], typer.Argument(metavar="RUN", help="Folders of runs.", autocompletion=completing.run_folders)
+]
 
 WEIGHTS_EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -86,7 +89,11 @@ def _figure() -> None:
 def weights(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Folders of runs, or of a comparison: then one run of each strategy."),
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of runs, or of a comparison: then one run of each strategy.",
+            autocompletion=completing.run_folders,
+        ),
     ],
     output: OutputOption = Path("figure1.png"),
     picture: PicturesOption = None,
@@ -145,6 +152,7 @@ def priors(
             metavar="RUN",
             help="Also mark where this run detects each category best, and print a table of it. A run of plain was "
             "taught everywhere in a box alike, so it shows what a prior has to find.",
+            autocompletion=completing.run_folders,
         ),
     ] = None,
     data_root: DataRootOption = None,

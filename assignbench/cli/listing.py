@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,7 +23,12 @@ app = typer.Typer(
 @app.command()
 def assigners(
     strategy: Annotated[
-        str | None, typer.Argument(metavar="[STRATEGY]", help="Show the options of one: a name, or file.py:Class.")
+        str | None,
+        typer.Argument(
+            metavar="[STRATEGY]",
+            help="Show the options of one: a name, or file.py:Class.",
+            autocompletion=completing.strategies,
+        ),
     ] = None,
     options: Annotated[
         bool, typer.Option("--options", help="Also options with their meaning, presets, paper; imports every strategy.")
@@ -62,7 +69,10 @@ def datasets() -> None:
 @app.command()
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="Show every setting of one, for run --set.")
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]", help="Show every setting of one, for run --set.", autocompletion=completing.recipes
+        ),
     ] = None,
 ) -> None:
     """The shipped recipes; of one, every setting with its meaning."""

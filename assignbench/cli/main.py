@@ -49,7 +49,6 @@ GO_ON = {
 app = typer.Typer(
     name="assignbench",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption
 from assignbench.errors import UsageError
 from assignbench.plain_text import json_text
@@ -27,7 +28,12 @@ MOST_CLASSES = 12  # named on the screen; --json has all
 
 def open_(
     spec: Annotated[
-        str, typer.Argument(metavar="DIR", help="A folder; also coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name.")
+        str,
+        typer.Argument(
+            metavar="DIR",
+            help="A folder; also coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name.",
+            autocompletion=completing.datasets,
+        ),
     ],
     split: ShareOption = None,
     output: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, OnlyProtocolOption, OnlyRecipeOption
 from assignbench.cli.compare import Spread
 from assignbench.errors import UsageError
@@ -42,7 +43,12 @@ def plan(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="A", help="Strategy that the others are held against.", show_default="all pairs"),
+        typer.Option(
+            metavar="A",
+            help="Strategy that the others are held against.",
+            show_default="all pairs",
+            autocompletion=completing.strategies,
+        ),
     ] = None,
     metric: Annotated[str, typer.Option(metavar="M", help="Of which number.")] = "AP",
     pictures: Annotated[

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import JsonOption
 from assignbench.errors import AssignbenchError, UsageError
 from assignbench.plain_text import json_text
@@ -24,7 +25,12 @@ assignbench data prepare coco --dry-run
 
 
 def prepare(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A built-in data set, or the path of a YAML file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A built-in data set, or the path of a YAML file.", autocompletion=completing.datasets
+        ),
+    ],
     root: Annotated[
         Path | None,
         typer.Option(
@@ -37,7 +43,12 @@ def prepare(
     ] = None,
     split: Annotated[
         list[str],
-        typer.Option(metavar="S", help="Only this split; may be repeated.", show_default="all but optional ones"),
+        typer.Option(
+            metavar="S",
+            help="Only this split; may be repeated.",
+            show_default="all but optional ones",
+            autocompletion=completing.splits,
+        ),
     ] = [],  # noqa: B006  # typer copies it
     offline: Annotated[
         bool, typer.Option("--offline", help="Open no connection: use the archives that are there.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, SetOption, comma_list, number_list
 from assignbench.cli.engines import (
     JobsOption,
@@ -43,7 +44,11 @@ class Scale(StrEnum):
 def reproduce(
     experiment: Annotated[
         list[str],
-        typer.Argument(metavar="EXPERIMENT", help="table1 … table10, all, or a YAML file like theirs."),
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="table1 … table10, all, or a YAML file like theirs.",
+            autocompletion=completing.experiments,
+        ),
     ],
     scale: Annotated[
         Scale,
@@ -54,13 +59,24 @@ def reproduce(
     ] = Scale.SMALL,
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="D", help="Another data set, as run has it.", show_default="the scale's"),
+        typer.Option(
+            metavar="D",
+            help="Another data set, as run has it.",
+            show_default="the scale's",
+            autocompletion=completing.datasets,
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="0,1,2", help="One run of each row for each seed.", show_default="the scale's")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="R", help="Another recipe, as run has it.", show_default="the scale's")
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="Another recipe, as run has it.",
+            show_default="the scale's",
+            autocompletion=completing.recipes,
+        ),
     ] = None,
     set_: SetOption = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,

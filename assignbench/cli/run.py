@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import (
     DataRootOption,
     Device,
@@ -50,14 +51,22 @@ def run(
             metavar="A,B",
             help=r"Strategies: a name, all, module:Class or file.py:Class, with options as name\[option=value], "
             "further outputs as name+extra.",
+            autocompletion=completing.strategies,
         ),
     ] = ["autoassign"],  # noqa: B006  # typer copies it
     dataset: Annotated[
         list[str],
-        typer.Option(metavar="D,E", help="Data sets: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name."),
+        typer.Option(
+            metavar="D,E",
+            help="Data sets: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name.",
+            autocompletion=completing.datasets,
+        ),
     ] = ["shapes"],  # noqa: B006
     recipe: Annotated[
-        str, typer.Option(metavar="R", help="What all runs share: a shipped recipe or a YAML file.")
+        str,
+        typer.Option(
+            metavar="R", help="What all runs share: a shipped recipe or a YAML file.", autocompletion=completing.recipes
+        ),
     ] = "tiny",
     protocol: ProtocolOption = Protocol.CONTROLLED,
     preset: PresetOption = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import (
     DataRootOption,
     Device,
@@ -54,7 +55,13 @@ class Part(StrEnum):
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run, inside runs/.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Folder of a run, inside runs/.",
+            show_default=False,
+            autocompletion=completing.run_folders,
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Imported weights instead of a run.", show_default=False)
@@ -65,7 +72,12 @@ def evaluate(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="D", help="With --weights and --detections: the data set.", show_default=False),
+        typer.Option(
+            metavar="D",
+            help="With --weights and --detections: the data set.",
+            show_default=False,
+            autocompletion=completing.datasets,
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -80,6 +92,7 @@ def evaluate(
             metavar="VIEWS",
             help="Test-time augmentation: flip, atss, freeanchor, or a YAML file. Its name enters the files' names.",
             show_default=False,
+            autocompletion=completing.views,
         ),
     ] = None,
     set_: SetOption = [],  # noqa: B006  # typer copies it

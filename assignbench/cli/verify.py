@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import Device, DeviceOption, JsonOption
 from assignbench.errors import UsageError
 from assignbench.plain_text import json_text
@@ -40,7 +41,12 @@ def golden(
         Path, typer.Argument(metavar="DIR", help="Folder with losses/, network/, detections/ or trajectory/.")
     ],
     preset: Annotated[
-        str, typer.Option(metavar="NAME", help="Preset of the implementation that the vectors came from.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Preset of the implementation that the vectors came from.",
+            autocompletion=completing.presets,
+        ),
     ] = "mmdet",
     as_json: JsonOption = False,
     device: DeviceOption = Device.CPU,
