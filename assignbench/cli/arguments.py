@@ -43,7 +43,23 @@ ShareOption = Annotated[
         show_default="as the data set says, else 0.8",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+
+
+def _document_alone(context: typer.Context, wanted: bool) -> bool:
+    """From here to the end of the command what others print, plug-ins too, goes to standard error."""
+    if wanted and not context.resilient_parsing:
+        from assignbench.cli.output import document_alone
+
+        context.with_resource(document_alone())
+    return wanted
+
+
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_document_alone, help="Print one JSON object, and all else on stderr: docs/commands.md"
+    ),
+]
 PresetOption = Annotated[
     str | None,
     typer.Option(

@@ -13,6 +13,7 @@ from assignbench.cli import completing
 from assignbench.cli.arguments import (
     AssignersOption,
     DataRootOption,
+    JsonOption,
     OnlyProtocolOption,
     OnlyRecipeOption,
     chosen_of,
@@ -60,7 +61,6 @@ class Format(StrEnum):
     LATEX = "latex"
     HTML = "html"
     CSV = "csv"
-    JSON = "json"
 
 
 def labelled(texts: Sequence[str]) -> dict[str, str]:
@@ -155,6 +155,7 @@ def compare(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write into a file.", show_default="print")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put finished runs into one table, strategies × data sets.
 
@@ -169,10 +170,12 @@ def compare(
 
     How it is computed: docs/comparisons.md
     """
-    from assignbench.cli.output import as_text, progress, show, wrote
+    from assignbench.cli.output import as_text, progress, show, show_json, wrote
     from assignbench.files import write_text_atomic
     from assignbench.overwriting import refuse_inputs
 
+    if as_json and output is None and format_ is not Format.TERMINAL:
+        raise UsageError("--json prints JSON, and --format something else; leave one out, or name an --output for both")
     columns = None if metrics is None else comma_list([metrics], "--metrics")
     if detections:
         from assignbench.cli.comparing_files import places_of, table_of_files
@@ -222,10 +225,10 @@ def compare(
             content = render.html(table, pairs=pairs)
         case Format.CSV:
             content = render.as_csv(table, pairs=pairs)
-        case Format.JSON:
-            content = render.as_json(table, pairs=pairs)
-    if output is None:
-        show(content)
-    else:
+    if output is not None:
         write_text_atomic(output, content if isinstance(content, str) else as_text(content))
         wrote(output)
+    if as_json:
+        show_json(render.facts(table, pairs=pairs))
+    elif output is None:
+        show(content)

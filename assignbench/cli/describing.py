@@ -11,7 +11,6 @@ from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, number_list
 from assignbench.cli.checking import SpecArgument
 from assignbench.errors import DataError, UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.stats.stats import Histogram, SplitStats
@@ -68,7 +67,7 @@ def stats(
     """
     from dataclasses import asdict
 
-    from assignbench.cli.output import show
+    from assignbench.cli.output import show, show_json
     from assignbench.data.spec.locate import data_root as root_of
     from assignbench.data.spec.locate import open_dataset
     from assignbench.data.spec.share import with_share
@@ -80,7 +79,7 @@ def stats(
     if as_json:
         content = {"spec": splits.spec, "short_side": sides[0], "long_side": sides[1]}
         content |= {"splits": {part: asdict(one) for part, one in zip(("train", "evaluation"), found, strict=True)}}
-        show(json_text(content, indent=1))
+        show_json(content)
     else:
         show(f"{splits.train.name}, sizes in network pixels: short side {sides[0]}, long side at most {sides[1]}\n\n")
         _print(found)

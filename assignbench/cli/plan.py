@@ -1,17 +1,15 @@
 """``assignbench plan``: how many seeds, and how many pictures, a difference takes."""
 
 import math
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assignbench.cli import completing
-from assignbench.cli.arguments import DataRootOption, OnlyProtocolOption, OnlyRecipeOption
+from assignbench.cli.arguments import DataRootOption, JsonOption, OnlyProtocolOption, OnlyRecipeOption
 from assignbench.cli.compare import Spread
 from assignbench.errors import UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,13 +25,6 @@ assignbench plan --smallest 1.0   [dim]# how many seeds a difference of 1 AP tak
 
 assignbench plan --smallest 1.0 --pictures 5000   [dim]# the same on a larger evaluation split[/dim]
 """
-
-
-class Format(StrEnum):
-    """How the plan is written."""
-
-    TERMINAL = "terminal"
-    JSON = "json"
 
 
 def plan(
@@ -63,7 +54,7 @@ def plan(
     recipe: OnlyRecipeOption = None,
     protocol: OnlyProtocolOption = None,
     data_root: DataRootOption = None,
-    format_: Annotated[Format, typer.Option("--format", metavar="F", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
+    as_json: JsonOption = False,
 ) -> None:
     """Say how many seeds a difference takes, reckoned from finished runs.
 
@@ -74,7 +65,7 @@ def plan(
     How it is computed: docs/comparisons.md
     """
     from assignbench import api
-    from assignbench.cli.output import progress, say, show
+    from assignbench.cli.output import progress, say, show, show_json
 
     if smallest is not None and not (smallest > 0 and math.isfinite(smallest)):
         raise UsageError(f"--smallest {smallest:g} must be above 0, in percent points")
@@ -100,9 +91,9 @@ def plan(
             refused.append(f"{block.dataset}, {block.protocol} protocol: {error}")
     if not found:
         raise UsageError("\n".join(refused))
-    if format_ is Format.JSON:
-        content = [as_json(*one, metric) for one in found]
-        show(json_text(content))
+    if as_json:
+        plans = [facts(*one, metric) for one in found]
+        show_json({"plans": plans, "refused": refused, "notes": list(table.notes)})
     else:
         for one in found:
             show(terminal(*one, metric))
@@ -203,7 +194,7 @@ def meaning(one: "Plan", baseline: str | None) -> list[str]:
     return told
 
 
-def as_json(block: "Block", one: "Plan", metric: str) -> dict[str, Any]:
+def facts(block: "Block", one: "Plan", metric: str) -> dict[str, Any]:
     """All numbers, unrounded."""
     parts, (low, high) = one.parts, one.parts.bounds
     return {

@@ -8,7 +8,6 @@ import typer
 from assignbench.cli import completing
 from assignbench.cli.arguments import JsonOption
 from assignbench.errors import AssignbenchError, UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.prepare.plan import Plan
@@ -141,7 +140,7 @@ def _print_origin(plan: "Plan") -> None:
 
 def _print_json(plan: "Plan", outcome: "Outcome", keep: bool, *, complete: bool | None) -> None:
     """``complete``: None where nobody has looked yet."""
-    from assignbench.cli.output import show
+    from assignbench.cli.output import show_json
     from assignbench.data.prepare.plan import rooms
 
     sources = [
@@ -169,4 +168,4 @@ def _print_json(plan: "Plan", outcome: "Outcome", keep: bool, *, complete: bool 
         "unpacked": outcome.unpacked,
         "removed": outcome.removed,
     }
-    show(json_text(content))
+    show_json(content)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assignbench.cli import completing
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, SetOption, comma_list, number_list
+from assignbench.cli.arguments import (
+    DataRootOption,
+    Device,
+    DeviceOption,
+    JsonOption,
+    SetOption,
+    comma_list,
+    number_list,
+)
 from assignbench.cli.engines import (
     JobsOption,
     NeedsOption,
@@ -17,10 +25,13 @@ from assignbench.cli.engines import (
     Spread,
     TetheredOption,
     conduct_by,
+    require_plan,
+    runs_as_facts,
 )
 from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from assignbench.reproduce.sheet import Sheet
     from assignbench.run.matrix.plan import Run
 
 EXAMPLES = r"""[bold]Examples[/bold]
@@ -91,6 +102,7 @@ def reproduce(
     print_jobs: PrintJobsOption = False,
     only: OnlyOption = None,
     tethered: TetheredOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the paper's tables, and hold its claims against the result.
 
@@ -99,9 +111,10 @@ def reproduce(
     continue, failed ones are tried again. Tables: DIR/SCALE/table3.md and .csv.
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console
+    from assignbench.cli.output import console, show_json
     from assignbench.run.training.stopping import listening
 
+    require_plan(as_json, dry_run=dry_run, print_jobs=print_jobs)
     start_all_processes()
     names = comma_list(experiment, "EXPERIMENT")
     for option, value in (("--dataset", dataset), ("--recipe", recipe)):
@@ -128,9 +141,13 @@ def reproduce(
         from assignbench.reproduce import conduct  # last: it brings torch
 
         runs_folder = output / conduct.RUNS
+        chosen = (names, request, data_root, device.value, only)
         if print_jobs:
-            chosen = (names, request, data_root, device.value, only)
             return spread.print_jobs(lambda: conduct.planned(*chosen).runs, runs_folder, arguments)
+        if as_json:
+            sheets, runs = conduct.planned(*chosen)
+            show_json({"tables": [_facts(sheet) for sheet in sheets], "runs": runs_as_facts(runs, runs_folder)})
+            return None
         screen = console()
         code = conduct.reproduce(
             names,
@@ -144,3 +161,17 @@ def reproduce(
             conduct=conduct_by(engine, runs_folder, arguments, screen),
         )
     raise typer.Exit(code)
+
+
+def _facts(sheet: "Sheet") -> dict[str, object]:
+    """A table for programs: the ids of each row's runs; none where there is nothing to run."""
+    rows = [
+        {
+            "row": line.row.label,
+            "group": line.group,
+            "strategy": line.strategy,
+            "runs": [run.run_id for run in line.runs],
+        }
+        for line in sheet.lines
+    ]
+    return {"table": sheet.name, "scale": sheet.scale_name, "seeds": list(sheet.seeds), "rows": rows}

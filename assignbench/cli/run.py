@@ -10,6 +10,7 @@ from assignbench.cli.arguments import (
     DataRootOption,
     Device,
     DeviceOption,
+    JsonOption,
     PresetOption,
     Protocol,
     ProtocolOption,
@@ -27,6 +28,8 @@ from assignbench.cli.engines import (
     Spread,
     TetheredOption,
     conduct_by,
+    require_plan,
+    runs_as_facts,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +91,7 @@ def run(
     print_jobs: PrintJobsOption = False,
     only: OnlyOption = None,
     tethered: TetheredOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train and evaluate every strategy on every data set.
 
@@ -96,12 +100,13 @@ def run(
     What --set can change is shown by: assignbench list recipes tiny
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, show
+    from assignbench.cli.output import console, show, show_json
     from assignbench.config import Matrix, load_recipe
     from assignbench.data.spec.share import with_share
     from assignbench.options import split_list
     from assignbench.run.training.stopping import listening
 
+    require_plan(as_json, dry_run=dry_run, print_jobs=print_jobs)
     start_all_processes()
     matrix = Matrix(
         strategies=comma_list(assigner, "--assigner", split_list),
@@ -147,6 +152,8 @@ def run(
             return spread.print_jobs(lambda: planned(matrix).runs, output, arguments)
         screen = console()
         outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen))
+    if as_json:
+        show_json({"runs": runs_as_facts(outcome.planned, output)})
     if outcome.records and only is None:
         from assignbench.cli.output import progress
         from assignbench.comparison import render

@@ -18,7 +18,6 @@ from assignbench.cli.arguments import (
     TrustOption,
 )
 from assignbench.errors import UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.run.scoring.evaluate import Evaluation
@@ -166,10 +165,10 @@ def evaluate(
 
 def _show(evaluation: "Evaluation", as_json: bool) -> None:
     """The numbers in percent, by metric and by class, and the notes."""
-    from assignbench.cli.output import say, show, table
+    from assignbench.cli.output import say, show, show_json, table
 
     if as_json:
-        show(json_text(_as_json(evaluation), indent=1))
+        show_json(_as_json(evaluation))
         return
     by_class = {"AP": evaluation.per_class, **evaluation.official_per_class}
     percent = "%" if evaluation.tta is None else f"% with {evaluation.tta}"

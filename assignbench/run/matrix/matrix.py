@@ -59,6 +59,7 @@ class MatrixOutcome:
 
     records: tuple[RunRecord, ...]  # finished runs, old and new, in the order of the matrix
     errors: tuple[int, ...]  # exit codes of the runs that have no record
+    planned: tuple[Run, ...] = ()  # of a dry run
 
     @property
     def exit_code(self) -> int:
@@ -133,7 +134,7 @@ def run_matrix(matrix: Matrix, console: Console, conduct: Conduct | None = None)
         show_preset(one, found.recipe, console)
     if matrix.dry_run:
         console.print(runs_table(found.runs, matrix.output))
-        return MatrixOutcome((), ())
+        return MatrixOutcome((), (), found.runs)
     if conduct is None:  # jobs always go on where they were
         refuse_unfinished(found.runs, matrix.output, resume=matrix.resume)
     make_folder(matrix.output)
