@@ -15,6 +15,7 @@ import assignbench
 from assignbench.cli import (
     bench,
     check,
+    clean,
     compare,
     data,
     figure,
@@ -67,6 +68,7 @@ app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
 app.command("new", epilog=new.EXAMPLES)(new.new)
 app.command("check", epilog=check.EXAMPLES)(check.check)
+app.command("clean", epilog=clean.EXAMPLES)(clean.clean)
 app.command("import", epilog=weights.EXAMPLES)(weights.import_)
 app.add_typer(listing.app, name="list")
 app.add_typer(verify.app, name="verify")
