@@ -18,6 +18,7 @@ from assignbench.cli import (
     clean,
     compare,
     data,
+    doctor,
     figure,
     listing,
     new,
@@ -68,6 +69,7 @@ app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
 app.command("new", epilog=new.EXAMPLES)(new.new)
 app.command("check", epilog=check.EXAMPLES)(check.check)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("clean", epilog=clean.EXAMPLES)(clean.clean)
 app.command("import", epilog=weights.EXAMPLES)(weights.import_)
 app.add_typer(listing.app, name="list")
