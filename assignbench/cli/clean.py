@@ -1,5 +1,6 @@
 """``assignbench clean``: what killed commands have left in folders of runs."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,7 @@ def clean(
     for one in dict.fromkeys(one for each in found for one in each.leftovers):
         size = one.size
         say(f"{human(size):>10}  {one.path}: {one.why}")
+        sys.stdout.flush()  # where nobody can read it, nothing goes
         removed = not dry_run and remove(one)
         facts.append({"path": str(one.path), "bytes": size, "why": one.why, "removed": removed})
         if removed or dry_run:

@@ -196,6 +196,15 @@ def test_links_are_not_followed(linked, finished, capsys):
     assert (finished / "checkpoints").is_symlink()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_what_cannot_be_named_does_not_go(finished):
+    (finished / "checkpoints").mkdir()
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "assignbench", "clean", str(finished.parent)]
+        assert subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False).returncode == 4
+    assert (finished / "checkpoints").is_dir()
+
+
 def test_the_document_says_the_same(finished, stopped, capsys):
     (finished / "checkpoints").mkdir()
     assert main(["clean", str(finished.parent), "--json"]) == 0
