@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,13 +44,15 @@ def doctor(
     a rule that is reckoned by hand, holds gradients against differences, trains
     a step on the device and writes to the folder of runs; nothing of it stays.
     """
-    from assignbench.cli.examining import examined
+    from assignbench.cli.examining import looked_at, topics
     from assignbench.cli.output import progress, show_json
+    from assignbench.cli.selftest import tests
 
+    checks = topics(output, data_root) | ({} if quick else {"self-test": partial(tests, output)})
     found: list[Line] = []
-    for topic, lines in examined(output, data_root, self_test=not quick):
+    for topic, check in checks.items():
         progress(topic)
-        found += lines()
+        found += looked_at(topic, check)
     progress("")
     counts = {state: sum(line.state == state for line in found) for state in STYLES}
     if as_json:

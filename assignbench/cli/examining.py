@@ -18,7 +18,6 @@ from assignbench.importing import in_words
 
 State = Literal["fine", "note", "problem"]
 Check = Callable[[], Iterator["Line"]]
-Topic = tuple[str, Callable[[], list["Line"]]]  # its name, and what looks at it
 
 ROOM = 5_000_000_000  # free bytes that a folder of runs or data should have
 MEMORY = 4_000_000_000  # bytes of memory that a small training takes
@@ -44,15 +43,14 @@ class Line:
     advice: str = ""  # what to do; of a line that is fine mostly nothing
 
 
-def examined(output: Path, data_root: Path | None, *, self_test: bool) -> Iterator[Topic]:
-    """The topics in order, each with what looks at it.
+def topics(output: Path, data_root: Path | None) -> dict[str, Check]:
+    """What is looked at, in order.
 
     Args:
         output: folder of runs.
         data_root: as the option has it.
-        self_test: whether to compute something.
     """
-    checks: dict[str, Check] = {
+    return {
         "versions": versions,
         "extras": extras,
         "strategies": strategies,
@@ -61,24 +59,17 @@ def examined(output: Path, data_root: Path | None, *, self_test: bool) -> Iterat
         "folders and disks": partial(folders, output, data_root),
         "variables": variables,
     }
-    if self_test:
-        from assignbench.cli.selftest import tests
-
-        checks["self-test"] = partial(tests, output)
-    for topic, check in checks.items():
-        yield topic, partial(_lines, topic, check)
 
 
-def _lines(topic: str, check: Check) -> list[Line]:
+def looked_at(topic: str, check: Check) -> list[Line]:
     """What a check says; where it fails itself, that is a problem, and the others go on."""
     found: list[Line] = []
     try:
         found.extend(check())
     except Exception as error:  # a broken library may raise anything
         what = str(error) if isinstance(error, AssignbenchError) else in_words(error)
-        found.append(
-            Line(topic, topic.partition(" ")[0], "problem", what.replace("\n", "; "), "this could not be looked at")
-        )
+        advice = "mend this first: the rest was not looked at"
+        found.append(Line(topic, topic.partition(" ")[0], "problem", what.replace("\n", "; "), advice))
     return found
 
 

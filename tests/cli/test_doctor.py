@@ -15,7 +15,8 @@ def lines(monkeypatch):
     """What the doctor sees, in place of this machine."""
 
     def lines(*found: Line) -> None:
-        monkeypatch.setattr(examining, "examined", lambda *_, **__: [("topic", lambda: list(found))])
+        monkeypatch.setattr(examining, "topics", lambda *_: {"topic": lambda: found})
+        monkeypatch.setattr(selftest, "tests", lambda _: ())
 
     return lines
 
@@ -103,7 +104,8 @@ def test_what_a_check_cannot_look_at_is_a_problem_and_the_others_go_on(monkeypat
         raise ImportError("libcudart.so: cannot open")
 
     monkeypatch.setattr(examining, "memory", broken)
-    found = [line for _, look in examining.examined(tmp_path, None, self_test=False) for line in look()]
+    checks = examining.topics(tmp_path, None)
+    found = [line for topic, check in checks.items() for line in examining.looked_at(topic, check)]
     (memory,) = [line for line in found if line.topic == "memory"]
     assert memory.state == "problem"
     assert "libcudart.so" in memory.found
