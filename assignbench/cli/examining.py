@@ -106,8 +106,9 @@ def extras() -> Iterator[Line]:
 
     every = [Requirement(text) for text in metadata.requires("assignbench") or ()]
     for extra, use in EXTRAS.items():
-        own = [one for one in every if one.marker is not None and one.marker.evaluate({"extra": extra})]
-        own = [one for one in own if not one.marker.evaluate({"extra": ""})]
+        marked = [(one, one.marker) for one in every if one.marker is not None]
+        asked = [(one, marker) for one, marker in marked if marker.evaluate({"extra": extra})]
+        own = [one for one, marker in asked if not marker.evaluate({"extra": ""})]
         missing = [one.name for one in own if _version(one.name) is None]
         if missing or not own:
             found = f"for {use}: {', '.join(missing) or 'not known to this installation'}"

@@ -143,12 +143,11 @@ def run(
     with listening():
         spread = Spread(on, jobs, tuple(needs), only, tethered)
         engine = None if dry_run or print_jobs else spread.engine(matrix.device, precision)
-        from assignbench.run.matrix.matrix import (  # last: they bring torch, and the options are fine
-            planned,
-            run_matrix,
-        )
+        from assignbench.run.matrix.matrix import run_matrix  # last: it brings torch, and the options are fine
 
         if print_jobs:
+            from assignbench.run.matrix.matrix import planned
+
             return spread.print_jobs(lambda: planned(matrix).runs, output, arguments)
         screen = console()
         outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen))
