@@ -220,7 +220,8 @@ def _workplace(path: Path) -> Iterator[Path]:
     Not a mere file: what a writer leaves beside its own file when it is killed is in there, too.
     """
     folder = path.with_name(f".{path.name}.tmp")
-    _remove_deserted(folder)
+    if folder.is_dir():
+        remove_deserted(folder)
     lock = _made(folder)
     if lock is None:  # another process writes the same file
         folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -246,11 +247,30 @@ def _made(folder: Path) -> BaseFileLock | None:
     return lock
 
 
-def _remove_deserted(folder: Path) -> None:
-    """Take away what a killed process left: its lock is free, which no clock could tell."""
-    if folder.is_dir() and (lock := _tried(folder)) is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+def half_written(folder: Path) -> bool:
+    """Whether a folder ``.NAME.tmp`` is one in which `written` writes, and nobody is at it; nothing is changed.
+
+    A folder of a second process, which writes the same file at the same time, has no lock and is none.
+    """
+    name = folder.name.removeprefix(".").removesuffix(".tmp")
+    if folder.name != f".{name}.tmp" or not (folder / _LOCK).is_file():
+        return False
+    if not all(one.name == _LOCK or name in one.name for one in folder.iterdir()):
+        return False
+    lock = _tried(folder)
+    if lock is not None:
         lock.release()
+    return lock is not None
+
+
+def remove_deserted(folder: Path) -> bool:
+    """Take away what a killed process left: its lock is free, which no clock could tell; False: it is not."""
+    lock = _tried(folder)
+    if lock is None:
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    return not folder.exists()
 
 
 def _tried(folder: Path) -> BaseFileLock | None:

@@ -1,4 +1,4 @@
-"""A frame printed: texts for people (terminal, Markdown, LaTeX, HTML), values for programs (CSV, JSON).
+"""A frame printed: texts for people (terminal, Markdown, LaTeX, HTML), values for programs (CSV, rows of JSON).
 
 A frame of texts holds what is to be read, one column a field; names of columns are its head. Beside it may stand a
 frame of the same shape that says which fields are bold.
@@ -101,10 +101,9 @@ def as_csv(values: DataFrame) -> str:
     return frame_of(head, rows).to_csv(index=False, lineterminator="\n")
 
 
-def as_json(values: DataFrame) -> str:
-    """A list with an object a row, unrounded; what is missing is null."""
-    rows = values.astype(object).where(values.notna(), None).to_dict("records")
-    return plain_text.json_text(rows)
+def rows(values: DataFrame) -> list[dict[str, Any]]:
+    """The rows for JSON, unrounded; what is missing is None."""
+    return values.astype(object).where(values.notna(), None).to_dict("records")
 
 
 def _field(text: str) -> str:

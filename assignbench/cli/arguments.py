@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.errors import UsageError
 
 
@@ -42,11 +43,30 @@ ShareOption = Annotated[
         show_default="as the data set says, else 0.8",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+
+
+def _document_alone(context: typer.Context, wanted: bool) -> bool:
+    """From here to the end of the command what others print, plug-ins too, goes to standard error."""
+    if wanted and not context.resilient_parsing:
+        from assignbench.cli.output import document_alone
+
+        context.with_resource(document_alone())
+    return wanted
+
+
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_document_alone, help="Print one JSON object, and all else on stderr: docs/commands.md"
+    ),
+]
 PresetOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Which published detector: mmdet, official, …", show_default="each strategy's first"
+        metavar="NAME",
+        help="Which published detector: mmdet, official, …",
+        show_default="each strategy's first",
+        autocompletion=completing.presets,
     ),
 ]
 ProtocolOption = Annotated[
@@ -97,7 +117,13 @@ def inputs_of(places: Iterable[Path]) -> Iterator[Path]:
 
 
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run: its folder, its id, or how that begins.", callback=named_run)
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run: its folder, its id, or how that begins.",
+        callback=named_run,
+        autocompletion=completing.run_folders,
+    ),
 ]
 
 
@@ -161,13 +187,27 @@ def number_list(text: str, option: str) -> tuple[int, ...]:
 
 
 OnlyRecipeOption = Annotated[
-    str | None, typer.Option("--recipe", metavar="R", help="Only the runs of this recipe.", show_default="all")
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="R",
+        help="Only the runs of this recipe.",
+        show_default="all",
+        autocompletion=completing.recipes,
+    ),
 ]
 OnlyProtocolOption = Annotated[
     str | None, typer.Option("--protocol", metavar="P", help="Only the runs under this protocol.", show_default="all")
 ]
 AssignersOption = Annotated[
-    str | None, typer.Option("--assigner", metavar="A,B", help="Only these strategies.", show_default="all")
+    str | None,
+    typer.Option(
+        "--assigner",
+        metavar="A,B",
+        help="Only these strategies.",
+        show_default="all",
+        autocompletion=completing.strategies,
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import (
     DataRootOption,
     Device,
@@ -48,7 +49,12 @@ class Against(StrEnum):
 
 AssignerOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="A,B", help="Strategies, as for run.", show_default="all that are installed"),
+    typer.Option(
+        metavar="A,B",
+        help="Strategies, as for run.",
+        show_default="all that are installed",
+        autocompletion=completing.strategies,
+    ),
 ]
 ImageOption = Annotated[str, typer.Option(metavar="HxW[,…]", help="Height and width in pixels.")]
 BatchOption = Annotated[str, typer.Option(metavar="N[,N…]", help="Images in a batch.")]
@@ -190,7 +196,13 @@ def growth(
 def step(
     assigner: AssignerOption = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="R", help="Model and optimizer.", show_default="1x on a GPU, tiny on a CPU")
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="Model and optimizer.",
+            show_default="1x on a GPU, tiny on a CPU",
+            autocompletion=completing.recipes,
+        ),
     ] = None,
     set_: SetOption = [],  # noqa: B006  # typer copies it
     image: Annotated[
@@ -249,8 +261,12 @@ def step(
 
 @app.command(epilog=DATA_EXAMPLES)
 def data(
-    dataset: Annotated[str, typer.Option(metavar="D", help="As for run.")] = "shapes",
-    recipe: Annotated[str, typer.Option(metavar="R", help="Sizes, batch and workers.")] = "tiny",
+    dataset: Annotated[
+        str, typer.Option(metavar="D", help="As for run.", autocompletion=completing.datasets)
+    ] = "shapes",
+    recipe: Annotated[
+        str, typer.Option(metavar="R", help="Sizes, batch and workers.", autocompletion=completing.recipes)
+    ] = "tiny",
     set_: SetOption = [],  # noqa: B006  # typer copies it
     batch: Annotated[
         int | None, typer.Option(metavar="N", help="Pictures in a batch.", show_default="the recipe's")
@@ -289,7 +305,9 @@ def data(
 @app.command("eval", epilog=EVAL_EXAMPLES)
 def evaluation(
     assigner: AssignerOption = None,
-    recipe: Annotated[str, typer.Option(metavar="R", help="Thresholds and limits.")] = "1x",
+    recipe: Annotated[
+        str, typer.Option(metavar="R", help="Thresholds and limits.", autocompletion=completing.recipes)
+    ] = "1x",
     set_: SetOption = [],  # noqa: B006  # typer copies it
     image: ImageOption = "800x1216",
     batch: BatchOption = "2",

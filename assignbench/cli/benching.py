@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from assignbench.cli.arguments import comma_list, number_list
 from assignbench.errors import UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.bench.problem import Case
@@ -97,13 +96,13 @@ def batch_of(recipe: "ResolvedRecipe") -> str:
 
 def report(rows: Sequence[Any], as_json: bool, device: object, about: str) -> None:
     """Rows as JSON, or a table under the machine and versions that made it."""
-    from assignbench.cli.output import progress, show, table
+    from assignbench.cli.output import progress, show, show_json, table
     from assignbench.run.results.environment import environment
 
     progress("")
     entries = [asdict(row) for row in rows]
     if as_json:
-        show(json_text(entries))
+        show_json({"rows": entries})
         return
     with_one = environment(1, "no", str(device))
     machine = ", ".join(with_one.gpus) or f"{with_one.cpu}, one thread"

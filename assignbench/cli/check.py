@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import Protocol
+from assignbench.cli import completing
+from assignbench.cli.arguments import JsonOption, Protocol
 
 if TYPE_CHECKING:
     from assignbench.contract.laws import LawResult
@@ -28,6 +29,7 @@ def check(
             metavar="STRATEGY",
             help=r"file.py, file.py:Class, module:Class, a name or all, with options as name\[option=value], "
             "extras as name+extra.",
+            autocompletion=completing.strategies,
         ),
     ],
     protocol: Annotated[
@@ -38,15 +40,21 @@ def check(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="With published: only this preset.", show_default="each of them"),
+        typer.Option(
+            metavar="NAME",
+            help="With published: only this preset.",
+            show_default="each of them",
+            autocompletion=completing.presets,
+        ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Try on small problems whether a strategy keeps the contract.
 
     The laws that every strategy must obey are in the documentation; the exit
     code is 1 when one is broken.
     """
-    from assignbench.cli.output import say
+    from assignbench.cli.output import say, show_json
     from assignbench.contract.asked import trials_of
     from assignbench.plugins import resolve_all
     from assignbench.trust import remember
@@ -55,14 +63,16 @@ def check(
         _refuse_unknown(strategy, protocol or Protocol.CONTROLLED, preset)
     for one in resolve_all(strategy):
         remember(one.text)
-    broken = 0
+    found: dict[str, list[LawResult]] = {}
     for label, trials in trials_of(strategy, protocol and protocol.value, preset).items():
-        results = [trial() for trial in trials]
-        _show(results)
-        failed = sum(not law.passed for law in results)
-        say(f"{label}: {f'{failed} of {len(results)} laws broken' if failed else 'keeps the contract'}")
-        broken += failed
-    raise typer.Exit(int(broken > 0))
+        results = found[label] = [trial() for trial in trials]
+        if not as_json:
+            _show(results)
+            failed = sum(not law.passed for law in results)
+            say(f"{label}: {f'{failed} of {len(results)} laws broken' if failed else 'keeps the contract'}")
+    if as_json:
+        show_json({"strategies": [_facts(label, results) for label, results in found.items()]})
+    raise typer.Exit(int(not all(law.passed for results in found.values() for law in results)))
 
 
 def _refuse_unknown(strategy: str, protocol: Protocol, preset: str | None) -> None:
@@ -72,6 +82,11 @@ def _refuse_unknown(strategy: str, protocol: Protocol, preset: str | None) -> No
 
     for one in resolve_all(strategy):
         protocol_of(one.load(), protocol.value, preset)
+
+
+def _facts(label: str, results: "list[LawResult]") -> dict[str, object]:
+    laws = [{"law": law.name, "passed": law.passed, "message": law.message} for law in results]
+    return {"strategy": label, "passed": all(law.passed for law in results), "laws": laws}
 
 
 def _show(results: "list[LawResult]") -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, written_option
 from assignbench.errors import DataError, UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.check.check import Check
@@ -30,7 +30,11 @@ MOST_THREADS = 16
 
 SpecArgument = Annotated[
     str,
-    typer.Argument(metavar="SPEC", help="A data set: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file, a name."),
+    typer.Argument(
+        metavar="SPEC",
+        help="A data set: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file, a name.",
+        autocompletion=completing.datasets,
+    ),
 ]
 
 
@@ -57,7 +61,7 @@ def check(
     when there is an error, with --strict also when there is a warning. The
     data set itself is never changed.
     """
-    from assignbench.cli.output import progress, show
+    from assignbench.cli.output import progress, show_json
     from assignbench.data.check.check import check_dataset
     from assignbench.data.check.fix_write import refuse_full_folder, write_fixed
     from assignbench.data.read.findings import Severity
@@ -84,7 +88,7 @@ def check(
         except DataError as error:
             problem = error  # what was found is said all the same
     if as_json:
-        show(json_text(_as_json(found, repaired), indent=1))
+        show_json(_as_json(found, repaired))
     else:
         _print(found, repaired)
     if problem is not None:

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import (
     AssignersOption,
     DataRootOption,
+    JsonOption,
     OnlyProtocolOption,
     OnlyRecipeOption,
     as_named,
@@ -22,6 +24,7 @@ from assignbench.cli.arguments import (
 )
 from assignbench.errors import UsageError
 from assignbench.paths import documentation
+from assignbench.plain_text import json_text
 
 EXAMPLES = (
     r"""[bold]Examples[/bold]
@@ -138,11 +141,15 @@ def compare(
             metavar="D",
             help="Only the runs on this data set; with --detections, the one whose evaluation split the files are of.",
             show_default="all",
+            autocompletion=completing.datasets,
         ),
     ] = None,
     assigner: AssignersOption = None,
     baseline: Annotated[
-        str | None, typer.Option(metavar="A", help="Strategy that the others are held against.")
+        str | None,
+        typer.Option(
+            metavar="A", help="Strategy that the others are held against.", autocompletion=completing.strategies
+        ),
     ] = None,
     recipe: OnlyRecipeOption = None,
     protocol: OnlyProtocolOption = None,
@@ -183,6 +190,7 @@ def compare(
         Path | None,
         written_option(f"Write into a file: {', '.join(ENDS)}, or any with --format.", show_default="print"),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put finished runs into one table, strategies × data sets.
 
@@ -195,11 +203,13 @@ def compare(
     One file of a strategy says nothing of other seeds, so the difference is
     that of two networks; verdicts need three files of each.
     """
-    from assignbench.cli.output import as_text, progress, show, wrote
+    from assignbench.cli.output import as_text, progress, show, show_json, wrote
     from assignbench.files import write_text_atomic
     from assignbench.overwriting import refuse_inputs
     from assignbench.run.results.finished import refuse_damaged
 
+    if as_json and output is None and format_ is not None:
+        raise UsageError("--json prints JSON, and --format something else; leave one out, or name an --output for both")
     form = format_of(format_, output)
     damaged: Sequence[str] = ()
     columns = None if metrics is None else comma_list([metrics], "--metrics")
@@ -253,10 +263,12 @@ def compare(
         case Format.CSV:
             content = render.as_csv(table, pairs=pairs)
         case Format.JSON:
-            content = render.as_json(table, pairs=pairs)
-    if output is None:
-        show(content)
-    else:
+            content = json_text(render.facts(table, pairs=pairs), indent=1)
+    if output is not None:
         write_text_atomic(output, content if isinstance(content, str) else as_text(content))
         wrote(output)
+    if as_json:
+        show_json(render.facts(table, pairs=pairs))
+    elif output is None:
+        show(content)
     refuse_damaged(damaged)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, number_list, written_option
 from assignbench.cli.checking import SpecArgument
 from assignbench.errors import DataError, UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.stats.stats import Histogram, SplitStats
@@ -44,7 +44,12 @@ def stats(
     share: ShareOption = None,
     data_root: DataRootOption = None,
     recipe: Annotated[
-        str, typer.Option(metavar="R", help="Whose resize decides the sizes: a shipped recipe or a YAML file.")
+        str,
+        typer.Option(
+            metavar="R",
+            help="Whose resize decides the sizes: a shipped recipe or a YAML file.",
+            autocompletion=completing.recipes,
+        ),
     ] = "1x",
     short_side: Annotated[
         int | None, typer.Option(min=32, max=4096, metavar="N", help="Short side in pixels, instead of the recipe's.")
@@ -62,7 +67,7 @@ def stats(
     """
     from dataclasses import asdict
 
-    from assignbench.cli.output import show
+    from assignbench.cli.output import show, show_json
     from assignbench.data.spec.locate import data_root as root_of
     from assignbench.data.spec.locate import open_dataset
     from assignbench.data.spec.share import with_share
@@ -74,7 +79,7 @@ def stats(
     if as_json:
         content = {"spec": splits.spec, "short_side": sides[0], "long_side": sides[1]}
         content |= {"splits": {part: asdict(one) for part, one in zip(("train", "evaluation"), found, strict=True)}}
-        show(json_text(content, indent=1))
+        show_json(content)
     else:
         show(f"{splits.train.name}, sizes in network pixels: short side {sides[0]}, long side at most {sides[1]}\n\n")
         _print(found)
@@ -91,7 +96,12 @@ def show(
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Which ones are chosen.")] = 0,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="R", help="Show network pixels: a recipe's resize.", show_default="as they are stored"),
+        typer.Option(
+            metavar="R",
+            help="Show network pixels: a recipe's resize.",
+            show_default="as they are stored",
+            autocompletion=completing.recipes,
+        ),
     ] = None,
     data_root: DataRootOption = None,
 ) -> None:

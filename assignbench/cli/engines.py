@@ -1,7 +1,7 @@
 """Where runs are computed, as `run` and `reproduce` let a user choose it."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.output import exactly
 from assignbench.errors import UsageError
 
@@ -26,6 +27,7 @@ OnOption = Annotated[
         "--on",
         metavar="ENGINE",
         help="What computes the runs: local (this machine), slurm, ray, or ray:ADDRESS.",
+        autocompletion=completing.engines,
     ),
 ]
 JobsOption = Annotated[
@@ -51,7 +53,14 @@ PrintJobsOption = Annotated[
     bool, typer.Option("--print-jobs", help="Print one command for each run that is not done, and start none.")
 ]
 OnlyOption = Annotated[
-    str | None, typer.Option("--only", metavar="RUN", help="Only this one of the runs, by its id.", show_default=False)
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="RUN",
+        help="Only this one of the runs, by its id.",
+        show_default=False,
+        autocompletion=completing.run_ids,
+    ),
 ]
 TetheredOption = Annotated[
     bool, typer.Option("--tethered", hidden=True, help="Stop, with a checkpoint, when standard input ends.")
@@ -111,6 +120,41 @@ class Spread:
         from assignbench.engines.bring import lines_of_jobs
 
         exactly("".join(f"{line}\n" for line in lines_of_jobs(plan(), output, arguments)))
+
+
+def require_plan(as_json: bool, *, dry_run: bool, print_jobs: bool) -> None:
+    """Of commands that train, only the plan is a document.
+
+    Raises:
+        UsageError: it is not asked for.
+    """
+    if as_json and print_jobs:
+        raise UsageError("--print-jobs prints commands for a shell, and --json a document; leave one of the two out")
+    if as_json and not dry_run:
+        raise UsageError("--json prints the plan: add --dry-run; how runs stand is said by assignbench status --json")
+
+
+def runs_as_facts(runs: "Iterable[Run]", output: Path) -> list[dict[str, object]]:
+    """Planned runs for programs."""
+    from assignbench.run.matrix.matrix import state_in_words
+
+    return [
+        {
+            "run": run.run_id,
+            "strategy": run.candidate.label,
+            "dataset": run.data,
+            "recipe": run.recipe.name,
+            "protocol": "controlled" if run.candidate.protocol.preset is None else "published",
+            "preset": None if run.candidate.protocol.preset is None else run.candidate.protocol.preset_name,
+            "seed": run.seed,
+            "precision": run.recipe.recipe.train.precision,
+            "iterations": run.recipe.recipe.train.iterations,
+            "images": {"train": len(run.splits.train), "evaluation": len(run.splits.evaluation)},
+            "folder": str(output / run.run_id),
+            "state": state_in_words(run, output),
+        }
+        for run in runs
+    ]
 
 
 def conduct_by(engine: "Engine | None", output: Path, arguments: "Arguments", screen: "Console") -> "Conduct | None":

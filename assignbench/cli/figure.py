@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption, named_run, written_option
 from assignbench.errors import UsageError
 from assignbench.paths import documentation
@@ -48,7 +49,12 @@ ObjectOption = Annotated[
         "--object", metavar="N", help="Which of the picture's objects, from 1 on.", show_default="the largest"
     ),
 ]
-RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders or ids of runs.", callback=named_run)]
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RUN", help="Folders or ids of runs.", callback=named_run, autocompletion=completing.run_folders
+    ),
+]
 
 WEIGHTS_EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -89,6 +95,7 @@ def weights(
             metavar="RUN",
             help="Folders or ids of runs, or folders of a comparison: then one run of each strategy.",
             callback=named_run,
+            autocompletion=completing.run_folders,
         ),
     ],
     output: OutputOption = Path("figure1.png"),
@@ -158,6 +165,7 @@ def priors(
             callback=named_run,
             help="Also mark where this run detects each category best, and print a table of it. A run of plain was "
             "taught everywhere in a box alike, so it shows what a prior has to find.",
+            autocompletion=completing.run_folders,
         ),
     ] = None,
     data_root: DataRootOption = None,

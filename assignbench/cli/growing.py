@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from assignbench.cli.arguments import comma_list, number_list
 from assignbench.cli.benching import Sizes, image_size, positive, report
-from assignbench.cli.output import progress, say, show, table
+from assignbench.cli.output import progress, say, show, show_json, table
 from assignbench.errors import UsageError
-from assignbench.plain_text import json_text
 from assignbench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def show_growth(outcome: GrowthReport, as_json: bool, device: object, about: str
     """Rows, then how each strategy's time grows, then what was not measured."""
     if as_json:
         progress("")
-        show(json_text(asdict(outcome)))
+        show_json(asdict(outcome))
         return
     report(outcome.rows, False, device, about)
     cells = [

@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
+from assignbench.cli.arguments import JsonOption
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from assignbench.core import Assigner
     from assignbench.plugins import KnownStrategy, Strategy
+    from assignbench.run.results.record import RunRecord
 
 app = typer.Typer(
     help="List strategies, data sets, recipes or finished runs.",
@@ -21,16 +25,25 @@ app = typer.Typer(
 @app.command()
 def assigners(
     strategy: Annotated[
-        str | None, typer.Argument(metavar="[STRATEGY]", help="Show the options of one: a name, or file.py:Class.")
+        str | None,
+        typer.Argument(
+            metavar="[STRATEGY]",
+            help="Show the options of one: a name, or file.py:Class.",
+            autocompletion=completing.strategies,
+        ),
     ] = None,
     options: Annotated[
         bool, typer.Option("--options", help="Also options with their meaning, presets, paper; imports every strategy.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Every strategy that an installed distribution provides; of one, its options."""
-    from assignbench.cli.output import say, show, table
+    from assignbench.cli.output import say, show, show_json, table
     from assignbench.plugins import known_strategies, resolve
 
+    if as_json:
+        show_json(_strategies_facts(known_strategies() if strategy is None else [resolve(strategy)], options=options))
+        return
     if strategy is not None:
         found = resolve(strategy)
         show("\n".join((f"{found.name}   {found.origin}", *_about(found), "\n")))
@@ -50,25 +63,40 @@ def assigners(
 
 
 @app.command()
-def datasets() -> None:
+def datasets(as_json: JsonOption = False) -> None:
     """The data sets that go by name."""
-    from assignbench.cli.output import say, show, table
+    from assignbench.cli.output import say, show, show_json, table
     from assignbench.data.spec.locate import known_datasets
 
-    show(table(["name", "description"], [[known.name, known.description] for known in known_datasets()]))
+    known = known_datasets()
+    if as_json:
+        facts = [{"name": one.name, "description": one.description, "file": str(one.origin)} for one in known]
+        show_json({"datasets": facts})
+        return
+    show(table(["name", "description"], [[one.name, one.description] for one in known]))
     say("Your own: a folder, coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file.")
 
 
 @app.command()
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="Show every setting of one, for run --set.")
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]", help="Show every setting of one, for run --set.", autocompletion=completing.recipes
+        ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """The shipped recipes; of one, every setting with its meaning."""
-    from assignbench.cli.output import say, show, table
+    from assignbench.cli.output import say, show, show_json, table
     from assignbench.config import flatten, known_recipes, load_recipe, settings
 
+    if as_json:
+        names = known_recipes() if name is None else [name]
+        meanings = {key: {"meaning": about.meaning, "allowed": about.allowed} for key, about in settings().items()}
+        recipes = [{"name": one, "values": flatten(load_recipe(one).recipe)} for one in names]
+        show_json({"recipes": recipes, "settings": meanings})
+        return
     if name is not None:
         values = flatten(load_recipe(name).recipe)
         rows = [[key, _value(values[key]), about.meaning, about.allowed] for key, about in settings().items()]
@@ -93,15 +121,20 @@ def recipes(
 @app.command()
 def runs(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
+    as_json: JsonOption = False,
 ) -> None:
     """The finished runs of a folder."""
-    from assignbench.cli.output import show, table
+    from assignbench.cli.output import show, show_json, table
     from assignbench.run.results.finished import find_runs, refuse_damaged
     from assignbench.run.results.record import named_apart
 
     found = find_runs(folder)
     records = named_apart(found.records)
     records.sort(key=lambda run: (run.dataset.name, run.recipe, run.assigner.label, run.seed))
+    if as_json:
+        show_json({"folder": str(folder), "runs": [_run_facts(run) for run in records]})
+        refuse_damaged(found.damaged)
+        return
     rows = [
         [
             run.dataset.name,
@@ -138,6 +171,52 @@ def _about(one: "KnownStrategy | Strategy", *, options: bool = True) -> list[str
         return _options_of(cls) if options else []
     except Exception as error:  # a stranger's class may be anything; it must not hide the others
         return [f"  broken: {'; '.join(in_words(error).splitlines())}"]
+
+
+def _strategies_facts(found: "Sequence[KnownStrategy | Strategy]", *, options: bool) -> dict[str, object]:
+    """Strategies for programs; of one, and where it is wished, with their options and the outputs to add."""
+    if not options and len(found) > 1:
+        return {"strategies": [_strategy_facts(one, options=False) for one in found]}
+    from assignbench.core.parts import EXTRAS
+
+    extras = [
+        {"name": name, "meaning": (extra.__doc__ or "").partition("\n")[0], "scales_score": extra.scales_score}
+        for name, extra in EXTRAS.items()
+    ]
+    return {"strategies": [_strategy_facts(one, options=True) for one in found], "extras": extras}
+
+
+def _strategy_facts(one: "KnownStrategy | Strategy", *, options: bool) -> dict[str, object]:
+    """``broken``: why it cannot be used; null also of ours, which are imported only to tell more about them."""
+    from assignbench.importing import in_words
+    from assignbench.options import option_schema
+
+    facts = {"name": one.name, "target": one.target, "origin": one.origin}
+    try:
+        cls = None if not options and getattr(one, "ours", False) else one.load()
+        known = [] if cls is None or not options else option_schema(cls)
+    except Exception as error:  # as in `_about`
+        return {**facts, "broken": in_words(error)}
+    if cls is None or not options:
+        return {**facts, "broken": None}
+    each = [{"name": one.name, "kind": one.kind, "text": str(one), "meaning": one.meaning} for one in known]
+    return {**facts, "broken": None, "source": cls.source, "presets": list(cls.presets), "options": each}
+
+
+def _run_facts(run: "RunRecord") -> dict[str, object]:
+    """A finished run for programs; numbers in percent, unrounded, null without ground truth."""
+    return {
+        "run": run.run_id,
+        "dataset": run.dataset.name,
+        "recipe": run.recipe,
+        "protocol": run.protocol,
+        "preset": run.preset,
+        "strategy": run.assigner.label,
+        "seed": run.seed,
+        "metrics": {name: None if value is None else 100 * value for name, value in run.metrics.items()},
+        "seconds": run.seconds.total,
+        "finished": run.finished.isoformat(),
+    }
 
 
 def _options_of(cls: "type[Assigner]") -> list[str]:

@@ -15,8 +15,10 @@ import assignbench
 from assignbench.cli import (
     bench,
     check,
+    clean,
     compare,
     data,
+    doctor,
     figure,
     listing,
     new,
@@ -50,7 +52,6 @@ GO_ON = {
 app = typer.Typer(
     name="assignbench",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -69,6 +70,8 @@ app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
 app.command("new", epilog=new.EXAMPLES)(new.new)
 app.command("check", epilog=check.EXAMPLES)(check.check)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("clean", epilog=clean.EXAMPLES)(clean.clean)
 app.command("import", epilog=weights.EXAMPLES)(weights.import_)
 app.add_typer(listing.app, name="list")
 app.add_typer(verify.app, name="verify")

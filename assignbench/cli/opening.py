@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, written_option
 from assignbench.errors import UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.dataset import Splits
@@ -27,7 +27,12 @@ MOST_CLASSES = 12  # named on the screen; --json has all
 
 def open_(
     spec: Annotated[
-        str, typer.Argument(metavar="DIR", help="A folder; also coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name.")
+        str,
+        typer.Argument(
+            metavar="DIR",
+            help="A folder; also coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name.",
+            autocompletion=completing.datasets,
+        ),
     ],
     share: ShareOption = None,
     output: Annotated[
@@ -42,7 +47,7 @@ def open_(
     counts, and what was repaired; then a YAML file to start from. Where nothing
     fits, every format that was tried, and why not.
     """
-    from assignbench.cli.output import say, show
+    from assignbench.cli.output import say, show, show_json
     from assignbench.data.spec.locate import data_root as root_of
     from assignbench.data.spec.locate import locate, open_dataset
     from assignbench.data.spec.share import with_share
@@ -64,7 +69,7 @@ def open_(
         f"assignbench run --dataset {shlex.quote(spec)}{divided}",
     ]
     if as_json:
-        show(json_text(_as_json(found, splits, text, commands), indent=1))
+        show_json(_as_json(found, splits, text, commands))
         return
     _print(splits)
     if output is not None and text is not None:

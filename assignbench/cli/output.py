@@ -8,12 +8,13 @@ import locale
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from assignbench.files import is_stream
-from assignbench.plain_text import lines, one_line
+from assignbench.plain_text import json_text, lines, one_line
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -23,6 +24,7 @@ WIDE = 1_000_000  # columns where there is no terminal: in a pipe or a file a ro
 
 
 _ESCAPED = "assignbench.escaped"
+_documents: ContextVar[TextIO | None] = ContextVar("_documents", default=None)  # where `show_json` prints
 
 
 @contextlib.contextmanager
@@ -117,6 +119,28 @@ def show(content: "RenderableType") -> None:
         sys.stdout.write(lines(content))
     else:
         console().print(content)
+
+
+@contextlib.contextmanager
+def document_alone() -> Iterator[None]:
+    """A block in which standard output gets what `show_json` prints, and standard error whatever else is printed."""
+    kept = _documents.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _documents.reset(kept)
+
+
+def show_json(content: Mapping[str, Any]) -> None:
+    """Print the one document of a command with ``--json``.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON does not have.
+    """
+    stream = _documents.get() or sys.stdout
+    stream.write(json_text(content))
+    stream.flush()
 
 
 def exactly(text: str) -> None:

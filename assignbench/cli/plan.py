@@ -1,17 +1,16 @@
 """``assignbench plan``: how many seeds, and how many pictures, a difference takes."""
 
 import math
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, OnlyProtocolOption, OnlyRecipeOption
+from assignbench.cli import completing
+from assignbench.cli.arguments import DataRootOption, JsonOption, OnlyProtocolOption, OnlyRecipeOption
 from assignbench.cli.compare import Spread
 from assignbench.errors import UsageError
 from assignbench.paths import documentation
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,13 +31,6 @@ assignbench plan --smallest 1.0 --pictures 5000   [dim]# the same on a larger ev
 )
 
 
-class Format(StrEnum):
-    """How the plan is written."""
-
-    TERMINAL = "terminal"
-    JSON = "json"
-
-
 def plan(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of runs.")] = Path("runs"),
     smallest: Annotated[
@@ -46,7 +38,12 @@ def plan(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="A", help="Strategy that the others are held against.", show_default="all pairs"),
+        typer.Option(
+            metavar="A",
+            help="Strategy that the others are held against.",
+            show_default="all pairs",
+            autocompletion=completing.strategies,
+        ),
     ] = None,
     metric: Annotated[str, typer.Option(metavar="M", help="Of which number.")] = "AP",
     pictures: Annotated[
@@ -61,7 +58,7 @@ def plan(
     recipe: OnlyRecipeOption = None,
     protocol: OnlyProtocolOption = None,
     data_root: DataRootOption = None,
-    format_: Annotated[Format, typer.Option("--format", metavar="F", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
+    as_json: JsonOption = False,
 ) -> None:
     """Say how many seeds a difference takes, reckoned from finished runs.
 
@@ -71,7 +68,7 @@ def plan(
     seeds would find, which only more pictures lower.
     """
     from assignbench import api
-    from assignbench.cli.output import progress, say, show
+    from assignbench.cli.output import progress, say, show, show_json
 
     if smallest is not None and not (smallest > 0 and math.isfinite(smallest)):
         raise UsageError(f"--smallest {smallest:g} must be above 0, in percent points")
@@ -99,9 +96,9 @@ def plan(
             refused.append(f"{block.dataset}, {block.protocol} protocol: {error}")
     if not found:
         raise UsageError("\n".join(refused))
-    if format_ is Format.JSON:
-        content = [as_json(*one, metric) for one in found]
-        show(json_text(content))
+    if as_json:
+        plans = [facts(*one, metric) for one in found]
+        show_json({"plans": plans, "refused": refused, "notes": list(table.notes)})
     else:
         for one in found:
             show(terminal(*one, metric))
@@ -203,7 +200,7 @@ def meaning(one: "Plan", baseline: str | None) -> list[str]:
     return told
 
 
-def as_json(block: "Block", one: "Plan", metric: str) -> dict[str, Any]:
+def facts(block: "Block", one: "Plan", metric: str) -> dict[str, Any]:
     """All numbers, unrounded."""
     parts, (low, high) = one.parts, one.parts.bounds
     return {

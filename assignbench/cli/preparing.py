@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption
 from assignbench.errors import AssignbenchError, UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.data.prepare.plan import Plan
@@ -23,11 +23,21 @@ assignbench data prepare coco --dry-run
 
 
 def prepare(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A built-in data set, or the path of a YAML file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A built-in data set, or the path of a YAML file.", autocompletion=completing.datasets
+        ),
+    ],
     data_root: DataRootOption = None,
     split: Annotated[
         list[str],
-        typer.Option(metavar="S", help="Only this split; may be repeated.", show_default="all but optional ones"),
+        typer.Option(
+            metavar="S",
+            help="Only this split; may be repeated.",
+            show_default="all but optional ones",
+            autocompletion=completing.splits,
+        ),
     ] = [],  # noqa: B006  # typer copies it
     offline: Annotated[
         bool, typer.Option("--offline", help="Open no connection: use the archives that are there.")
@@ -120,7 +130,7 @@ def _print_origin(plan: "Plan") -> None:
 
 def _print_json(plan: "Plan", outcome: "Outcome", keep: bool, *, complete: bool | None) -> None:
     """``complete``: None where nobody has looked yet."""
-    from assignbench.cli.output import show
+    from assignbench.cli.output import show_json
     from assignbench.data.prepare.plan import rooms
 
     sources = [
@@ -148,4 +158,4 @@ def _print_json(plan: "Plan", outcome: "Outcome", keep: bool, *, complete: bool 
         "unpacked": outcome.unpacked,
         "removed": outcome.removed,
     }
-    show(json_text(content))
+    show_json(content)

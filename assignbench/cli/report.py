@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import (
     AssignersOption,
     DataRootOption,
@@ -42,11 +43,15 @@ def report(
             metavar="A",
             help="Strategy that the others are held against at first; another one can be chosen in the page.",
             show_default="the first by name",
+            autocompletion=completing.strategies,
         ),
     ] = None,
     assigner: AssignersOption = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="D", help="Only the runs on this data set.", show_default="all")
+        str | None,
+        typer.Option(
+            metavar="D", help="Only the runs on this data set.", show_default="all", autocompletion=completing.datasets
+        ),
     ] = None,
     recipe: OnlyRecipeOption = None,
     protocol: OnlyProtocolOption = None,

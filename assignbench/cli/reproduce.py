@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import (
     DataRootOption,
     Device,
     DeviceOption,
+    JsonOption,
     SetOption,
     comma_list,
     number_list,
@@ -24,10 +26,13 @@ from assignbench.cli.engines import (
     Spread,
     TetheredOption,
     conduct_by,
+    require_plan,
+    runs_as_facts,
 )
 from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from assignbench.reproduce.sheet import Sheet
     from assignbench.run.matrix.plan import Run
 
 EXAMPLES = r"""[bold]Examples[/bold]
@@ -51,7 +56,11 @@ class Scale(StrEnum):
 def reproduce(
     experiment: Annotated[
         list[str],
-        typer.Argument(metavar="EXPERIMENT", help="table1 … table10, all, or a YAML file like theirs."),
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="table1 … table10, all, or a YAML file like theirs.",
+            autocompletion=completing.experiments,
+        ),
     ],
     scale: Annotated[
         Scale,
@@ -62,13 +71,24 @@ def reproduce(
     ] = Scale.SMALL,
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="D", help="Another data set, as run has it.", show_default="the scale's"),
+        typer.Option(
+            metavar="D",
+            help="Another data set, as run has it.",
+            show_default="the scale's",
+            autocompletion=completing.datasets,
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="0,1,2", help="One run of each row for each seed.", show_default="the scale's")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="R", help="Another recipe, as run has it.", show_default="the scale's")
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="Another recipe, as run has it.",
+            show_default="the scale's",
+            autocompletion=completing.recipes,
+        ),
     ] = None,
     set_: SetOption = [],  # noqa: B006  # typer copies it
     data_root: DataRootOption = None,
@@ -83,6 +103,7 @@ def reproduce(
     print_jobs: PrintJobsOption = False,
     only: OnlyOption = None,
     tethered: TetheredOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the paper's tables, and hold its claims against the result.
 
@@ -91,9 +112,10 @@ def reproduce(
     continue, failed ones are tried again. Tables: DIR/SCALE/table3.md and .csv.
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console
+    from assignbench.cli.output import console, show_json
     from assignbench.run.training.stopping import listening
 
+    require_plan(as_json, dry_run=dry_run, print_jobs=print_jobs)
     start_all_processes()
     names = comma_list(experiment, "EXPERIMENT")
     for option, value in (("--dataset", dataset), ("--recipe", recipe)):
@@ -120,9 +142,13 @@ def reproduce(
         from assignbench.reproduce import conduct  # last: it brings torch
 
         runs_folder = output / conduct.RUNS
+        chosen = (names, request, data_root, device.value, only)
         if print_jobs:
-            chosen = (names, request, data_root, device.value, only)
             return spread.print_jobs(lambda: conduct.planned(*chosen).runs, runs_folder, arguments)
+        if as_json:
+            sheets, runs = conduct.planned(*chosen)
+            show_json({"tables": [_facts(sheet) for sheet in sheets], "runs": runs_as_facts(runs, runs_folder)})
+            return None
         screen = console()
         code = conduct.reproduce(
             names,
@@ -136,3 +162,17 @@ def reproduce(
             conduct=conduct_by(engine, runs_folder, arguments, screen),
         )
     raise typer.Exit(code)
+
+
+def _facts(sheet: "Sheet") -> dict[str, object]:
+    """A table for programs: the ids of each row's runs; none where there is nothing to run."""
+    rows = [
+        {
+            "row": line.row.label,
+            "group": line.group,
+            "strategy": line.strategy,
+            "runs": [run.run_id for run in line.runs],
+        }
+        for line in sheet.lines
+    ]
+    return {"table": sheet.name, "scale": sheet.scale_name, "seeds": list(sheet.seeds), "rows": rows}

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import (
     DataRootOption,
     Device,
     DeviceOption,
+    JsonOption,
     PresetOption,
     Protocol,
     ProtocolOption,
@@ -27,6 +29,8 @@ from assignbench.cli.engines import (
     Spread,
     TetheredOption,
     conduct_by,
+    require_plan,
+    runs_as_facts,
 )
 
 if TYPE_CHECKING:
@@ -56,11 +60,16 @@ def run(
             metavar="A,B",
             help=r"Strategies: a name, all, module:Class or file.py:Class, with options as name\[option=value], "
             "further outputs as name+extra.",
+            autocompletion=completing.strategies,
         ),
     ] = ["autoassign"],  # noqa: B006  # typer copies it
     dataset: Annotated[
         list[str],
-        typer.Option(metavar="D,E", help="Data sets: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name."),
+        typer.Option(
+            metavar="D,E",
+            help="Data sets: a folder, coco:DIR, voc:DIR, yolo:DIR, a YAML file or a name.",
+            autocompletion=completing.datasets,
+        ),
     ] = ["shapes"],  # noqa: B006
     recipe: Annotated[
         str | None,
@@ -68,6 +77,7 @@ def run(
             metavar="R",
             help="What all runs share: a shipped recipe or a YAML file.",
             show_default="tiny; for data of your own one for the device",
+            autocompletion=completing.recipes,
         ),
     ] = None,
     protocol: ProtocolOption = Protocol.CONTROLLED,
@@ -93,6 +103,7 @@ def run(
     print_jobs: PrintJobsOption = False,
     only: OnlyOption = None,
     tethered: TetheredOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train and evaluate every strategy on every data set.
 
@@ -101,13 +112,14 @@ def run(
     What --set can change is shown by: assignbench list recipes tiny
     """
     from assignbench.cli.launching import start_all_processes
-    from assignbench.cli.output import console, note, say, show
+    from assignbench.cli.output import console, note, say, show, show_json
     from assignbench.cli.recipes import recipe_for
     from assignbench.config import Matrix, load_recipe
     from assignbench.data.spec.share import with_share
     from assignbench.options import split_list
     from assignbench.run.training.stopping import listening
 
+    require_plan(as_json, dry_run=dry_run, print_jobs=print_jobs)
     start_all_processes()
     datasets = tuple(with_share(one, share) for one in comma_list(dataset, "--dataset"))
     if recipe is None:
@@ -159,6 +171,8 @@ def run(
 
         screen = console()
         outcome = run_matrix(matrix, screen, conduct_by(engine, output, arguments, screen), _estimate)
+    if as_json:
+        show_json({"runs": runs_as_facts(outcome.planned, output)})
     if outcome.records and only is None:
         from assignbench.cli.output import progress
         from assignbench.comparison import render

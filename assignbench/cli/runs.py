@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import (
     DataRootOption,
     Device,
@@ -19,7 +20,6 @@ from assignbench.cli.arguments import (
     written_option,
 )
 from assignbench.errors import UsageError
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.run.scoring.evaluate import Evaluation
@@ -62,6 +62,7 @@ def evaluate(
             help="A run: its folder, its id, or how that begins.",
             show_default=False,
             callback=named_run,
+            autocompletion=completing.run_folders,
         ),
     ] = None,
     weights: Annotated[
@@ -73,7 +74,12 @@ def evaluate(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="D", help="With --weights and --detections: the data set.", show_default=False),
+        typer.Option(
+            metavar="D",
+            help="With --weights and --detections: the data set.",
+            show_default=False,
+            autocompletion=completing.datasets,
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -88,6 +94,7 @@ def evaluate(
             metavar="VIEWS",
             help="Test-time augmentation: flip, atss, freeanchor, or a YAML file. Its name enters the files' names.",
             show_default=False,
+            autocompletion=completing.views,
         ),
     ] = None,
     set_: SetOption = [],  # noqa: B006  # typer copies it
@@ -161,10 +168,10 @@ def evaluate(
 
 def _show(evaluation: "Evaluation", as_json: bool) -> None:
     """The numbers in percent, by metric and by class, and the notes."""
-    from assignbench.cli.output import say, show, table
+    from assignbench.cli.output import say, show, show_json, table
 
     if as_json:
-        show(json_text(_as_json(evaluation), indent=1))
+        show_json(_as_json(evaluation))
         return
     by_class = {"AP": evaluation.per_class, **evaluation.official_per_class}
     percent = "%" if evaluation.tta is None else f"% with {evaluation.tta}"

@@ -36,16 +36,14 @@ def status(
     run is done when it has a whole record. One that stopped goes on when the
     command that started it is given again, with --resume.
     """
-    from assignbench.cli.output import console, show
+    from assignbench.cli.output import console, show, show_json
     from assignbench.engines.standing import standings
 
     found = standings(folder)
     if as_json:
         import msgspec
 
-        from assignbench.plain_text import json_text
-
-        show(json_text(msgspec.to_builtins(found), indent=1))
+        show_json({"folder": str(folder), "runs": msgspec.to_builtins(found)})
         return
     if not watch:
         show(_shown(found))

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import Device, DeviceOption, JsonOption
 from assignbench.errors import UsageError
 from assignbench.paths import documentation
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.golden.checks import Check, Replay
@@ -47,7 +47,12 @@ def golden(
         ),
     ],
     preset: Annotated[
-        str, typer.Option(metavar="NAME", help="Preset of the implementation that the vectors came from.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Preset of the implementation that the vectors came from.",
+            autocompletion=completing.presets,
+        ),
     ] = "mmdet",
     as_json: JsonOption = False,
     device: DeviceOption = Device.CPU,
@@ -56,7 +61,7 @@ def golden(
 
     Exit code 5 when something differs by more than its tolerance.
     """
-    from assignbench.cli.output import progress, show
+    from assignbench.cli.output import progress, show_json
     from assignbench.golden.verify import rows, verify
     from assignbench.run.training.device import device_of
 
@@ -64,7 +69,7 @@ def golden(
     if as_json:
         skipped = [{"strategy": one.strategy, "files": one.files, "reason": one.reason} for one in report.skipped]
         content = {"preset": preset, "passed": report.passed, "checks": list(rows(report)), "skipped": skipped}
-        show(json_text(content))
+        show_json(content)
     else:
         _show(report)
     if not report.replays:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from assignbench.cli import completing
 from assignbench.cli.arguments import SetOption, written_option
 
 EXAMPLES = r"""[bold]Example[/bold]
@@ -29,10 +30,21 @@ def import_(
     toolbox: Annotated[
         Toolbox, typer.Option("--from", metavar="T", help="mmdet, torchvision, or detectron2 (cvpods, too).")
     ],
-    assigner: Annotated[str, typer.Option(metavar="A", help="Strategy that the checkpoint was trained with.")],
+    assigner: Annotated[
+        str,
+        typer.Option(
+            metavar="A", help="Strategy that the checkpoint was trained with.", autocompletion=completing.strategies
+        ),
+    ],
     output: Annotated[Path, written_option("The .safetensors file to write.", ends=(".safetensors",))],
     preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Preset of the strategy.", show_default="the toolbox's")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Preset of the strategy.",
+            show_default="the toolbox's",
+            autocompletion=completing.presets,
+        ),
     ] = None,
     set_: SetOption = [],  # noqa: B006  # typer copies it
 ) -> None:

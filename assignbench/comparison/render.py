@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assignbench import plain_text, tables
 from assignbench.comparison.across import across_lines
@@ -131,9 +131,9 @@ def as_csv(table: Table, *, pairs: bool = False) -> str:
     return tables.as_csv(pair_values(table) if pairs else values(table))
 
 
-def as_json(table: Table, *, pairs: bool = False) -> str:
-    """`values`, or `pair_values`, as a list of rows; the notes of the table are not in it."""
-    return tables.as_json(pair_values(table) if pairs else values(table))
+def facts(table: Table, *, pairs: bool = False) -> dict[str, Any]:
+    """`values`, or `pair_values`, as a list of rows for programs, and the notes of the table."""
+    return {"rows": tables.rows(pair_values(table) if pairs else values(table)), "notes": list(table.notes)}
 
 
 def texts(table: Table, block: Block, *, short: bool = False) -> DataFrame:

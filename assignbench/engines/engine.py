@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from assignbench.engines.job import Job
+if TYPE_CHECKING:
+    from assignbench.engines.job import Job
 
 ENGINES = ("local", "slurm", "ray", "ray:ADDRESS")
 

@@ -55,7 +55,7 @@ def test_loss_as_json(call, monkeypatch):
     monkeypatch.setattr("assignbench.bench.loss.in_fresh_process", lambda *_: 1_000_000)
     code, out, err = call("bench", "loss", *TINY, "--assigner", "fcos,plain", "--objects", "0,2", "--json")
     assert code == 0
-    rows = json.loads(out)
+    rows = json.loads(out)["rows"]
     assert [line.split(":")[0] for line in err.splitlines()] == ["fcos", "fcos", "plain", "plain"]
     assert [(row["strategy"], row["objects"]) for row in rows] == [("fcos", 0), ("fcos", 2), ("plain", 0), ("plain", 2)]
     kinds = {

@@ -30,7 +30,7 @@ def test_table(call, folder):
 
 
 def test_json_and_csv_hold_the_same_rows(call, folder):
-    rows = json.loads(call("compare", folder, "--format", "json")[1])
+    rows = json.loads(call("compare", folder, "--json")[1])["rows"]
     assert {"dataset", "strategy", "protocol", "recipe", "metric", "mean", "std", "n"} <= set(rows[0])
     assert {row["dataset"] for row in rows} == {"shapes", "voc"}
     lines = list(csv.DictReader(io.StringIO(call("compare", folder, "--format", "csv")[1])))
@@ -52,14 +52,14 @@ def test_protocols_side_by_side_or_one_of_them(call, folder, tmp_path, make_reco
 
 
 def test_metrics(call, folder):
-    rows = json.loads(call("compare", folder, "--format", "json", "--metrics", "AP50, AR100")[1])
+    rows = json.loads(call("compare", folder, "--json", "--metrics", "AP50, AR100")[1])["rows"]
     assert {row["metric"] for row in rows} == {"AP50", "AR100"}
     code, _, err = call("compare", folder, "--metrics", "AP5")
     assert code == 2
     assert "AP5" in err
 
 
-@pytest.mark.parametrize("name", ["markdown", "latex", "csv", "json", "terminal"])
+@pytest.mark.parametrize("name", ["markdown", "latex", "csv", "terminal"])
 def test_output_file_holds_what_would_be_printed(call, folder, tmp_path, name):
     printed = call("compare", folder, "--format", name)[1]
     file = tmp_path / "table"
@@ -104,14 +104,14 @@ def test_the_head_of_a_table_says_what_was_changed_of_the_recipe(tmp_path, call,
     }
     record = record.model_copy(update={"config": {**record.config, **changed}})
     write_record(tmp_path / record.run_id, record)
-    for form in ("terminal", "markdown", "csv", "json"):
-        _, out, _ = call("compare", str(tmp_path), "--format", form)
+    for form in (["--format", "terminal"], ["--format", "markdown"], ["--format", "csv"], ["--json"]):
+        _, out, _ = call("compare", str(tmp_path), *form)
         assert "tiny with train.lr=0.5" in out.replace("\\", "")
         assert "log_every" not in out
 
 
 def test_only_some_strategies_and_one_data_set(call, folder):
-    rows = json.loads(call("compare", folder, "--assigner", "fcos", "--dataset", "shapes", "--format", "json")[1])
+    rows = json.loads(call("compare", folder, "--assigner", "fcos", "--dataset", "shapes", "--json")[1])["rows"]
     assert {(row["strategy"], row["dataset"]) for row in rows} == {("fcos", "shapes")}
     code, _, err = call("compare", folder, "--assigner", "fcos,atts")
     assert code == 2
@@ -128,7 +128,7 @@ def test_pairs_as_files_hold_the_pairs_alone(call, folder):
     lines = list(csv.DictReader(io.StringIO(call("compare", folder, "--pairs", "--format", "csv")[1])))
     assert {(line["strategy"], line["other"]) for line in lines} == {("atss", "fcos")}
     assert {line["verdict"] for line in lines} == {"no verdict"}  # two seeds
-    assert json.loads(call("compare", folder, "--pairs", "--format", "json")[1])[0]["other"] == "fcos"
+    assert json.loads(call("compare", folder, "--pairs", "--json")[1])["rows"][0]["other"] == "fcos"
 
 
 @pytest.mark.parametrize(

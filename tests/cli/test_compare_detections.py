@@ -68,7 +68,7 @@ def foreign(file: Path, place: Path) -> Path:
 
 def numbers(out: str) -> Mapping[str, Any]:
     """Row and metric → entry of the JSON form."""
-    return {f"{one['strategy']} {one['metric']}": one for one in json.loads(out)}
+    return {f"{one['strategy']} {one['metric']}": one for one in json.loads(out)["rows"]}
 
 
 def test_a_foreign_file_gives_the_numbers_of_record(compared, data, file, tmp_path):
@@ -76,7 +76,7 @@ def test_a_foreign_file_gives_the_numbers_of_record(compared, data, file, tmp_pa
     record = evaluate(data, ours).metrics
     assert record["AP"] is not None
     assert 0.2 < record["AP"] < 0.95  # neither nothing nor everything
-    code, out, err = compared(foreign(ours, tmp_path / "theirs.json"), ours, "--format", "json")
+    code, out, err = compared(foreign(ours, tmp_path / "theirs.json"), ours, "--json")
     assert (code, err) == (0, "")
     for row in ("ours", "theirs"):
         for metric in METRICS:
@@ -87,7 +87,7 @@ def test_a_foreign_file_gives_the_numbers_of_record(compared, data, file, tmp_pa
 def test_equal_detections_differ_by_nothing_and_that_is_said(compared, file, tmp_path):
     a = file("a.json")
     b = foreign(a, tmp_path / "b.json")
-    entry = numbers(compared(a, b, "--baseline", "a", "--format", "json")[1])["b AP"]
+    entry = numbers(compared(a, b, "--baseline", "a", "--json")[1])["b AP"]
     assert (entry["difference"], entry["low"], entry["p"], entry["p_family"]) == (0, None, None, None)
     _, out, _ = compared(a, b, "--baseline", "a")
     assert "a and b hold the same detections" in out
@@ -107,12 +107,12 @@ def test_one_file_each_is_said_to_be_about_the_files(compared, file):
 def test_three_files_each_decide_and_their_order_among_rows_does_not_count(compared, file):
     spreads = {"good": 1, "bad": 6}
     places = [f"{row}={file(f'{row}{n}.json', spread, n)}" for row, spread in spreads.items() for n in range(3)]
-    _, out, _ = compared(*places, "--baseline", "bad", "--format", "json")
+    _, out, _ = compared(*places, "--baseline", "bad", "--json")
     entry = numbers(out)["good AP"]
     assert (entry["about"], entry["n"], entry["shared_seeds"], entry["best"]) == ("strategies", 3, 3, 1)
     assert entry["low"] > 0
     assert entry["p_family"] < 0.05
-    again = compared(*places[3:], *places[:3], "--baseline", "bad", "--format", "json")[1]
+    again = compared(*places[3:], *places[:3], "--baseline", "bad", "--json")[1]
     assert again == out
     _, out, _ = compared(*places, "--baseline", "bad")
     assert "files 0, 1, 2 of each row as its seeds" in out

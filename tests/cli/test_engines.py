@@ -80,7 +80,7 @@ def test_status_tells_how_runs_stand(call, tmp_path, make_record):
     assert record.run_id not in out  # what is done is counted
     code, out, _ = call("status", str(tmp_path), "--json")
     assert code == 0
-    assert [(one["run"], one["state"]) for one in json.loads(out)] == sorted(
+    assert [(one["run"], one["state"]) for one in json.loads(out)["runs"]] == sorted(
         [(record.run_id, "done"), ("failed", "failed")]
     )
     code, _, err = call("status", str(tmp_path / "away"))

@@ -169,7 +169,7 @@ def test_the_main_process_of_several_speaks(call, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes end differently")
-@pytest.mark.parametrize("arguments", [["list", "recipes", "tiny"], ["compare", "{runs}", "--format", "json"]])
+@pytest.mark.parametrize("arguments", [["list", "recipes", "tiny"], ["compare", "{runs}", "--json"]])
 def test_a_reader_that_leaves_causes_no_noise(tmp_path, make_record, arguments):
     record = make_record()
     write_record(tmp_path / record.run_id, record)

@@ -51,8 +51,8 @@ def test_with_them_it_says_which_part_dominates(call, folder, with_pictures):
 
 
 def test_json_holds_all_numbers(call, folder, with_pictures):
-    code, out, _ = call("plan", folder, "--smallest", "0.3", "--format", "json")
-    (plan,) = json.loads(out)
+    code, out, _ = call("plan", folder, "--smallest", "0.3", "--json")
+    (plan,) = json.loads(out)["plans"]
     assert code == 0
     assert (plan["about"], plan["images"], plan["rows"], plan["comparisons"]) == ("strategies", 50, 2, 1)
     assert [step["seeds"] for step in plan["found"]] == [3, 5, 10, 20]
@@ -64,7 +64,7 @@ def test_json_holds_all_numbers(call, folder, with_pictures):
 
 def test_more_pictures_are_reckoned_with_and_said(call, folder, with_pictures):
     few, many = (
-        json.loads(call("plan", folder, "--format", "json", *more)[1])[0] for more in ([], ["--pictures", "5000"])
+        json.loads(call("plan", folder, "--json", *more)[1])["plans"][0] for more in ([], ["--pictures", "5000"])
     )
     assert (many["images"], many["reckoned_images"]) == (50, 5000)
     assert many["sd_images"] == pytest.approx(few["sd_images"] / 10)
@@ -87,7 +87,7 @@ def test_each_data_set_has_its_plan_or_the_reason(call, folder, tmp_path, make_r
     assert code == 0
     assert out.count("Measured on") == 1
     assert "voc, controlled protocol: no two strategies have two seeds in common; run them with --seeds 0,1,2" in out
-    assert len(json.loads(call("plan", folder, "--format", "json")[1])) == 1
+    assert len(json.loads(call("plan", folder, "--json")[1])["plans"]) == 1
 
 
 def test_one_seed_is_refused_with_the_reason(call, tmp_path, make_record):

@@ -8,8 +8,9 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from assignbench.comparison.render import COLUMNS, as_csv, as_json, html, latex, markdown, terminal, values
+from assignbench.comparison.render import COLUMNS, as_csv, facts, html, latex, markdown, terminal, values
 from assignbench.comparison.table import compare
+from assignbench.plain_text import json_text
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def shown(table, width=100):
 
 
 def test_json_is_a_list_of_unrounded_rows(table):
-    entries = json.loads(as_json(table))
+    entries = json.loads(json_text(facts(table)))["rows"]
     assert len(entries) == 2 * 2 * 3  # data sets, strategies, metrics
     assert entries == values(table).to_dict("records")
     first = next(e for e in entries if e["strategy"] == "fcos" and e["dataset"] == "shapes" and e["metric"] == "AP")

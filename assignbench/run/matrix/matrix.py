@@ -61,6 +61,7 @@ class MatrixOutcome:
 
     records: tuple[RunRecord, ...]  # finished runs, old and new, in the order of the matrix
     errors: tuple[int, ...]  # exit codes of the runs that have no record
+    planned: tuple[Run, ...] = ()  # of a dry run
 
     @property
     def exit_code(self) -> int:
@@ -144,7 +145,7 @@ def run_matrix(
         console.print(runs_table(found.runs, matrix.output))
         if estimate is not None:
             estimate(found.runs, matrix.output, accelerator, console)
-        return MatrixOutcome((), ())
+        return MatrixOutcome((), (), found.runs)
     if conduct is None:  # jobs always go on where they were
         refuse_unfinished(found.runs, matrix.output, resume=matrix.resume)
     make_folder(matrix.output)
