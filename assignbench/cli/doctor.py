@@ -75,9 +75,8 @@ def _print(found: "Sequence[Line]", counts: dict[str, int]) -> None:
             for text in _texts(line, min(COLUMNS, screen.width)):
                 screen.print(text, soft_wrap=True)
         screen.print("")
-    words = {"fine": "fine", "note": "notes" if counts["note"] != 1 else "note", "problem": "problems"}
-    words["problem"] = "problem" if counts["problem"] == 1 else "problems"
-    screen.print(Text(", ".join(f"{count} {words[state]}" for state, count in counts.items() if count)))
+    told = [f"{count} {state}{'s' * (count > 1 and state != 'fine')}" for state, count in counts.items() if count]
+    screen.print(Text(", ".join(told)))
 
 
 def _texts(line: "Line", columns: int) -> "list[Text]":

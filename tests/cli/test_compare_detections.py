@@ -113,7 +113,7 @@ def test_three_files_each_decide_and_their_order_among_rows_does_not_count(compa
     assert entry["low"] > 0
     assert entry["p_family"] < 0.05
     again = compared(*places[3:], *places[:3], "--baseline", "bad", "--json")[1]
-    assert again == out
+    assert json.loads(again)["rows"] == json.loads(out)["rows"]
     _, out, _ = compared(*places, "--baseline", "bad")
     assert "files 0, 1, 2 of each row as its seeds" in out
     assert "file 0 of a row is held against file 0 of every other one" in out

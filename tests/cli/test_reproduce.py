@@ -16,7 +16,7 @@ def conduct(stand_in):
         seen.append((names, request, named))
         return 1
 
-    stand_in("assignbench.reproduce.conduct", reproduce=reproduce)
+    stand_in("assignbench.reproduce.conduct", reproduce=reproduce, RUNS="runs")
     return seen
 
 
