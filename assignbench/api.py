@@ -136,7 +136,7 @@ def compare(
     data_root: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
-    """Put finished runs into one table, as ``assignbench compare`` does; docs/comparisons.md says how.
+    """Put finished runs into one table, as ``assignbench compare`` does; docs/guide/compare.md says how.
 
     Args:
         runs: a folder of runs, or some of the rows of `load`.

@@ -32,7 +32,7 @@ from assignbench.cli.output import note, progress
 from assignbench.errors import UsageError
 
 app = typer.Typer(
-    help="Measure time and memory against the least they could be: docs/performance.md",
+    help="Measure time and memory against the least they could be: docs/background/benchmarks.md",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

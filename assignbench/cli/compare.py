@@ -162,7 +162,7 @@ def compare(
     One file of a strategy says nothing of other seeds, so the difference is
     that of two networks; verdicts need three files of each.
 
-    How it is computed: docs/comparisons.md
+    How it is computed: docs/background/statistics.md
     """
     from assignbench.cli.output import as_text, progress, show, wrote
     from assignbench.files import write_text_atomic

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from assignbench.figures.runs import ShownRun
 
 app = typer.Typer(
-    help="Draw the AutoAssign paper's figures from finished runs: docs/figures.md",
+    help="Draw the AutoAssign paper's figures from finished runs: docs/guide/figures.md",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

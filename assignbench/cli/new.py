@@ -33,7 +33,7 @@ def new(
     """Write a strategy of your own to start from, NAME.py.
 
     It is a small true strategy, which keeps the laws as it is. What there is
-    to write a rule with is told in docs/strategies.md.
+    to write a rule with is told in docs/extend/index.md.
     """
     from assignbench.cli.output import show
     from assignbench.files import write_text_atomic, written_folder

@@ -65,7 +65,7 @@ def plan(
     detections what the pictures are worth. For 3, 5, 10 and 20 seeds: the
     smallest true difference that is found four times in five; what endless
     seeds would find, which only more pictures lower.
-    How it is computed: docs/comparisons.md
+    How it is computed: docs/background/statistics.md
     """
     from assignbench import api
     from assignbench.cli.output import progress, say, show

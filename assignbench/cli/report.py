@@ -59,7 +59,7 @@ def report(
     needs no network. Runs that are still going on may be among them: the
     page says what is missing. Runs that differ in more than strategy and
     seed are refused, with what differs.
-    How it is computed: docs/comparisons.md
+    How it is computed: docs/background/statistics.md
     """
     from assignbench.api import canonical, selected
     from assignbench.cli.output import progress, say, wrote

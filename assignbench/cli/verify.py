@@ -48,7 +48,7 @@ def golden(
     """Replay golden vectors: losses, gradients, assignments, networks, detections, first training steps.
 
     Exit code 5 when something differs by more than its tolerance. What the
-    files hold, and the tolerances: docs/fidelity.md
+    files hold, and the tolerances: docs/background/fidelity.md
     """
     from assignbench.cli.output import progress, show
     from assignbench.golden.verify import rows, verify
