@@ -348,7 +348,13 @@ def _changed(cls: type[Assigner], option: Option) -> str:
     """The option with another value than its default, as text; empty if no such value is allowed alone."""
     now: Any = option.default
     literals = [one for one in typing.get_args(option.hint) if isinstance(one, str)]
-    others = [not now] if isinstance(now, bool) else [now / 2 if now <= 1 else 2 * now] if isinstance(now, int | float) else literals
+    others = (
+        [not now]
+        if isinstance(now, bool)
+        else [now / 2 if now <= 1 else 2 * now]
+        if isinstance(now, int | float)
+        else literals
+    )
     for value in others:
         if value != now:
             with suppress(ValueError, UsageError):
@@ -361,6 +367,9 @@ def _value(option: Option) -> str:
     return str(option).partition(" = ")[2]
 
 
+WORDS = {"float": "a number", "int": "a whole number", "str": "text", "true | false": "true or false"}
+
+
 def _options(cls: type[Assigner]) -> str:
     schema = option_schema(cls)
     if not schema:
@@ -369,7 +378,8 @@ def _options(cls: type[Assigner]) -> str:
     rows = []
     for one in schema:
         bounds = [code(rule) for rule in rules if re.search(rf"\b{one.name}\b", rule)]
-        allowed = code(one.kind) + (f", {', '.join(bounds)}" if bounds else "")
+        kind = WORDS.get(one.kind, one.kind.replace(" | ", ", "))
+        allowed = prose(kind) + (f": {', '.join(bounds)}" if bounds else "")
         rows.append([code(one.name), prose(one.meaning), allowed, code(_value(one))])
     return table(["option", "meaning", "allowed", "default"], rows) + "\n"
 
