@@ -277,26 +277,25 @@ def strategy(name: str) -> str:
     """The page of a strategy, made from its file and from the committed results."""
     cls = strategies()[name]
     module = importlib.import_module(cls.__module__)
-    file = file_of(cls)
     title, rule, rest = _docstring(module)
-    picture = f"pictures/{name}.png"
-    seen = (
-        f"![The locations that {name} assigns]({picture})\n"
-        if (ROOT / "docs" / "strategies" / picture).exists()
-        else ""
-    )
-    told = [
-        f"# `{name}`\n",
-        f"{prose(title)}\n",
-        seen,
-        "## The rule\n",
-        f"```text\n{rule}\n```\n" if rule else "",
-        f"{rest}\n",
-    ]
-    told += ["## At a glance\n", table(["", ""], _facts(cls)) + "\n"]
-    told += ["## Run it\n", _run_it(name, cls), "## Options\n", _options(cls)]
-    told += ["## Presets\n", _presets(cls), "## Results\n", _results(name), _code(file)]
-    return "\n".join(one for one in told if one)
+    sections = {
+        "The rule": f"```text\n{rule}\n```\n\n{rest}" if rule else rest,
+        "At a glance": table(["", ""], _facts(cls)),
+        "Run it": _run_it(name, cls),
+        "Options": _options(cls),
+        "Presets": _presets(cls),
+        "Results": _results(name),
+        "The code": _code(file_of(cls)),
+    }
+    opening = f"# `{name}`\n\n{prose(title)}\n\n{_picture(name)}"
+    return opening + "\n".join(f"## {heading}\n\n{text.strip()}\n" for heading, text in sections.items())
+
+
+def _picture(name: str) -> str:
+    """What the strategy assigns, where a picture of it lies beside the pages; `assignbench figure` draws it."""
+    file = f"pictures/{name}.png"
+    there = (ROOT / "docs" / "strategies" / file).exists()
+    return f"![The locations that {name} assigns, on a picture]({file})\n\n" if there else ""
 
 
 def _docstring(module: Any) -> tuple[str, str, str]:
@@ -324,13 +323,18 @@ def _facts(cls: type[Assigner]) -> list[list[str]]:
     asked = [one for one in inspect.signature(cls.forward).parameters if one != "self"]
     reads = {"predictions", "view", "branches"} & set(asked)
     assigner = cls(Setting(classes=3))
-    where = "on the network's device, since it reads predictions" if reads else "on the host, beside the network"
+    where = "on the network's device, because it reads predictions" if reads else "on the host, beside the network"
     extras = ", ".join(code(one.name) for one in assigner.head.extras) or "none"
-    learned = [code(one) for one in assigner.learned()] if any(True for _ in assigner.parameters()) else []
-    rows = [["Source", _linked(cls.source)], ["It reads", ", ".join(map(code, asked))], ["It runs", where]]
-    rows += [["Priors in a cell", str(assigner.head.priors_per_cell)], ["Extra outputs", extras]]
-    rows += [["It learns", ", ".join(learned) or "nothing of its own"]]
-    return [[f"**{left}**", right] for left, right in rows]
+    learned = ", ".join(map(code, assigner.learned())) or "parameters of its own"
+    rows = {
+        "Source": _linked(cls.source),
+        "It [reads](../extend/interface.md#what-a-strategy-is-told)": ", ".join(map(code, asked)),
+        "It runs": where,
+        "Priors in a cell": str(assigner.head.priors_per_cell),
+        "[Extra outputs](../extend/extras.md)": extras,
+        "It learns": learned if any(True for _ in assigner.parameters()) else "nothing of its own",
+    }
+    return [[f"**{left}**", right] for left, right in rows.items()]
 
 
 def _run_it(name: str, cls: type[Assigner]) -> str:
@@ -444,7 +448,7 @@ def _results(name: str) -> str:
 def _code(file: str) -> str:
     source = (ROOT / file).read_text(encoding="utf-8").strip("\n")
     _, _, body = source.partition('"""')[2].partition('"""')
-    return f"## The code\n\n[{file}](../../{file}) is the whole strategy:\n\n```python\n{body.strip()}\n```\n"
+    return f"[{file}](../../{file}) is the whole strategy:\n\n```python\n{body.strip()}\n```\n"
 
 
 def results() -> str:
