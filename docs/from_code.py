@@ -153,15 +153,21 @@ def recipe() -> str:
 
 
 def recipes() -> str:
-    """What the shipped recipes say for the keys in which they differ most, and each one's first line."""
+    """What each shipped recipe is for, by its first line, and its values for the keys in which recipes differ most."""
     shown = ("model.backbone", "data.short_side", "train.iterations", "train.batch", "train.lr")
     rows = []
     for name in known_recipes():
         values = flatten(load_recipe(name).recipe)
         file = f"configs/recipes/{name}.yaml"
         first = (ROOT / file).read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").partition(":")[2].strip()
-        rows.append([f"[`{name}`](../../{file})", prose(first), *(code(_yaml(values[key])) for key in shown)])
-    return table(["recipe", "for", *(code(key) for key in shown)], rows)
+        rows.append([f"[`{name}`](../../{file})", prose(first), *(_range(values[key]) for key in shown)])
+    return table(["recipe", "for", *(key.partition(".")[2].replace("_", " ") for key in shown)], rows)
+
+
+def _range(value: object) -> str:
+    if isinstance(value, list):
+        return str(value[0]) if len(value) == 1 else f"{value[0]} … {value[-1]}"
+    return str(value)
 
 
 def _yaml(value: object) -> str:
