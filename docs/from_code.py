@@ -227,7 +227,15 @@ def written(cls: type) -> list[Written]:
 
 
 def _fields(cls: type) -> str:
-    rows = [[code(one.name), code(one.annotation), prose(one.comment), code(one.default)] for one in written(cls)]
+    known = vars(inspect.getmodule(cls))
+    rows = []
+    for one in written(cls):
+        kind = known.get(one.annotation)  # what its own type says, where the field itself says nothing
+        meaning = one.comment or (
+            _first(kind) if inspect.isclass(kind) and kind.__module__.startswith("assignbench") else ""
+        )
+        default = re.sub(r"^field\(default_factory=(\w+)\)$", r"\1()", one.default)
+        rows.append([code(one.name), code(one.annotation), prose(meaning), code(default)])
     return table(["field", "type", "meaning", "default"], rows)
 
 
