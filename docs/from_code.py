@@ -352,7 +352,10 @@ def _facts(cls: type[Assigner]) -> list[list[str]]:
 
 
 def _run_it(name: str, cls: type[Assigner]) -> str:
-    lines = [f"assignbench run --assigner {name}", f"assignbench run --assigner {name},atss --seeds 0,1,2"]
+    lines = [
+        f"assignbench run --assigner {name}",
+        f"assignbench run --assigner {name},{'fcos' if name == 'atss' else 'atss'} --seeds 0,1,2",
+    ]
     changed = next((one for one in map(partial(_changed, cls), option_schema(cls)) if one), "")
     if changed:
         lines.append(f"assignbench run --assigner '{name}[{changed}]'   # with another value of an option")

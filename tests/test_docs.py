@@ -446,6 +446,8 @@ def test_results_of_strategies_are_those_of_the_runs(from_code: ModuleType) -> N
 def test_a_command_of_a_strategys_page_is_one_that_it_takes(from_code: ModuleType) -> None:
     checked = 0
     for name, cls in from_code.strategies().items():
+        one, other = re.findall(r"--assigner (\w+),(\w+) --seeds 0,1,2", from_code.strategy(name))[0]
+        assert one == name != other
         for option in re.findall(rf"'{name}\[(.*?)\]'", from_code.strategy(name)):
             check_options(cls, resolve(f"{name}[{option}]").options)
             checked += 1
