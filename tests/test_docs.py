@@ -106,6 +106,17 @@ def test_commands_and_links_exist(page: Path) -> None:
         assert not heading or heading in headings(file), (file, heading)
 
 
+def test_pages_that_code_names_exist() -> None:
+    files = [
+        file for kind in ("assignbench/**/*.py", "assigners/**/*.py", "configs/**/*.yaml") for file in ROOT.glob(kind)
+    ]
+    named_pages = {
+        page for file in files for page in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8"))
+    }
+    assert len(named_pages) >= 5
+    assert {page for page in named_pages if not (ROOT / page).exists()} == set()
+
+
 def test_every_page_is_reached_from_the_readme() -> None:
     reached, new = set(), {ROOT / "README.md"}
     while new:
