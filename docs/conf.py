@@ -40,6 +40,7 @@ html_theme_options = {
     "source_directory": "docs/",
 }
 
+STRATEGIES = HERE / "strategies"
 HOME = f"{PROJECT['urls']['Homepage']}/blob/main"
 LINK = re.compile(r"(\]\()(\.\./[^)#\s]+)(#[^)]*)?(\))")
 
@@ -60,14 +61,12 @@ def leaving(text: str, page: Path) -> str:
     return LINK.sub(led, text)
 
 
-STRATEGIES = HERE / "strategies"
-
-
 def write_strategies(_app: Any) -> None:
     """A page for each built-in strategy, beside the list of them; git ignores these pages."""
     pages = {STRATEGIES / f"{name}.md": from_code.strategy(name) for name in from_code.strategies()}
-    for page in set(STRATEGIES.glob("*.md")) - set(pages) - {STRATEGIES / "index.md"}:
-        page.unlink()  # of a strategy that is gone
+    for page in set(STRATEGIES.glob("*.md")) - set(pages):
+        if page.read_text(encoding="utf-8").startswith(from_code.MADE):
+            page.unlink()  # of a strategy that is gone
     for page, text in pages.items():
         if not page.exists() or page.read_text(encoding="utf-8") != text:
             page.write_text(text, encoding="utf-8")
@@ -78,8 +77,14 @@ def read(app: Any, name: str, source: list[str]) -> None:
     source[0] = leaving(from_code.filled(source[0]), Path(app.env.doc2path(name)))
 
 
+def outdated(_app: Any, env: Any, *_: Any) -> list[str]:
+    """Pages with something from the code are always read anew, since the code may have changed."""
+    return [name for name in env.found_docs if from_code.MARKER.search(Path(env.doc2path(name)).read_text("utf-8"))]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this."""
     app.connect("builder-inited", write_strategies)
+    app.connect("env-get-outdated", outdated)
     app.connect("source-read", read)
     return {"parallel_read_safe": True}

@@ -38,6 +38,7 @@ from assignbench.run.results import environment, record
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = re.compile(r"^<!-- from the code: ([\w ]+) -->$", flags=re.MULTILINE)
+MADE = "<!-- made from "  # how a page begins that is made as a whole
 _CODE = re.compile(r"(`+[^`\n]+?`+)")
 
 
@@ -301,7 +302,7 @@ def strategy(name: str) -> str:
         "Results": _results(name),
         "The code": _code(file_of(cls)),
     }
-    opening = f"# `{name}`\n\n{prose(title)}\n\n{_picture(name)}"
+    opening = f"{MADE}{file_of(cls)}: change that file -->\n\n# `{name}`\n\n{prose(title)}\n\n{_picture(name)}"
     return opening + "\n".join(f"## {heading}\n\n{text.strip()}\n" for heading, text in sections.items())
 
 
