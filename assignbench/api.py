@@ -143,7 +143,7 @@ def compare(
     data_root: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
-    """Put finished runs into one table, as ``assignbench compare`` does; the documentation says how (comparisons).
+    """Put finished runs into one table, as ``assignbench compare`` does; the documentation says how (guide/compare).
 
     Args:
         runs: a folder of runs, one that holds such, a run or its record, several of these, or some rows of `load`.

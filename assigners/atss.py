@@ -6,13 +6,16 @@
     n(j)   a prior in several S_n goes to the highest IoU; equal IoU: the object listed first
     c*     centerness of the prior's centre: learned beside, and weight of the box part
 
-b_n: box of object n; l, t, r, b: distances in pixels from the prior's centre to its sides.
-Source: arXiv 1912.02424, Algorithm 1. Choices where implementations differ or are silent: equal distances go to
-the lower prior index on every device; one candidate has deviation 0; when no candidate inside the box reaches
-t_n (a threshold can exceed every IoU, and rounding can lift a mean above equal values) the best ones inside are
-taken. ``reference`` undoes the first and the last: equal distances as `torch.topk` finds them, no rescue.
-``at_least_one`` lets an object with no candidate inside its box have the location of the finest level that is nearest
-to its centre; its centerness counts as 1.
+b_n: box of object n; l, t, r, b: distances in pixels from the prior's centre to its sides. ``at_least_one`` lets an
+object with no candidate inside its box have the location of the finest level that is nearest to its centre. The
+centerness of this location counts as 1.
+
+Source: arXiv 1912.02424, Algorithm 1.
+
+Choices where implementations differ or are silent: equal distances go to the lower prior index, on every device. The
+deviation of one candidate alone is 0. If no candidate inside the box reaches t_n, the best ones inside are taken. (This
+happens when a threshold exceeds every IoU, or when rounding lifts a mean above equal values.) ``reference`` undoes the
+first and the last choice: equal distances are as `torch.topk` finds them, and no candidate is rescued.
 """
 
 from __future__ import annotations

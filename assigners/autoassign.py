@@ -16,21 +16,22 @@
     L_centre  0.75 · mean over images i of  N_i / Σ_{n in i} Σ_{S_n} G                      in the code only
 
 N: objects of the batch, N_i: of image i; x_n, x_j: box centre and location; s_j: stride; α = 1/4, γ = 2, λ = 5. This
-file makes w⁺, w⁻, L_centre and what L⁺ and L⁻ are divided by; the objective computes L⁺ and L⁻ from them. Gradient
-flows through C and G of w⁺, so that the locations of an object compete: a location with P⁺ < B_n − τ is pushed down.
-w⁻ and what L⁺ and L⁻ are divided by carry none.
+file makes w⁺, w⁻, L_centre and the divisors of L⁺ and L⁻. The objective computes L⁺ and L⁻ from them. Gradient flows
+through C and G of w⁺, so the locations of an object compete: a location with P⁺ < B_n − τ is pushed down. w⁻ and the
+divisors of L⁺ and L⁻ carry no gradient.
 
-Source: arXiv 2007.03496, Sections 3.2 (S, P), 3.3 (C, w⁺, ImpObj, Eqs. 3–6), 3.4 (G, Eq. 7), and the released code
-for what the paper leaves open: L_centre, α, both divisors, f̂ for each object, the class channel of w⁻.
-Choices: Where objects of one class meet at a location, the smaller w⁻ counts. In the code the one written last does,
+Source: arXiv 2007.03496, Sections 3.2 (S, P), 3.3 (C, w⁺, ImpObj, Eqs. 3–6), 3.4 (G, Eq. 7). The released code decides
+what the paper leaves open: L_centre, α, both divisors, f̂ for each object, the class channel of w⁻.
+
+Choices: where objects of one class meet at a location, the smaller w⁻ counts. In the code the one written last counts,
 so that the order of annotations matters (``same_class="last"``). An object without a location costs the constant
-α·100/N (with geometric bags nothing), teaches nothing, and is counted in the statistics. An image without any pair
-adds 0 to L_centre. ``at_least_one`` gives an object without a location the one of the finest level that is nearest to
-its centre. σ is used as max(|σ|, 0.001), and Σ C G has no floor (code: no floor, and 1e-12).
-Ablations, where the paper leaves one open: P(cls)-only and P(loc)-only change the argument of C alone, the bag keeps
-P⁺ (else one would teach no boxes, the other no classes). Explicit objectness is no factor of P and has a loss of its
-own (`ExplicitObjectness`). The baseline without w⁺ and w⁻ is ``center=none,confidence=off,negative=one``, with either
-mean.
+α·100/N (with geometric bags it costs nothing). It teaches nothing, and the statistics count it. An image without any
+pair adds 0 to L_centre. ``at_least_one`` gives an object without a location the one of the finest level that is nearest
+to its centre. σ is used as max(|σ|, 0.001), and Σ C G has no floor (in the code: no floor, and 1e-12).
+
+Ablations: in P(cls)-only and P(loc)-only, only the argument of C changes, and the bag keeps P⁺. Otherwise one of them
+would teach no boxes, and the other no classes. Explicit objectness is no factor of P and has a loss of its own
+(`ExplicitObjectness`). The baseline without w⁺ and w⁻ is ``center=none,confidence=off,negative=one``, with either mean.
 """
 
 from __future__ import annotations

@@ -7,13 +7,16 @@
     n(j)    a prior in several S_n goes to the highest q; equal q: the object listed first
     v_l     2 − (c_l − min c) / (max c − min c)    c_l: positives of level l; every term of a level counts v_l times
 
-ATSS runs twice, with q in place of the priors' overlap: once for classes, once for boxes and predicted IoU. A location
-may learn the class of one object and the box of another. v of classes counts their positives alone, v of boxes both.
-Source: arXiv 2107.02963, Section 3, and mmdetection for both a, v and the divisors. Choices: mmdetection counts c
-from the first step of training on, which is a memory; here c counts one image (``counts="batch"``: the batch, as the
-reference does in its first step). Equal distances go to the lower prior index, and where no candidate inside the box
-reaches t_n the best ones inside are taken; ``reference`` undoes both. ``at_least_one`` lets an object with no candidate
-inside its box have the location of the finest level that is nearest to its centre.
+ATSS runs twice, with q in place of the priors' overlap: once for classes, and once for boxes and predicted IoU. A
+location may learn the class of one object and the box of another. The v of classes counts only their positives. The v
+of boxes counts both. ``at_least_one`` lets an object with no candidate inside its box have the location of the finest
+level that is nearest to its centre.
+
+Source: arXiv 2107.02963, Section 3, and mmdetection for the two values of a, for v and for the divisors.
+
+Choices: mmdetection counts c from the first step of training on, which is a memory. Here c counts one image
+(``counts="batch"``: the batch, as the reference does in its first step). Equal distances go to the lower prior index.
+If no candidate inside the box reaches t_n, the best ones inside are taken. ``reference`` undoes these two.
 """
 
 from __future__ import annotations

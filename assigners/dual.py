@@ -10,12 +10,14 @@ Each head sees its own predictions only. By default both choose by one metric:
     one    the location of largest m
     t_nj   m_nj / m*_n · u*_n                                   class score that j learns, and weight of its box part
 
-m*, u*: the largest m and IoU of the object's locations. A location that several objects choose goes to the one of
-higher IoU. Both parts are divided by the sum of t. The two metrics are consistent where their α and β have one ratio:
-then one is a power of the other, so that what is best for the head of many locations is best for that of one.
-Source: YOLOv10, arXiv 2405.14458, Section 3.1, on the metric and the scores t of TOOD, arXiv 2108.07755, Section 3.2,
-whose k and box weights are taken. Locations with m = 0 teach nothing. Any two strategies may teach the heads instead,
-as in ``dual[many=atss,one=poto]``; each head then has the priors and extra outputs of its strategy.
+m*, u*: the largest m and IoU of the object's locations. If several objects choose a location, the one with the higher
+IoU gets it. Both parts are divided by the sum of t. Locations with m = 0 teach nothing. The two metrics are consistent
+if the ratio of α to β is the same in both. Then one metric is a power of the other, and what is best for the head of
+many locations is also best for the head of one. Any two strategies may teach the heads instead, as in
+``dual[many=atss,one=poto]``. Each head then has the priors and extra outputs of its strategy.
+
+Source: YOLOv10, arXiv 2405.14458, Section 3.1, on the metric and the scores t of TOOD, arXiv 2108.07755, Section 3.2.
+The k and the box weights are TOOD's.
 """
 
 from __future__ import annotations

@@ -10,10 +10,13 @@
     L⁻       Σ_j Σ_y w⁻_jy p_j(y)^γ (−log(1 − p_j(y)))   / Σ (1 − w⁻)        w⁻ = 1 but for y = y_n in S_n
 
 N: objects; α = 1/4, λ = 5, γ = 2. No weight carries gradient. Each pair of the bag L⁺ has to be good. The weights of a
-bag need not sum to 1, since 5 and 3 differ. w⁻ multiplies the loss; AutoAssign's multiplies the probability inside it.
-Source: arXiv 2203.16730, Section 3; its code for the numbers in w⁺ and w⁻, G and the divisors. Choices: where objects
-of one class meet at a location, the smaller w⁻ counts (the code: the last one's). An object without a location teaches
-nothing; ``at_least_one`` gives it the nearest one of the finest level. Boxes are refined in `detector/refined.py`.
+bag need not sum to 1, because 5 and 3 differ. w⁻ multiplies the loss, while AutoAssign's multiplies the probability
+inside the loss. Boxes are refined in `detector/refined.py`.
+
+Source: arXiv 2203.16730, Section 3. Its code gives the numbers in w⁺ and w⁻, G and the divisors.
+
+Choices: where objects of one class meet at a location, the smaller w⁻ counts (in the code, the last one's). An object
+without a location teaches nothing. ``at_least_one`` gives it the nearest location of the finest level.
 """
 
 from __future__ import annotations

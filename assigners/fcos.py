@@ -6,13 +6,16 @@
     n(j)        the smallest box that passes; equal areas: the object listed first
     c*          √( min(l, r)/max(l, r) · min(t, b)/max(t, b) )  centerness: learned beside, and weight of the box part
 
-Ranges in pixels for P3 … P7: up to 64, 64–128, 128–256, 256–512, from 512: multiples of 8 strides.
-Source: arXiv 1904.01355, Sections 3.1–3.2; centre sampling, GIoU and centerness on the box tower are the
-improvements of its released version (38.7 AP, ResNet-50, 1×). ``at_least_one`` gives a box without any candidate the
-location that is nearest to its centre, on the level whose range holds half its longer side; if that lies outside the
-box, its centerness counts as 1. Choices where implementations differ: both ends of a range belong to it; the box
-part is weighted by centerness and divided by its sum, at least 1 (``least_box``; mmdetection: 1e-6); no box is too
-large to win (mmdetection: 10⁸ square pixels). Each part is an option; without all of them this is `plain`, bit for bit.
+The ranges in pixels for P3 … P7 are: up to 64, 64–128, 128–256, 256–512, and from 512. They are multiples of 8 strides.
+``at_least_one`` gives a box without any candidate the location that is nearest to its centre, on the level whose range
+holds half its longer side. If that location lies outside the box, its centerness counts as 1.
+
+Source: arXiv 1904.01355, Sections 3.1–3.2. Centre sampling, GIoU and centerness on the box tower are the improvements
+of its released version (38.7 AP, ResNet-50, 1×).
+
+Choices where implementations differ: both ends of a range belong to it. The box part is weighted by centerness and
+divided by its sum, which is at least 1 (``least_box``; mmdetection: 1e-6). No box is too large to win (mmdetection: 10⁸
+square pixels). Each part is an option. Without all of them this is `plain`, bit for bit.
 """
 
 from __future__ import annotations

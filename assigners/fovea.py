@@ -4,14 +4,17 @@
     fovea    locations in the box shrunk to σ of its width and height, borders included                    σ = 0.4
     n(j)     the smallest box with j in its fovea, on a level that fits; equal areas: the object listed first
 
-Two neighbouring levels fit most objects. The outermost ranges are open: the finest level has all that is smaller, the
-coarsest all that is larger. An object whose fovea holds no location of a level learns nothing there.
-Source: arXiv 1904.03797, Section 3 ("Scale Assignment", "Object Fovea"). Choices: a fovea between the
-image's side and the outermost locations has the nearest of these, as in mmdetection. There the object
-listed last has what several of equal area claim (``ties="last"``), and the class part is divided by positives + images
-(``normaliser="local"``). The paper's box target, ln of the sides by the level's scale, is the coding of the preset.
-``at_least_one`` gives an object that would learn nothing on any level the location that is nearest to its centre, on
-the level whose r_l is nearest to its size.
+Two neighbouring levels fit most objects. The outermost ranges are open: the finest level has all objects that are
+smaller, and the coarsest has all that are larger. An object whose fovea holds no location of a level learns nothing
+there. ``at_least_one`` gives an object that would learn nothing on any level the location that is nearest to its
+centre, on the level whose r_l is nearest to its size.
+
+Source: arXiv 1904.03797, Section 3 ("Scale Assignment", "Object Fovea").
+
+Choices: a fovea between the image's side and the outermost locations has the nearest of these, as in mmdetection.
+There, if several objects of equal area claim a location, the one listed last gets it (``ties="last"``), and the class
+part is divided by positives + images (``normaliser="local"``). The paper's box target, ln of the sides by the level's
+scale, is the coding of the preset.
 """
 
 from __future__ import annotations

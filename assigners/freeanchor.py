@@ -8,10 +8,13 @@
             IoU_nj of the *predicted* box, t₁ = 0.6, t₂n = max_j IoU_nj
     L⁻      −(1 − α) Σ_j Σ_y q^γ log(1 − q),  q = p_j(y) (1 − A_jy)   / (k · N)
 
-N: objects; α, γ, λ: of the loss. The weights w carry gradient, A does not.
-Source: arXiv 1909.02466, Sections 3.2–3.4 (mean-max: Eq. 7; A: Eq. 5). Our name ← the paper's: pairs ← bag,
-discount factor 1 − A ← P{a ∈ A₋}. Objects of one class over one anchor: the larger A counts. Anchors of equal
-IoU at the end of a bag: the lower index (``ties="topk"``: whichever `torch.topk` finds, as the references).
+N: objects; α, γ, λ: of the loss. The weights w carry gradient, and A does not.
+
+Source: arXiv 1909.02466, Sections 3.2–3.4 (mean-max: Eq. 7; A: Eq. 5). What we call pairs is the paper's bag, and our
+discount factor 1 − A is its P{a ∈ A₋}.
+
+Choices: if objects of one class claim one anchor, the larger A counts. If anchors at the end of a bag have equal IoU,
+the lower index is taken (``ties="topk"``: whichever `torch.topk` finds, as in the references).
 """
 
 from __future__ import annotations

@@ -8,11 +8,14 @@
     l*_n         argmin_l ℓ_nl; equal: the finer level                no gradient flows through the choice
     pairs        n with the cells that it has won on l*_n; on the other levels class y_n is ignored at its cells
 
-ε_e = ε_i = 0.2; c⁺, c⁻, α, λ: of the loss. The classes that are ignored at a cell are left out of ℓ, too.
-Source: arXiv 1903.00621, Sections 3.2 (regions) and 3.3 (online feature selection, Eqs. 1–3), the anchor-free branch
-alone. Choices: ε_i = 0.2 as in mmdetection, which reports more AP with it than with the paper's 0.5. Where a cell
-that n has won is ignored for another object of n's class, it teaches n (mmdetection: it becomes background of the
-other classes, so that two equal objects teach each other away; ``same_class="ignored"``).
+ε_e = ε_i = 0.2; c⁺, c⁻, α, λ: of the loss. The classes that are ignored at a cell are left out of ℓ too.
+
+Source: arXiv 1903.00621, Sections 3.2 (regions) and 3.3 (online feature selection, Eqs. 1–3). Only the anchor-free
+branch is here.
+
+Choices: ε_i is 0.2, as in mmdetection, which reports more AP with it than with the paper's 0.5. A cell that n has won
+may be ignored for another object of n's class. Then it teaches n. (In mmdetection it becomes background of the other
+classes, so that two equal objects teach each other away: ``same_class="ignored"``.)
 """
 
 from __future__ import annotations

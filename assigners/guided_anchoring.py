@@ -5,12 +5,15 @@
     background      the rest
     forced          every guided anchor whose IoU is m_n = max_j IoU(a_j, b_n), if m_n > 0, as in RetinaNet
 
-What location and shape branch learn stands in `core/guides.py`. At test, locations with σ(location) < 0.01 are left
-out. Class and box are read off features that are adapted to the anchor's shape: `detector/guided.py`.
-Source: arXiv 1901.03278, Sections 3.1–3.5. Choices where implementations differ: the location branch learns 1 in the
-middle of objects, as in the paper (mmdetection 2 and 3 teach 0 there and 1 elsewhere: ``polarity="inverted"``); what
-two objects claim goes to the one that fits better (mmdetection: to the one listed last, ``conflicts="last"``); an
-object that overlaps no guided anchor forces nothing (mmdetection: it claims all anchors of the image).
+`core/guides.py` says what the location branch and the shape branch learn. At test, locations with σ(location) < 0.01
+are left out. Class and box are read off features that are adapted to the anchor's shape: `detector/guided.py`.
+
+Source: arXiv 1901.03278, Sections 3.1–3.5.
+
+Choices where implementations differ: the location branch learns 1 in the middle of objects, as in the paper
+(mmdetection 2 and 3 teach 0 there and 1 elsewhere: ``polarity="inverted"``). If two objects claim a location, the one
+that fits better gets it (mmdetection: the one listed last, ``conflicts="last"``). An object that overlaps no guided
+anchor forces nothing (mmdetection: it claims all anchors of the image).
 """
 
 from __future__ import annotations

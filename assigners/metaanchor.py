@@ -8,11 +8,13 @@
     background best IoU < 0.4; in between nothing is taught
     forced     every anchor whose IoU is m_n = max_j IoU(a_j, b_n), if m_n > 0
 
-Source: arXiv 1807.00980, Sections 3.1–3.3, Eq. 5, 6, 8; the matching is RetinaNet's. The authors released no code. So
-there is no preset, and tests can only compare with a slow reading of the paper's formulas. What the paper does not say
-is chosen here: the distribution of the draws, the width of the generators, their initial values,
-and one bias for all anchors. Its second generator, which reads the features as well, is not built. The draw is a
-function of the run's seed and the progress of training: see `detector/generated.py`.
+The draw is a function of the run's seed and the progress of training: see `detector/generated.py`.
+
+Source: arXiv 1807.00980, Sections 3.1–3.3, Eq. 5, 6, 8. The matching is RetinaNet's. The authors released no code. So
+there is no preset, and tests can only compare with a slow reading of the paper's formulas.
+
+Choices where the paper is silent: the distribution of the draws, the width of the generators, their initial values, and
+one bias for all anchors. The paper's second generator, which also reads the features, is not built.
 """
 
 from __future__ import annotations

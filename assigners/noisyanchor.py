@@ -9,11 +9,14 @@
     ℓ_j     s'_j c⁺ ℓ_class(p, 1) + (1 − s'_j) c⁻ p^γ · −log(1 − p)     own class; others: background; c, γ: of the loss
     L       K Σ_j r_j ℓ_j / |A|  +  K_box Σ_A r_j λ L_box / |A|                 Σ_j: all anchors and classes
 
-K = Σ ℓ / Σ r ℓ, K_box likewise: r moves shares of a loss and leaves its sum alone. Means and range are over A of the
-image, where an anchor that several objects chose counts several times. Nothing of s', r and K carries gradient.
-Source: arXiv 1912.05086, Section 3; the authors' code for the range of s', r of all classes, K. Choices: K is of each
-image; in the code of the batch. |A| is of the batch; in the code an average over past batches. The code also takes
-anchors without overlap, where fewer than k have one. Where all s are equal, s' is mean u. Of equal IoU: the lower one.
+K = Σ ℓ / Σ r ℓ, and K_box likewise: r moves shares of a loss and leaves its sum as it was. Means and range are over A
+of the image. An anchor that several objects chose counts several times there. Nothing of s', r and K carries gradient.
+
+Source: arXiv 1912.05086, Section 3. The authors' code gives the range of s', the r of all classes, and K.
+
+Choices: K is that of each image (in the code, that of the batch). |A| is that of the batch (in the code, an average
+over past batches). If fewer than k anchors overlap an object, only these are taken (the code also takes anchors without
+overlap). If all s are equal, s' is mean u. If anchors have equal IoU, the lower one is taken.
 """
 
 from __future__ import annotations

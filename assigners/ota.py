@@ -7,13 +7,17 @@
     π      argmin Σ c π + γ Σ π log π, row sums s, column sums 1, by T iterations of Sinkhorn    γ = 0.1, T = 50
     n(j)   argmax_n π_nj / max_i π_ni,  background among the n
 
-J: number of locations. L_class is the detector's class loss, of all classes; what an object's cost and the background's
-have in common (all but its own class) changes no plan. IoU of the predicted box is learned beside and scales the score.
-Source: arXiv 2103.14259, Sections 3.1–3.3, Algorithm 1. Choices: equal shares go to the object listed first, before
-background; ρ is that of the authors' code (the paper: the 5² nearest of each level). An object without candidates is
-not taught. In the authors' code it costs 10⁶ everywhere and has s_n = 1: which locations it then takes, be they far
-outside its box, is decided by how float32 rounds beside 10⁶. That is not copied: here such an object takes nothing.
-``at_least_one`` gives it one candidate: the location of the finest level that is nearest to its centre.
+J: number of locations. L_class is the detector's class loss, of all classes. What the cost of an object and that of the
+background have in common (everything but the object's own class) changes no plan. The IoU of the predicted box is
+learned beside and scales the score. ``at_least_one`` gives an object without a candidate the location of the finest
+level that is nearest to its centre.
+
+Source: arXiv 2103.14259, Sections 3.1–3.3, Algorithm 1.
+
+Choices: equal shares go to the object listed first, and to an object before background. ρ is that of the authors' code
+(in the paper, the 5² nearest locations of each level). An object without candidates is not taught. In the authors' code
+it costs 10⁶ everywhere and has s_n = 1. Then float32's rounding beside 10⁶ decides which locations it takes, even far
+outside its box. That is not copied.
 """
 
 from __future__ import annotations

@@ -8,11 +8,14 @@
     S_n     { j ∈ G_n : e_j ≤ e of the anchor in G_n of highest density f_n }           all other anchors: background
     q_j     IoU of the predicted box: learned beside, and weight of the box part
 
-No gradient flows through e. Source: arXiv 2007.08103, Sections 3.1–3.2 (scheme c of Figure 3; Algorithm 1) and 3.3.
-Choices where implementations differ: e has the box part at the weight at which it is learned (official code: at
-λ = 1). An only candidate is positive, and where component 1 is left without any, all are (``unsplit="none"``: such
-an object teaches nothing). Equal e or f: the lower location; a forced anchor as in RetinaNet. EM as scikit-learn's,
-in float64.
+No gradient flows through e.
+
+Source: arXiv 2007.08103, Sections 3.1–3.2 (scheme c of Figure 3; Algorithm 1) and 3.3.
+
+Choices where implementations differ: in e, the box part has the weight with which it is learned (in the official code λ
+= 1). If an object has one candidate only, it is positive. If component 1 is left without any candidate, all are
+positive (``unsplit="none"``: such an object teaches nothing). If e or f are equal, the lower location is taken. A
+forced anchor is treated as in RetinaNet. EM is scikit-learn's, in float64.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     S_n = { j : min(l, t, r, b)_nj > 0 }            locations strictly inside box n
     n(j) = argmin { area(b_n) : j ∈ S_n }           a location in several boxes learns the smallest
 
-l, t, r, b: distances in pixels from location j to the sides of box n. Equal areas: the object listed first.
-``at_least_one`` gives a box without any location the one of the finest level that is nearest to its centre.
-Source: the baseline of AutoAssign's appendix (arXiv 2007.03496, Table 7, first row); the tie rule is FCOS's.
+l, t, r, b: distances in pixels from location j to the sides of box n. If areas are equal, the object listed first wins.
+``at_least_one`` gives a box without any location the one of the finest level that is nearest to its centre. Source: the
+baseline of AutoAssign's appendix (arXiv 2007.03496, Table 7, first row). The tie rule is FCOS's.
 """
 
 from __future__ import annotations

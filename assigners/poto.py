@@ -4,19 +4,21 @@
     Q_nj   p_j(y_n)^(1 − α) · IoU(b̂_j, b_n)^α   for j ∈ Ω_n                                α = 0.8
     π̂      argmax_π Σ_n Q_nπ(n)                 over all π that give no two objects of an image one location
 
-Each object is taught at one location, so one location detects it, and nothing is suppressed at test. With
-``auxiliary`` the classes are taught a second time on the same outputs, at many locations of each object:
+Each object is taught at one location, so one location detects it, and nothing is suppressed at test. With ``auxiliary``
+the classes are taught a second time on the same outputs, at many locations of each object:
 
     C_nl   the 9 locations in the box of largest Q on level l
     S_n    { j ∈ ∪_l C_nl : Q_nj ≥ t_n }        t_n: mean + standard deviation (n − 1) of Q over ∪_l C_nl
     n(j)   a location in several S_n goes to the largest Q
 
-Source: arXiv 2012.03544, Sections 3.2 (Eq. 3 and 4) and 3.4. Choices where paper and code differ or are silent: an
-object that loses all its locations counts −1, as in the authors' code; it is then not taught, nor is one
-with an empty Ω_n. ``orphans=first`` teaches both at the first locations that are left, which is where the authors'
-solver ends. ``at_least_one`` fills an empty Ω_n with the location of the finest level that is nearest to the
-centre. The 9 best are sought in the box; the authors' code asks whether they lie in it after it has found them. Their
-3D max filtering is a network, and is not here.
+Source: arXiv 2012.03544, Sections 3.2 (Eq. 3 and 4) and 3.4. The authors' 3D max filtering is a network, and is not
+here.
+
+Choices where paper and code differ or are silent: an object that loses all its locations counts −1, as in the authors'
+code. It is then not taught. An object with an empty Ω_n is not taught either. ``orphans=first`` teaches both at the
+first locations that are left, which is where the authors' solver ends. ``at_least_one`` fills an empty Ω_n with the
+location of the finest level that is nearest to the centre. The 9 best are chosen among the locations in the box. The
+authors' code chooses first, and then asks whether they lie in the box.
 """
 
 from __future__ import annotations

@@ -6,11 +6,13 @@
     forced      every anchor whose IoU equals m_n = max_j IoU(a_j, b_n) becomes positive for object n, if m_n > 0; an
                 anchor forced by several objects goes to the one of highest IoU
 
-Nine anchors a cell: sides 4·s·2^(0, 1/3, 2/3), height over width 1/2, 1, 2; s: the level's stride.
-Source: arXiv 1708.02002, Section 4, with the matcher of the common implementations. Choices where they differ:
-the forcing object owns the forced anchor, the best one if several force it (elsewhere: the one listed last, so
-that the order of annotations matters; ``forced="last"`` is that rule); an object that overlaps no anchor forces
-nothing (elsewhere it claims all anchors with IoU 0, which is every anchor).
+A cell has nine anchors: sides 4·s·2^(0, 1/3, 2/3), and height over width 1/2, 1, 2; s: the level's stride.
+
+Source: arXiv 1708.02002, Section 4, with the matcher of the common implementations.
+
+Choices where they differ: the object that forces an anchor owns it. If several objects force it, the best one owns it.
+(Elsewhere it is the one listed last, so that the order of annotations matters: ``forced="last"``.) An object that
+overlaps no anchor forces nothing. (Elsewhere it claims all anchors with IoU 0, which is every anchor.)
 """
 
 from __future__ import annotations

@@ -12,11 +12,13 @@
     L_sel    0.1 · mean over n of −log p_nl at l = argmin_l ℓ_nl;  all else is divided by Σ w_nj
 
 c⁺, c⁻, α, λ: of the loss.
+
 Source: arXiv 1911.12448, Section 3 ("Soft-Weighted Anchor Points", "Soft-Selected Pyramid Levels"). The authors' code
-is not public, so no reference proves this file: it is a reading of the formulas. Choices where they are silent: a cell
-whose centre lies outside the box has a = 0; the p of the k best levels are not divided by their sum; neither w nor the
-features carry gradient, so that the network learns from L_sel alone, and the detector learns nothing from it; objects
-that have won no cell are left out of L_sel.
+is not public. So no reference proves this file: it is a reading of the formulas.
+
+Choices where they are silent: a cell whose centre lies outside the box has a = 0. The p of the k best levels are not
+divided by their sum. Neither w nor the features carry gradient. So the selection network learns from L_sel alone, and
+the detector learns nothing from L_sel. Objects that have won no cell are left out of L_sel.
 """
 
 from __future__ import annotations

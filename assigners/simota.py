@@ -10,9 +10,12 @@
     q            u of the pair: the class score to learn; objectness learns 1 at pairs, 0 elsewhere
 
 u_nj: IoU of the box predicted at j and box n; s: j's stride, (x_n, y_n) the centre. Nothing carries gradient.
-Source: YOLOX, arXiv 2107.08430, Section 2.1 "SimOTA", after OTA, arXiv 2103.14259. Choices where implementations
-differ: candidates and penalty are mmdetection's; YOLOX's own code takes the square alone, ρ = 1.5. Costs without the
-penalty stay below it, so it only ranks: (1 + c) · 10⁶ ranks alike, and keeps the digits that adding 10⁵ rounds off.
+
+Source: YOLOX, arXiv 2107.08430, Section 2.1 "SimOTA", after OTA, arXiv 2103.14259.
+
+Choices where implementations differ: candidates and penalty are mmdetection's. YOLOX's own code takes the square alone,
+with ρ = 1.5. Costs without the penalty stay below it, so the penalty only ranks. The code here uses (1 + c) · 10⁶,
+which gives the same ranks and keeps the digits that adding 10⁵ would round off.
 """
 
 from __future__ import annotations

@@ -8,12 +8,14 @@
     q            u of the pair: the class score to learn, and weight of the box part; its sum divides all terms
 
 QFL(z, t) = |t − σ(z)|² · BCE(σ(z), t), z: class logits; u_nj: IoU of the box predicted at j and box n; d_nj: distance
-from location to centre in strides. Nothing carries gradient.
-Source: RTMDet, arXiv 2212.07784, Section 3.3, Equations 1–4; dynamic k as in SimOTA, arXiv 2107.08430. Choices where
-implementations differ or are silent: as mmdetection's, an object may take a candidate that lies in another box alone;
-``require_inside`` forbids that. Distances to the sides cannot reach an object from there. A location so far away that
-its cost overflows, some 40 strides, is never taken. ``at_least_one`` makes the location that is nearest to the centre
-of a box without any, on the finest level, a candidate.
+from location to centre in strides. Nothing carries gradient. ``at_least_one`` makes a candidate for a box that has
+none: the location of the finest level that is nearest to the centre of the box.
+
+Source: RTMDet, arXiv 2212.07784, Section 3.3, Equations 1–4. Dynamic k is as in SimOTA, arXiv 2107.08430.
+
+Choices where implementations differ or are silent: an object may take a candidate that lies only in another box, as in
+mmdetection. ``require_inside`` forbids this. (Distances to the sides cannot reach an object from such a location.) A
+location so far away that its cost overflows, some 40 strides, is never taken.
 """
 
 from __future__ import annotations

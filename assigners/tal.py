@@ -7,13 +7,15 @@
     t̂_nj    t_nj / (max_j t_nj + ε) · max_j IoU_nj          maxima over S_n without what others won; ε = 1e-7
     L       Σ |t̂ − p|² BCE(p, t̂) / Σ t̂   +   Σ t̂ · 2 (1 − GIoU) / Σ t̂          t̂ = 0 in the background
 
-Nothing of t carries gradient. The first third of the training, before predictions say much, is taught by ATSS instead:
-k = 9 priors a level, those of IoU ≥ mean + deviation inside the box, 1 as score, box parts weighted by centerness.
+Nothing of t carries gradient. In the first third of the training, predictions do not say much yet, and ATSS teaches
+instead: k = 9 priors on each level, of these the ones with IoU ≥ mean + deviation inside the box, 1 as the score, and
+box parts weighted by centerness. t̂ is the record's `quality` and box weight, and its sum is every normaliser. The
+quality focal loss makes L of it. The controlled protocol's focal loss also has c⁺ = ¼ and c⁻ = ¾.
 
-Source: TOOD, arXiv 2108.07755, Section 3.2 (t: Eq. 3; losses: Eqs. 4–6); that S_n is cut from C_n, ε and the first
-part are its released code's. t̂ is the record's `quality`, box weight and, summed, every normaliser: the quality focal
-loss makes L of it; the controlled protocol's focal loss has c⁺ = ¼ and c⁻ = ¾ besides. Choice where implementations are
-silent: of equal t, the lower location is chosen.
+Source: TOOD, arXiv 2108.07755, Section 3.2 (t: Eq. 3; losses: Eqs. 4–6). Its released code cuts S_n from C_n and gives
+ε and the first third.
+
+Choices where implementations are silent: if t is equal, the lower location is taken.
 """
 
 from __future__ import annotations

@@ -10,12 +10,16 @@
     ignored  locations in some A_n or P_n and in no S_n; and those in none of them whose predicted box has
              IoU > t_neg with any object                                             t_neg = 0.7
 
-Anchors: squares of 32 to 512 pixels, one a level here; five a cell of one level of stride 32 in the preset.
-Source: arXiv 2103.09460, Section 4 ("Uniform Matching"). Choices: the paper speaks of anchors; the authors' code and
-mmdetection match predicted boxes besides. There an anchor of several objects goes to the pair that was written last, by
-rank, then predictions before anchors, then the order of annotations, and is ignored if that pair's IoU is below t_pos
-(``conflicts="last"``). Equal distances, which are the rule where w ≠ h and anchors differ in size alone: the lower
-location. Positives of the class part are counted once.
+Anchors are squares of 32 to 512 pixels. Here there is one on each level. In the preset there are five in each cell of
+one level of stride 32.
+
+Source: arXiv 2103.09460, Section 4 ("Uniform Matching").
+
+Choices: the paper speaks of anchors. The authors' code and mmdetection also match predicted boxes. There, an anchor of
+several objects goes to the pair that was written last: by rank, then predictions before anchors, then the order of
+annotations. If that pair's IoU is below t_pos, the anchor is ignored (``conflicts="last"``). If distances are equal,
+the lower location is taken. (They often are, where w ≠ h and anchors differ only in size.) Positives of the class part
+are counted once.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 import importlib.util
 import inspect
 import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cached_property
@@ -15,29 +18,52 @@ import torch
 import typer
 from torch import Tensor
 
+import assignbench
 from assignbench import core
-from assignbench.cli.main import app
+from assignbench.cli.main import INTERRUPTED, app
 from assignbench.cli.new import STRATEGY, read, renamed
+from assignbench.config import known_recipes, settings
 from assignbench.contract.laws import check
 from assignbench.core import Assigner, Assignment, Discounts, Extra, Head, Normalisers, Pairs, Setting, assign, parts
 from assignbench.data.read.findings import KINDS, Severity
 from assignbench.detector.objective import objective
+from assignbench.errors import DataError, DeviceFault, RunError, Stopped, SystemProblem, UsageError
 from assignbench.options import check_options
 from assignbench.plugins import load_class, resolve
+from assignbench.run.results.record import RunRecord
+from assignbench.strict_yaml import read_yaml
 from assignbench.synthetic import random_problem
 from assigners.dw import DW
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-STRATEGIES = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+MADE = set(DOCS.glob("strategies/*.md")) - {
+    DOCS / "strategies" / "index.md"
+}  # when the site is built, from the strategies
+PAGES = sorted({*ROOT.glob("*.md"), *DOCS.glob("**/*.md")} - MADE)
+EXTEND = (
+    "interface",
+    "examples",
+    "losses",
+    "extras",
+    "heads",
+    "learning",
+    "presets",
+    "laws",
+    "vocabulary",
+)  # as it is read
+READ = [DOCS / "start" / "first-strategy.md", *(DOCS / "extend" / f"{name}.md" for name in EXTEND)]
+READ = [*READ, DOCS / "guide" / "tiny-objects.md"]
+STRATEGIES = "\n".join(page.read_text(encoding="utf-8") for page in READ)  # how to write a strategy
 
 
 def test_there_are_pages() -> None:
-    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "strategies.md", "data.md"} <= {page.name for page in PAGES}
+    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} <= {page.name for page in PAGES}
+    assert {page.parent.name for page in PAGES} >= {"start", "guide", "strategies", "extend", "reference", "background"}
 
 
 def test_the_example_strategy_keeps_the_contract(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", STRATEGIES, flags=re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", READ[0].read_text(encoding="utf-8"), flags=re.DOTALL)
     assert code == renamed(read(STRATEGY), "nearest", "Nearest")  # what `assignbench new nearest` writes
     assert len(code.splitlines()) <= 60
     (tmp_path / "nearest.py").write_text(code, encoding="utf-8")
@@ -46,17 +72,74 @@ def test_the_example_strategy_keeps_the_contract(tmp_path: Path) -> None:
     assert [result for result in check(cls, check_options(cls, strategy.options)) if not result.passed] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def named(page: Path) -> str:
+    """What a test calls a page."""
+    return page.relative_to(ROOT).as_posix()
+
+
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """Files of the repository that a page leads to, each with the heading there, empty for the whole file."""
+    for link in re.findall(
+        r"\]\(((?!http)[^)\s]+)\)", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    ):
+        file, _, heading = link.partition("#")
+        yield (page.parent / file).resolve() if file else page, heading
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page as links name them, on GitHub and on the site."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_and_links_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     known = set(typer.main.get_group(app).commands)  # type: ignore[attr-defined]
-    commands = set(re.findall(r"(?:^|`|&& )\s*assignbench ([a-z]+)", text, flags=re.MULTILINE))
+    blocks = "".join(re.findall(r"```.*?```", text, flags=re.DOTALL))
+    commands = set(re.findall(r"^\s*assignbench ([a-z]+)", blocks, flags=re.MULTILINE))
+    commands |= set(re.findall(r"(?:^ {4,}|`|&& )assignbench ([a-z]+)", text, flags=re.MULTILINE))
     assert commands <= known
-    for link in re.findall(r"\]\(((?!http)[^)#]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
-        assert (page.parent / link).exists(), link
+    for file, heading in links(page):
+        assert file.exists(), file
+        assert not heading or heading in headings(file), (file, heading)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_that_code_names_exist() -> None:
+    files = [
+        file for kind in ("assignbench/**/*.py", "assigners/**/*.py", "configs/**/*.yaml") for file in ROOT.glob(kind)
+    ]
+    named_pages = {
+        page for file in files for page in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8"))
+    }
+    assert len(named_pages) >= 5
+    assert {page for page in named_pages if not (ROOT / page).exists()} == set()
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, new = set(), {ROOT / "README.md"}
+    while new:
+        reached |= new
+        new = {file for page in new for file, _ in links(page) if file.suffix == ".md"} - reached
+        new = {page for page in new if page in PAGES}
+    assert set(PAGES) - reached - {ROOT / "CHANGELOG.md"} == set()
+
+
+def test_the_readme_fits_a_screen() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 80
+
+
+def test_results_of_the_readme_are_those_of_the_report() -> None:
+    report = (ROOT / "reports" / "field" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (`\w+` \| .+? ± .+? \| .+?) \|$", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE
+    )
+    assert len(rows) >= 5
+    assert [row for row in rows if f"| {row} |" not in report] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_tests_that_are_named_exist(page: Path) -> None:
     for file, test in re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text(encoding="utf-8")):
         assert f"\ndef {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{test}"
@@ -263,8 +346,149 @@ def test_the_page_names_the_whole_vocabulary() -> None:
     assert set(core.__all__) - words == set()
 
 
-def test_every_finding_is_explained() -> None:
-    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+# What is made from the code
+
+
+@pytest.fixture(scope="module")
+def from_code() -> ModuleType:
+    """What makes pages from the code."""
+    spec = importlib.util.spec_from_file_location("from_code", DOCS / "from_code.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclasses look for their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+def site(*words: str) -> subprocess.CompletedProcess[str]:
+    """Build a site, with every warning an error."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    done = site("-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "site"))
+    assert (done.returncode, done.stderr) == (0, "")
+    front = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    built = {page.relative_to(tmp_path / "site").as_posix() for page in (tmp_path / "site").glob("*/*.html")}
+    assert built >= {
+        named(page).removeprefix("docs/").replace(".md", ".html") for page in PAGES if page.parent.parent == DOCS
+    }
+    assert {page for page in built if not page.startswith("_") and f'href="{page}' not in front} == set()
+
+
+def test_every_part_is_asked_for_and_every_marker_is_a_part(from_code: ModuleType) -> None:
+    asked = [part for page in PAGES for part in from_code.MARKER.findall(page.read_text(encoding="utf-8"))]
+    assert sorted(asked) == sorted(from_code.PARTS)
+    with pytest.raises(KeyError, match="nothing"):
+        from_code.filled("<!-- from the code: nothing -->")
+
+
+def test_every_finding_is_explained(from_code: ModuleType) -> None:
+    page = from_code.findings()
     for kind in KINDS:
         run = "refuses it" if kind.severity is Severity.ERROR else f"{kind.how}: {kind.done}" if kind.done else "–"
-        assert f"| `{kind.name}` ({kind.severity}) | {kind.meaning} | {run} | {kind.remedy or '–'} |" in page
+        cells = (f"`{kind.name}`", str(kind.severity), kind.meaning, run, kind.remedy or "–")
+        assert f"| {' | '.join(cells)} |" in re.sub(r"\\(.)", r"\1", page)
+
+
+def test_every_command_and_option_has_its_place(from_code: ModuleType) -> None:
+    page = from_code.commands()
+    listed = re.findall(r"^\| `assignbench (.+?)` *(?:,.*)?\|", text_of("reference/commands.md"), flags=re.MULTILINE)
+    first = {name for words in listed for name in re.findall(r"^[a-z]+", words)} | {"predict"}
+    for words, command in from_code.leaves(typer.main.get_command(app), ""):
+        assert f"\n## `{words.strip()}`\n" in f"\n{page}", words
+        assert words.split()[0] in first, words
+        section = page.partition(f"## `{words.strip()}`")[2].partition("\n## ")[0]
+        for option in command.params:
+            assert option.hidden or option.param_type_name == "argument" or option.opts[0] in section, (
+                words,
+                option.opts,
+            )
+
+
+def test_every_setting_of_a_recipe_has_its_place(from_code: ModuleType) -> None:
+    page = from_code.recipe()
+    assert [key for key in settings() if f"| `{key}` |" not in page] == []
+    assert [name for name in known_recipes() if f"[`{name}`]" not in from_code.recipes()] == []
+    assert [name for name in known_recipes() if f"`{name}`" not in text_of("guide/recipes.md")] == []
+
+
+def test_every_field_of_a_record_has_its_place(from_code: ModuleType) -> None:
+    page = from_code.fields_of_record()
+    told = re.findall(r"^\| `(\w+)` \| `[^`]+` \| \S", page, flags=re.MULTILINE)  # with a meaning
+    assert [name for name in RunRecord.model_fields if name not in told] == []
+
+
+def test_every_exit_code_has_its_place() -> None:
+    own = {kind.exit_code for kind in (RunError, UsageError, DataError, SystemProblem, DeviceFault, Stopped)}
+    codes = {*own, INTERRUPTED, *map(int, re.findall(r"(\d+) [a-z]", app.info.epilog.partition("Exit codes:")[2]))} - {
+        0
+    }
+    page = text_of("guide/troubleshooting.md")
+    assert codes == set(map(int, re.findall(r"^## Exit code (\d+):", page, flags=re.MULTILINE)))
+    assert codes | {0} == set(map(int, re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)))
+
+
+def test_every_strategy_has_its_place(from_code: ModuleType) -> None:
+    index = text_of("strategies/index.md")
+    listed = re.findall(r"^\| \[`(\w+)`\]\(\.\./\.\./(assigners/\w+\.py)\) \| \S", index, flags=re.MULTILINE)
+    strategies = from_code.strategies()
+    assert dict(listed) == {name: from_code.file_of(cls) for name, cls in strategies.items()}
+    assert len(listed) == len(strategies)
+
+
+def test_the_page_of_a_strategy_says_what_its_file_says(from_code: ModuleType) -> None:
+    page = from_code.strategy("fcos")
+    assert "central     |x − x_n| < ρ·s  and  |y − y_n| < ρ·s" in page  # its formulas, as they are
+    assert "[arXiv 1904.01355](https://arxiv.org/abs/1904.01355), Sections 3.1–3.2" in page
+    assert "| a number: `radius >= 0` | `1.5` |" in page  # of an option, what the constructor requires, and the default
+    assert "assignbench run --assigner 'fcos[radius=3.0]'" in page
+    assert "| BCCD, three seeds | 34.9 ± 0.4 | +0.1 [−0.9, 1.1] |" in page
+    assert "won = winners(" in page
+
+
+def test_results_of_strategies_are_those_of_the_runs(from_code: ModuleType) -> None:
+    for name in from_code.strategies():
+        assert f"| `{name}` | {from_code.ap(name, 'bccd')} |" in text_of("../reports/field/README.md")
+
+
+def test_a_command_of_a_strategys_page_is_one_that_it_takes(from_code: ModuleType) -> None:
+    checked = 0
+    for name, cls in from_code.strategies().items():
+        one, other = re.findall(r"--assigner (\w+),(\w+) --seeds 0,1,2", from_code.strategy(name))[0]
+        assert one == name != other
+        for option in re.findall(rf"'{name}\[(.*?)\]'", from_code.strategy(name)):
+            check_options(cls, resolve(f"{name}[{option}]").options)
+            checked += 1
+    assert checked == len(from_code.strategies())
+
+
+def text_of(page: str) -> str:
+    """A page of the documentation."""
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+# The project
+
+
+def test_the_home_of_the_project_is_said_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    home = project["urls"]["Homepage"]
+    assert all(url.startswith(home) for url in project["urls"].values())
+    citation = read_yaml(ROOT / "CITATION.cff")
+    assert citation["repository-code"] == home
+    assert str(citation["version"]) == project["version"] == assignbench.__version__
+    assert citation["license"] == project["license"]
+
+
+def test_continuous_integration_runs_what_is_promised() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    promised = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    job = read_yaml(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["ci"]
+    assert job["strategy"]["matrix"]["python"] == promised
+    assert project["requires-python"] == f">={promised[0]}"
+    assert "bash .ci/run" in [step.get("run") for step in job["steps"]]
+    assert "pip install -e '.[dev]' && pytest -n auto" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(project["optional-dependencies"]["docs"]) <= set(project["optional-dependencies"]["dev"])

@@ -1,1 +1,4 @@
-"""``assignbench bench``: what assignment costs beside the least it could cost. Definitions: docs/performance.md."""
+"""``assignbench bench``: what assignment costs beside the least it could cost.
+
+Definitions: docs/background/benchmarks.md.
+"""

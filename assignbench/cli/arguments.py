@@ -57,7 +57,7 @@ def _document_alone(context: typer.Context, wanted: bool) -> bool:
 JsonOption = Annotated[
     bool,
     typer.Option(
-        "--json", callback=_document_alone, help="Print one JSON object, and all else on stderr: docs/commands.md"
+        "--json", callback=_document_alone, help="Print one JSON object, and all else on stderr."
     ),
 ]
 PresetOption = Annotated[

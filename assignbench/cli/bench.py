@@ -35,7 +35,7 @@ from assignbench.errors import UsageError
 from assignbench.paths import documentation
 
 app = typer.Typer(
-    help=f"Measure time and memory against the least they could be.\n\n{documentation('performance')}",
+    help=f"Measure time and memory against the least they could be.\n\n{documentation('background/benchmarks')}",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

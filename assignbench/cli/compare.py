@@ -41,7 +41,7 @@ assignbench compare --detections mine.json theirs.json --dataset coco   [dim]# C
 
 assignbench compare --detections a=a0.json a=a1.json a=a2.json b=b0.json b=b1.json b=b2.json --dataset coco
 """
-    f"\n\nHow it is computed:\n\n{documentation('comparisons')}"
+    f"\n\nHow it is computed:\n\n{documentation('background/statistics')}"
 )
 
 

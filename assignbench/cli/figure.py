@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assignbench.figures.runs import ShownRun
 
 app = typer.Typer(
-    help=f"Draw the AutoAssign paper's figures from finished runs.\n\n{documentation('figures')}",
+    help=f"Draw the AutoAssign paper's figures from finished runs.\n\n{documentation('guide/figures')}",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

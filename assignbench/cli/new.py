@@ -19,7 +19,7 @@ assignbench new my_rule   [dim]# my_rule.py[/dim]
 
 assignbench new my_rule --package   [dim]# my_rule/, for pip[/dim]
 """
-    f"\n\nWhat there is to write a rule with:\n\n{documentation('strategies')}"
+    f"\n\nWhat there is to write a rule with:\n\n{documentation('extend/index')}"
 )
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "template"  # a package like those that this command writes

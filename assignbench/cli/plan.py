@@ -27,7 +27,7 @@ assignbench plan --smallest 1.0   [dim]# how many seeds a difference of 1 AP tak
 
 assignbench plan --smallest 1.0 --pictures 5000   [dim]# the same on a larger evaluation split[/dim]
 """
-    f"\n\nHow it is computed:\n\n{documentation('comparisons')}"
+    f"\n\nHow it is computed:\n\n{documentation('background/statistics')}"
 )
 
 

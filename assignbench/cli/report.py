@@ -26,7 +26,7 @@ assignbench report runs --baseline atss --output atss.html
 
 assignbench report runs --recipe 1x --title "Blood cells, first week"
 """
-    f"\n\nHow it is computed:\n\n{documentation('comparisons')}"
+    f"\n\nHow it is computed:\n\n{documentation('background/statistics')}"
 )
 
 

@@ -29,7 +29,7 @@ assignbench verify golden vectors
 
 assignbench verify golden vectors --json > report.json
 """
-    f"\n\nWhat the files hold, and the tolerances:\n\n{documentation('fidelity')}"
+    f"\n\nWhat the files hold, and the tolerances:\n\n{documentation('background/fidelity')}"
 )
 
 

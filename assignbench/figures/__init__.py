@@ -1,1 +1,1 @@
-"""``assignbench figure``: what runs have learned, drawn on pictures. What each shows: docs/figures.md."""
+"""``assignbench figure``: what runs have learned, drawn on pictures. What each shows: docs/guide/figures.md."""

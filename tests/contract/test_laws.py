@@ -472,7 +472,7 @@ def test_every_law_has_a_planted_fault() -> None:
 
 
 def test_the_table_of_the_documentation_is_these_laws() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "extend" / "laws.md").read_text(encoding="utf-8")
     table = text.partition("| law | what it says |")[2].partition("\n\n")[0]
     told = dict(re.findall(r"^\| ([^|`]+?) \| .*? \| `([^`|]+)` \|$", table, flags=re.MULTILINE))
     assert list(told) == list(LAWS)

@@ -129,7 +129,7 @@ class RunRecord(BaseModel):
 
     model_config = STRICT
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[2] = 2  # of this list of fields
     run_id: Name  # hash of what determines the run; the name of its folder
     assigner: AssignerFacts
     dataset: DatasetFacts
@@ -137,7 +137,7 @@ class RunRecord(BaseModel):
     # controlled: one detector, loss and recipe for all, only the assignment differs; published: each its own
     protocol: Literal["controlled", "published"]
     preset: Name | None  # under published: which of the strategy's presets
-    seed: int
+    seed: int  # what the first weights, the order of the pictures and the augmentation were drawn from
     config: Mapping[str, ResolvedValue]  # dotted key → value, the whole resolved configuration
 
     metrics: Mapping[str, Fraction | None]  # AP, AP50, … AR100, …, the data set's own; fractions; None: no ground truth
@@ -168,8 +168,8 @@ class RunRecord(BaseModel):
     seconds: Seconds
     images_per_second: Duration  # training throughput over all processes
     environment: Environment
-    started: AwareDatetime  # ISO 8601 with time zone
-    finished: AwareDatetime
+    started: AwareDatetime  # when the run began: ISO 8601 with time zone
+    finished: AwareDatetime  # the same, when the record was written
     notes: tuple[str, ...]  # whatever is not standard, and what the evaluation wants to be known
 
     @property

@@ -78,7 +78,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def command(*arguments: str, processes: int = 1) -> list[str]:
-    """``assignbench …`` by `accelerate launch`, word for word as the README says, or alone."""
+    """``assignbench …`` by `accelerate launch`, word for word as docs/guide/processes.md says, or alone."""
     launcher = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes))
     return [sys.executable, *(launcher if processes > 1 else ()), "-m", "assignbench", *arguments]
 
