@@ -40,7 +40,7 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="file is no folder; make it, or name another place"):
         check_plot(tmp_path / "file" / "a.svg")
-    with pytest.raises(UsageError, match="there is no folder .*nope; make it"):
+    with pytest.raises(UsageError, match=r"there is no folder .*nope; make it"):
         check_plot(tmp_path / "nope" / "a.svg")
     with pytest.raises(SystemProblem, match="cannot write"):
         save(figure(), tmp_path / "file" / "a.svg")
