@@ -1,9 +1,12 @@
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from assignbench import paths
 from assignbench.errors import SystemProblem, UsageError
+from assignbench.paths import HOME
 
 
 @pytest.mark.parametrize("place", ["assignbench/configs", "configs"])
@@ -47,3 +50,18 @@ def test_a_file_is_named_by_its_shipped_name_or_its_path(tmp_path):
         found("tinny")
     message = "no recipe is called 'tinny'; did you mean tiny?\nknown: tiny, 1x; or write a file that ends in .yaml"
     assert str(error.value) == message
+
+
+def test_the_project_s_address_is_the_one_of_its_metadata():
+    urls = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    assert urls["Homepage"] == HOME
+    assert all(url.startswith(HOME) for url in urls.values())
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[1] / "assignbench" / "cli").glob("*.py")), ids=str)
+def test_help_cites_pages_that_are_there_by_their_address(file):
+    text = file.read_text(encoding="utf-8")
+    assert "docs/" not in text
+    assert "../shared" not in text
+    for page in re.findall(r"documentation\([\"'](\w+)", text):
+        assert (Path(__file__).parents[1] / "docs" / f"{page}.md").is_file()

@@ -15,7 +15,7 @@ def figure():
     return drawn
 
 
-@pytest.mark.parametrize("name", ["a.svg", "a.PNG", "new/folder/a.pdf"])
+@pytest.mark.parametrize("name", ["a.svg", "a.PNG", "a.pdf"])
 def test_a_file_that_can_be_written(tmp_path, name):
     file = tmp_path / name
     check_plot(file)
@@ -38,8 +38,10 @@ def test_a_folder_is_no_file(tmp_path):
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(SystemProblem, match="cannot be written"):
+    with pytest.raises(UsageError, match="file is no folder; make it, or name another place"):
         check_plot(tmp_path / "file" / "a.svg")
+    with pytest.raises(UsageError, match=r"there is no folder .*nope; make it"):
+        check_plot(tmp_path / "nope" / "a.svg")
     with pytest.raises(SystemProblem, match="cannot write"):
         save(figure(), tmp_path / "file" / "a.svg")
 

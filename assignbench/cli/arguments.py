@@ -56,9 +56,7 @@ def _document_alone(context: typer.Context, wanted: bool) -> bool:
 
 JsonOption = Annotated[
     bool,
-    typer.Option(
-        "--json", callback=_document_alone, help="Print one JSON object, and all else on stderr."
-    ),
+    typer.Option("--json", callback=_document_alone, help="Print one JSON object, and all else on stderr."),
 ]
 PresetOption = Annotated[
     str | None,

@@ -22,7 +22,7 @@ def usage_error(error: Any) -> UsageError:
     Args:
         error: a `Wrong`.
     """
-    context = error.ctx
+    context: Any = error.ctx
     command = context.command_path if context is not None else "assignbench"
     help_ = f"see: {command} --help"
     match type(error).__name__:
@@ -37,7 +37,9 @@ def usage_error(error: Any) -> UsageError:
             return UsageError(f"{error.option_name} {takes}")
         case "BadParameter" if error.param is not None:
             return UsageError(f"{_named(error)}{_wrong_value(error)}")
-    if found := re.fullmatch(r"No such command ['\"](.*?)['\"]\..*", error.message, re.DOTALL):
+    if context is not None and (
+        found := re.fullmatch(r"No such command ['\"](.*?)['\"]\..*", error.message, re.DOTALL)
+    ):
         known = [name for name in context.command.list_commands(context) if not context.command.commands[name].hidden]
         hint = did_you_mean(found[1], known) or f"; it has {', '.join(known)}"
         return UsageError(f"{command} has no command {found[1]}{hint}")

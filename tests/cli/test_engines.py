@@ -62,7 +62,9 @@ def test_jobs_are_printed_for_any_engine_and_each_names_its_run(call, few_pictur
 
 
 def test_only_a_run_of_the_command_can_be_asked_for(call, few_pictures):
-    code, _, err = call("run", "--dataset", str(few_pictures), "--device", "cpu", "--only", "nonesuch")
+    code, _, err = call(
+        "run", *("--dataset", str(few_pictures), "--recipe", "tiny", "--device", "cpu", "--only", "nonesuch")
+    )
     assert code == 2
     assert "error: --only nonesuch: no run of this command is called so; it has mini.yaml-autoassign-tiny-s0-" in err
 

@@ -264,7 +264,18 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     file.write_text(STRATEGY.format(name=NAME), encoding="utf-8")
     settings = [word for setting in SMALL for word in ("--set", setting)]
     names = [f"{file}:Mine+implicit_objectness", "atss", f"{file}:Later"]
-    words = ["run", "--dataset", str(data), *settings, "--output", str(folder / "runs"), "--device", "cpu"]
+    words = [
+        "run",
+        "--dataset",
+        str(data),
+        "--recipe",
+        "tiny",
+        *settings,
+        "--output",
+        str(folder / "runs"),
+        "--device",
+        "cpu",
+    ]
     found = io.StringIO()
     for name in names:
         AcceleratorState._reset_state(reset_partial_state=True)

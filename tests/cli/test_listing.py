@@ -165,3 +165,16 @@ def test_runs(call, tmp_path, make_record):
 
 def test_no_runs(call, tmp_path):
     assert call("list", "runs", str(tmp_path))[0] == 2
+
+
+def test_in_a_pipe_a_row_is_one_line_however_long(call, tmp_path, make_record):
+    """What is printed into a pipe is read by programs, line by line."""
+    for seed in range(2):
+        record = make_record(f"autoassign[{','.join(f'option_{n}={n}' for n in range(30))}]", seed, 0.4)
+        record = record.model_copy(update={"run_id": f"{'long_' * 60}{seed}"})
+        write_record(tmp_path / str(seed), record)
+    for command in (("list", "runs"), ("compare",)):
+        lines = call(*command, str(tmp_path))[1].splitlines()
+        assert sum("option_29=29" in line for line in lines) == (2 if command == ("list", "runs") else 1)
+        assert [line for line in lines if "option_29=29" in line and "option_0=0" not in line] == []
+    assert sum("long_" * 60 in line for line in call("list", "runs", str(tmp_path))[1].splitlines()) == 2

@@ -40,7 +40,7 @@ def only_facts(stand_in):
 
 
 def test_a_page_is_written(call, folder, tmp_path):
-    file = tmp_path / "deep" / "page.html"
+    file = tmp_path / "page.html"
     log = folder / "atss-shapes-tiny-0" / "losses.jsonl"
     log.write_text('{"iteration": 7, "total": 1.5}\n')
     code, out, err = call("report", str(folder), "--recipe", "tiny", "--output", str(file), "--title", "<Mine>")
@@ -85,10 +85,12 @@ def test_mixed_recipes_are_refused(call, folder, make_record):
     [
         (["--recipe", "tiny", "--baseline", "ats"], 2, "atss"),
         (["--recipe", "2x"], 2, "no run has recipe '2x'"),
-        (["--output", "."], 4, "is a folder"),
+        (["--output", "folder.html"], 4, "is a folder"),
     ],
 )
-def test_wrong_values(call, folder, arguments, code, message):
+def test_wrong_values(call, folder, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.html").mkdir()
     found, out, err = call("report", str(folder), *arguments)
     assert (found, out) == (code, "")
     assert message in err
@@ -120,10 +122,12 @@ def test_a_page_of_somebody_else_s_stays_where_nobody_has_named_it(call, folder,
     assert call(*arguments, "--output", str(tmp_path / "report.html"))[0] == 0  # as asked
 
 
-def test_a_page_is_not_written_over_what_it_is_made_of(call, folder):
+def test_a_table_or_a_page_is_not_written_over_what_it_is_made_of(call, folder):
     record = folder / "atss-shapes-tiny-0" / "record.json"
     before = record.read_bytes()
-    for command in ("report", "compare"):
-        code, _, err = call(command, str(folder), "--recipe", "tiny", "--output", str(record))
+    page = record.with_name("page.html")
+    page.symlink_to(record)
+    for command, output in (("report", page), ("compare", record)):
+        code, _, err = call(command, str(folder), "--recipe", "tiny", "--output", str(output))
         assert (code, record.read_bytes()) == (2, before)
-        assert "record.json is read by this command, and would be overwritten" in err
+        assert f"{output.name} is read by this command, and would be overwritten" in err

@@ -53,8 +53,8 @@ def test_everything_given(call, conduct):
         (["table3", "--seeds", "a"], "--seeds a: write whole numbers"),
         (["table3", "--dataset", ""], "--dataset is empty; leave it out"),
         (["table3", "--recipe", " "], "--recipe is empty; leave it out"),
-        (["table3", "--scale", "huge"], "Invalid value for '--scale'"),
-        ([], "Missing argument"),
+        (["table3", "--scale", "huge"], "--scale huge must be one of smoke, small, full"),
+        ([], "assignbench reproduce needs EXPERIMENT"),
     ],
 )
 def test_wrong_usage(call, conduct, arguments, message):

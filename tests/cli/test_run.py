@@ -132,3 +132,17 @@ def test_a_failed_run_is_exit_1_and_the_others_are_shown(call, campaign, make_re
     code, out, _ = call("run")
     assert code == 1
     assert "40.0" in out
+
+
+def test_the_dry_run_measures_what_the_runs_would_take(call, few_pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = [f"--set={change}" for change in ("model.backbone=miniature", "train.precision=no")]
+    data = ("--dataset", str(few_pictures), "--recipe", "smoke", "--device", "cpu")
+    code, out, _ = call("run", *data, *small, "--assigner", "atss", "--seeds", "0,1", "--dry-run")
+    assert code == 0
+    assert 'from --set: model.backbone="miniature", train.precision="no"' in out
+    assert "from recipe smoke: model.channels=32, model.towers=1, " in out
+    assert 'from recipe tiny: model.weights="none", ' in out
+    assert "(h:mm:ss or m:ss) on cpu for what is to do, one run after another" in out
+    assert "not in it: loading pictures, scoring" in out
+    assert list(tmp_path.iterdir()) == []

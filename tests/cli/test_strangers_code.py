@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "compare": ("compare", "RUNS"),
     "plan": ("plan", "RUNS"),
 }
-PLANNED = ("--dry-run", "--set", "train.precision=no")
+PLANNED = ("--dry-run", "--recipe", "tiny", "--set", "train.precision=no")
 FORMS = ("FILE:Mine", "stranger:Mine", "dual[one='FILE:Mine']", "FILE:Mine[k=3]+implicit_objectness")
 
 

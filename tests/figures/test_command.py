@@ -24,7 +24,7 @@ pytest.importorskip("matplotlib")
     ],
 )
 def test_every_figure_says_what_it_is_of(call, runs, tmp_path, number, names, more):
-    file = tmp_path / "new" / "figure.svg"
+    file = tmp_path / "figure.svg"
     code, out, err = call(number, *(runs[name] for name in names), *more, "--output", file)
     assert (code, err) == (0, "")
     assert out == f"wrote {file}\n"
@@ -67,7 +67,7 @@ def test_of_each_strategy_the_lowest_seed(tmp_path, make_record):
         (("1", "autoassign", "elsewhere"), "a figure needs runs on one data set: mini3.yaml-autoassign"),
         (("3", "autoassign", "without"), "figure 3 needs one run of autoassign; 2 are named"),
         (("3", "retinanet"), "the weights of retinanet are not made of a centre and a confidence weighting"),
-        (("3", "nowhere"), "holds no finished run: there is no record.json in it"),
+        (("3", "nowhere"), "there is no run nowhere: no folder, and no run in runs whose id begins so"),
         (("3", "autoassign", "--picture", "0"), "has no such picture"),
         (("3", "autoassign", "--object", "99"), "--object 99: picture"),
         (("3", "autoassign", "--output", "a.gif"), "--output a.gif: the name must end in .svg, .pdf, .png"),
@@ -76,7 +76,7 @@ def test_of_each_strategy_the_lowest_seed(tmp_path, make_record):
         (("5", "without", "retinanet"), "of autoassign[objectness=none] and retinanet neither has it"),
         (("6", "without"), "kept no snapshots; repeat it into another --output with --set train.snapshots=[1]"),
         (("6", "retinanet"), "the weights of retinanet are not made of"),
-        (("2", "autoassign"), "No such command '2'"),
+        (("2", "autoassign"), "figure 2 of the paper is a sketch of the method"),
     ],
 )
 def test_wrong_usage_is_explained(call, runs, tmp_path, monkeypatch, arguments, message):

@@ -66,7 +66,19 @@ class Point:
 def command(output: str, *more: str) -> list[str]:
     """What a user types."""
     settings = [word for text in SETTINGS for word in ("--set", text)]
-    run = ["run", "--assigner", STRATEGIES, "--dataset", "mini.yaml", "--device", "cpu", "--output", output]
+    run = [
+        "run",
+        "--assigner",
+        STRATEGIES,
+        "--dataset",
+        "mini.yaml",
+        "--recipe",
+        "tiny",
+        "--device",
+        "cpu",
+        "--output",
+        output,
+    ]
     return [*run, *settings, *more]
 
 

@@ -148,6 +148,8 @@ def test_a_dry_run_trains_nothing(go: Go, tmp_path: Path) -> None:
     outcome, text = go(dry_run=True, seeds=(0, 1))
     assert outcome.records == ()
     assert text.count("to do") == 2
+    assert "from recipe tiny: " in text  # where each setting comes from
+    assert "train.lr=" in text
     assert not (tmp_path / "runs").exists()
 
 

@@ -86,7 +86,7 @@ def command(*arguments: str, processes: int = 1) -> list[str]:
 def training(output: str, *more: str) -> list[str]:
     """The arguments of a run of two iterations."""
     settings = [text for key, value in SETTINGS.items() for text in ("--set", f"{key}={value}")]
-    return ["run", "--dataset", "coco:mini", "--output", output, *settings, *more]
+    return ["run", "--dataset", "coco:mini", "--recipe", "tiny", "--output", output, *settings, *more]
 
 
 def start(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
