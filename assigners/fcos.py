@@ -139,13 +139,13 @@ class FCOS(Assigner):
         rules = ["lie in its box"]
         if self.radius:
             seen["from its centre, strides"] = offset
-            rules.append(f"less than {self.radius:g} strides along x and y from its centre")
+            rules.append(f"are less than {self.radius:g} strides along x and y from its centre")
         if self.scale_ranges:
             seen |= zip(RANGE, self.reach(objects, locations, priors, targets), strict=True)
             rules.append("have a reach, the longest way to a side, in their level's range")
         rest = "; an object without any takes the nearest" if self.at_least_one else ""
         return Reasons(
-            f"Candidates are locations that {', '.join(rules)}{rest}; one of several objects teaches the smallest box.",
+            f"Candidates are locations that {' and '.join(rules)}{rest}; one of several objects teaches the smallest box.",
             objects,
             locations,
             seen,

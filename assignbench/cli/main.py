@@ -17,6 +17,7 @@ from assignbench.cli import (
     check,
     compare,
     data,
+    explain,
     figure,
     listing,
     new,
@@ -68,6 +69,7 @@ app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
 app.command("new", epilog=new.EXAMPLES)(new.new)
 app.command("check", epilog=check.EXAMPLES)(check.check)
+app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
 app.command("import", epilog=weights.EXAMPLES)(weights.import_)
 app.add_typer(listing.app, name="list")
 app.add_typer(verify.app, name="verify")

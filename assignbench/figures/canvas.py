@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,11 +126,33 @@ def confidence_scale(maps: Iterable[LevelMap]) -> Normalize:
     return LogNorm(1, max([1.01, *(float(one.values[~np.isnan(one.values)].max()) for one in maps if not one.empty)]))
 
 
-def frame_text(figure: Figure, title: str, caption: str) -> None:
-    """The title above, and below what a reader has to know, wrapped to the figure's width."""
+@dataclass(frozen=True)
+class Paper:
+    """How a figure is to be laid out: as a picture that explains itself, or as a paper takes it."""
+
+    caption: bool = True  # whether the title stands above and the caption below; else nothing but the panels
+    width: float | None = None  # inches; None: what the panels usually take
+
+    def side(self, columns: float, beside: float, usual: float) -> float:
+        """Inches of a panel, of ``columns`` beside each other and ``beside`` inches of other things."""
+        return usual if self.width is None else max(0.3, (self.width - beside) / columns)
+
+
+SCREEN = Paper()
+
+
+def frame_text(figure: Figure, paper: Paper, title: str, caption: str) -> None:
+    """The title above, and below what a reader has to know, wrapped; the figure grows by what they take.
+
+    Whether or not they are written, the figure's label is the caption.
+    """
+    figure.set_label(caption)
+    if not paper.caption:
+        return
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold")
-    wrapped = textwrap.fill(caption, max(40, int(LINE * figure.get_figwidth())))
-    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=8, color="#333333")
+    lines = textwrap.wrap(caption, max(40, int(LINE * figure.get_figwidth())))
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8, color="#333333")
+    figure.set_figheight(figure.get_figheight() + 0.3 + 0.14 * len(lines))
 
 
 def name_rows(panels: Iterable[Axes], names: Sequence[str], inches: float) -> None:
@@ -154,16 +177,24 @@ def broken(name: str, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def legend_below_title(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
-    """One line of signs and their names under the title, for which the title is given a second line."""
-    top = figure.get_suptitle()
-    figure.suptitle(f"{top}\n ", x=0.01, ha="left", fontsize=12, weight="bold")
+def legend_on_top(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """Signs and their names in as many lines as they take, under the title or at the very top."""
+    wide = 14 * figure.get_figwidth()  # letters in a line, signs included
+    columns = next(
+        (some for some in range(len(labels), 1, -1) if some * (5 + max(map(len, labels))) <= wide),
+        1,
+    )
+    lines = -(-len(labels) // columns)
+    title = figure.get_suptitle()
+    room = "\n" * (lines if title else max(0, lines - 1)) + " "
+    figure.suptitle(f"{title}{room}", x=0.01, ha="left", fontsize=12, weight="bold")
+    figure.set_figheight(figure.get_figheight() + 0.22 * lines)
     figure.legend(
         list(handles),
         list(labels),
         loc="upper left",
-        bbox_to_anchor=(0.0, 1 - 0.26 / figure.get_figheight()),
-        ncols=len(labels),
+        bbox_to_anchor=(0.0, 1 - (0.26 if title else 0.02) / figure.get_figheight()),
+        ncols=columns,
         columnspacing=1.4,
         handletextpad=0.5,
     )

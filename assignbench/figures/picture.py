@@ -29,11 +29,12 @@ class Picture:
     ignored_boxes: NDArray[np.float64]  # [region, 4] crowd or difficult: neither taught nor required
     ignored_labels: NDArray[np.int64]  # [region]
     classes: tuple[str, ...]
+    called: str | None = None  # in captions; None: by id and file
 
     @property
     def title(self) -> str:
         """For captions: ``picture 12 (000012.jpg)``."""
-        return f"picture {self.info.id} ({self.info.path.name})"
+        return self.called or f"picture {self.info.id} ({self.info.path.name})"
 
     def name(self, number: int) -> str:
         """Class of an object."""
@@ -68,8 +69,8 @@ def open_pictures(dataset: Dataset, wanted: Sequence[str], count: int) -> list[P
     return [open_picture(dataset, index) for index in indices]
 
 
-def find_picture(dataset: Dataset, wanted: str) -> int:
-    """The index of a picture by its id or its file's name.
+def find_picture(dataset: Dataset, wanted: str, option: str = "--picture") -> int:
+    """The index of a picture by its id or its file's name; ``option`` is what asks for it, for errors.
 
     Raises:
         UsageError: there is none, or several have the name.
@@ -83,11 +84,11 @@ def find_picture(dataset: Dataset, wanted: str) -> int:
     if found:
         ids = ", ".join(str(dataset.images[index].id) for index in found[:5])
         raise UsageError(
-            f"--picture {wanted}: {len(found)} pictures of {dataset.name} have this name; write an id: {ids}"
+            f"{option} {wanted}: {len(found)} pictures of {dataset.name} have this name; write an id: {ids}"
         )
     first, last = dataset.images[0], dataset.images[len(dataset) - 1]
     raise UsageError(
-        f"--picture {wanted}: {dataset.name}, {dataset.split}, has no such picture\n"
+        f"{option} {wanted}: {dataset.name}, {dataset.split}, has no such picture\n"
         f"write an id or a file's name, as {first.id} or {first.path.name} … {last.id} or {last.path.name}"
     )
 
