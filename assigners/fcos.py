@@ -145,7 +145,7 @@ class FCOS(Assigner):
             rules.append("have a reach, the longest way to a side, in their level's range")
         rest = "; an object without any takes the nearest" if self.at_least_one else ""
         return Reasons(
-            f"Candidates are locations that {' and '.join(rules)}{rest}; one of several objects teaches the smallest box.",
+            f"Candidates are locations that {' and '.join(rules)}{rest}; one of several teaches the smallest box.",
             objects,
             locations,
             seen,

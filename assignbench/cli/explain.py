@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, JsonOption, TrustOption
+from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, JsonOption, TrustOption, comma_list
 from assignbench.cli.picturing import (
     BoxesOption,
     DatasetOption,
@@ -69,8 +69,11 @@ def explain(
     from assignbench.errors import UsageError
     from assignbench.figures.explained import explained
     from assignbench.figures.picture import choose_object
+    from assignbench.options import split_list
 
-    wanted = () if assigner is None else (assigner,)
+    wanted = () if assigner is None else comma_list([assigner], "--assigner", split_list)
+    if len(wanted) > 1:
+        raise UsageError(f"explain is about one strategy, and --assigner names {len(wanted)}")
     found = asked(
         picture, wanted, () if run is None else (run,), dataset, image, boxes, recipe, seed, data_root, device,
         trust=trust, quiet=as_json,

@@ -14,6 +14,7 @@ from assignbench.core import Assignment
 from assignbench.figures.canvas import (
     INK,
     SCREEN,
+    SEEN_THROUGH,
     Paper,
     broken,
     clear,
@@ -40,6 +41,7 @@ LEAST = 0.02  # of an object's largest weight: what is less is not drawn
 FAINTEST = 0.12  # opacity of the least weight
 LETTER = 0.062  # inches of a letter of a panel's text
 DASHED = (0, (1.5, 0.7))  # of a red box, so that it stands out without its colour, too
+GROUND = 0.26  # contrast that is left of the picture below squares
 ROW = 4  # panels beside each other at most
 
 Ints = NDArray[np.int64]
@@ -166,10 +168,7 @@ def draw_assigned(
     """
     found = [assigned(one.teach(size.data)) for one in shown]
     with styled():
-        if levels:
-            figure = _by_level(shown, found, picture, paper)
-        else:
-            figure = _together(shown, found, picture, size, paper)
+        figure = _by_level(shown, found, picture, paper) if levels else _together(shown, found, picture, size, paper)
         frame_text(figure, paper, "Which locations teach which object", caption(shown, found, picture, size))
     return figure, found
 
@@ -193,8 +192,8 @@ def _together(
     _draw_objects(panels[0], picture, colours)
     unit = _unit(side, found, picture)
     for panel, one, each in zip(panels[1:], shown, found, strict=False):
-        show_pale(panel, picture.pixels)
-        _draw_boxes(panel, picture, each, colours)
+        show_pale(panel, picture.pixels, GROUND)
+        _draw_boxes(panel, picture, each, colours, side)
         draw_cells(panel, each, colours, unit)
         _finish(panel, picture)
         _name(panel, one, each, len(picture.labels), long=long)
@@ -212,15 +211,16 @@ def _by_level(shown: Sequence[Teacher], found: Sequence[Assigned], picture: Pict
     ratio = picture.info.height / picture.info.width
     side = paper.side(columns, 0.5 + 0.05 * columns, max(1.7, min(2.6, 13 / columns)))
     figure = Figure(
-        figsize=((side + 0.05) * columns + 0.5, (side * ratio + 0.42) * len(shown) + 0.3), layout="constrained"
+        figsize=((side + 0.05) * columns + 0.5, (side * ratio + 0.3) * len(shown) + 0.25), layout="constrained"
     )
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
     panels = figure.subplots(len(shown), columns, squeeze=False)
     colours = colours_of(picture.boxes)
     unit = _unit(side, found, picture)
-    for line, one, each in zip(panels, shown, found, strict=True):
+    for row, (line, one, each) in enumerate(zip(panels, shown, found, strict=True)):
         for column, panel in enumerate(line):
-            show_pale(panel, picture.pixels)
-            _draw_boxes(panel, picture, each, colours)
+            show_pale(panel, picture.pixels, GROUND)
+            _draw_boxes(panel, picture, each, colours, side)
             if column:
                 draw_cells(panel, each, colours, None, used[column - 1])
                 number = each.positives[used[column - 1]]
@@ -229,7 +229,7 @@ def _by_level(shown: Sequence[Teacher], found: Sequence[Assigned], picture: Pict
                 draw_cells(panel, each, colours, unit)
                 _say_untaught(panel, each, len(picture.labels))
             _finish(panel, picture)
-            if line is panels[0]:
+            if row == 0:
                 panel.set_title(LEVELS[used[column - 1]] if column else "all levels", loc="center", fontsize=9)
         name = "\n".join(broken(one.name, max(6, int(side * ratio / 0.085))))
         line[0].set_ylabel(name, color=INK, weight="bold", fontsize=8.5)
@@ -268,7 +268,8 @@ def draw_cells(
     order = chosen[np.lexsort((each.ranks[chosen], each.strengths[chosen], -cells.levels[chosen]))]
     if not len(order):
         return
-    alpha = np.where(each.strengths > 0, FAINTEST + (1 - FAINTEST) * each.strengths, 0.0)
+    most = 1.0 if unit is not None else SEEN_THROUGH  # cells to scale would hide the picture
+    alpha = np.where(each.strengths > 0, FAINTEST + (most - FAINTEST) * each.strengths, 0.0)
     fills = [to_rgba(colours[each.objects[one]], float(alpha[one])) for one in order]
     lines = [
         to_rgba("white", 0.95 * float(alpha[one])) if alpha[one] else to_rgba(colours[each.objects[one]])
@@ -344,7 +345,7 @@ def _draw_objects(panel: Axes, picture: Picture, colours: Sequence[str]) -> None
     panel.set_xlabel(f"{many} object{'s' * (many != 1)}\n ", fontsize=7, color="#333333", labelpad=2.5, loc="left")
 
 
-def _draw_boxes(panel: Axes, picture: Picture, each: Assigned, colours: Sequence[str]) -> None:
+def _draw_boxes(panel: Axes, picture: Picture, each: Assigned, colours: Sequence[str], side: float) -> None:
     """Thin boxes of objects that are taught; those that are not, in red, on top."""
     from matplotlib.patches import Rectangle
 
@@ -352,11 +353,13 @@ def _draw_boxes(panel: Axes, picture: Picture, each: Assigned, colours: Sequence
         x0, y0, x1, y1 = box
         frame = {"xy": (x0, y0), "width": x1 - x0, "height": y1 - y0}
         if number in each.untaught:
+            points = min(x1 - x0, y1 - y0) * 72 * side / picture.info.width
+            line = {"linewidth": 1.4, "linestyle": DASHED} if points > 12 else {"linewidth": max(0.7, points / 6)}
             panel.add_patch(Rectangle(**frame, facecolor=UNTAUGHT, alpha=0.16, linewidth=0, zorder=1.5))
-            panel.add_patch(Rectangle(**frame, fill=False, edgecolor="white", linewidth=2.4, zorder=5))
             panel.add_patch(
-                Rectangle(**frame, fill=False, edgecolor=UNTAUGHT, linewidth=1.4, linestyle=DASHED, zorder=6)
+                Rectangle(**frame, fill=False, edgecolor="white", linewidth=line["linewidth"] + 1, zorder=5)
             )
+            panel.add_patch(Rectangle(**frame, fill=False, edgecolor=UNTAUGHT, zorder=6, **line))
         else:
             panel.add_patch(Rectangle(**frame, fill=False, edgecolor=colours[number], linewidth=0.8, zorder=2.5))
 
@@ -430,9 +433,11 @@ def _draw_key(panel: Axes, side: float, unit: float, found: Sequence[Assigned], 
 
 def caption(shown: Sequence[Teacher], found: Sequence[Assigned], picture: Picture, size: Size) -> str:
     """What is drawn, and of what."""
-    names = {True: "their weights", False: "its weights"}
-    weights = [f"{one.name}: {one.weights}" for one in shown if one.weights]
-    reads = f"Predictions come from {names[len(weights) > 1]}: {'; '.join(weights)}. " if weights else ""
+    readers: dict[str, list[str]] = {}
+    for one in shown:
+        if one.weights:
+            readers.setdefault(one.weights, []).append(one.name)
+    reads = "".join(f"Predictions that {', '.join(names)} read: {weights}. " for weights, names in readers.items())
     faint = sum(each.faint for each in found)
     left = f"Weights below {LEAST:.0%} of the object's largest are not drawn: {faint:,} cells. " if faint else ""
     branches = [one.name for one in shown if one.learner.head.beside]
@@ -443,8 +448,8 @@ def caption(shown: Sequence[Teacher], found: Sequence[Assigned], picture: Pictur
     )
     nobody = f"Taught nowhere, of {len(picture.labels)} objects: {missing}. " if missing else ""
     return (
-        f"{picture.title}, {size.words(picture)}. A square is a cell whose location teaches the object of its colour, "
-        "the larger the coarser its level, not to scale; inside one another: a cell that teaches several objects. "
-        "Opacity: weight as a fraction of the object's largest. Numbers below a panel: positives of each level, of "
-        f"soft weights the effective number (Σw)² / Σw². {nobody}{left}{main}{regions}{reads}"
+        f"The picture: {picture.title}, {size.words(picture)}. A square is a cell whose location teaches the object of "
+        "its colour, the larger the coarser its level, not to scale; inside one another: a cell that teaches several "
+        "objects. Opacity: weight as a fraction of the object's largest. Numbers below a panel: positives of each "
+        f"level, of soft weights the effective number (Σw)² / Σw². {nobody}{left}{main}{regions}{reads}"
     ).strip()

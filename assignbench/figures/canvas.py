@@ -38,12 +38,12 @@ def clear(panel: Axes) -> None:
         spine.set(visible=True, color="#BBBBBB", linewidth=0.6)
 
 
-def show_pale(panel: Axes, pixels: NDArray[np.uint8]) -> None:
-    """A picture as light grey ground for cells."""
+def show_pale(panel: Axes, pixels: NDArray[np.uint8], contrast: float = PALE) -> None:
+    """A picture as light grey ground for cells; ``contrast`` is what is left of it, 0 … 1."""
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     height, width = grey.shape
     dark, bright = np.percentile(grey, (1, 99))
-    pale = 1 - PALE * (1 - ((grey - dark) / max(FAINT, bright - dark)).clip(0, 1))
+    pale = 1 - contrast * (1 - ((grey - dark) / max(FAINT, bright - dark)).clip(0, 1))
     panel.imshow(pale, cmap="gray", vmin=0, vmax=1, extent=(0, width, height, 0), interpolation="bilinear")
     clear(panel)
 

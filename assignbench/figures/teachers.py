@@ -14,7 +14,7 @@ from assignbench.figures.picture import Picture
 from assignbench.figures.runs import ShownRun, open_some
 from assignbench.figures.taught import Taught, batch_of, geometry_of, taught_by
 from assignbench.importing import in_words
-from assignbench.recipe import DataSettings
+from assignbench.recipe import DataSettings, ModelSettings
 from assignbench.run.matrix.plan import Candidate, candidates
 from assignbench.run.training.device import device_of
 from assignbench.run.training.learner import Learner, build_learner
@@ -133,11 +133,16 @@ def _trained(run: ShownRun, picture: Picture) -> Teacher:
     return Teacher(run.name, run.learner, known, 1.0, f"run {run.short_id}" if reads_network(run.learner) else None)
 
 
+def untrained() -> ModelSettings:
+    """The network that has learned nothing: the smallest shipped one, whatever the recipe that sizes the picture."""
+    return load_recipe(UNTRAINED).recipe.model
+
+
 def _untrained(one: Candidate, picture: Picture, seed: int, device: str) -> Teacher:
     learner = build_learner(
         one.cls,
         one.options,
-        load_recipe(UNTRAINED).recipe.model,
+        untrained(),
         classes=max(1, len(picture.classes)),
         seed=seed,
         protocol=one.protocol,
