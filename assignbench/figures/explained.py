@@ -270,14 +270,17 @@ def _why(
     if mine:
         won = Counter(other for rival in rivals for other in rival.objects)
         lost = sum(1 for rival in rivals if rival.numbers)
-        to = f" (to object {', '.join(f'{other}: {count}' for other, count in won.most_common())})" if won else ""
+        to = ", ".join(f"object {other} has {count:,}" for other, count in won.most_common())
         kept = len(mine) - lost
-        said.append(
-            f"Of its {len(mine):,} candidates {lost:,} teach other objects{to}; the other {kept:,} did not meet the "
-            "rule above."
-            if lost
-            else f"None of its {len(mine):,} candidates met the rule above."
-        )
+        if not lost:
+            said.append(f"None of its {len(mine):,} candidates met the rule above.")
+        elif not kept:
+            said.append(f"All its candidates, {len(mine):,}, teach other objects: {to}.")
+        else:
+            said.append(
+                f"Of its {len(mine):,} candidates {lost:,} teach other objects ({to}); the rest, {kept:,}, did not "
+                "meet the rule above."
+            )
     if mine is None and rivals:
         said.append(f"{len(rivals):,} locations in its box teach other objects; see rivals.")
     if float(area(box[None])[0]) < step * step and bool(inside.any()):
