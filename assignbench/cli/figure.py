@@ -342,8 +342,10 @@ def _open(
 def _save(figure: "Figure", output: Path, paper: "Paper", dpi: int) -> None:
     """Write the picture; a caption that is not in it goes to the terminal, for the paper that takes the picture."""
     from assignbench.cli.output import say, wrote
+    from assignbench.figures.canvas import fit
     from assignbench.plot import save
 
+    fit(figure, paper)
     save(figure, output, dpi)
     if not paper.caption:
         say(f"caption: {figure.get_label()}")

@@ -42,6 +42,7 @@ FAINTEST = 0.12  # opacity of the least weight
 LETTER = 0.062  # inches of a letter of a panel's text
 DASHED = (0, (1.5, 0.7))  # of a red box, so that it stands out without its colour, too
 GROUND = 0.26  # contrast that is left of the picture below squares
+NARROWEST = 2.1  # inches of a panel, which the words below it take
 ROW = 4  # panels beside each other at most
 
 Ints = NDArray[np.int64]
@@ -179,7 +180,8 @@ def _together(
     from matplotlib.figure import Figure
 
     count = len(shown) + 2
-    lines = -(-count // ROW)
+    most = max(1, min(ROW, int(paper.layout(2.35 * ROW) / NARROWEST)))
+    lines = -(-count // most)
     columns = -(-count // lines)
     ratio = picture.info.height / picture.info.width
     side = paper.side(columns, 0.1 * columns, 2.25 if columns > 2 else 3.2)

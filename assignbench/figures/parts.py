@@ -81,15 +81,11 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int, p
     from matplotlib.figure import Figure
 
     largest = max(float(np.nanmax(one.values, initial=0)) for one in parts.weight)
-    rows = (
-        ("G: centre", "centre weighting G", parts.center, Normalize(0, 1)),
-        ("C: confidence", "confidence weighting C", parts.confidence, confidence_scale(parts.confidence)),
-        ("w⁺ ∝ G · C", "positive weight w⁺", parts.weight, Normalize(0, largest or 1)),
-    )
     levels = len(parts.weight)
     box = picture.boxes[number]
     with styled():
         side = paper.side(levels + OBJECT, 1.3, 1.7)
+        wide = side >= 1.4  # else words beside a panel would meet those of the next
         figure = Figure(figsize=(side * (levels + OBJECT) + 1.3, (side + 0.15) * 3 + 0.4), layout="constrained")
         grid = figure.add_gridspec(3, levels + 1, width_ratios=[OBJECT, *[1] * levels])
         whole = figure.add_subplot(grid[:, 0])
@@ -97,8 +93,13 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int, p
         zoom(whole, box)
         outline(whole, box, TRUE)
         whole.set_title(picture.name(number), loc="center")
-        whole.set_xlabel(settings_of(run, picture.name(number)), linespacing=1.5)
+        whole.set_xlabel(settings_of(run, picture.name(number)), linespacing=1.5, fontsize=9 if wide else 7)
         panels = [[figure.add_subplot(grid[row, 1 + level]) for level in range(levels)] for row in range(3)]
+        rows = (
+            ("G: centre", "centre weighting G", parts.center, Normalize(0, 1)),
+            ("C: confidence", "confidence weighting C", parts.confidence, confidence_scale(parts.confidence)),
+            ("w⁺ ∝ G · C", "positive weight w⁺", parts.weight, Normalize(0, largest or 1)),
+        )
         for line, (name, label, maps, norm) in zip(panels, rows, strict=True):
             image = None
             for column, (panel, one) in enumerate(zip(line, maps, strict=True)):
@@ -109,14 +110,14 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int, p
                 if maps is parts.center:  # the top line
                     panel.set_title(one.name, loc="center")
                 if maps is parts.weight:
-                    panel.set_xlabel(f"{percent(parts.fractions[column])} of w⁺")
+                    panel.set_xlabel(f"{percent(parts.fractions[column])}{' of w⁺' if wide else ''}")
                 if one.empty:
                     panel.text(0.5, 0.5, "no weight", transform=panel.transAxes, ha="center", va="center")
-            line[0].set_ylabel(name, weight="bold", fontsize=10, color=INK)
+            line[0].set_ylabel(name if wide else name.split()[0].rstrip(":"), weight="bold", fontsize=10, color=INK)
             if image is not None and maps is parts.confidence:
-                confidence_key(figure, image, line)
+                confidence_key(figure, image, line, "confidence weighting C" if wide else "C")
             elif image is not None:
-                key(figure, image, line, label)
+                key(figure, image, line, label if wide else label.split()[-1])
         frame_text(figure, paper, "What a positive weight is made of", caption(run, dataset, picture, number))
     return figure
 

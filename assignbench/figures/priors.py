@@ -39,7 +39,7 @@ OFF_CENTRE = 0.05  # of a box: a true offset that is worth a panel of its own
 PER_LINE = 4  # panels
 PRIOR, CENTRE, TRUTH, BEST = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
 
-NARROWEST = 1.5  # inches of a panel where a figure is to have some width
+NARROWEST = 2.3  # inches of a panel, which the words above and below it take
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -172,12 +172,15 @@ def draw_priors(
     found, absent = category_priors(run, dataset, count, best)
     from matplotlib.figure import Figure
 
-    most = PER_LINE if paper.width is None else max(1, min(PER_LINE, int(paper.width / NARROWEST)))
+    most = max(1, min(PER_LINE, int(paper.layout(2.5 * PER_LINE) / NARROWEST)))
     lines = -(-len(found) // most)
     columns = -(-len(found) // lines)
     side = paper.side(columns, 0.1, 2.5)
     with styled():
-        figure = Figure(figsize=(paper.width or max(6.0, side * columns), (side + 0.45) * lines), layout="constrained")
+        figure = Figure(
+            figsize=(max(6.0 if paper.width is None else 0.0, side * columns + 0.1), (side + 0.45) * lines),
+            layout="constrained",
+        )
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
         for panel, one in zip(panels, found, strict=False):
             draw_prior(panel, one)

@@ -114,7 +114,9 @@ def draw_weights(
             for column, panel in enumerate(line):
                 finish(panel, pictures[0 if single else column])
         name_rows(panels[:, 0], [run.name for run in runs], side * ratio)
-        key(figure, ScalarMappable(norm, HEAT), panels.ravel().tolist(), "weight as a fraction of the object's largest")
+        label = "weight as a fraction of the object's largest"
+        long = side * ratio * len(runs) > 0.07 * len(label)  # inches of the bar, and of the words beside it
+        key(figure, ScalarMappable(norm, HEAT), panels.ravel().tolist(), label if long else "weight / largest")
         empty = [one.name for at, one in enumerate(table[0][0].maps) if at not in levels] if single else []
         title = "Positive weights w⁺: where each object is learned"
         frame_text(figure, paper, title, caption(runs, dataset, pictures, empty))
