@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
@@ -152,8 +152,9 @@ def reasons_of(assigner: Assigner, branches: Mapping[str, PairViews], progress: 
     cls, view = type(assigner), branches[MAIN]
     if not explains(cls):
         return None
-    told = told_of(branches, view.priors, view.targets, progress)
-    reasons = assigner.explain(**{name: told[name] for name in asks_for(cls, "explain")})
+    asked = asks_for(cls, "explain")
+    told = told_of(branches, *seen_by(asked, view), progress)
+    reasons = assigner.explain(**{name: told[name] for name in asked})
     if reasons is None:
         return None
     if not isinstance(reasons, Reasons):
@@ -161,6 +162,13 @@ def reasons_of(assigner: Assigner, branches: Mapping[str, PairViews], progress: 
     for name, values in reasons.by_object.items():
         require_shape(f"Reasons.by_object[{name!r}]", values, len(view.targets))
     return reasons
+
+
+def seen_by(asked: Collection[str], view: PairViews) -> tuple[Priors, Targets]:
+    """Priors and targets where a strategy works: in the host's memory if it asks for nothing of the network."""
+    if NEEDS_NETWORK.isdisjoint(asked):
+        return view.priors.on_host(), view.targets.on_host()
+    return view.priors, view.targets
 
 
 def told_of(branches: Mapping[str, PairViews], priors: Priors, targets: Targets, progress: float) -> Mapping[str, Any]:
@@ -199,7 +207,7 @@ def assign_branches(
     asked, view = asks_for(type(assigner)), branches[MAIN]
     device = view.predictions.outputs.device
     alone = NEEDS_NETWORK.isdisjoint(asked)
-    priors, targets = (view.priors.on_host(), view.targets.on_host()) if alone else (view.priors, view.targets)
+    priors, targets = seen_by(asked, view)
     told = told_of(branches, priors, targets, progress)
     shown = {
         what: (tensor, tensor._version)
