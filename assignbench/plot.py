@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+DPI = 160  # pixels of a PNG in an inch
+UNITS = {"cm": 1 / 2.54, "in": 1.0}  # inches
+WIDTHS = (1.5, 60.0)  # inches: less holds no words, more no paper
+
 FORMATS = {".svg": "Date", ".pdf": "CreationDate", ".png": None}  # and where each keeps the time of writing
 
 # Okabe and Ito's colours, apart for the colour-blind too, and a marker each for print without colour.
@@ -47,7 +51,7 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "assignbench",  # the same figure is the same file
     "svg.fonttype": "none",  # text stays text, to be searched and edited
     "pdf.fonttype": 42,
-    "savefig.dpi": 160,
+    "savefig.dpi": DPI,
 }
 
 
@@ -87,6 +91,24 @@ def check_plot(file: Path, option: str = "--plot", *, chosen: bool = True) -> No
         raise SystemProblem(f"{option} {file} cannot be written: {error.strerror}") from error
 
 
+def inches_of(width: str, option: str) -> float:
+    """``8.4cm`` or ``3.3in`` as inches.
+
+    Raises:
+        UsageError: it is no width, has no unit, or is none that a figure can have.
+    """
+    text = width.strip().lower()
+    number, unit = text[:-2].strip(), text[-2:]
+    try:
+        inches = float(number) * UNITS[unit]
+    except (KeyError, ValueError):
+        raise UsageError(f"{option} {width}: write a number and its unit, as 8.4cm or 3.3in") from None
+    if not WIDTHS[0] <= inches <= WIDTHS[1]:
+        low, high = (f"{end:g}in ({2.54 * end:g}cm)" for end in WIDTHS)
+        raise UsageError(f"{option} {width}: a figure is {low} to {high} wide")
+    return inches
+
+
 def styled() -> AbstractContextManager[None]:
     """A block in which figures are drawn, whatever the user's own settings of matplotlib are."""
     from matplotlib import style
@@ -120,8 +142,13 @@ def slope_guides(panel: Axes) -> None:
     panel.set(xlim=(left, right), ylim=(bottom, top))
 
 
-def save(figure: Figure, file: Path) -> None:
+def save(figure: Figure, file: Path, dpi: int = DPI) -> None:
     """Write a figure in the format of the file's name, whole or not at all; the same figure gives the same bytes.
+
+    Args:
+        figure: what.
+        file: where.
+        dpi: pixels of a PNG in an inch, and of what is no line and no letter in SVG and PDF.
 
     Raises:
         SystemProblem: the file cannot be written.
@@ -135,4 +162,4 @@ def save(figure: Figure, file: Path) -> None:
     form = file.suffix.lower()
     date = FORMATS[form]
     with written(file) as temporary, styled():
-        figure.savefig(temporary, format=form[1:], metadata=mark_of(COMMAND) if date is None else {date: None})
+        figure.savefig(temporary, format=form[1:], dpi=dpi, metadata=mark_of(COMMAND) if date is None else {date: None})

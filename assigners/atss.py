@@ -25,6 +25,7 @@ from itertools import compress
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from assignbench.core import (
     Assigner,
@@ -32,6 +33,7 @@ from assignbench.core import (
     Head,
     Normalisers,
     Priors,
+    Reasons,
     Setting,
     Targets,
     above_moments,
@@ -39,6 +41,7 @@ from assignbench.core import (
     hard_assignment,
     image_floor,
     iou,
+    moments_by,
     nearest_pairs,
     or_nearest,
     require,
@@ -89,14 +92,7 @@ class ATSS(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        objects, locations = nearest_pairs(targets, priors, self.k, ties="topk" if self.reference else "first")
-        box = targets.boxes[objects]
-        overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
-        inside = sides(box, priors.points[locations]).amin(-1) > MARGIN
-
-        if self.at_least_one:
-            inside = or_nearest(inside, objects, locations, targets, priors)
-
+        objects, locations, overlap, inside = self.candidates(priors, targets)
         positive = above_moments(overlap, objects, len(targets), inside, rescue=not self.reference)
         objects, locations, overlap = objects[positive], locations[positive], overlap[positive]
         won = winners(overlap, objects, locations, targets, priors)
@@ -112,4 +108,28 @@ class ATSS(Assigner):
             targets,
             box_weight=central,
             normalisers=Normalisers(positive=count, box=central.sum(), negative=count),
+        )
+
+    def candidates(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """C_n of all objects, their IoU, and which of them lie inside: ``[pair]`` each."""
+        objects, locations = nearest_pairs(targets, priors, self.k, ties="topk" if self.reference else "first")
+        box = targets.boxes[objects]
+        overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
+        inside = sides(box, priors.points[locations]).amin(-1) > MARGIN
+        if self.at_least_one:
+            inside = or_nearest(inside, objects, locations, targets, priors)
+        return objects, locations, overlap, inside
+
+    def explain(self, priors: Priors, targets: Targets) -> Reasons:
+        """The candidates, and t_n."""
+        objects, locations, overlap, inside = self.candidates(priors, targets)
+        mean, deviation = moments_by(overlap, objects, len(targets))
+        return Reasons(
+            f"Of the {self.k} priors nearest to its centre on each level, those teach the object that lie inside it "
+            "and whose IoU reaches the threshold, mean + deviation of all their IoU (if none does, the best inside); "
+            "a prior of several goes to the highest IoU.",
+            objects,
+            locations,
+            {"IoU": overlap, "inside": inside},
+            {"mean IoU": mean, "deviation": deviation, "threshold": mean + deviation},
         )

@@ -55,6 +55,7 @@ from assignbench.core import (
     PairView,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
     best_overlap,
@@ -180,6 +181,21 @@ class AutoAssign(Assigner):
             bag=self.bag,
             losses=self.center_losses(center, pair),
             diagnostics={"center": center.detach(), "confidence": log_confidence.detach().exp()},
+        )
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """S_n with G, C and P⁺, and the prior of each object."""
+        pair = view(*inside_pairs(targets, priors, at_least_one=self.at_least_one))
+        center, confidence = (log.exp() for log in (self.log_center(pair), self.log_confidence(pair)))
+        mu, sigma = self.prior_of(targets.labels)
+        prior = {"μ x, strides": mu[:, 0], "μ y": mu[:, 1], "σ x, strides": sigma[:, 0], "σ y": sigma[:, 1]}
+        return Reasons(
+            "Every location in the box teaches the object, with weight w⁺ = G · C over their sum; where boxes meet, a "
+            "location teaches each object. A weight that rounding would lose is left out.",
+            pair.objects,
+            pair.locations,
+            {"centre prior G": center, "confidence C": confidence, "likelihood P⁺": pair.likelihood},
+            {} if self.center == "none" else prior,
         )
 
     def prior_of(self, labels: Tensor) -> tuple[Tensor, Tensor]:

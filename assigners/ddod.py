@@ -36,10 +36,12 @@ from assignbench.core import (
     PairView,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
     above_moments,
     image_floor,
+    moments_by,
     nearest_pairs,
     or_nearest,
     require,
@@ -107,6 +109,22 @@ class DDOD(Assigner):
             discounts=Discounts.of_pairs(objects, locations, targets, factor=1 - by_class),
             normalisers=Normalisers(positive=count, box=box_count, negative=count),
             background=class_levels.view(targets.images, -1)[:, priors.level],
+        )
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """C_n with both q, and both t_n."""
+        pair = view(*nearest_pairs(targets, priors, self.k, ties="topk" if self.reference else "first"))
+        alphas = {"class": self.class_alpha, "box": self.box_alpha}
+        quality = {f"q of the {part}": pair.alignment(1 - alpha, alpha) for part, alpha in alphas.items()}
+        moments = {name: moments_by(values, pair.objects, len(targets)) for name, values in quality.items()}
+        return Reasons(
+            f"Of the {self.k} priors nearest to its centre on each level those inside whose q reaches its threshold, "
+            "mean + deviation, teach the object: once for the class, once for the box; one of several objects goes "
+            "to the highest q.",
+            pair.objects,
+            pair.locations,
+            {**quality, "inside": sides(pair.true, pair.point).amin(-1) > MARGIN},
+            {f"threshold of {name}": mean + deviation for name, (mean, deviation) in moments.items()},
         )
 
     def positives(self, pair: PairView, alpha: float) -> Tensor:

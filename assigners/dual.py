@@ -36,6 +36,7 @@ from assignbench.core import (
     Normalisers,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
     assign,
@@ -43,6 +44,7 @@ from assignbench.core import (
     hard_assignment,
     inside_pairs,
     max_by,
+    reasons_of,
     require,
     require_effect,
     winners,
@@ -100,6 +102,10 @@ class Dual(Assigner):
             "one_to_many": assign(self.many, branches["one_to_many"], progress),
         }
 
+    def explain(self, branches: Mapping[str, PairViews], progress: float) -> Reasons | None:
+        """What the strategy of the head that speaks says."""
+        return reasons_of(self.one, {"main": branches["main"]}, progress)
+
     def learned(self) -> Mapping[str, Tensor]:
         """What both strategies have learned."""
         return {**self.one.learned(), **{f"many_{name}": value for name, value in self.many.learned().items()}}
@@ -129,3 +135,14 @@ class Aligned(Assigner):
         total = score.sum()
         share = Normalisers(total, total, total)
         return hard_assignment(objects, locations, targets, quality=score, box_weight=score, normalisers=share)
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """Locations in the box with m and u."""
+        pair = view(*inside_pairs(targets, priors))
+        most = "The location" if self.k == 1 else f"The {self.k} locations"
+        return Reasons(
+            f"{most} in the box of largest metric m teach the object; one of several objects goes to the highest IoU.",
+            pair.objects,
+            pair.locations,
+            {"IoU": pair.overlap, "metric m": pair.alignment(self.alpha, self.beta)},
+        )

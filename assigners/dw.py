@@ -36,6 +36,7 @@ from assignbench.core import (
     PairView,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
     class_winners,
@@ -107,6 +108,17 @@ class DW(Assigner):
             normalisers=Normalisers(positive=count, box=count, negative=(counts * (1 - negative)).sum()),
             bag="all",
             diagnostics={"center": center, "confidence": pair.likelihood.detach()},
+        )
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """All locations in the box."""
+        pair = view(*inside_pairs(targets, priors, at_least_one=self.at_least_one))
+        return Reasons(
+            "Every location in the box teaches the object, the more the likelier it and the larger the centre prior "
+            "is; where boxes meet, a location teaches each object.",
+            pair.objects,
+            pair.locations,
+            {"centre prior G": self.center_prior(pair), "likelihood P": pair.likelihood, "IoU": pair.overlap},
         )
 
     def center_prior(self, pair: PairView) -> Tensor:

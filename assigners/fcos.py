@@ -31,11 +31,14 @@ from assignbench.core import (
     Head,
     Normalisers,
     Priors,
+    Reasons,
     Setting,
     Targets,
     and_nearest,
     area,
     centerness,
+    centers,
+    either_pairs,
     hard_assignment,
     inside_pairs,
     require,
@@ -45,6 +48,8 @@ from assignbench.core import (
 )
 from assignbench.core.parts import Centerness
 from assigners.presets.fcos import PRESETS
+
+RANGE = ("reach, pixels", "range from", "range to")  # words of what `FCOS.reach` gives
 
 
 class FCOS(Assigner):
@@ -89,17 +94,7 @@ class FCOS(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        objects, locations = inside_pairs(targets, priors, radius=self.radius or None)
-        if self.scale_ranges:
-            reach = sides(targets.boxes[objects], priors.points[locations]).amax(-1)
-            level, high = priors.level[locations], self.base_range * priors.stride[locations]
-            fits = (reach >= high / 2) | (level == 0)
-            fits &= (reach <= high) | (level == self.setting.levels - 1)
-            objects, locations = objects[fits], locations[fits]
-        if self.at_least_one:
-            level = self.level(priors, targets) if self.scale_ranges else None
-            objects, locations = and_nearest(objects, locations, targets, priors, level)
-
+        objects, locations = self.candidates(priors, targets)
         won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
         objects, locations = objects[won], locations[won]
         if not self.central:
@@ -114,6 +109,49 @@ class FCOS(Assigner):
             targets,
             box_weight=central,
             normalisers=Normalisers(positive=count, box=central.sum(), negative=count, least_box=self.least_box),
+        )
+
+    def candidates(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """The pairs that compete: ``[pair]`` each."""
+        objects, locations = inside_pairs(targets, priors, radius=self.radius or None)
+        if self.scale_ranges:
+            reach, low, high = self.reach(objects, locations, priors, targets)
+            fits = (reach >= low) & (reach <= high)
+            objects, locations = objects[fits], locations[fits]
+        if self.at_least_one:
+            level = self.level(priors, targets) if self.scale_ranges else None
+            objects, locations = and_nearest(objects, locations, targets, priors, level)
+        return objects, locations
+
+    def reach(
+        self, objects: Tensor, locations: Tensor, priors: Priors, targets: Targets
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """max(l, t, r, b), and lo and hi of the level, which are open at the pyramid's ends: ``[pair]`` each."""
+        reach = sides(targets.boxes[objects], priors.points[locations]).amax(-1)
+        level, high = priors.level[locations], self.base_range * priors.stride[locations]
+        low = (high / 2).where(level > 0, -torch.inf)
+        return reach, low, high.where(level < self.setting.levels - 1, torch.inf)
+
+    def explain(self, priors: Priors, targets: Targets) -> Reasons:
+        """All locations in the box, and what becomes of them."""
+        own = self.candidates(priors, targets)
+        objects, locations = either_pairs(inside_pairs(targets, priors), own, priors)
+        candidate = torch.isin(objects * len(priors) + locations, own[0] * len(priors) + own[1])
+        offset = (priors.points[locations] - centers(targets.boxes)[objects]).abs().amax(-1) / priors.stride[locations]
+        seen = {"area of the box, pixels²": area(targets.boxes)[objects], "candidate": candidate}
+        rules = ["lie in its box"]
+        if self.radius:
+            seen["from its centre, strides"] = offset
+            rules.append(f"are less than {self.radius:g} strides along x and y from its centre")
+        if self.scale_ranges:
+            seen |= zip(RANGE, self.reach(objects, locations, priors, targets), strict=True)
+            rules.append("have a reach, the longest way to a side, in their level's range")
+        rest = "; an object without any takes the nearest" if self.at_least_one else ""
+        return Reasons(
+            f"Candidates are locations that {' and '.join(rules)}{rest}; one of several teaches the smallest box.",
+            objects,
+            locations,
+            seen,
         )
 
     def level(self, priors: Priors, targets: Targets) -> Tensor:

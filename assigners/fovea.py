@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from assignbench.core import (
     Assigner,
@@ -29,10 +30,12 @@ from assignbench.core import (
     Head,
     Normalisers,
     Priors,
+    Reasons,
     Setting,
     Targets,
     and_nearest,
     area,
+    either_pairs,
     hard_assignment,
     require,
     shrunk_pairs,
@@ -79,17 +82,7 @@ class FoveaBox(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets) -> Assignment:
         """See the module's formulas."""
-        objects, locations = shrunk_pairs(targets, priors, self.fovea)
-        size, scale = area(targets.boxes).sqrt()[objects], self.base * priors.stride[locations]
-        level = priors.level[locations]
-        fits = (size >= scale / self.overlap) | (level == 0)
-        fits &= (size <= scale * self.overlap) | (level == self.setting.levels - 1)
-        objects, locations = objects[fits], locations[fits]
-        if self.at_least_one:
-            octaves = (area(targets.boxes).sqrt() / (self.base * priors.stride.amin())).log2()
-            own = octaves.round().clamp(0, self.setting.levels - 1).long()
-            objects, locations = and_nearest(objects, locations, targets, priors, own)
-
+        objects, locations = self.candidates(priors, targets)
         if self.ties == "last":  # pairs are ordered by object
             objects, locations = objects.flip(0), locations.flip(0)
         won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
@@ -99,4 +92,40 @@ class FoveaBox(Assigner):
         classes = count + targets.images if local else count
         return hard_assignment(
             objects, locations, targets, normalisers=Normalisers(classes, count, classes, local=local)
+        )
+
+    def candidates(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """The pairs that compete: ``[pair]`` each."""
+        objects, locations = shrunk_pairs(targets, priors, self.fovea)
+        size, low, high = self.size(objects, locations, priors, targets)
+        fits = (size >= low) & (size <= high)
+        objects, locations = objects[fits], locations[fits]
+        if self.at_least_one:
+            octaves = (area(targets.boxes).sqrt() / (self.base * priors.stride.amin())).log2()
+            own = octaves.round().clamp(0, self.setting.levels - 1).long()
+            objects, locations = and_nearest(objects, locations, targets, priors, own)
+        return objects, locations
+
+    def size(
+        self, objects: Tensor, locations: Tensor, priors: Priors, targets: Targets
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """√(w·h), and the ends of the level's range, open at the pyramid's ends: ``[pair]`` each."""
+        size, scale = area(targets.boxes).sqrt()[objects], self.base * priors.stride[locations]
+        level = priors.level[locations]
+        low = (scale / self.overlap).where(level > 0, -torch.inf)
+        return size, low, (scale * self.overlap).where(level < self.setting.levels - 1, torch.inf)
+
+    def explain(self, priors: Priors, targets: Targets) -> Reasons:
+        """The fovea on every level, and which levels fit."""
+        own = self.candidates(priors, targets)
+        objects, locations = either_pairs(shrunk_pairs(targets, priors, self.fovea), own, priors)
+        candidate = torch.isin(objects * len(priors) + locations, own[0] * len(priors) + own[1])
+        size, low, high = self.size(objects, locations, priors, targets)
+        rest = "; an object without any takes the nearest" if self.at_least_one else ""
+        return Reasons(
+            f"Candidates lie in the middle of the box, {self.fovea:g} of its sides, on levels whose range holds its "
+            f"size{rest}; one of several objects teaches the smallest box.",
+            objects,
+            locations,
+            {"size, pixels": size, "range from": low, "range to": high, "candidate": candidate},
         )

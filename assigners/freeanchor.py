@@ -32,8 +32,10 @@ from assignbench.core import (
     PairViews,
     Predictions,
     Priors,
+    Reasons,
     Setting,
     Targets,
+    iou,
     max_by,
     most_overlapping,
     predicted_overlaps,
@@ -85,6 +87,17 @@ class FreeAnchor(Assigner):
             discounts=self.detections(predictions, priors, targets),
             normalisers=Normalisers(count, count, count * self.k, local=self.normaliser == "local"),
             bag="any",
+        )
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """The bag."""
+        pair = view(*most_overlapping(targets, priors, self.k, ties=self.ties))
+        return Reasons(
+            f"The {self.k} anchors of highest IoU are the object's bag; each teaches it the more the likelier it is. "
+            "An anchor in several bags teaches each object.",
+            pair.objects,
+            pair.locations,
+            {"likelihood P": pair.likelihood, "IoU of the anchor": iou(pair.prior, pair.true)},
         )
 
     @torch.no_grad()

@@ -35,6 +35,7 @@ from assignbench.core import (
     PairView,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
     area,
@@ -84,9 +85,7 @@ class FSAF(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        found = self.regions(targets.on_host(), priors.on_host())
-        objects, locations, won, ignored = (part.to(targets.boxes.device, non_blocking=True) for part in found)
-        every, pair = view(objects, locations), view(objects[won], locations[won])
+        every, pair, ignored = self.seen(targets, priors, view)
         easiest = self.level_loss(pair, every, ignored).argmin(1)
         kept = (pair.level == easiest[pair.objects]).nonzero()[:, 0]
         one = torch.ones_like(pair.stride[kept])
@@ -95,8 +94,27 @@ class FSAF(Assigner):
         return Assignment(
             pairs=Pairs(pair.objects[kept], pair.locations[kept], one, box_weight=one),
             # no class of an object with core or ring here is background
-            discounts=Discounts.of_pairs(objects, locations, targets, torch.zeros_like(every.stride)),
+            discounts=Discounts.of_pairs(every.objects, every.locations, targets, torch.zeros_like(every.stride)),
             normalisers=Normalisers(count, count, count, local=local, unpaired=background),
+        )
+
+    def seen(self, targets: Targets, priors: Priors, view: PairViews) -> tuple[PairView, PairView, Tensor]:
+        """All pairs of core and ring, those that are won, and which of the first ignore a class; see `regions`."""
+        found = self.regions(targets.on_host(), priors.on_host())
+        objects, locations, won, ignored = (part.to(targets.boxes.device, non_blocking=True) for part in found)
+        return view(objects, locations), view(objects[won], locations[won]), ignored
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """The cells that objects have won, and ℓ of their levels."""
+        every, pair, ignored = self.seen(targets, priors, view)
+        loss = self.level_loss(pair, every, ignored)
+        return Reasons(
+            f"Cells of the middle of the box, {self.core:g} of its sides, teach the object on the level of least mean "
+            "loss; a cell of several objects goes to the smallest box.",
+            pair.objects,
+            pair.locations,
+            {"mean loss of the level": loss[pair.objects, pair.level], "area of the box, pixels²": area(pair.true)},
+            {"least mean loss": loss.amin(1)},
         )
 
     def level_loss(self, pair: PairView, every: PairView, ignored: Tensor) -> Tensor:

@@ -28,10 +28,12 @@ from assignbench.core import (
     Assignment,
     Head,
     Priors,
+    Reasons,
     Setting,
     Targets,
     match_overlaps,
     matched_assignment,
+    overlap_reasons,
     overlapping_pairs,
     require,
 )
@@ -83,3 +85,13 @@ class GuidedAnchoring(Assigner):
             forced=self.conflicts,
         )
         return matched_assignment(owner, targets, self.normaliser)
+
+    def explain(self, priors: Priors, targets: Targets) -> Reasons:
+        """The guided anchors that overlap enough, and m_n."""
+        return overlap_reasons(
+            targets,
+            priors,
+            self.iou,
+            f"Guided anchors, which the network predicts, teach the object of their highest IoU from {self.iou:g} on, "
+            "and so do those of its own largest IoU.",
+        )

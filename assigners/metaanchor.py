@@ -27,10 +27,12 @@ from assignbench.core import (
     Assigner,
     Assignment,
     Priors,
+    Reasons,
     Setting,
     Targets,
     match_overlaps,
     matched_assignment,
+    overlap_reasons,
     overlapping_pairs,
     require,
 )
@@ -80,3 +82,13 @@ class MetaAnchor(Assigner):
             background=self.background_iou,
         )
         return matched_assignment(owner, targets)
+
+    def explain(self, priors: Priors, targets: Targets) -> Reasons:
+        """The anchors that are not background for every object, and m_n."""
+        return overlap_reasons(
+            targets,
+            priors,
+            self.background_iou,
+            f"Anchors teach the object of their highest IoU from {self.positive_iou:g} on, and so do those of its own "
+            f"largest IoU; below {self.background_iou:g} they are background, and between the two they are ignored.",
+        )

@@ -34,7 +34,9 @@ from assignbench.core import (
     Pairs,
     PairView,
     PairViews,
+    Reasons,
     Setting,
+    iou,
     max_by,
     mean_by,
     min_by,
@@ -103,6 +105,19 @@ class NoisyAnchor(Assigner):
             normalisers=Normalisers(count, count, count, local=self.normaliser != "batch"),
             background=weights[0] if self.reweight else None,
             diagnostics={"soft": label, "share": share},
+        )
+
+    def explain(self, view: PairViews) -> Reasons:
+        """A with s', r and u."""
+        objects, locations, times = owned_pairs(view.targets, view.priors, self.k)
+        pair = view(objects, locations)
+        label, share = self.cleanliness(pair, times.to(pair.overlap.dtype))
+        return Reasons(
+            f"The {self.k} anchors of highest IoU with a box are chosen; each teaches the object that it overlaps "
+            "most, with its cleanliness s' as the score to learn, and counts r times.",
+            objects,
+            locations,
+            {"IoU of the anchor": iou(pair.prior, pair.true), "s'": label, "r": share, "IoU": pair.overlap},
         )
 
     def cleanliness(self, pair: PairView, times: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,7 @@ from assignbench.core import (
     PairView,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
     best_of,
@@ -96,19 +97,42 @@ class OTA(Assigner):
         radius = self.radius or None
         objects, locations = inside_pairs(targets, priors, MARGIN, radius, at_least_one=self.at_least_one)
         pair = view(objects, locations)
-        share, background = transport(
-            self.cost(pair),
-            self.supply(pair),
-            objects,
-            locations,
-            targets,
-            priors,
-            epsilon=self.gamma,
-            iterations=self.iterations,
-        )
+        share, background = self.plan(pair)
         positive = (share >= background) & winners(share, objects, locations, targets, priors)
         chosen = positive.nonzero()[:, 0]
         return hard_assignment(objects[chosen], locations[chosen], targets)
+
+    def plan(self, pair: PairView) -> tuple[Tensor, Tensor]:
+        """Ln of π_nj / max_i π_ni, and the background's: ``[pair]`` each."""
+        return transport(
+            self.cost(pair),
+            self.supply(pair),
+            pair.objects,
+            pair.locations,
+            pair.targets,
+            pair.priors,
+            epsilon=self.gamma,
+            iterations=self.iterations,
+        )
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """C_n with the plan, c and u, and what each object has to give."""
+        radius = self.radius or None
+        pair = view(*inside_pairs(targets, priors, MARGIN, radius, at_least_one=self.at_least_one))
+        share, background = self.plan(pair)
+        return Reasons(
+            "A candidate teaches the object that has the largest share of it in the transport plan, background among "
+            "those that want it; an object supplies as many as its best predictions overlap it in sum.",
+            pair.objects,
+            pair.locations,
+            {
+                "share": share.exp(),
+                "background's share": background.exp(),
+                "cost beyond background's": self.cost(pair),
+                "IoU": pair.overlap,
+            },
+            {"supply": self.supply(pair)},
+        )
 
     def cost(self, pair: PairView) -> Tensor:
         """c_nj − c_0j, in which all classes but the object's own cancel: ``[pair]``."""

@@ -32,6 +32,7 @@ from assignbench.core import (
     Normalisers,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
     best_of,
@@ -85,16 +86,8 @@ class PAA(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
-        found = self.candidates(targets.on_host(), priors.on_host())
-        pair = view(*(part.to(targets.boxes.device, non_blocking=True) for part in found))
-        cost = pair.class_cost + view.loss.weight * pair.box_part
-        cheap = best_of(pair.objects * self.setting.levels + pair.level, -cost, self.k).nonzero()[:, 0]
-        objects, locations, cost = pair.objects[cheap], pair.locations[cheap], cost[cheap]
-
-        ascending = cost.argsort(stable=True)
-        ascending = ascending[objects[ascending].argsort(stable=True)]
-        objects, locations = objects[ascending], locations[ascending]
-        positive = self.easy(cost[ascending], objects, len(targets)).nonzero()[:, 0]
+        objects, locations, cost = self.cheapest(priors, targets, view)
+        positive = self.easy(cost, objects, len(targets)).nonzero()[:, 0]
         objects, locations = objects[positive], locations[positive]
 
         overlap = view(objects, locations).overlap
@@ -108,6 +101,31 @@ class PAA(Assigner):
             least=float(targets.images) if local else 1.0,
         )
         return hard_assignment(objects, locations, targets, box_weight=overlap, normalisers=normalisers)
+
+    def cheapest(self, priors: Priors, targets: Targets, view: PairViews) -> tuple[Tensor, Tensor, Tensor]:
+        """C_n of all objects and e, ordered by object, then e: ``[pair]`` each."""
+        found = self.candidates(targets.on_host(), priors.on_host())
+        pair = view(*(part.to(targets.boxes.device, non_blocking=True) for part in found))
+        cost = pair.class_cost + view.loss.weight * pair.box_part
+        cheap = best_of(pair.objects * self.setting.levels + pair.level, -cost, self.k).nonzero()[:, 0]
+        objects, locations, cost = pair.objects[cheap], pair.locations[cheap], cost[cheap]
+        ascending = cost.argsort(stable=True)
+        ascending = ascending[objects[ascending].argsort(stable=True)]
+        return objects[ascending], locations[ascending], cost[ascending]
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """C_n with e, and where it is cut."""
+        objects, locations, cost = self.cheapest(priors, targets, view)
+        easy = self.easy(cost, objects, len(targets))
+        cut = max_by(cost.where(easy, -torch.inf), objects, len(targets))
+        return Reasons(
+            f"Of the anchors that overlap it most, the {self.k} cheapest of each level are candidates; two normal "
+            "distributions split their costs e, and those up to the cut in the easy one teach the object.",
+            objects,
+            locations,
+            {"cost e": cost, "easy": easy},
+            {"cut": cut},
+        )
 
     def candidates(self, targets: Targets, priors: Priors) -> tuple[Tensor, Tensor]:
         """A_n of all objects, at most one object an anchor: ``[pair]`` each."""

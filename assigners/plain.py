@@ -17,6 +17,7 @@ from assignbench.core import (
     Assignment,
     Head,
     Priors,
+    Reasons,
     Setting,
     Targets,
     area,
@@ -46,3 +47,9 @@ class Plain(Assigner):
         objects, locations = inside_pairs(targets, priors, at_least_one=self.at_least_one)
         won = winners(-area(targets.boxes)[objects], objects, locations, targets, priors)
         return hard_assignment(objects[won], locations[won], targets)
+
+    def explain(self, priors: Priors, targets: Targets) -> Reasons:
+        """The candidates."""
+        objects, locations = inside_pairs(targets, priors, at_least_one=self.at_least_one)
+        rule = "Every location in the box teaches the object; one in several boxes teaches the smallest."
+        return Reasons(rule, objects, locations, {"area of the box, pixels²": area(targets.boxes)[objects]})

@@ -39,12 +39,14 @@ from assignbench.core import (
     PairView,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
     above_moments,
     and_orphans,
     best_matching,
     best_of,
+    either_pairs,
     hard_assignment,
     inside_pairs,
     require,
@@ -93,9 +95,19 @@ class POTO(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, branches: Mapping[str, PairViews]) -> Mapping[str, Assignment]:
         """See the module's formulas."""
-        radius, at_least_one = self.radius or None, self.at_least_one
-        objects, locations = inside_pairs(targets, priors, radius=radius, at_least_one=at_least_one)
-        quality = self.quality(branches["main"](objects, locations))
+        records = {"main": hard_assignment(*self.one(priors, targets, branches["main"]), targets)}
+        if self.auxiliary:
+            records["auxiliary"] = self.many(priors, targets, branches["auxiliary"])
+        return records
+
+    def candidates(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """Ω of all objects: ``[pair]`` each."""
+        return inside_pairs(targets, priors, radius=self.radius or None, at_least_one=self.at_least_one)
+
+    def one(self, priors: Priors, targets: Targets, view: PairViews) -> tuple[Tensor, Tensor]:
+        """The matching: ``[pair]`` each."""
+        objects, locations = self.candidates(priors, targets)
+        quality = self.quality(view(objects, locations))
         if self.matching == "hungarian":
             chosen = best_matching(quality, objects, locations, targets, priors)
         else:
@@ -105,10 +117,20 @@ class POTO(Assigner):
         objects, locations = objects[chosen], locations[chosen]
         if self.orphans == "first":
             objects, locations = and_orphans(objects, locations, targets, priors)
-        records = {"main": hard_assignment(objects, locations, targets)}
-        if self.auxiliary:
-            records["auxiliary"] = self.many(priors, targets, branches["auxiliary"])
-        return records
+        return objects, locations
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """Ω_n with Q."""
+        both = self.candidates(priors, targets), self.one(priors, targets, view)
+        pair = view(*either_pairs(*both, priors))
+        how = "in the matching of largest Q in sum" if self.matching == "hungarian" else "its own of largest Q"
+        orphans = "; an object that gets none takes the first that is left" if self.orphans == "first" else ""
+        return Reasons(
+            f"One location teaches the object, {how}; no location teaches two{orphans}.",
+            pair.objects,
+            pair.locations,
+            {"Q": self.quality(pair), "class probability": pair.logit.sigmoid(), "IoU": pair.overlap},
+        )
 
     def quality(self, pair: PairView) -> Tensor:
         """Q: ``[pair]``."""

@@ -25,10 +25,12 @@ from assignbench.core import (
     Assigner,
     Assignment,
     Priors,
+    Reasons,
     Setting,
     Targets,
     match_overlaps,
     matched_assignment,
+    overlap_reasons,
     overlapping_pairs,
     require,
 )
@@ -82,3 +84,15 @@ class RetinaNet(Assigner):
             forced=self.forced,
         )
         return matched_assignment(owner, targets, self.normaliser)
+
+    def explain(self, priors: Priors, targets: Targets) -> Reasons:
+        """The anchors that are not background for every object, and m_n."""
+        forced = ", and so do those of its own largest IoU" if self.forced != "off" else ""
+        return overlap_reasons(
+            targets,
+            priors,
+            self.background_iou,
+            f"Anchors teach the object of their highest IoU from {self.positive_iou:g} on{forced}; below "
+            f"{self.background_iou:g} they are background, and between the two they are ignored.",
+            forced=self.forced != "off",
+        )

@@ -37,6 +37,7 @@ from assignbench.core import (
     PairViews,
     Predictions,
     Priors,
+    Reasons,
     Setting,
     Targets,
     area,
@@ -96,10 +97,8 @@ class SAPD(Assigner):
         self, predictions: Predictions, priors: Priors, targets: Targets, view: PairViews, progress: float
     ) -> Assignment:
         """See the module's formulas."""
-        objects, locations = around_pairs(targets.on_host(), priors.on_host(), scale=self.core, reach=0.5)
-        won = winners(-area(targets.on_host().boxes)[objects], objects, locations, targets.on_host(), priors)
-        objects, locations = (each[won].to(targets.boxes.device, non_blocking=True) for each in (objects, locations))
-        pair = view(objects, locations)
+        pair = view(*self.cells(priors, targets))
+        objects, locations = pair.objects, pair.locations
         loss = self.level_loss(pair)
         logits = self.selection(box_features(predictions.pyramid, targets, priors))  # 7 × 7 each
         easiest = smallest_k(loss, 1)
@@ -120,6 +119,31 @@ class SAPD(Assigner):
             normalisers=Normalisers(total, total, total),
             background=background,
             losses={"selection": Cost.mean(SELECTION * surprise, easiest.sum())},
+        )
+
+    def cells(self, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor]:
+        """The cells that objects have won: ``[pair]`` each."""
+        objects, locations = around_pairs(targets.on_host(), priors.on_host(), scale=self.core, reach=0.5)
+        won = winners(-area(targets.on_host().boxes)[objects], objects, locations, targets.on_host(), priors)
+        device = targets.boxes.device
+        return objects[won].to(device, non_blocking=True), locations[won].to(device, non_blocking=True)
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """The cells that objects have won, a, and ℓ of their levels."""
+        pair = view(*self.cells(priors, targets))
+        loss, central = self.level_loss(pair), centerness(pair.true, pair.point).square()
+        return Reasons(
+            f"Cells of the middle of the box, {self.core:g} of its sides, teach the object, the more the nearer they "
+            "are to its centre and the more its level is selected: first the one of least mean loss, in the second "
+            f"half of training the {self.levels} that a network prefers; a cell of several goes to the smallest box.",
+            pair.objects,
+            pair.locations,
+            {
+                "a": (central > 0) * central**self.eta,
+                "mean loss of the level": loss[pair.objects, pair.level],
+                "area of the box, pixels²": area(pair.true),
+            },
+            {"least mean loss": loss.amin(1)},
         )
 
     @torch.no_grad()

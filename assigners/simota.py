@@ -20,6 +20,7 @@ which gives the same ranks and keeps the digits that adding 10⁵ would round of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -32,15 +33,19 @@ from assignbench.core import (
     PairView,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
     around_pairs,
+    best_of,
+    competing_pairs,
     dynamic_k,
     hard_assignment,
     inside_pairs,
     pick,
     require,
     sides,
+    sum_by,
 )
 from assignbench.core.parts import Objectness
 from assigners.presets.simota import PRESETS
@@ -75,28 +80,17 @@ class SimOTA(Assigner):
         super().__init__(setting)
         require(radius > 0, f"radius must be positive, got {radius}")
         require(candidates >= 1, f"candidates must be at least 1, got {candidates}")
-        self.radius, self.candidates, self.class_at = radius, candidates, class_at
+        self.radius, self.most, self.class_at = radius, candidates, class_at
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
         host, layout = targets.on_host(), priors.on_host()
-        inside, central = inside_pairs(host, layout), around_pairs(host, layout, scale=0.0, reach=self.radius)
-        objectness = view.detached().predictions.extras["objectness"].flatten()
-        nothing = view.over_classes(lambda logit, place: -log(1 - joint(logit, pick(objectness, place)[:, None])))
-
-        def cost(pair: PairView) -> Tensor:
-            p = joint(pair.logit, pair.extra_logit("objectness"))
-            one_hot = nothing(pair.place) + log(1 - p) - log(p)
-            total = one_hot.clamp(min=0) + by_overlap(pair.overlap)
-            own = (sides(pair.true, pair.point).amin(-1) > 0) & (pair.offset.abs().amax(-1) < self.radius)
-            return torch.where(own, total, (1 + total) * FAR)
-
         objects, locations = dynamic_k(
             view,
-            *(torch.cat(both) for both in zip(inside, central, strict=True)),
-            cost=cost,
-            most=self.candidates,
+            *self.candidates(host, layout),
+            cost=self.cost(view),
+            most=self.most,
             least=lambda overlap: (1 + by_overlap(overlap)) * FAR,
             first=inside_pairs(host, layout, radius=self.radius * ROUNDING),  # all that are an object's own
         )
@@ -106,6 +100,44 @@ class SimOTA(Assigner):
             background = torch.zeros_like(view.predictions.outputs[..., 0])
             background.view(-1).index_fill_(0, pair.place, 1.0)
         return hard_assignment(objects, locations, targets, quality=pair.overlap, background=background)
+
+    def candidates(self, targets: Targets, priors: Priors) -> tuple[Tensor, Tensor]:
+        """Locations in boxes, and in the squares around their centres; some stand twice: ``[pair]`` each."""
+        inside, central = inside_pairs(targets, priors), around_pairs(targets, priors, scale=0.0, reach=self.radius)
+        return torch.cat((inside[0], central[0])), torch.cat((inside[1], central[1]))
+
+    def own(self, pair: PairView) -> Tensor:
+        """Which locations lie in the box and in its square: bool ``[pair]``."""
+        return (sides(pair.true, pair.point).amin(-1) > 0) & (pair.offset.abs().amax(-1) < self.radius)
+
+    def cost(self, view: PairViews) -> Callable[[PairView], Tensor]:
+        """C of pairs: ``[pair]``."""
+        objectness = view.detached().predictions.extras["objectness"].flatten()
+        nothing = view.over_classes(lambda logit, place: -log(1 - joint(logit, pick(objectness, place)[:, None])))
+
+        def cost(pair: PairView) -> Tensor:
+            p = joint(pair.logit, pair.extra_logit("objectness"))
+            one_hot = nothing(pair.place) + log(1 - p) - log(p)
+            total = one_hot.clamp(min=0) + by_overlap(pair.overlap)
+            return torch.where(self.own(pair), total, (1 + total) * FAR)
+
+        return cost
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """Every candidate of the image, c and u, and k of each object."""
+        own = self.candidates(targets.on_host(), priors.on_host())
+        found = (each.to(targets.boxes.device) for each in own)
+        pair = view(*competing_pairs(*found, targets, priors))
+        overlap = pair.overlap
+        summed = sum_by(overlap * best_of(pair.objects, overlap, self.most), pair.objects, len(targets))
+        return Reasons(
+            f"The object takes its k cheapest candidates, k the sum of its {self.most} largest IoU, rounded down, at "
+            "least 1; those that are not its own cost 10⁶ more; one of several objects goes to the least cost.",
+            pair.objects,
+            pair.locations,
+            {"cost": self.cost(view)(pair), "IoU": overlap, "own": self.own(pair)},
+            {"sum of IoU": summed, "k": summed.floor().clamp(min=1)},
+        )
 
 
 def joint(logit: Tensor, objectness: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ location so far away that its cost overflows, some 40 strides, is never taken.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -31,14 +33,18 @@ from assignbench.core import (
     PairView,
     PairViews,
     Priors,
+    Reasons,
     Setting,
     Targets,
+    best_of,
+    competing_pairs,
     dynamic_k,
     hard_assignment,
     inside_pairs,
     require,
     require_effect,
     sides,
+    sum_by,
 )
 from assignbench.core.parts import QualityFocal
 from assigners.presets.soft_label import PRESETS
@@ -72,6 +78,21 @@ class SoftLabel(Assigner):
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
         """See the module's formulas."""
+        candidates = inside_pairs(targets.on_host(), priors.on_host(), at_least_one=self.at_least_one)
+        objects, locations = dynamic_k(view, *candidates, cost=self.cost(view), most=self.candidates, least=by_overlap)
+        overlap = view(objects, locations).overlap
+        total = overlap.sum()
+        return hard_assignment(
+            objects,
+            locations,
+            targets,
+            quality=overlap,
+            box_weight=overlap,
+            normalisers=Normalisers(positive=total, box=total, negative=total),
+        )
+
+    def cost(self, view: PairViews) -> Callable[[PairView], Tensor]:
+        """C of pairs: ``[pair]``."""
         nothing = view.over_classes(lambda logit, _: QFL.background(logit))  # what it costs that no class is there
 
         def cost(pair: PairView) -> Tensor:
@@ -82,17 +103,21 @@ class SoftLabel(Assigner):
                 total = total.where(sides(pair.true, pair.point).amin(-1) > 0, torch.inf)
             return total
 
-        candidates = inside_pairs(targets.on_host(), priors.on_host(), at_least_one=self.at_least_one)
-        objects, locations = dynamic_k(view, *candidates, cost=cost, most=self.candidates, least=by_overlap)
-        overlap = view(objects, locations).overlap
-        total = overlap.sum()
-        return hard_assignment(
-            objects,
-            locations,
-            targets,
-            quality=overlap,
-            box_weight=overlap,
-            normalisers=Normalisers(positive=total, box=total, negative=total),
+        return cost
+
+    def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
+        """Every candidate of the image, c and u, and k of each object."""
+        inside = inside_pairs(targets, priors, at_least_one=self.at_least_one)
+        pair = view(*competing_pairs(*inside, targets, priors))
+        overlap = pair.overlap
+        summed = sum_by(overlap * best_of(pair.objects, overlap, self.candidates), pair.objects, len(targets))
+        return Reasons(
+            f"The object takes its k cheapest candidates, k the sum of its {self.candidates} largest IoU, rounded "
+            "down, at least 1; candidates lie in any box; one of several objects goes to the least cost.",
+            pair.objects,
+            pair.locations,
+            {"cost": self.cost(view)(pair), "IoU": overlap},
+            {"sum of IoU": summed, "k": summed.floor().clamp(min=1)},
         )
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from assignbench.core import (
     Assigner,
@@ -31,6 +32,7 @@ from assignbench.core import (
     Normalisers,
     Predictions,
     Priors,
+    Reasons,
     Setting,
     Targets,
     above_moments,
@@ -39,6 +41,7 @@ from assignbench.core import (
     hard_assignment,
     iou,
     max_by,
+    moments_by,
     nearest_pairs,
     require,
     require_effect,
@@ -95,11 +98,43 @@ class TAL(Assigner):
             return self.by_atss(priors, targets)
         return self.aligned(predictions, priors, targets)
 
+    def explain(self, predictions: Predictions, priors: Priors, targets: Targets, progress: float) -> Reasons:
+        """The candidates of the phase of training."""
+        if progress < self.atss_until:
+            objects, locations, overlap, inside = self.nearest(priors, targets)
+            mean, deviation = moments_by(overlap, objects, len(targets))
+            return Reasons(
+                f"In the first {self.atss_until:.0%} of the training ATSS teaches: of the {NEAREST} priors nearest to "
+                "its centre on each level those inside the box whose IoU reaches the threshold, mean + deviation.",
+                objects,
+                locations,
+                {"IoU": overlap, "inside": inside},
+                {"mean IoU": mean, "deviation": deviation, "threshold": mean + deviation},
+            )
+        objects, locations, alignment, overlap = self.best(predictions, priors, targets)
+        inside = sides(targets.boxes[objects], priors.points[locations]).amin(-1) > MARGIN
+        return Reasons(
+            f"The {self.k} locations of largest alignment t teach the object if they lie inside the box; one of "
+            "several objects goes to the highest IoU.",
+            objects,
+            locations,
+            {"IoU": overlap, "alignment t": alignment, "inside": inside},
+        )
+
+    def best(self, predictions: Predictions, priors: Priors, targets: Targets) -> tuple[Tensor, ...]:
+        """C_n: objects, locations, t and IoU, ``[pair]`` each."""
+        return best_predicted(targets, predictions, priors, self.k, lambda p, u: p**self.alpha * u**self.beta)
+
+    def nearest(self, priors: Priors, targets: Targets) -> tuple[Tensor, ...]:
+        """ATSS's candidates: objects, locations, IoU and whether they lie inside, ``[pair]`` each."""
+        objects, locations = nearest_pairs(targets, priors, NEAREST)
+        box = targets.boxes[objects]
+        overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
+        return objects, locations, overlap, sides(box, priors.points[locations]).amin(-1) > MARGIN
+
     def aligned(self, predictions: Predictions, priors: Priors, targets: Targets) -> Assignment:
         """The candidates of largest t, and t̂."""
-        objects, locations, alignment, overlap = best_predicted(
-            targets, predictions, priors, self.k, lambda p, u: p**self.alpha * u**self.beta
-        )
+        objects, locations, alignment, overlap = self.best(predictions, priors, targets)
         able = (alignment > 0) & (sides(targets.boxes[objects], priors.points[locations]).amin(-1) > MARGIN)
         won = (able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)).nonzero()[:, 0]
         objects, locations, alignment, overlap = (each[won] for each in (objects, locations, alignment, overlap))
@@ -112,10 +147,7 @@ class TAL(Assigner):
 
     def by_atss(self, priors: Priors, targets: Targets) -> Assignment:
         """ATSS, arXiv 1912.02424, Algorithm 1."""
-        objects, locations = nearest_pairs(targets, priors, NEAREST)
-        box = targets.boxes[objects]
-        overlap = iou(priors.boxes_at(targets.image[objects], locations), box)
-        inside = sides(box, priors.points[locations]).amin(-1) > MARGIN
+        objects, locations, overlap, inside = self.nearest(priors, targets)
         able = above_moments(overlap, objects, len(targets), inside)
         won = (able & winners(overlap.where(able, -1.0), objects, locations, targets, priors)).nonzero()[:, 0]
         objects, locations = objects[won], locations[won]

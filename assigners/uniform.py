@@ -37,8 +37,10 @@ from assignbench.core import (
     Pairs,
     Predictions,
     Priors,
+    Reasons,
     Setting,
     Targets,
+    either_pairs,
     image_floor,
     iou,
     nearest_boxes,
@@ -120,4 +122,20 @@ class Uniform(Assigner):
             discounts=Discounts.of_pairs(*learned, targets, torch.zeros_like(one[won])),
             normalisers=Normalisers(count, count, count),
             ignored=ignored.view(targets.images, len(priors)),
+        )
+
+    def explain(self, predictions: Predictions, priors: Priors, targets: Targets) -> Reasons:
+        """A_n and P_n."""
+        boxes = {"predicted box": predictions.boxes, "anchor": priors.boxes}
+        near = {name: nearest_boxes(targets, box, priors, self.k)[:2] for name, box in boxes.items()}
+        objects, locations = either_pairs(*near.values(), priors)
+        key = objects * len(priors) + locations
+        among = {f"nearest {name}": torch.isin(key, one * len(priors) + at) for name, (one, at) in near.items()}
+        return Reasons(
+            f"The {self.k} nearest anchors and the {self.k} nearest predicted boxes teach the object where the IoU of "
+            f"the anchor is at least {self.positive_iou:g}, else they are ignored; a class goes to the highest IoU.",
+            objects,
+            locations,
+            {"IoU of the anchor": iou(priors.boxes_at(targets.image[objects], locations), targets.boxes[objects])}
+            | among,
         )

@@ -1,4 +1,4 @@
-"""``assignbench figure``: the AutoAssign paper's figures, from finished runs."""
+"""``assignbench figure``: what strategies assign in a picture, and the AutoAssign paper's figures of finished runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,22 +8,35 @@ import typer
 
 from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, TrustOption, named_run, written_option
+from assignbench.cli.picturing import (
+    BoxesOption,
+    DatasetOption,
+    ImageOption,
+    PictureArgument,
+    RecipeOption,
+    RunsOption,
+    SeedOption,
+    asked,
+)
 from assignbench.errors import UsageError
 from assignbench.paths import documentation
+from assignbench.plot import DPI
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from assignbench.data.dataset import Dataset
+    from assignbench.figures.canvas import Paper
     from assignbench.figures.runs import ShownRun
 
 app = typer.Typer(
-    help=f"Draw the AutoAssign paper's figures from finished runs.\n\n{documentation('guide/figures')}",
+    help=f"Draw what strategies assign, and the AutoAssign paper's figures of finished runs.\n\n"
+    f"{documentation('guide/figures')}",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 
-DEFAULTS = ("figure1.png", "figure3.png", "figure4.png", "figure5.png", "figure6.png")
+DEFAULTS = ("assigned.png", "figure1.png", "figure3.png", "figure4.png", "figure5.png", "figure6.png")
 
 OutputOption = Annotated[Path, written_option("Picture to write: png, svg or pdf; needs assignbench\\[plots].")]
 PictureOption = Annotated[
@@ -55,7 +68,28 @@ RunsArgument = Annotated[
         metavar="RUN", help="Folders or ids of runs.", callback=named_run, autocompletion=completing.run_folders
     ),
 ]
+CaptionOption = Annotated[
+    bool,
+    typer.Option("--caption/--no-caption", help="Write title and caption into the picture, or print the caption."),
+]
+WidthOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="8.4cm", help="Width of the picture, in cm or in (inches).", show_default="what its panels take"
+    ),
+]
+DpiOption = Annotated[
+    int, typer.Option(metavar="N", min=30, max=2400, help="Pixels of a PNG in an inch; of what svg and pdf embed, too.")
+]
 
+ASSIGNED_EXAMPLES = r"""[bold]Examples[/bold]
+
+assignbench figure assigned --assigner retinanet,fcos,atss   [dim]# on a generated scene[/dim]
+
+assignbench figure assigned --assigner atss,mine.py:Mine photo.jpg --boxes '10 20 110 220 cat, 5 5 60 40'
+
+assignbench figure assigned --run runs/A --run runs/B --dataset my/folder --image 000012.jpg --levels
+"""
 WEIGHTS_EXAMPLES = r"""[bold]Examples[/bold]
 
 assignbench figure 1 runs/A runs/B --output weights.svg
@@ -84,7 +118,48 @@ assignbench run --set train.snapshots=\[80,240] && assignbench figure 6 runs/RUN
 
 @app.callback()
 def _figure() -> None:
-    """Draw the AutoAssign paper's figures from finished runs."""
+    """Draw what strategies assign, and the AutoAssign paper's figures of finished runs."""
+
+
+@app.command("assigned", epilog=ASSIGNED_EXAMPLES)
+def assigned(
+    picture: PictureArgument = None,
+    assigner: Annotated[
+        list[str],
+        typer.Option(
+            metavar="A,B", help=r"Strategies: a name, all, file.py:Class, with options or extras.", show_default=False
+        ),
+    ] = [],  # noqa: B006  # typer copies it
+    dataset: DatasetOption = None,
+    image: ImageOption = None,
+    boxes: BoxesOption = None,
+    run: RunsOption = [],  # noqa: B006
+    levels: Annotated[bool, typer.Option("--levels", help="A row a strategy, with each level by itself.")] = False,
+    recipe: RecipeOption = None,
+    seed: SeedOption = 0,
+    output: OutputOption = Path("assigned.png"),
+    caption: CaptionOption = True,
+    width: WidthOption = None,
+    dpi: DpiOption = DPI,
+    data_root: DataRootOption = None,
+    device: DeviceOption = Device.AUTO,
+    trust: TrustOption = False,
+) -> None:
+    """What strategies assign in one picture, side by side, without training.
+
+    Squares are locations that teach the object of their colour; objects that
+    nothing teaches are red. What reads predictions gets those of a finished run
+    (--run), or of an untrained detector, which the picture says.
+    """
+    paper = _check(output, width, caption=caption)
+    from assignbench.cli.arguments import comma_list
+    from assignbench.figures.assigned import draw_assigned
+    from assignbench.options import split_list
+
+    strategies = comma_list(assigner, "--assigner", split_list) if assigner else ()
+    found = asked(picture, strategies, run, dataset, image, boxes, recipe, seed, data_root, device, trust=trust)
+    figure, _ = draw_assigned(found.teachers, found.picture, found.size, levels=levels, paper=paper)
+    _save(figure, output, paper, dpi)
 
 
 @app.command("1", epilog=WEIGHTS_EXAMPLES)
@@ -99,6 +174,9 @@ def weights(
         ),
     ],
     output: OutputOption = Path("figure1.png"),
+    caption: CaptionOption = True,
+    width: WidthOption = None,
+    dpi: DpiOption = DPI,
     picture: PicturesOption = None,
     data_root: DataRootOption = None,
     device: DeviceOption = Device.AUTO,
@@ -109,7 +187,7 @@ def weights(
     All levels together, each location a square; of a single picture each
     level by itself, too.
     """
-    _check(output)
+    paper = _check(output, width, caption=caption)
     from assignbench.figures.picture import open_pictures
     from assignbench.figures.runs import expanded
     from assignbench.figures.weights import draw_weights
@@ -118,7 +196,7 @@ def weights(
     if len(folders) < 2:
         raise UsageError("figure 1 compares strategies: name at least two runs, or a folder that holds several")
     shown, dataset = _open(folders, data_root, device, notes, trust=trust)
-    _save(draw_weights(shown, dataset, open_pictures(dataset, picture or (), 1)), output)
+    _save(draw_weights(shown, dataset, open_pictures(dataset, picture or (), 1), paper), output, paper, dpi)
 
 
 @app.command("2", hidden=True, context_settings={"ignore_unknown_options": True})
@@ -134,6 +212,9 @@ def overview(_words: Annotated[list[str] | None, typer.Argument(hidden=True)] = 
 def parts(
     runs: RunsArgument,
     output: OutputOption = Path("figure3.png"),
+    caption: CaptionOption = True,
+    width: WidthOption = None,
+    dpi: DpiOption = DPI,
     picture: PictureOption = None,
     object_: ObjectOption = None,
     data_root: DataRootOption = None,
@@ -141,19 +222,22 @@ def parts(
     trust: TrustOption = False,
 ) -> None:
     """Centre weighting, confidence weighting and positive weights of an object, on each level."""
-    _check(output)
+    paper = _check(output, width, caption=caption)
     _count("3", runs, 1, "one run of autoassign")
     shown, dataset = _open(runs, data_root, device, trust=trust)
     from assignbench.figures.parts import draw_parts
     from assignbench.figures.picture import open_object
 
-    _save(draw_parts(shown[0], dataset, *open_object(dataset, picture, object_)), output)
+    _save(draw_parts(shown[0], dataset, *open_object(dataset, picture, object_), paper), output, paper, dpi)
 
 
 @app.command("4", epilog=PRIORS_EXAMPLES)
 def priors(
     runs: RunsArgument,
     output: OutputOption = Path("figure4.png"),
+    caption: CaptionOption = True,
+    width: WidthOption = None,
+    dpi: DpiOption = DPI,
     categories: Annotated[
         int,
         typer.Option(metavar="N", min=1, help="Categories with the longest μ, beside those known to lie off centre."),
@@ -177,14 +261,14 @@ def priors(
     μ and σ are in strides: shown is the level that holds most of the
     object's weight.
     """
-    _check(output)
+    paper = _check(output, width, caption=caption)
     _count("4", runs, 1, "one run of autoassign")
     shown, dataset = _open([*runs, *([best_of] if best_of else [])], data_root, device, trust=trust)
     from assignbench.figures.priors import draw_priors, learned_prior
 
     learned_prior(shown[0].record)
     if best_of is None:
-        _save(draw_priors(shown[0], dataset, categories), output)
+        _save(draw_priors(shown[0], dataset, categories, paper=paper), output, paper, dpi)
         return
     from assignbench.cli.output import show
     from assignbench.figures.best import best_places, best_table
@@ -192,13 +276,16 @@ def priors(
 
     found = best_places(shown[1], training_split(shown[1].record, data_root))
     show(best_table(shown[0], shown[1], found))
-    _save(draw_priors(shown[0], dataset, categories, shown[1], found), output)
+    _save(draw_priors(shown[0], dataset, categories, shown[1], found, paper=paper), output, paper, dpi)
 
 
 @app.command("5", epilog=DETECTIONS_EXAMPLES)
 def detections(
     runs: RunsArgument,
     output: OutputOption = Path("figure5.png"),
+    caption: CaptionOption = True,
+    width: WidthOption = None,
+    dpi: DpiOption = DPI,
     picture: PicturesOption = None,
     threshold: Annotated[
         float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a box that is shown, in both.")
@@ -208,19 +295,24 @@ def detections(
     trust: TrustOption = False,
 ) -> None:
     """Detections without and with implicit objectness, side by side."""
-    _check(output)
+    paper = _check(output, width, caption=caption)
     _count("5", runs, 2, "two runs, one with implicit objectness and one without")
     shown, dataset = _open(runs, data_root, device, trust=trust)
     from assignbench.figures.detections import draw_detections
     from assignbench.figures.picture import open_pictures
 
-    _save(draw_detections(shown, dataset, open_pictures(dataset, picture or (), 2), threshold), output)
+    _save(
+        draw_detections(shown, dataset, open_pictures(dataset, picture or (), 2), threshold, paper), output, paper, dpi
+    )
 
 
 @app.command("6", epilog=CONFIDENCE_EXAMPLES)
 def confidence(
     runs: RunsArgument,
     output: OutputOption = Path("figure6.png"),
+    caption: CaptionOption = True,
+    width: WidthOption = None,
+    dpi: DpiOption = DPI,
     picture: PictureOption = None,
     object_: ObjectOption = None,
     data_root: DataRootOption = None,
@@ -232,20 +324,23 @@ def confidence(
     The run has to have kept snapshots: train it with
     --set train.snapshots=\[100,400], a list of iterations.
     """
-    _check(output)
+    paper = _check(output, width, caption=caption)
     _count("6", runs, 1, "one run of autoassign that kept snapshots")
     shown, dataset = _open(runs, data_root, device, trust=trust)
     from assignbench.figures.confidence import draw_confidence
     from assignbench.figures.picture import open_object
 
-    _save(draw_confidence(shown[0], dataset, *open_object(dataset, picture, object_)), output)
+    _save(draw_confidence(shown[0], dataset, *open_object(dataset, picture, object_), paper), output, paper, dpi)
 
 
-def _check(output: Path) -> None:
-    """Refuse a file that cannot be written, before runs are loaded."""
-    from assignbench.plot import check_plot
+def _check(output: Path, width: str | None, *, caption: bool) -> "Paper":
+    """Refuse a file that cannot be written, or a width that is none, before runs are loaded."""
+    from assignbench.figures.canvas import Paper
+    from assignbench.plot import check_plot, inches_of
 
+    inches = None if width is None else inches_of(width, "--width")
     check_plot(output, "--output", chosen=output not in map(Path, DEFAULTS))
+    return Paper(caption, inches)
 
 
 def _count(figure: str, runs: Sequence[Path], wanted: int, what: str) -> None:
@@ -266,9 +361,14 @@ def _open(
     return shown, evaluation_split(shown[0].record, data_root)
 
 
-def _save(figure: "Figure", output: Path) -> None:
-    from assignbench.cli.output import wrote
+def _save(figure: "Figure", output: Path, paper: "Paper", dpi: int) -> None:
+    """Write the picture; a caption that is not in it goes to the terminal, for the paper that takes the picture."""
+    from assignbench.cli.output import say, wrote
+    from assignbench.figures.canvas import fit
     from assignbench.plot import save
 
-    save(figure, output)
+    fit(figure, paper)
+    save(figure, output, dpi)
+    if not paper.caption:
+        say(f"caption: {figure.get_label()}")
     wrote(output)

@@ -19,6 +19,7 @@ from assignbench.cli import (
     compare,
     data,
     doctor,
+    explain,
     figure,
     listing,
     new,
@@ -70,6 +71,7 @@ app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
 app.command("new", epilog=new.EXAMPLES)(new.new)
 app.command("check", epilog=check.EXAMPLES)(check.check)
+app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("clean", epilog=clean.EXAMPLES)(clean.clean)
 app.command("import", epilog=weights.EXAMPLES)(weights.import_)

@@ -27,7 +27,8 @@ from assignbench.contract.comparison import (
 )
 from assignbench.contract.learning import finite_gradients, images_are_apart, networks_of, put_out_by, unseen_parameters
 from assignbench.core import Assigner, Assignment, Extra, Head, Regions, Setting, Targets, sides
-from assignbench.core.assigner import asks_for, assign_branches, learned_by, tensors_of
+from assignbench.core.assigner import asks_for, assign_branches, explains, learned_by, reasons_of, tensors_of
+from assignbench.core.head import MAIN
 from assignbench.core.parts import Cost, PairLoss, Preset
 from assignbench.detector.objective import objective
 from assignbench.importing import place, written_at
@@ -455,6 +456,25 @@ def network_learns(subject: Subject) -> None:
         images_are_apart(networks, problem, subject.progress)
 
 
+def explains_its_record(subject: Subject) -> None:
+    """What it says of its reasons fits its record: every pair is among the candidates, each of which stands once."""
+    for learned in (False, True):
+        assigner, problem = subject.case((4, 0, 3), learned=learned)
+        if not explains(type(assigner)):
+            return
+        reasons = reasons_of(assigner, problem.branches(subject.loss, subject.progress), subject.progress)
+        pairs, name = subject.decide(assigner, problem)[MAIN].pairs, type(assigner).__name__
+        if reasons is None:
+            return
+        found = set(zip(reasons.objects.tolist(), reasons.locations.tolist(), strict=True))
+        require(len(found) == len(reasons.objects), f"{name}.explain names a pair twice")
+        for one, location in zip(pairs.object.tolist(), pairs.location.tolist(), strict=True):
+            require(
+                (one, location) in found,
+                f"the pair of object {one} and location {location} is not among those that {name}.explain names",
+            )
+
+
 LAWS: Mapping[str, Law] = {
     "declares itself": declares_itself,
     "well-formed record": well_formed,
@@ -470,6 +490,7 @@ LAWS: Mapping[str, Law] = {
     "inputs untouched": inputs_untouched,
     "padding and crowds": padding_and_crowds,
     "network learns": network_learns,
+    "explains its record": explains_its_record,
 }
 # A preset may keep to a reference in which the order of annotations decides, and that has its own idea of padding.
 EXCEPT_PRESETS: tuple[Law, ...] = (declares_itself, order_is_free, padding_and_crowds)

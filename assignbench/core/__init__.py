@@ -1,6 +1,14 @@
 """The vocabulary: all that the rule of a strategy is written in. What a detector is made of lies in `parts`."""
 
-from assignbench.core.assigner import Assigner, Setting, assign, require, require_effect, taught_locations
+from assignbench.core.assigner import (
+    Assigner,
+    Setting,
+    assign,
+    reasons_of,
+    require,
+    require_effect,
+    taught_locations,
+)
 from assignbench.core.assignment import Assignment, Discounts, Normalisers, Pairs
 from assignbench.core.extras import Extra
 from assignbench.core.fast.blocks import best_overlap
@@ -49,6 +57,7 @@ from assignbench.core.matching import (
     winners,
 )
 from assignbench.core.pair_view import PairView, PairViews
+from assignbench.core.reasons import Reasons, competing_pairs, either_pairs, overlap_reasons
 from assignbench.core.types import Predictions, Priors, Regions, Targets
 
 __all__ = [
@@ -64,6 +73,7 @@ __all__ = [
     "Pairs",
     "Predictions",
     "Priors",
+    "Reasons",
     "Regions",
     "Setting",
     "Targets",
@@ -82,7 +92,9 @@ __all__ = [
     "centers",
     "central_pairs",
     "class_winners",
+    "competing_pairs",
     "dynamic_k",
+    "either_pairs",
     "giou",
     "hard_assignment",
     "image_floor",
@@ -101,10 +113,12 @@ __all__ = [
     "nearest_boxes",
     "nearest_pairs",
     "or_nearest",
+    "overlap_reasons",
     "overlapping_pairs",
     "owned_pairs",
     "pick",
     "predicted_overlaps",
+    "reasons_of",
     "require",
     "require_effect",
     "shrunk_pairs",

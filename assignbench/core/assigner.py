@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from assignbench.core.fast.grid import covered_cells, rectangle_pairs
 from assignbench.core.head import MAIN, Head
 from assignbench.core.pair_view import PairViews
 from assignbench.core.preset import Preset
+from assignbench.core.reasons import Reasons
 from assignbench.core.tensors import beside, require_shape
 from assignbench.core.types import Priors, Targets
 
@@ -75,6 +76,10 @@ class Assigner(nn.Module, ABC):
         """What the strategy's own parameters say, for tables and figures: name → ``[class]``, or ``[1]`` for all."""
         return {}
 
+    def explain(self, *args: Any, **kwargs: Any) -> Reasons | None:
+        """Why it decides so, for readers; asks for what it reads as `forward` does. None: the record says all."""
+        return None
+
 
 def require(holds: bool, otherwise: str) -> None:
     """Refuse an option's value with a sentence, unless something holds of it."""
@@ -109,21 +114,73 @@ def learned_by(assigner: Assigner) -> dict[str, list[float]]:
 
 
 @cache
-def asks_for(cls: type[Assigner]) -> tuple[str, ...]:
-    """What a strategy's `forward` asks for.
+def asks_for(cls: type[Assigner], method: str = "forward") -> tuple[str, ...]:
+    """What a strategy's `forward`, or its `explain`, asks for.
 
     Raises:
         TypeError: for something that there is not.
     """
-    if isinstance(inspect.getattr_static(cls, "forward"), staticmethod | classmethod):
-        raise TypeError(f"{cls.__name__}.forward must be a plain method: def forward(self, …)")
-    asked = tuple(inspect.signature(cls.forward).parameters)[1:]
+    if isinstance(inspect.getattr_static(cls, method), staticmethod | classmethod):
+        raise TypeError(f"{cls.__name__}.{method} must be a plain method: def {method}(self, …)")
+    asked = tuple(inspect.signature(getattr(cls, method)).parameters)[1:]
     if unknown := [name for name in asked if name not in TOLD]:
         raise TypeError(
-            f"{cls.__name__}.forward asks for {unknown[0]!r}; "
+            f"{cls.__name__}.{method} asks for {unknown[0]!r}; "
             f"a strategy may ask for {', '.join(TOLD[:-1])} and {TOLD[-1]}"
         )
     return asked
+
+
+def explains(cls: type[Assigner]) -> bool:
+    """Whether a strategy has an `explain` of its own."""
+    return cls.explain is not Assigner.explain
+
+
+@torch.no_grad()
+def reasons_of(assigner: Assigner, branches: Mapping[str, PairViews], progress: float = 0.0) -> Reasons | None:
+    """What a strategy says of its decision on a batch, of the branch that speaks; None: it says nothing.
+
+    Args:
+        assigner: the strategy.
+        branches: as `assign_branches` gets them.
+        progress: how far training is, from 0 to 1.
+
+    Raises:
+        TypeError: it asks for something that there is not, or answers with something else.
+        ValueError: numbers of an object are not one each.
+    """
+    cls, view = type(assigner), branches[MAIN]
+    if not explains(cls):
+        return None
+    asked = asks_for(cls, "explain")
+    told = told_of(branches, *seen_by(asked, view), progress)
+    reasons = assigner.explain(**{name: told[name] for name in asked})
+    if reasons is None:
+        return None
+    if not isinstance(reasons, Reasons):
+        raise TypeError(f"{cls.__name__}.explain must return Reasons, not {type(reasons).__name__}")
+    for name, values in reasons.by_object.items():
+        require_shape(f"Reasons.by_object[{name!r}]", values, len(view.targets))
+    return reasons
+
+
+def seen_by(asked: Collection[str], view: PairViews) -> tuple[Priors, Targets]:
+    """Priors and targets where a strategy works: in the host's memory if it asks for nothing of the network."""
+    if NEEDS_NETWORK.isdisjoint(asked):
+        return view.priors.on_host(), view.targets.on_host()
+    return view.priors, view.targets
+
+
+def told_of(branches: Mapping[str, PairViews], priors: Priors, targets: Targets, progress: float) -> Mapping[str, Any]:
+    """All that a strategy may ask for, by name."""
+    return {
+        "targets": targets,
+        "priors": priors,
+        "predictions": branches[MAIN].predictions,
+        "view": branches[MAIN],
+        "branches": branches,
+        "progress": min(progress, LAST),
+    }
 
 
 def assign(assigner: Assigner, view: PairViews, progress: float = 0.0) -> Assignment:
@@ -150,15 +207,8 @@ def assign_branches(
     asked, view = asks_for(type(assigner)), branches[MAIN]
     device = view.predictions.outputs.device
     alone = NEEDS_NETWORK.isdisjoint(asked)
-    priors, targets = (view.priors.on_host(), view.targets.on_host()) if alone else (view.priors, view.targets)
-    told = {
-        "targets": targets,
-        "priors": priors,
-        "predictions": view.predictions,
-        "view": view,
-        "branches": branches,
-        "progress": min(progress, LAST),
-    }
+    priors, targets = seen_by(asked, view)
+    told = told_of(branches, priors, targets, progress)
     shown = {
         what: (tensor, tensor._version)
         for what, tensor in tensors_of(targets, priors, branches)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,12 +38,12 @@ def clear(panel: Axes) -> None:
         spine.set(visible=True, color="#BBBBBB", linewidth=0.6)
 
 
-def show_pale(panel: Axes, pixels: NDArray[np.uint8]) -> None:
-    """A picture as light grey ground for cells."""
+def show_pale(panel: Axes, pixels: NDArray[np.uint8], contrast: float = PALE) -> None:
+    """A picture as light grey ground for cells; ``contrast`` is what is left of it, 0 … 1."""
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     height, width = grey.shape
     dark, bright = np.percentile(grey, (1, 99))
-    pale = 1 - PALE * (1 - ((grey - dark) / max(FAINT, bright - dark)).clip(0, 1))
+    pale = 1 - contrast * (1 - ((grey - dark) / max(FAINT, bright - dark)).clip(0, 1))
     panel.imshow(pale, cmap="gray", vmin=0, vmax=1, extent=(0, width, height, 0), interpolation="bilinear")
     clear(panel)
 
@@ -106,13 +107,15 @@ def key(figure: Figure, image: ScalarMappable, panels: Sequence[Axes], label: st
     bar.ax.grid(False)
 
 
-def confidence_key(figure: Figure, image: ScalarMappable, panels: Sequence[Axes]) -> None:
-    """The same for C on `confidence_scale`, in plain numbers."""
+def confidence_key(
+    figure: Figure, image: ScalarMappable, panels: Sequence[Axes], label: str = "confidence weighting C"
+) -> None:
+    """The same for C on `confidence_scale`, in plain numbers: five of them, or three where the bar is short."""
     least, most = image.get_clim()
-    key(figure, image, panels, "confidence weighting C")
+    key(figure, image, panels, label)
     bar = image.colorbar
     assert bar is not None  # noqa: S101 - it has just been made
-    ticks = np.geomspace(least or 1, most or 1, 5).tolist()
+    ticks = np.geomspace(least or 1, most or 1, 5 if len(label) > 1 else 3).tolist()
     written = ([f"{tick:.{digits}g}" for tick in ticks] for digits in range(3, 9))  # as many as tell them apart
     bar.set_ticks(ticks, labels=next(labels for labels in written if len(set(labels)) == len(ticks)), minor=False)
     bar.minorticks_off()
@@ -125,11 +128,79 @@ def confidence_scale(maps: Iterable[LevelMap]) -> Normalize:
     return LogNorm(1, max([1.01, *(float(one.values[~np.isnan(one.values)].max()) for one in maps if not one.empty)]))
 
 
-def frame_text(figure: Figure, title: str, caption: str) -> None:
-    """The title above, and below what a reader has to know, wrapped to the figure's width."""
+SMALLEST = 0.62  # of the usual size of letters: 9 points become 5.6, which print can bear
+
+
+@dataclass(frozen=True)
+class Paper:
+    """How a figure is to be laid out: as a picture that explains itself, or as a paper takes it."""
+
+    caption: bool = True  # whether the title stands above and the caption below; else nothing but the panels
+    width: float | None = None  # inches; None: what the panels usually take
+
+    def layout(self, usual: float) -> float:
+        """Inches that panels are laid out on, of ``usual`` ones: `fit` then shrinks all to the width, if it is less.
+
+        Letters shrink to `SMALLEST` of their size and no further; below that, panels get narrower.
+        """
+        if self.width is None:
+            return usual
+        return max(self.width, min(usual, self.width / SMALLEST))
+
+    def side(self, columns: float, beside: float, usual: float) -> float:
+        """Inches of a panel, of ``columns`` beside each other and ``beside`` inches of other things."""
+        if self.width is None:
+            return usual
+        return max(0.3, (self.layout(usual * columns + beside) - beside) / columns)
+
+
+SCREEN = Paper()
+
+
+def frame_text(figure: Figure, paper: Paper, title: str, caption: str) -> None:
+    """The title above, and below what a reader has to know, wrapped; the figure grows by what they take.
+
+    Whether or not they are written, the figure's label is the caption.
+    """
+    figure.set_label(caption)
+    if not paper.caption:
+        return
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold")
-    wrapped = textwrap.fill(caption, max(40, int(LINE * figure.get_figwidth())))
-    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=8, color="#333333")
+    lines = textwrap.wrap(caption, max(40, int(LINE * figure.get_figwidth())))
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8, color="#333333")
+    figure.set_figheight(figure.get_figheight() + 0.3 + 0.14 * len(lines))
+
+
+def fit(figure: Figure, paper: Paper) -> None:
+    """Shrink a figure to the width of the paper, with its letters, lines and marks."""
+    from matplotlib.collections import Collection, PathCollection
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+    from matplotlib.patheffects import Normal, Stroke
+    from matplotlib.text import Text
+
+    if paper.width is None or paper.width >= figure.get_figwidth():
+        return
+    scale = paper.width / figure.get_figwidth()
+    for one in figure.findobj():
+        if isinstance(one, Text):
+            one.set_fontsize(one.get_fontsize() * scale)
+        elif isinstance(one, Line2D):
+            one.set(
+                linewidth=one.get_linewidth() * scale,
+                markersize=one.get_markersize() * scale,
+                markeredgewidth=one.get_markeredgewidth() * scale,
+            )
+        elif isinstance(one, Patch):
+            one.set_linewidth(one.get_linewidth() * scale)
+        elif isinstance(one, Collection):
+            one.set_linewidth(np.asarray(one.get_linewidth()) * scale)
+            if isinstance(one, PathCollection):
+                one.set_sizes(np.asarray(one.get_sizes()) * scale**2)
+        if one.get_path_effects() and isinstance(one, Line2D | Patch):  # the white around a line
+            line = one.get_markeredgewidth() if isinstance(one, Line2D) else one.get_linewidth()
+            one.set_path_effects([Stroke(linewidth=line + 1.3 * scale, foreground="white"), Normal()])
+    figure.set_size_inches(paper.width, figure.get_figheight() * scale)
 
 
 def name_rows(panels: Iterable[Axes], names: Sequence[str], inches: float) -> None:
@@ -154,16 +225,26 @@ def broken(name: str, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def legend_below_title(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
-    """One line of signs and their names under the title, for which the title is given a second line."""
-    top = figure.get_suptitle()
-    figure.suptitle(f"{top}\n ", x=0.01, ha="left", fontsize=12, weight="bold")
+def legend_on_top(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """Signs and their names in as many lines as they take, under the title or at the very top."""
+    wide = 14 * figure.get_figwidth()  # letters in a line, signs included
+    columns = next(
+        (some for some in range(len(labels), 1, -1) if some * (5 + max(map(len, labels))) <= wide),
+        1,
+    )
+    lines = -(-len(labels) // columns)
+    title = figure.get_suptitle()
+    room = "\n" * (lines if title else lines - 1) + " "
+    figure.suptitle(f"{title}{room}", x=0.01, ha="left", fontsize=12, weight="bold")
+    figure.set_figheight(figure.get_figheight() + 0.22 * lines)
     figure.legend(
         list(handles),
         list(labels),
         loc="upper left",
-        bbox_to_anchor=(0.0, 1 - 0.26 / figure.get_figheight()),
-        ncols=len(labels),
+        bbox_to_anchor=(0.01, 1 - (0.27 if title else 0.03) / figure.get_figheight()),
+        borderaxespad=0,
+        borderpad=0,
+        ncols=columns,
         columnspacing=1.4,
         handletextpad=0.5,
     )

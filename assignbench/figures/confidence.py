@@ -9,7 +9,9 @@ from assignbench.data.dataset import Dataset
 from assignbench.errors import UsageError
 from assignbench.figures.canvas import (
     INK,
+    SCREEN,
     TRUE,
+    Paper,
     confidence_key,
     confidence_scale,
     frame_text,
@@ -19,7 +21,7 @@ from assignbench.figures.canvas import (
     zoom,
 )
 from assignbench.figures.parts import meaning_of_blanks, meaning_of_confidence, parts_of
-from assignbench.figures.picture import Picture, taught_nowhere
+from assignbench.figures.picture import Picture, chosen_by, taught_nowhere
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import LevelMap, teach
 from assignbench.plot import styled
@@ -64,7 +66,7 @@ def confidence_over_training(
     return dict(sorted(found.items()))
 
 
-def draw_confidence(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> Figure:
+def draw_confidence(run: ShownRun, dataset: Dataset, picture: Picture, number: int, paper: Paper = SCREEN) -> Figure:
     """A column a snapshot, a row a level that has locations in the box; one scale of colours for all.
 
     Raises:
@@ -80,7 +82,8 @@ def draw_confidence(run: ShownRun, dataset: Dataset, picture: Picture, number: i
     norm = confidence_scale(one for maps in course.values() for one in maps)
     box = picture.boxes[number]
     with styled():
-        figure = Figure(figsize=(1.75 * len(course) + 1.4, 1.8 * len(levels) + 1.5), layout="constrained")
+        side = paper.side(len(course), 1.4, 1.75)
+        figure = Figure(figsize=(side * len(course) + 1.4, (side + 0.05) * len(levels) + 0.3), layout="constrained")
         panels = figure.subplots(len(levels), len(course), squeeze=False)
         image = None
         for column, (iteration, maps) in enumerate(course.items()):
@@ -96,6 +99,7 @@ def draw_confidence(run: ShownRun, dataset: Dataset, picture: Picture, number: i
             confidence_key(figure, image, panels.ravel().tolist())
         frame_text(
             figure,
+            paper,
             "Confidence weighting in the course of training",
             caption(run, dataset, picture, number, list(course)),
         )
@@ -109,5 +113,5 @@ def caption(run: ShownRun, dataset: Dataset, picture: Picture, number: int, iter
         f"Confidence weighting of one object, {picture.name(number)} ({number + 1} of {len(picture.labels)}), after "
         f"{listed} iterations. {meaning_of_confidence(run)} It is 1 where a location detects nothing of it. "
         "A square is the cell of one location in the true box (blue), as large as its stride. "
-        f"{meaning_of_blanks(run)}{dataset.name}, {dataset.split}, {picture.title}. {run.facts}."
+        f"{meaning_of_blanks(run)}{chosen_by([picture])}{dataset.name}, {dataset.split}, {picture.title}. {run.facts}."
     )

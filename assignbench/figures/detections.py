@@ -11,8 +11,8 @@ import numpy as np
 from assignbench.config import deciding
 from assignbench.data.dataset import Dataset
 from assignbench.errors import UsageError
-from assignbench.figures.canvas import frame_text, legend_below_title, outline, show_picture, tag
-from assignbench.figures.picture import Picture
+from assignbench.figures.canvas import SCREEN, Paper, frame_text, legend_on_top, outline, show_picture, tag
+from assignbench.figures.picture import Picture, chosen_by
 from assignbench.figures.runs import ShownRun
 from assignbench.plot import GREY, styled
 from assignbench.run.scoring.matching import OVERLAP, judge
@@ -88,7 +88,11 @@ def found_in(run: ShownRun, picture: Picture, threshold: float) -> Found:
 
 
 def draw_detections(
-    runs: Sequence[ShownRun], dataset: Dataset, pictures: Sequence[Picture], threshold: float
+    runs: Sequence[ShownRun],
+    dataset: Dataset,
+    pictures: Sequence[Picture],
+    threshold: float,
+    paper: Paper = SCREEN,
 ) -> Figure:
     """A row a picture; on the left without, on the right with.
 
@@ -100,17 +104,17 @@ def draw_detections(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    width = 4.4
+    width = paper.side(2, 0.3, 4.4)
     heights = [width * len(picture.pixels) / picture.pixels.shape[1] for picture in pictures]
     with styled():
-        figure = Figure(figsize=(2 * width + 0.3, sum(heights) + 0.3 * len(pictures) + 1.7), layout="constrained")
+        figure = Figure(figsize=(2 * width + 0.3, sum(heights) + 0.3 * len(pictures) + 0.1), layout="constrained")
         panels = figure.subplots(len(pictures), 2, squeeze=False, height_ratios=heights)
         for line, picture, founds in zip(panels, pictures, table, strict=True):
             for panel, found, which in zip(line, founds, ("without", "with"), strict=True):
                 draw_found(panel, picture, found)
                 right = int(found.right.sum())
                 panel.set_title(
-                    f"{which}: {right} of {len(picture.labels)} objects found, {int(found.wrong.sum())} wrong",
+                    _counted(f"{which}: {right} of {len(picture.labels)} objects found", int(found.wrong.sum()), width),
                     weight="normal",
                 )
         handles = [
@@ -121,11 +125,18 @@ def draw_detections(
         labels = [f"right: its class, IoU ≥ {OVERLAP:g}", "wrong, or a repetition", "true box"]
         frame_text(
             figure,
+            paper,
             "Detections without and with implicit objectness",
             caption(pair, dataset, pictures, table, threshold),
         )
-        legend_below_title(figure, handles, labels)
+        legend_on_top(figure, handles, labels)
     return figure
+
+
+def _counted(found: str, wrong: int, inches: float) -> str:
+    """The title of a panel, in two lines where one is too narrow."""
+    whole = f"{found}, {wrong} wrong"
+    return whole if len(whole) <= 13 * inches else f"{found},\n{wrong} wrong"
 
 
 def draw_found(panel: Axes, picture: Picture, found: Found) -> None:
@@ -171,6 +182,7 @@ def caption(
     return (
         f"{more}{grey}Everything with a score of at least {threshold:g}, in both; class and score are written to wrong "
         f"detections where there are at most {NAMED}. Together: {counted}. These are a few pictures: how the two "
-        f"compare says AP. {dataset.name}, {dataset.split}, {'; '.join(picture.title for picture in pictures)}. "
+        f"compare says AP. {chosen_by(pictures)}All their objects are shown. {dataset.name}, {dataset.split}, "
+        f"{'; '.join(picture.title for picture in pictures)}. "
         f"Without: {pair[0].facts}. With: {pair[1].facts}."
     )

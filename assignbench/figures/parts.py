@@ -12,7 +12,9 @@ from assignbench.data.dataset import Dataset
 from assignbench.errors import UsageError
 from assignbench.figures.canvas import (
     INK,
+    SCREEN,
     TRUE,
+    Paper,
     confidence_key,
     confidence_scale,
     frame_text,
@@ -25,13 +27,16 @@ from assignbench.figures.canvas import (
     signed,
     zoom,
 )
-from assignbench.figures.picture import Picture, taught_nowhere
+from assignbench.figures.picture import Picture, chosen_by, taught_nowhere
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import LevelMap, Taught, level_fractions, level_maps, teach, weight_maps
 from assignbench.plot import styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+OBJECT = 1.5  # width of the panel of the object, in panels of a level
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +68,8 @@ def parts_of(taught: Taught, number: int, strategy: str) -> Parts:
     )
 
 
-def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> Figure:
-    """Rows G, C and w⁺, a column a level; on the left the object.
+def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int, paper: Paper = SCREEN) -> Figure:
+    """Rows G, C and w⁺, a column a level; on the left the object, once.
 
     Raises:
         UsageError: as `parts_of`, or the object is taught at no location.
@@ -76,28 +81,28 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -
     from matplotlib.figure import Figure
 
     largest = max(float(np.nanmax(one.values, initial=0)) for one in parts.weight)
-    rows = (
-        ("G: centre", "centre weighting G", parts.center, Normalize(0, 1)),
-        ("C: confidence", "confidence weighting C", parts.confidence, confidence_scale(parts.confidence)),
-        ("w⁺ ∝ G · C", "positive weight w⁺", parts.weight, Normalize(0, largest or 1)),
-    )
     levels = len(parts.weight)
     box = picture.boxes[number]
     with styled():
-        figure = Figure(figsize=(1.75 * (levels + 1) + 1.2, 1.85 * 3 + 1.6), layout="constrained")
-        panels = figure.subplots(3, levels + 1, squeeze=False)
-        show_picture(panels[0, 0], picture.pixels)
-        outline(panels[0, 0], box, TRUE)
-        panels[0, 0].set_title("the picture", loc="center", weight="normal")
-        show_picture(panels[1, 0], picture.pixels)
-        zoom(panels[1, 0], box)
-        outline(panels[1, 0], box, TRUE)
-        panels[1, 0].set_title(f"the object: {picture.name(number)}", loc="center", weight="normal")
-        panels[2, 0].set_axis_off()
-        panels[2, 0].text(0, 1, settings_of(run, picture.name(number)), va="top", linespacing=1.6)
+        side = paper.side(levels + OBJECT, 1.3, 1.7)
+        wide = side >= 1.4  # else words beside a panel would meet those of the next
+        figure = Figure(figsize=(side * (levels + OBJECT) + 1.3, (side + 0.15) * 3 + 0.4), layout="constrained")
+        grid = figure.add_gridspec(3, levels + 1, width_ratios=[OBJECT, *[1] * levels])
+        whole = figure.add_subplot(grid[:, 0])
+        show_picture(whole, picture.pixels)
+        zoom(whole, box)
+        outline(whole, box, TRUE)
+        whole.set_title(picture.name(number), loc="center")
+        whole.set_xlabel(settings_of(run, picture.name(number)), linespacing=1.5, fontsize=9 if wide else 7)
+        panels = [[figure.add_subplot(grid[row, 1 + level]) for level in range(levels)] for row in range(3)]
+        rows = (
+            ("G: centre", "centre weighting G", parts.center, Normalize(0, 1)),
+            ("C: confidence", "confidence weighting C", parts.confidence, confidence_scale(parts.confidence)),
+            ("w⁺ ∝ G · C", "positive weight w⁺", parts.weight, Normalize(0, largest or 1)),
+        )
         for line, (name, label, maps, norm) in zip(panels, rows, strict=True):
             image = None
-            for column, (panel, one) in enumerate(zip(line[1:], maps, strict=True)):
+            for column, (panel, one) in enumerate(zip(line, maps, strict=True)):
                 show_pale(panel, picture.pixels)
                 image = show_level(panel, one, norm)
                 zoom(panel, box)
@@ -105,15 +110,15 @@ def draw_parts(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -
                 if maps is parts.center:  # the top line
                     panel.set_title(one.name, loc="center")
                 if maps is parts.weight:
-                    panel.set_xlabel(f"{percent(parts.fractions[column])} of w⁺")
+                    panel.set_xlabel(f"{percent(parts.fractions[column])}{' of w⁺' if wide else ''}")
                 if one.empty:
                     panel.text(0.5, 0.5, "no weight", transform=panel.transAxes, ha="center", va="center")
-            line[1].set_ylabel(name, weight="bold", fontsize=10, color=INK)
+            line[0].set_ylabel(name if wide else name.split()[0].rstrip(":"), weight="bold", fontsize=10, color=INK)
             if image is not None and maps is parts.confidence:
-                confidence_key(figure, image, line.tolist())
+                confidence_key(figure, image, line, "confidence weighting C" if wide else "C")
             elif image is not None:
-                key(figure, image, line.tolist(), label)
-        frame_text(figure, "What a positive weight is made of", caption(run, dataset, picture, number))
+                key(figure, image, line, label if wide else label.split()[-1])
+        frame_text(figure, paper, "What a positive weight is made of", caption(run, dataset, picture, number))
     return figure
 
 
@@ -169,5 +174,5 @@ def caption(run: ShownRun, dataset: Dataset, picture: Picture, number: int) -> s
         f"square is the cell of one location, as large as its stride. {meaning_of_center(run)} "
         f"{meaning_of_confidence(run)} w⁺: their product, divided by its sum over all levels. Blue: true box; only "
         f"locations inside it take part. {meaning_of_blanks(run)}"
-        f"{dataset.name}, {dataset.split}, {picture.title}. {run.facts}."
+        f"{chosen_by([picture])}{dataset.name}, {dataset.split}, {picture.title}. {run.facts}."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,11 @@ from assignbench.data.pictures import read_picture
 from assignbench.errors import UsageError
 
 LOOKED_AT = 100  # pictures, from the first on, among which the default is chosen
+BY_CLEARNESS = (  # how `choose_pictures` chooses, for captions
+    f"of the first {LOOKED_AT} those with the most clear objects (whole, apart from others, an eighth of the shorter "
+    "side or more) and the fewest others"
+)
+BY_SIZE = f"of the first {LOOKED_AT} the one with the largest object that lies whole and apart from others"  # standouts
 CLEAR = 8  # an object is clear when its shorter side is at least this part of the picture's
 
 
@@ -29,11 +34,13 @@ class Picture:
     ignored_boxes: NDArray[np.float64]  # [region, 4] crowd or difficult: neither taught nor required
     ignored_labels: NDArray[np.int64]  # [region]
     classes: tuple[str, ...]
+    called: str | None = None  # in captions; None: by id and file
+    chosen: str | None = None  # by which rule it was found among others, for captions; None: it was named
 
     @property
     def title(self) -> str:
         """For captions: ``picture 12 (000012.jpg)``."""
-        return f"picture {self.info.id} ({self.info.path.name})"
+        return self.called or f"picture {self.info.id} ({self.info.path.name})"
 
     def name(self, number: int) -> str:
         """Class of an object."""
@@ -65,11 +72,19 @@ def open_pictures(dataset: Dataset, wanted: Sequence[str], count: int) -> list[P
     indices = [find_picture(dataset, one) for one in wanted] or choose_pictures(dataset, count)
     if len(set(indices)) < len(indices):
         raise UsageError("--picture: the same picture is named twice")
-    return [open_picture(dataset, index) for index in indices]
+    rule = None if wanted else BY_CLEARNESS
+    return [replace(open_picture(dataset, index), chosen=rule) for index in indices]
 
 
-def find_picture(dataset: Dataset, wanted: str) -> int:
-    """The index of a picture by its id or its file's name.
+def chosen_by(pictures: Sequence[Picture]) -> str:
+    """The rule that pictures of a figure were chosen by, a sentence and a space."""
+    one = len(pictures) == 1
+    rule = pictures[0].chosen or "named by whoever drew this"
+    return f"{'Picture' if one else 'Pictures'}: {rule}. "
+
+
+def find_picture(dataset: Dataset, wanted: str, option: str = "--picture") -> int:
+    """The index of a picture by its id or its file's name; ``option`` is what asks for it, for errors.
 
     Raises:
         UsageError: there is none, or several have the name.
@@ -83,11 +98,11 @@ def find_picture(dataset: Dataset, wanted: str) -> int:
     if found:
         ids = ", ".join(str(dataset.images[index].id) for index in found[:5])
         raise UsageError(
-            f"--picture {wanted}: {len(found)} pictures of {dataset.name} have this name; write an id: {ids}"
+            f"{option} {wanted}: {len(found)} pictures of {dataset.name} have this name; write an id: {ids}"
         )
     first, last = dataset.images[0], dataset.images[len(dataset) - 1]
     raise UsageError(
-        f"--picture {wanted}: {dataset.name}, {dataset.split}, has no such picture\n"
+        f"{option} {wanted}: {dataset.name}, {dataset.split}, has no such picture\n"
         f"write an id or a file's name, as {first.id} or {first.path.name} … {last.id} or {last.path.name}"
     )
 
@@ -166,7 +181,7 @@ def open_object(dataset: Dataset, picture: str | None, number: int | None) -> tu
             raise UsageError(
                 f"the first {LOOKED_AT} pictures of {dataset.name} hold no object; name one with --picture"
             )
-        return open_picture(dataset, best[0][0]), best[0][1]
+        return replace(open_picture(dataset, best[0][0]), chosen=BY_SIZE), best[0][1]
     (opened,) = open_pictures(dataset, () if picture is None else (picture,), 1)
     return opened, choose_object(opened, number)
 

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 from assignbench.data.dataset import Dataset
 from assignbench.errors import UsageError
 from assignbench.figures.best import BestPlace
-from assignbench.figures.canvas import frame_text, legend_below_title, outline, percent, show_picture, signed, zoom
+from assignbench.figures.canvas import (
+    SCREEN,
+    Paper,
+    frame_text,
+    legend_on_top,
+    outline,
+    percent,
+    show_picture,
+    signed,
+    zoom,
+)
 from assignbench.figures.picture import LOOKED_AT, Picture, open_picture, standouts
 from assignbench.figures.runs import ShownRun
 from assignbench.figures.taught import level_fractions, teach
@@ -29,7 +39,10 @@ OFF_CENTRE = 0.05  # of a box: a true offset that is worth a panel of its own
 PER_LINE = 4  # panels
 PRIOR, CENTRE, TRUTH, BEST = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
 
+NARROWEST = 2.3  # inches of a panel, which the words above and below it take
+
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +153,8 @@ def draw_priors(
     count: int,
     other: ShownRun | None = None,
     best: Mapping[str, BestPlace] | None = None,
+    *,
+    paper: Paper = SCREEN,
 ) -> Figure:
     """A panel a category.
 
@@ -149,6 +164,7 @@ def draw_priors(
         count: categories with the longest μ to show.
         other: a run whose best places are marked, too.
         best: those places.
+        paper: how it is laid out.
 
     Raises:
         UsageError: as `category_priors`.
@@ -156,19 +172,34 @@ def draw_priors(
     found, absent = category_priors(run, dataset, count, best)
     from matplotlib.figure import Figure
 
-    lines = -(-len(found) // PER_LINE)
+    most = max(1, min(PER_LINE, int(paper.layout(2.5 * PER_LINE) / NARROWEST)))
+    lines = -(-len(found) // most)
     columns = -(-len(found) // lines)
+    side = paper.side(columns, 0.1, 2.5)
     with styled():
-        figure = Figure(figsize=(max(6.0, 2.5 * columns), 2.85 * lines + 1.6), layout="constrained")
+        figure = Figure(
+            figsize=(max(6.0 if paper.width is None else 0.0, side * columns + 0.1), (side + 0.45) * lines),
+            layout="constrained",
+        )
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
         for panel, one in zip(panels, found, strict=False):
             draw_prior(panel, one)
         for panel in panels[len(found) :]:
             panel.set_axis_off()
-        handles, labels = panels[0].get_legend_handles_labels()
-        frame_text(figure, "The learned centre prior of each category", caption(run, dataset, found, absent, other))
-        legend_below_title(figure, handles, labels)
+        signs = [pair for panel in panels for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
+        labels, handles = zip(*{label: handle for handle, label in reversed(signs)}.items(), strict=True)
+        labels, handles = labels[::-1], handles[::-1]
+        frame_text(
+            figure, paper, "The learned centre prior of each category", caption(run, dataset, found, absent, other)
+        )
+        legend_on_top(figure, handles, labels)
     return figure
+
+
+def around(boxes: Sequence[Sequence[float]]) -> Box:
+    """The smallest box that holds them all, so that what lies beside an object is seen, too."""
+    x0, y0, x1, y1 = zip(*boxes, strict=True)
+    return min(x0), min(y0), max(x1), max(y1)
 
 
 def draw_prior(panel: Axes, one: CategoryPrior) -> None:
@@ -186,12 +217,14 @@ def draw_prior(panel: Axes, one: CategoryPrior) -> None:
         ring.set_path_effects(glow)
         ring.set_label(f"{sigmas} σ")
         panel.add_patch(ring)
-    signs = [("prior's centre, μ", one.middle, "o", PRIOR, 6), ("box centre", one.center, "+", CENTRE, 11)]
+    # From below: hollow and large to small and full, so that none hides another where they meet.
+    signs = [("prior's centre, μ", one.middle, "o", PRIOR, 4.5), ("box centre", one.center, "+", CENTRE, 11.0)]
     if one.truth is not None:
-        signs.append(("true centre of mass", one.truth, "D", TRUTH, 6))
+        signs.append(("true centre of mass", one.truth, "D", TRUTH, 9.0))
     if one.best is not None:
-        signs.append(("best location", one.best, "^", BEST, 7))
-    for label, (x, y), marker, color, size in signs:
+        signs.append(("best location", one.best, "^", BEST, 14.0))
+    for order, (label, (x, y), marker, color, size) in enumerate(sorted(signs, key=lambda sign: -sign[-1])):
+        hollow = marker in "D^"
         (sign,) = panel.plot(
             [x],
             [y],
@@ -199,11 +232,12 @@ def draw_prior(panel: Axes, one: CategoryPrior) -> None:
             color=color,
             markersize=size,
             markeredgewidth=1.8,
-            fillstyle="none" if marker in "D^" else "full",
+            fillstyle="none" if hollow else "full",
+            zorder=4 + order,
         )
         sign.set_label(label)
         sign.set_path_effects(glow)
-    zoom(panel, box)
+    zoom(panel, around([box, *((x, y, x, y) for _, (x, y), *_ in signs)]))
     mu, sigma = (
         signed(one.prior["mu_x"], one.prior["mu_y"]),
         f"({one.prior['sigma_x']:.2f}, {one.prior['sigma_y']:.2f})",

@@ -77,6 +77,18 @@ def check_runs(folders: Sequence[Path]) -> list[RunRecord]:
         UsageError: a folder holds no finished run, a run is named twice, or data sets differ.
         RunError: a record is damaged.
     """
+    records = _records(folders)
+    for record in records[1:]:
+        if record.dataset.evaluation.fingerprint != records[0].dataset.evaluation.fingerprint:
+            raise UsageError(
+                f"a figure needs runs on one data set: {records[0].run_id} was evaluated on {records[0].dataset.name}, "
+                f"{record.run_id} on {record.dataset.name}, or on another state of it"
+            )
+    return records
+
+
+def _records(folders: Sequence[Path]) -> list[RunRecord]:
+    """Those of finished runs, none named twice, with rows that tell them apart."""
     for folder in folders:
         if not (folder / FILE).is_file():
             raise no_run(folder)
@@ -84,12 +96,6 @@ def check_runs(folders: Sequence[Path]) -> list[RunRecord]:
     repeated = [run_id for run_id, count in Counter(record.run_id for record in records).items() if count > 1]
     if repeated:
         raise UsageError(f"the run {repeated[0]} is named twice")
-    for record in records[1:]:
-        if record.dataset.evaluation.fingerprint != records[0].dataset.evaluation.fingerprint:
-            raise UsageError(
-                f"a figure needs runs on one data set: {records[0].run_id} was evaluated on {records[0].dataset.name}, "
-                f"{record.run_id} on {record.dataset.name}, or on another state of it"
-            )
     return named_apart(records)
 
 
@@ -100,7 +106,15 @@ def open_runs(folders: Sequence[Path], device: str = "auto", *, trust: bool = Fa
         UsageError: as `check_runs` and `open_run`.
         RunError: a record or weights are damaged.
     """
-    records = check_runs(folders)
+    return _opened(folders, check_runs(folders), device, trust=trust)
+
+
+def open_some(folders: Sequence[Path], device: str = "auto", *, trust: bool = False) -> list[ShownRun]:
+    """As `open_runs`, of whatever data sets, and perhaps none."""
+    return _opened(folders, _records(folders), device, trust=trust)
+
+
+def _opened(folders: Sequence[Path], records: Sequence[RunRecord], device: str, *, trust: bool) -> list[ShownRun]:
     where = device_of(device)
     rows = Counter(record.row for record in records)
     same_seed = Counter((record.row, record.seed) for record in records)

@@ -12,13 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from assignbench.core import Assignment, Priors
+from assignbench.core import Assignment, Priors, Reasons, Regions, Targets, reasons_of
+from assignbench.core.head import MAIN
 from assignbench.core.types import Grid
 from assignbench.data.dataset import Dataset
-from assignbench.data.load.batch import load_batch
-from assignbench.data.load.transforms import Geometry, resized
+from assignbench.data.load.batch import Batch, load_batch, padded
+from assignbench.data.load.transforms import (
+    Geometry,
+    moved_boxes,
+    put_picture,
+    resized,
+    scales_of,
+    sizes_of,
+    windows,
+)
+from assignbench.figures.picture import Picture
 from assignbench.recipe import DataSettings
 from assignbench.run.training.learner import Learner
 
@@ -32,7 +43,10 @@ class Taught:
 
     assignment: Assignment
     priors: Priors
+    targets: Targets  # in network pixels
     scale: tuple[float, float]  # network pixels per original pixel, along x and y
+    reasons: Reasons | None = None  # of the strategy, where they are asked for and it gives any
+    branches: tuple[str, ...] = ()  # of the head beside the one that speaks, whose record this is
 
     @property
     def grid(self) -> Grid:
@@ -63,7 +77,6 @@ class Spots:
     values: NDArray[np.float64]  # [spot]
 
 
-@torch.no_grad()
 def teach(learner: Learner, dataset: Dataset, index: int, data: DataSettings, progress: float = 1.0) -> Taught:
     """What the picture at ``index`` would teach.
 
@@ -79,13 +92,70 @@ def teach(learner: Learner, dataset: Dataset, index: int, data: DataSettings, pr
         RunError: the strategy's record is impossible.
     """
     info = dataset.images[index]
-    geometry = Geometry(*resized(info.width, info.height, *data.test_sides))
-    batch = load_batch(dataset, [index], [geometry])
-    scale = batch.scales[0].tolist()
+    return taught_by(learner, load_batch(dataset, [index], [geometry_of(info.width, info.height, data)]), progress)
+
+
+def geometry_of(width: int, height: int, data: DataSettings) -> Geometry:
+    """How a picture is sized, as for evaluation."""
+    return Geometry(*resized(width, height, *data.test_sides))
+
+
+def batch_of(picture: Picture, geometry: Geometry) -> Batch:
+    """A picture that is in memory, as `load_batch` would make it of a split."""
+    sizes, owner = sizes_of([geometry]), np.zeros(len(picture.labels) + len(picture.ignored_labels), dtype=np.int64)
+    kept = windows([(picture.info.width, picture.info.height)], [geometry])
+    images = torch.zeros(1, 3, *padded([geometry]), dtype=torch.uint8)
+    put_picture(
+        Image.fromarray(picture.pixels), geometry, None, images[0].numpy()[:, : geometry.height, : geometry.width]
+    )
+    both = np.concatenate((picture.boxes, picture.ignored_boxes))
+    boxes, whose = torch.from_numpy(moved_boxes(both, owner, kept, sizes, [geometry])), torch.from_numpy(owner)
+    count = len(picture.labels)
+    return Batch(
+        images=images,
+        sizes=torch.from_numpy(sizes),
+        targets=Targets(
+            boxes=boxes[:count],
+            labels=torch.from_numpy(picture.labels),
+            image=whose[:count],
+            images=1,
+            ignore=Regions(boxes[count:], whose[count:]),
+        ),
+        indices=(picture.index,),
+        scales=torch.from_numpy(scales_of(kept, sizes).astype(np.float32)),
+    )
+
+
+@torch.no_grad()
+def taught_by(learner: Learner, batch: Batch, progress: float = 1.0, *, explained: bool = False) -> Taught:
+    """What a batch of one picture would teach.
+
+    Args:
+        learner: with the weights to be taught.
+        batch: the picture.
+        progress: how far the training was with these weights, from 0 to 1, its end.
+        explained: whether the strategy is asked for its reasons, too.
+
+    Raises:
+        RunError: the strategy's record is impossible.
+    """
+    scale_x, scale_y = batch.scales[0].tolist()
     batch = batch.to(learner.detector.mean.device)
     learner.eval()
-    step = learner(batch, timed=True, progress=progress)
-    return Taught(step.assignment, step.priors.on_host(), (scale[0], scale[1]))
+    seen = learner.detector.every_branch(batch.images, batch.sizes, progress)
+    step = learner.charge(seen, batch.targets, timed=True, progress=progress)
+    reasons = None
+    if explained:
+        with torch.autocast(batch.images.device.type, enabled=False):
+            reasons = reasons_of(learner.assigner, learner.views(seen, batch.targets, progress), progress)
+    return Taught(
+        step.assignment,
+        step.priors.on_host(),
+        batch.targets.on_host(),
+        (scale_x, scale_y),
+        reasons,
+        tuple(branch for branch in seen if branch != MAIN),
+    )
 
 
 def weight_maps(taught: Taught, number: int) -> list[LevelMap]:

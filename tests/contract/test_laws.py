@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from assignbench.contract.laws import LAWS, check, trials
 from assignbench.core import (
@@ -21,10 +21,12 @@ from assignbench.core import (
     PairViews,
     Predictions,
     Priors,
+    Reasons,
     Setting,
     Targets,
     area,
     hard_assignment,
+    inside_pairs,
     sum_by,
 )
 from assignbench.core.parts import PairLoss, Preset, RawOutputs
@@ -47,6 +49,15 @@ def strategy(change: Change, **attributes: Any) -> type[Assigner]:
 
     body = {"__init__": init, "forward": forward, "head": Plain.head, "source": "none", **attributes}
     return type("Faulty", (Assigner,), body)
+
+
+def explaining(answer: Callable[[Tensor, Tensor], object]) -> type[Assigner]:
+    """`Plain`, with reasons of its own, given its candidates."""
+
+    def explain(self: Any, priors: Priors, targets: Targets) -> object:
+        return answer(*inside_pairs(targets, priors))
+
+    return strategy(lambda record, *_: record, explain=explain)
 
 
 class Counting(Assigner):
@@ -453,6 +464,16 @@ FAULTS: dict[str, dict[str, type[Assigner]]] = {
         "parameter main.spare.weight of the head's network has no gradient": networked(Idle),
         "logits of branch main differ for image 0, in a batch and alone": networked(Mixing),
         "main.hidden[0] of the head's network: no optimizer sees it": networked(Hidden),
+    },
+    "explains its record": {
+        "Faulty.explain names a pair twice": explaining(
+            lambda *pairs: Reasons("", *(each.repeat(2) for each in pairs))
+        ),
+        "the pair of object 0 and location": explaining(lambda *pairs: Reasons("", *(each[:0] for each in pairs))),
+        "raises TypeError: Faulty.explain must return Reasons, not dict": explaining(lambda *_: {}),
+        "raises ValueError: Reasons.by_object['size'] must have shape [7], not [1]": explaining(
+            lambda *pairs: Reasons("", *pairs, by_object={"size": torch.ones(1)})
+        ),
     },
 }
 

@@ -14,19 +14,21 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.load.streams import view_batches
 from assignbench.data.load.transforms import View
 from assignbench.errors import UsageError
-from assignbench.figures.canvas import broken, confidence_key
+from assignbench.figures.canvas import Paper, broken, confidence_key, fit
 from assignbench.figures.confidence import draw_confidence
 from assignbench.figures.detections import draw_detections, found_in
 from assignbench.figures.parts import draw_parts, meaning_of_blanks, settings_of
 from assignbench.figures.picture import Picture, open_object, open_picture, open_pictures
-from assignbench.figures.priors import category_priors, chosen_categories, draw_priors
+from assignbench.figures.priors import category_priors, chosen_categories, draw_prior, draw_priors
 from assignbench.figures.runs import ShownRun, evaluation_split, open_runs
-from assignbench.figures.taught import Taught, level_fractions, teach
-from assignbench.figures.weights import LEAST, draw_weights
+from assignbench.figures.taught import LevelMap, Taught, level_fractions, relative_weights, spots, teach
+from assignbench.figures.weights import LEAST, StrategyWeights, draw_weights, levels_with_weight
+from assignbench.figures.weights import caption as caption_of_weights
 from assignbench.run.scoring.reopen import open_run
 from assignbench.run.training.snapshots import load_snapshot, snapshot_file
 
 pytest.importorskip("matplotlib")
+from matplotlib.figure import Figure
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +101,10 @@ def test_what_the_record_leaves_out_weighs_nothing_and_stays_blank(narrow, datas
     assert center[left_out].sum() * math.e**3 < 1e-7 * center.sum()  # C is at most e³, at least 1
 
     figure = draw_parts(narrow, dataset, picture, number)
-    rows = np.array(figure.axes[:18], dtype=object).reshape(3, 6)
+    rows = np.array(figure.axes[1:16], dtype=object).reshape(3, 5)
     for level in range(5):
         blank = ~np.isnan(expected(taught, left_out[left_out], left_out.nonzero()[:, 0], level))
-        assert all(np.isnan(drawn(row[1 + level])[blank]).all() for row in rows)
+        assert all(np.isnan(drawn(row[level])[blank]).all() for row in rows)
     caption = " ".join(figure.get_supxlabel().split())
     assert "colour: its location lies outside the box, or G is so small there that it weighs nothing." in caption
 
@@ -149,17 +151,19 @@ def test_figure_3_draws_the_record(shown, dataset, one):
     figure = draw_parts(run, dataset, picture, number)
     taught = teach(run.learner, dataset, picture.index, run.recipe.data)
     made, pairs = taught.assignment.diagnostics, taught.assignment.pairs
-    rows = np.array(figure.axes[:18], dtype=object).reshape(3, 6)
+    rows = np.array(figure.axes[1:16], dtype=object).reshape(3, 5)
+    pictured = [panel for panel in figure.axes if panel.images and panel.images[0].get_array().ndim == 3]
+    assert pictured == [figure.axes[0]], "the picture stands there once, all else is pale"
     mine = pairs.object == number
     for level in range(5):
         for panels, values in zip(rows, (made["center"], made["confidence"], pairs.weight), strict=True):
             wanted = expected(taught, values[mine], pairs.location[mine], level)
-            np.testing.assert_array_equal(drawn(panels[1 + level]), wanted.astype(np.float32))
+            np.testing.assert_array_equal(drawn(panels[level]), wanted.astype(np.float32))
         fraction = pairs.weight[mine][taught.priors.level[pairs.location[mine]] == level].sum().item()
         assert level_fractions(taught, number)[level] == pytest.approx(fraction, abs=1e-5)
-    assert rows[2][1].images[-1].norm.vmin == 0
-    assert [panel.get_title() for panel in rows[0][1:]] == ["P3", "P4", "P5", "P6", "P7"]
-    assert not any(panel.get_title() for panel in rows[1:, 1:].ravel())
+    assert rows[2][0].images[-1].norm.vmin == 0
+    assert [panel.get_title() for panel in rows[0]] == ["P3", "P4", "P5", "P6", "P7"]
+    assert not any(panel.get_title() for panel in rows[1:].ravel())
 
 
 def test_cells_are_centred_on_their_locations(shown, dataset, one):
@@ -183,7 +187,12 @@ def test_figure_1_draws_the_records(shown, dataset, count):
     """RetinaNet has nine anchors a cell: the largest counts."""
     pictures = open_pictures(dataset, (), count)
     figure = draw_weights(list(shown.values()), dataset, pictures)
-    columns = 6 if count == 1 else count
+    used = [level for level in range(5) if count == 1 and any(
+        (np.nan_to_num(relative_weights(teach(run.learner, dataset, pictures[0].index, run.recipe.data),
+                                        len(pictures[0].labels))[level].values) >= LEAST).any()
+        for run in shown.values()
+    )]  # fmt: skip
+    columns = 1 + len(used) if count == 1 else count
     panels = np.array(figure.axes[: 3 * columns], dtype=object).reshape(3, columns)
     for run, line in zip(shown.values(), panels, strict=True):
         for picture, panel in zip(pictures, line, strict=False):
@@ -206,11 +215,14 @@ def test_figure_1_draws_the_records(shown, dataset, count):
             if count == 1:
                 for level in range(5):
                     wanted = expected(taught, fraction, pairs.location, level)
-                    np.testing.assert_allclose(drawn(line[1 + level]), wanted, rtol=1e-5)
+                    if level in used:
+                        np.testing.assert_allclose(drawn(line[1 + used.index(level)]), wanted, rtol=1e-5)
+                    else:
+                        assert not (wanted >= LEAST).any()
             assert len(panel.patches) == len(picture.boxes)
     titles = [panel.get_title() for panel in panels[0]]
     if count == 1:
-        assert [title.split(":")[0] for title in titles] == ["all levels", "P3", "P4", "P5", "P6", "P7"]
+        assert [title.split(":")[0] for title in titles] == ["all levels", *(f"P{level + 3}" for level in used)]
     else:
         assert titles == [f"picture {picture.info.id}" for picture in pictures]
         assert not any(panel.get_title() for panel in panels[1:].ravel())
@@ -242,6 +254,73 @@ def test_figure_4_draws_the_prior(shown, dataset):
             ((x0 + x1) / 2 + offset[0] * (x1 - x0), (y0 + y1) / 2 + offset[1] * (y1 - y0))
         )
         assert f"({percent_of(one.fraction)} of w⁺)" in panel.get_title(loc="left")
+
+
+def test_levels_on_which_nothing_is_drawn_are_left_out_and_named(shown, dataset):
+    pictures = open_pictures(dataset, (), 1)
+
+    def of(*levels: float) -> StrategyWeights:
+        maps = [LevelMap(f"P{at + 3}", np.array([[value]]), (0, 1, 1, 0)) for at, value in enumerate(levels)]
+        return StrategyWeights(maps, spots(maps, LEAST), np.array(levels))
+
+    assert levels_with_weight([of(0.0, 1.0, np.nan, LEAST / 2, 0.0), of(0.0, 0.0, LEAST, 0.0, 0.0)]) == [1, 2]
+    assert levels_with_weight([of(np.nan)]) == []
+    said = caption_of_weights(list(shown.values()), dataset, pictures, ["P6", "P7"])
+    assert "Left out, since nothing is drawn there: P6, P7." in said
+
+
+def test_runs_of_different_lengths_are_not_compared(shown, dataset):
+    run = shown["retinanet"]
+    longer = replace(run, record=run.record.model_copy(update={"iterations": 3000}))
+    with pytest.raises(UsageError, match=r"equally many iterations, and these runs have autoassign 3, retinanet 3,000"):
+        draw_weights([shown["autoassign"], longer], dataset, open_pictures(dataset, (), 1))
+
+
+def test_captions_say_how_pictures_were_chosen(shown, dataset, one):
+    runs = [shown["autoassign"], shown["without"]]
+    chosen, named = open_pictures(dataset, (), 1), open_pictures(dataset, (str(dataset.images[0].id),), 1)
+    for pictures, words in (
+        (chosen, "Picture: of the first 100 those with the most clear objects"),
+        (named, "named by"),
+    ):
+        for figure in (draw_detections(runs, dataset, pictures, 0.1), draw_weights(runs, dataset, pictures)):
+            assert words in figure.get_label()
+    assert "Picture: of the first 100 the one with the largest object" in draw_parts(runs[0], dataset, *one).get_label()
+
+
+def test_in_figure_4_all_marks_are_seen(shown, dataset):
+    """Wherever the marks lie: in the view, and each of another size, all but the smallest hollow or a cross."""
+    run = shown["autoassign"]
+    found, _ = category_priors(run, dataset, 1)
+    x0, y0, x1, y1 = found[0].picture.boxes[found[0].number]
+    away = replace(found[0], middle=(x1 + 40.0, y0 - 30.0), best=(x0 - 20.0, y1 + 50.0), truth=(x0, y0))
+    panel = Figure().subplots()
+    draw_prior(panel, away)
+    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+    for line in panel.lines:
+        (x,), (y,) = line.get_data()
+        assert left < x < right
+        assert top < y < bottom
+    upwards = sorted(panel.lines, key=lambda line: line.get_zorder())
+    sizes = [line.get_markersize() for line in upwards]
+    assert sizes == sorted(set(sizes), reverse=True), "the smaller on top of the larger"
+    assert {line.get_label() for line in upwards} == {
+        "prior's centre, μ", "best location", "true centre of mass", "box centre"
+    }  # fmt: skip
+    assert [line.get_label() for line in upwards if line.get_fillstyle() == "full"][-1] == "prior's centre, μ"
+    assert upwards[0].get_fillstyle() == "none"
+
+
+def test_a_figure_shrinks_to_the_paper_with_its_letters(shown, dataset, one):
+    usual, narrow = (draw_parts(shown["autoassign"], dataset, *one, Paper(False, width)) for width in (None, 6.3))
+    letters = narrow.axes[0].title.get_fontsize()
+    fit(narrow, Paper(False, 6.3))
+    assert narrow.get_figwidth() == pytest.approx(6.3)
+    assert letters * 0.6 < narrow.axes[0].title.get_fontsize() < letters
+    before = usual.get_size_inches().tolist()
+    fit(usual, Paper(False, None))
+    assert usual.get_size_inches().tolist() == before
+    assert usual.get_suptitle() == ""
 
 
 def percent_of(fraction: float) -> str:
@@ -321,14 +400,16 @@ def test_figure_6_draws_every_snapshot(shown, dataset, one, runs):
             np.testing.assert_allclose(drawn(panel), each, rtol=1e-5)
 
 
-def test_a_strategy_is_told_how_far_training_was_at_a_snapshot(shown, dataset, one):
+def test_a_strategy_is_told_how_far_training_was_at_a_snapshot(shown, dataset, one, monkeypatch):
     """A snapshot after i of n iterations is what the step at progress i / n learned with."""
     run, told = shown["autoassign"], []
     assert run.record.iterations == 3
-    listen = run.learner.register_forward_pre_hook(lambda *call: told.append(call[2]["progress"]), with_kwargs=True)
+    charge = run.learner.charge
+    monkeypatch.setattr(
+        run.learner, "charge", lambda *seen, **how: (told.append(how["progress"]), charge(*seen, **how))[1]
+    )
     draw_confidence(run, dataset, *one)
     draw_parts(run, dataset, *one)
-    listen.remove()
     assert sorted(told) == [0.0, pytest.approx(1 / 3), 1.0, 1.0]
 
 

@@ -89,7 +89,7 @@ def _read_list(rows: Rows, one: VocList, pixel_origin: int) -> None:
         pictures.setdefault(path.relative_to(one.images).with_suffix("").as_posix(), []).append(path)
     stems = _every(rows, one, pictures) if one.list is None else _listed(rows, one, pictures)
     for stem in stems:
-        _read_picture(rows, one, stem, pictures, pixel_origin)
+        read_annotation(rows, one, stem, pictures, pixel_origin)
 
 
 def _every(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> list[str]:
@@ -148,7 +148,8 @@ def _file_of(one: VocList, stem: str) -> Path:
     return one.annotations / f"{stem}.xml"
 
 
-def _read_picture(rows: Rows, one: VocList, stem: str, pictures: Mapping[str, list[Path]], pixel_origin: int) -> None:
+def read_annotation(rows: Rows, one: VocList, stem: str, pictures: Mapping[str, list[Path]], pixel_origin: int) -> None:
+    """One picture and its objects; ``stem``: its name without suffix, by which ``pictures`` list it."""
     file = _file_of(one, stem)
     same = pictures.get(stem, [])
     path = same[0] if same else one.images / f"{stem}.jpg"

@@ -82,7 +82,7 @@ def read_yolo(
             without += 1
             rows.say_of_picture(LABELS_MISSING, file.name)
             continue
-        suspects += _read_labels(rows, file, classes, keypoints)
+        suspects += read_labels(rows, file, classes, keypoints)
     if any(image.width for image in rows.images) and without == len(rows.images):
         missing = next(iter(taken))
         rows.say(FILE_UNREADABLE, f"{source}: none of {without} pictures has labels; the first belong into {missing}")
@@ -169,7 +169,7 @@ class _Labels:
         )
 
 
-def _read_labels(rows: Rows, file: Path, classes: Sequence[str], keypoints: tuple[int, int] | None) -> list[bool]:
+def read_labels(rows: Rows, file: Path, classes: Sequence[str], keypoints: tuple[int, int] | None) -> list[bool]:
     """The objects of the last picture; of each polygon, whether it looks like a box and its keypoints."""
     try:
         lines = read_lines(file, "label file")
