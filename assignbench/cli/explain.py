@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import DataRootOption, Device, DeviceOption, JsonOption, TrustOption, comma_list
+from assignbench.cli import completing
+from assignbench.cli.arguments import (
+    DataRootOption,
+    Device,
+    DeviceOption,
+    JsonOption,
+    TrustOption,
+    comma_list,
+    named_run,
+)
 from assignbench.cli.picturing import (
     BoxesOption,
     DatasetOption,
@@ -17,7 +26,6 @@ from assignbench.cli.picturing import (
     SeedOption,
     asked,
 )
-from assignbench.plain_text import json_text
 
 if TYPE_CHECKING:
     from assignbench.figures.explained import Explanation, Number, Place, Positive
@@ -37,7 +45,12 @@ MOST = 20  # rows of a table; --json has all
 def explain(
     picture: PictureArgument = None,
     assigner: Annotated[
-        str | None, typer.Option(metavar="A", help=r"The strategy: a name, file.py:Class, with options or extras.")
+        str | None,
+        typer.Option(
+            metavar="A",
+            help=r"The strategy: a name, file.py:Class, with options or extras.",
+            autocompletion=completing.strategies,
+        ),
     ] = None,
     object_: Annotated[
         int | None,
@@ -50,7 +63,12 @@ def explain(
     boxes: BoxesOption = None,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="A finished run of the strategy, whose weights predict; else untrained ones."),
+        typer.Option(
+            metavar="RUN",
+            help="A finished run of the strategy, whose weights predict; else untrained ones.",
+            callback=named_run,
+            autocompletion=completing.run_folders,
+        ),
     ] = None,
     recipe: RecipeOption = None,
     seed: SeedOption = 0,
@@ -65,7 +83,7 @@ def explain(
     locations that teach it, those that others took, and, if nothing teaches it,
     why, as far as the record tells. Without PICTURE, of a generated scene.
     """
-    from assignbench.cli.output import show
+    from assignbench.cli.output import show_json
     from assignbench.errors import UsageError
     from assignbench.figures.explained import explained
     from assignbench.figures.picture import choose_object
@@ -84,7 +102,7 @@ def explain(
     teacher = found.teachers[0]
     told = explained(teacher, found.size, choose_object(teacher.picture, object_))
     if as_json:
-        show(json_text(asdict(told), indent=1))
+        show_json(asdict(told))
     else:
         _print(told)
 

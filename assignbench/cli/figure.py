@@ -127,7 +127,10 @@ def assigned(
     assigner: Annotated[
         list[str],
         typer.Option(
-            metavar="A,B", help=r"Strategies: a name, all, file.py:Class, with options or extras.", show_default=False
+            metavar="A,B",
+            help=r"Strategies: a name, all, file.py:Class, with options or extras.",
+            show_default=False,
+            autocompletion=completing.strategies,
         ),
     ] = [],  # noqa: B006  # typer copies it
     dataset: DatasetOption = None,

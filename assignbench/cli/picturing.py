@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assignbench.cli.arguments import Device
+from assignbench.cli import completing
+from assignbench.cli.arguments import Device, named_run
 from assignbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ PictureArgument = Annotated[
     ),
 ]
 DatasetOption = Annotated[
-    str | None, typer.Option(metavar="D", help="Take the picture from this data set, as assignbench run names it.")
+    str | None,
+    typer.Option(
+        metavar="D",
+        help="Take the picture from this data set, as assignbench run names it.",
+        autocompletion=completing.datasets,
+    ),
 ]
 ImageOption = Annotated[
     str | None,
@@ -46,6 +52,7 @@ RecipeOption = Annotated[
         metavar="R",
         help="Whose resize decides how large the picture enters the network.",
         show_default="the run's, else the smallest of tiny, small, scratch, 1x that shrinks nothing",
+        autocompletion=completing.recipes,
     ),
 ]
 RunsOption = Annotated[
@@ -55,6 +62,8 @@ RunsOption = Annotated[
         metavar="RUN",
         help="A finished run, whose weights its strategy reads; may be repeated. Others read an untrained detector.",
         show_default=False,
+        callback=named_run,
+        autocompletion=completing.run_folders,
     ),
 ]
 SeedOption = Annotated[

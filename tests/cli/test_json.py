@@ -18,7 +18,14 @@ TINY = ("--assigner", "fcos", "--image", "64x64", "--batch", "1", "--classes", "
 DATA = ("--data-root", "{root}")
 
 # what these leave are files, which they name
-IN_FILES = {"report", "predict", "new", "import", "data show", *(f"figure {number}" for number in (1, 3, 4, 5, 6))}
+IN_FILES = {
+    "report",
+    "predict",
+    "new",
+    "import",
+    "data show",
+    *(f"figure {name}" for name in ("assigned", 1, 3, 4, 5, 6)),
+}
 LINES: dict[str, tuple[tuple[str, ...], set[int], set[str]]] = {  # command → words, exit codes, keys
     "run": (("--dry-run", "--assigner", "{noisy}", "--dataset", "{spec}", *DATA), {0}, {"runs"}),
     "reproduce": (("table2", "--scale", "smoke", "--dataset", "{spec}", "--dry-run", *DATA), {0}, {"tables", "runs"}),
@@ -27,6 +34,7 @@ LINES: dict[str, tuple[tuple[str, ...], set[int], set[str]]] = {  # command → 
     "plan": (("{runs}", "--baseline", "atss"), {0}, {"plans", "refused", "notes"}),
     "eval": (("--detections", "{detections}", "--dataset", "{spec}", *DATA), {0}, {"metrics", "classes", "notes"}),
     "check": (("{noisy}",), {0, 1}, {"strategies"}),
+    "explain": (("--assigner", "{noisy}", "--device", "cpu"), {0}, {"rule", "levels", "positives", "rivals"}),
     "doctor": (("--quick", "--output", "{runs}"), {0, 4}, {"fine", "note", "problem", "lines"}),
     "clean": (("{runs}",), {0}, {"dry_run", "leftovers", "busy", "unfinished"}),
     "list assigners": ((), {0}, {"strategies"}),
@@ -63,7 +71,7 @@ class Noisy(Assigner):
 def commands(command: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Every command that is no group, by its words."""
     command = command or typer.main.get_command(app)
-    below = getattr(command, "commands", {})
+    below = {name: one for name, one in getattr(command, "commands", {}).items() if not one.hidden}
     if not below:
         yield " ".join(words), command
     for name, one in below.items():
