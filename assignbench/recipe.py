@@ -130,6 +130,15 @@ class DataSettings(_Group):
         le=8192,
         description="limit of the longer side in pixels; a picture that would exceed it is scaled to fit",
     )
+    grow_from: float = Field(
+        1.0,
+        ge=0.25,
+        le=1,
+        description="sides of training pictures at the start, as a fraction of their later sides; 1: they do not grow",
+    )
+    grow_for: float = Field(
+        0.5, gt=0, le=1, description="part of the training in which pictures grow, in three equal parts, to their size"
+    )
     flip: float = Field(0.5, ge=0, le=1, description="probability that a training picture is mirrored left to right")
     crop: float = Field(
         1.0,

@@ -101,7 +101,7 @@ def load(
     first = max(1, workers)  # until then processes start
     batches = training_batches(
         dataset,
-        augmentation(settings),
+        augmentation(settings.model_copy(update={"grow_from": 1.0}), 1),  # at full size
         batch=batch,
         seed=0,
         start=0,

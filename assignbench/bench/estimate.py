@@ -36,7 +36,7 @@ from assignbench.run.scoring.detect import detect_images
 from assignbench.run.training.checkpoint import total_parameters
 from assignbench.run.training.learner import now
 from assignbench.run.training.reporter import clock
-from assignbench.run.training.train import micro_batch
+from assignbench.run.training.train import augmentation, micro_batch
 
 PIXELS = 200_000  # of a measured batch on a CPU
 NUMBER = 4  # bytes of a parameter in a file and in memory
@@ -191,7 +191,10 @@ def test_seconds(step: BenchStep, case: Case, run: Run) -> float:
 
 def seconds_of(run: Run, one: Measured) -> float:
     """Training and detection of one run."""
-    return run.recipe.recipe.train.iterations * one.step + len(run.splits.evaluation) * one.test
+    settings = run.recipe.recipe
+    iterations = settings.train.iterations
+    steps = augmentation(settings.data, iterations).growth.work(iterations)
+    return steps * one.step + len(run.splits.evaluation) * one.test
 
 
 def bytes_left(run: Run, parameters: int) -> int:

@@ -100,7 +100,8 @@ def _training_batch(
     step, micro_step = divmod(number, micro_steps)
     pictures = training_step(upright, batch, seed, step)
     # of all pictures, those that others load, too: padding to the own ones would make batch norm see other padding
-    geometries = [augmentation.geometry(dataset, index, seed=seed, epoch=epoch) for epoch, index in pictures]
+    drawn = augmentation.at(step)
+    geometries = [drawn.geometry(dataset, index, seed=seed, epoch=epoch) for epoch, index in pictures]
     share = batch // (processes * micro_steps)
     first = (micro_step * processes + process) * share
     mine = slice(first, first + share)
@@ -108,7 +109,7 @@ def _training_batch(
         dataset,
         [index for _, index in pictures[mine]],
         geometries[mine],
-        [augmentation.colour(index, seed=seed, epoch=epoch) for epoch, index in pictures[mine]],
+        [drawn.colour(index, seed=seed, epoch=epoch) for epoch, index in pictures[mine]],
         size=padded(geometries),
     )
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from torch.optim import Optimizer
 
 from assignbench.data.dataset import Dataset
-from assignbench.data.load.augment import Augmentation
+from assignbench.data.load.augment import Augmentation, Growth
 from assignbench.data.load.batch import Batch
 from assignbench.data.load.streams import training_batches
 from assignbench.data.load.transfer import on_device
@@ -102,9 +102,10 @@ def train(
             digests = progress.logs if progress else {}
             logs = {name: Log(folder / name, first, digests.get(name)) for name in (LOSSES, STATISTICS)}
 
+    drawn = augmentation(data, settings.iterations)
     loader = training_batches(
         dataset,
-        augmentation(data),
+        drawn,
         batch=settings.batch,
         seed=seed,
         start=first,
@@ -127,7 +128,7 @@ def train(
     notes = (*notes, *missed(folder, settings.snapshots, first))
     before: Iteration | None = None
     with (
-        reporting(console, first, settings.iterations) as reporter,
+        reporting(console, first, settings.iterations, drawn.growth.work) as reporter,
         contextlib.closing(loader),
         kept_for_the_loop(),
     ):
@@ -256,8 +257,8 @@ def check_finite(iteration: Iteration | None, dataset: Dataset, number: int) -> 
     )
 
 
-def augmentation(data: DataSettings) -> Augmentation:
-    """What a recipe does to training pictures."""
+def augmentation(data: DataSettings, iterations: int) -> Augmentation:
+    """What a recipe does to training pictures, in a training of so many iterations."""
     return Augmentation(
         short_side=data.short_side,
         long_side=data.long_side,
@@ -265,6 +266,7 @@ def augmentation(data: DataSettings) -> Augmentation:
         short_side_range=data.short_side_range,
         crop=data.crop,
         jitter=data.jitter,
+        growth=Growth(data.grow_from, round(data.grow_for * iterations) if data.grow_from < 1 else 0),
     )
 
 

@@ -16,14 +16,14 @@ import torch
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.load import loader as module
 from assignbench.data.load import order
-from assignbench.data.load.augment import Augmentation
+from assignbench.data.load.augment import Augmentation, Growth
 from assignbench.data.load.batch import Batch, load_batch
 from assignbench.data.load.streams import training_batches, view_batches
 from assignbench.data.load.transforms import View
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, SystemProblem
 
-AUGMENTED = {"short_side_range": True, "crop": 0.3, "jitter": 0.4}
+AUGMENTED = {"short_side_range": True, "crop": 0.3, "jitter": 0.4, "growth": Growth(0.5, 9)}
 
 
 @pytest.fixture
@@ -255,6 +255,17 @@ def test_augmented_training_goes_on_anywhere(dataset):
     assert all(equal(*pair) for pair in zip(whole, train(dataset, steps=range(6), workers=1, **AUGMENTED), strict=True))
     assert not any(torch.equal(one.images, other.images) for one, other in zip(whole, plain, strict=True))
     assert [one.indices for one in whole] == [one.indices for one in plain]
+
+
+def test_growing_pictures_are_the_same_pictures_only_smaller(dataset):
+    grown, plain = train(dataset, steps=range(6), growth=Growth(0.5, 3)), train(dataset, steps=range(6))
+    for step, (one, other) in enumerate(zip(grown, plain, strict=True)):
+        assert one.indices == other.indices
+        assert torch.equal(one.targets.labels, other.targets.labels)
+        scale = (0.5, 2 / 3, 5 / 6, 1, 1, 1)[step]
+        assert (one.sizes - scale * other.sizes).abs().max() <= 1
+        assert torch.allclose(one.scales, scale * other.scales, rtol=0.05)
+    assert all(equal(*pair) for pair in zip(grown[3:], plain[3:], strict=True))
 
 
 def test_one_augmentation_leaves_the_others_as_they_were(dataset):
