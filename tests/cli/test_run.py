@@ -145,4 +145,4 @@ def test_the_dry_run_measures_what_the_runs_would_take(call, few_pictures, tmp_p
     assert 'from recipe tiny: model.weights="none", ' in out
     assert "(h:mm:ss or m:ss) on cpu for what is to do, one run after another" in out
     assert "not in it: loading pictures, scoring" in out
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "runs").exists()

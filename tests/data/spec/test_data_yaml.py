@@ -61,7 +61,7 @@ def test_classes(lay_out, names):
     [
         ("", "must hold 'names', 'train' and 'val'"),
         ("[1]", "must hold 'names'"),
-        ("names: [a", "while parsing a flow sequence"),
+        ("names: [a", "a list is not closed"),
         ("train: images/train", "'names' must list the classes, not None"),
         ("names: []\ntrain: images/train", "'names' must list the classes"),
         ("names: {1: a}\ntrain: images/train", "must number the classes from 0 to 0 without gaps"),

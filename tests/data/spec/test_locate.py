@@ -20,9 +20,9 @@ from assignbench.paths import configs_folder
 
 
 def test_the_data_root_is_the_option_then_the_environment_then_a_folder_here(monkeypatch):
-    monkeypatch.setenv("ASSIGNBENCH_DATA", "/from/environment")
-    assert data_root(Path("/from/option")) == Path("/from/option")
-    assert data_root(None) == Path("/from/environment")
+    monkeypatch.setenv("ASSIGNBENCH_DATA", "/environment")
+    assert data_root(Path("/option")) == Path("/option")
+    assert data_root(None) == Path("/environment")
     monkeypatch.delenv("ASSIGNBENCH_DATA")
     assert data_root(None) == Path.cwd() / "datasets"  # absolute: it is joined to what lies below it
 

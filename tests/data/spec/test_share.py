@@ -16,5 +16,5 @@ def test_no_share_is_refused(share):
 
 
 def test_two_shares_are_refused():
-    with pytest.raises(UsageError, match=r"states how it is divided; leave --split 0\.7 away"):
+    with pytest.raises(UsageError, match=r"states how it is divided; leave --share 0\.7 away"):
         with_share("coco:/a?split=0.8", 0.7)
