@@ -122,9 +122,9 @@ class SimOTA(Assigner):
 
     def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
         """Every candidate of the image, c and u, and k of each object."""
-        own = self.around(targets.on_host(), priors.on_host())
-        found = (each.to(targets.boxes.device) for each in own)
-        pair = view(*competing_pairs(*found, targets, priors))
+        objects, locations = self.around(targets.on_host(), priors.on_host())
+        device = targets.boxes.device
+        pair = view(*competing_pairs(objects.to(device), locations.to(device), targets, priors))
         overlap = pair.overlap
         summed = sum_by(overlap * best_of(pair.objects, overlap, self.candidates), pair.objects, len(targets))
         return Reasons(
