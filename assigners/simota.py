@@ -80,7 +80,7 @@ class SimOTA(Assigner):
         super().__init__(setting)
         require(radius > 0, f"radius must be positive, got {radius}")
         require(candidates >= 1, f"candidates must be at least 1, got {candidates}")
-        self.radius, self.most, self.class_at = radius, candidates, class_at
+        self.radius, self.candidates, self.class_at = radius, candidates, class_at
 
     @torch.no_grad()
     def forward(self, priors: Priors, targets: Targets, view: PairViews) -> Assignment:
@@ -88,9 +88,9 @@ class SimOTA(Assigner):
         host, layout = targets.on_host(), priors.on_host()
         objects, locations = dynamic_k(
             view,
-            *self.candidates(host, layout),
+            *self.around(host, layout),
             cost=self.cost(view),
-            most=self.most,
+            most=self.candidates,
             least=lambda overlap: (1 + by_overlap(overlap)) * FAR,
             first=inside_pairs(host, layout, radius=self.radius * ROUNDING),  # all that are an object's own
         )
@@ -101,7 +101,7 @@ class SimOTA(Assigner):
             background.view(-1).index_fill_(0, pair.place, 1.0)
         return hard_assignment(objects, locations, targets, quality=pair.overlap, background=background)
 
-    def candidates(self, targets: Targets, priors: Priors) -> tuple[Tensor, Tensor]:
+    def around(self, targets: Targets, priors: Priors) -> tuple[Tensor, Tensor]:
         """Locations in boxes, and in the squares around their centres; some stand twice: ``[pair]`` each."""
         inside, central = inside_pairs(targets, priors), around_pairs(targets, priors, scale=0.0, reach=self.radius)
         return torch.cat((inside[0], central[0])), torch.cat((inside[1], central[1]))
@@ -125,14 +125,15 @@ class SimOTA(Assigner):
 
     def explain(self, priors: Priors, targets: Targets, view: PairViews) -> Reasons:
         """Every candidate of the image, c and u, and k of each object."""
-        own = self.candidates(targets.on_host(), priors.on_host())
-        found = (each.to(targets.boxes.device) for each in own)
-        pair = view(*competing_pairs(*found, targets, priors))
+        objects, locations = self.around(targets.on_host(), priors.on_host())
+        device = targets.boxes.device
+        pair = view(*competing_pairs(objects.to(device), locations.to(device), targets, priors))
         overlap = pair.overlap
-        summed = sum_by(overlap * best_of(pair.objects, overlap, self.most), pair.objects, len(targets))
+        summed = sum_by(overlap * best_of(pair.objects, overlap, self.candidates), pair.objects, len(targets))
         return Reasons(
-            f"The object takes its k cheapest candidates, k the sum of its {self.most} largest IoU, rounded down, at "
-            "least 1; those that are not its own cost 10⁶ more; one of several objects goes to the least cost.",
+            f"The object takes its k cheapest candidates, k the sum of its {self.candidates} largest IoU, rounded "
+            "down, at least 1; what is not its own costs (1 + cost) · 10⁶; one of several objects goes to the least "
+            "cost.",
             pair.objects,
             pair.locations,
             {"cost": self.cost(view)(pair), "IoU": overlap, "own": self.own(pair)},

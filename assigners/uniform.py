@@ -128,7 +128,7 @@ class Uniform(Assigner):
         """A_n and P_n."""
         boxes = {"predicted box": predictions.boxes, "anchor": priors.boxes}
         near = {name: nearest_boxes(targets, box, priors, self.k)[:2] for name, box in boxes.items()}
-        objects, locations = either_pairs(*near.values(), priors)
+        objects, locations = either_pairs(near["predicted box"], near["anchor"], priors)
         key = objects * len(priors) + locations
         among = {f"nearest {name}": torch.isin(key, one * len(priors) + at) for name, (one, at) in near.items()}
         return Reasons(

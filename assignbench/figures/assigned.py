@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -267,15 +267,17 @@ def draw_cells(
             )
     cells = each.positive
     chosen = np.flatnonzero((cells.levels == level) if level is not None else np.ones(len(cells.levels), dtype=bool))
-    order = chosen[np.lexsort((each.ranks[chosen], each.strengths[chosen], -cells.levels[chosen]))]
+    # of a cell the strongest first, since what follows is smaller and lies on it
+    order = chosen[np.lexsort((each.strengths[chosen], each.ranks[chosen], -cells.levels[chosen]))]
     if not len(order):
         return
     most = 1.0 if unit is not None else SEEN_THROUGH  # cells to scale would hide the picture
     alpha = np.where(each.strengths > 0, FAINTEST + (most - FAINTEST) * each.strengths, 0.0)
-    fills = [to_rgba(colours[each.objects[one]], float(alpha[one])) for one in order]
+    owners = [int(each.objects[one]) for one in order]
+    fills = [to_rgba(colours[owner], float(alpha[one])) for owner, one in zip(owners, order, strict=True)]
     lines = [
-        to_rgba("white", 0.95 * float(alpha[one])) if alpha[one] else to_rgba(colours[each.objects[one]])
-        for one in order
+        to_rgba("white", 0.95 * float(alpha[one])) if alpha[one] else to_rgba(colours[owner])
+        for owner, one in zip(owners, order, strict=True)
     ]
     shrink = 1 - each.ranks[order] / each.sharing[order]
     if unit is not None:
@@ -353,15 +355,16 @@ def _draw_boxes(panel: Axes, picture: Picture, each: Assigned, colours: Sequence
 
     for number, box in enumerate(picture.boxes):
         x0, y0, x1, y1 = box
-        frame = {"xy": (x0, y0), "width": x1 - x0, "height": y1 - y0}
+        frame: dict[str, Any] = {"xy": (x0, y0), "width": x1 - x0, "height": y1 - y0}
         if number in each.untaught:
             points = min(x1 - x0, y1 - y0) * 72 * side / picture.info.width
-            line = {"linewidth": 1.4, "linestyle": DASHED} if points > 12 else {"linewidth": max(0.7, points / 6)}
+            wide = 1.4 if points > 12 else max(0.7, points / 6)
             panel.add_patch(Rectangle(**frame, facecolor=UNTAUGHT, alpha=0.16, linewidth=0, zorder=1.5))
+            panel.add_patch(Rectangle(**frame, fill=False, edgecolor="white", linewidth=wide + 1, zorder=5))
+            style = DASHED if points > 12 else "-"
             panel.add_patch(
-                Rectangle(**frame, fill=False, edgecolor="white", linewidth=line["linewidth"] + 1, zorder=5)
+                Rectangle(**frame, fill=False, edgecolor=UNTAUGHT, linewidth=wide, linestyle=style, zorder=6)
             )
-            panel.add_patch(Rectangle(**frame, fill=False, edgecolor=UNTAUGHT, zorder=6, **line))
         else:
             panel.add_patch(Rectangle(**frame, fill=False, edgecolor=colours[number], linewidth=0.8, zorder=2.5))
 
@@ -423,7 +426,7 @@ def _draw_key(panel: Axes, side: float, unit: float, found: Sequence[Assigned], 
     from matplotlib.patches import Rectangle
 
     if any(each.untaught for each in found):
-        frame = {"xy": (left, y - 0.045), "width": 0.065, "height": 0.09}
+        frame: dict[str, Any] = {"xy": (left, y - 0.045), "width": 0.065, "height": 0.09}
         panel.add_patch(Rectangle(**frame, facecolor=UNTAUGHT, alpha=0.16, linewidth=0))
         panel.add_patch(Rectangle(**frame, fill=False, edgecolor=UNTAUGHT, linewidth=1.4, linestyle=DASHED))
         panel.text(left + 0.1, y, "nothing teaches this object", **{**text, "color": UNTAUGHT, "weight": "bold"})

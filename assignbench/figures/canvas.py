@@ -184,7 +184,7 @@ def fit(figure: Figure, paper: Paper) -> None:
     scale = paper.width / figure.get_figwidth()
     for one in figure.findobj():
         if isinstance(one, Text):
-            one.set_fontsize(one.get_fontsize() * scale)
+            one.set_fontsize(float(one.get_fontsize()) * scale)
         elif isinstance(one, Line2D):
             one.set(
                 linewidth=one.get_linewidth() * scale,
@@ -194,7 +194,7 @@ def fit(figure: Figure, paper: Paper) -> None:
         elif isinstance(one, Patch):
             one.set_linewidth(one.get_linewidth() * scale)
         elif isinstance(one, Collection):
-            one.set_linewidth(np.asarray(one.get_linewidth()) * scale)
+            one.set_linewidth((np.atleast_1d(one.get_linewidth()) * scale).tolist())
             if isinstance(one, PathCollection):
                 one.set_sizes(np.asarray(one.get_sizes()) * scale**2)
         if one.get_path_effects() and isinstance(one, Line2D | Patch):  # the white around a line

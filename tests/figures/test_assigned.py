@@ -160,6 +160,18 @@ def test_several_objects_of_one_cell_are_all_seen(scene):
             assert sorted(found.objects[at].tolist()) == [0, 1, 2]
 
 
+def test_of_one_cell_no_square_hides_another(scene):
+    box = [100.0, 100.0, 300.0, 300.0]
+    three = made(scene.info, scene.pixels, [box, box, [120.0, 120.0, 280.0, 290.0]], ["a", "b", "c"], "three")
+    figure, _ = draw_assigned(teachers(["autoassign"], three, [], 0, "cpu"), three, SMALL)
+    squares = figure.axes[1].collections[-1]
+    seen: dict[tuple, list[float]] = defaultdict(list)
+    for place, size in zip(squares.get_offsets().tolist(), squares.get_sizes().tolist(), strict=True):
+        seen[tuple(place)].append(size)
+    assert max(map(len, seen.values())) == 3
+    assert all(sizes == sorted(set(sizes), reverse=True) for sizes in seen.values())
+
+
 def test_colours_are_apart_and_none_is_red():
     random = np.random.default_rng(0)
     low = random.uniform(0, 400, (40, 2))
