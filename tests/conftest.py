@@ -66,6 +66,15 @@ def pytest_configure() -> None:
         memory.gc = SimpleNamespace(collect=lambda: 0)  # type: ignore[assignment]
 
 
+@pytest.fixture(autouse=True)
+def _no_precision_left() -> Iterator[None]:
+    """A process has one precision for good, and ``auto`` is bf16 on some machines: tests after it may want another."""
+    yield
+    state = getattr(sys.modules.get("accelerate.state"), "AcceleratorState", None)
+    if state is not None and state._shared_state.get("_mixed_precision", "no") != "no":
+        state._reset_state(reset_partial_state=True)
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: tests of engines and of locks wait most of their time."""
     return len(os.sched_getaffinity(0)) + 1

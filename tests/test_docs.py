@@ -110,9 +110,9 @@ def test_pages_that_code_names_exist() -> None:
     files = [
         file for kind in ("assignbench/**/*.py", "assigners/**/*.py", "configs/**/*.yaml") for file in ROOT.glob(kind)
     ]
-    named_pages = {
-        page for file in files for page in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8"))
-    }
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    named_pages = {page for text in texts for page in re.findall(r"\bdocs/[\w/-]+\.md", text)}
+    named_pages |= {f"docs/{page}.md" for text in texts for page in re.findall(r"documentation\('([\w/-]+)'", text)}
     assert len(named_pages) >= 5
     assert {page for page in named_pages if not (ROOT / page).exists()} == set()
 

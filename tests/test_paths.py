@@ -63,5 +63,5 @@ def test_help_cites_pages_that_are_there_by_their_address(file):
     text = file.read_text(encoding="utf-8")
     assert "docs/" not in text
     assert "../shared" not in text
-    for page in re.findall(r"documentation\([\"'](\w+)", text):
+    for page in re.findall(r"documentation\([\"']([\w/-]+)", text):
         assert (Path(__file__).parents[1] / "docs" / f"{page}.md").is_file()

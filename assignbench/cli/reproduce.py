@@ -139,18 +139,21 @@ def reproduce(
     with listening():
         spread = Spread(on, jobs, tuple(needs), only, tethered)
         engine = None if dry_run or print_jobs else spread.engine(device.value, precision)
-        from assignbench.reproduce import conduct  # last: it brings torch
+        from assignbench.reproduce.conduct import RUNS  # last: these bring torch
+        from assignbench.reproduce.conduct import reproduce as bring_tables
 
-        runs_folder = output / conduct.RUNS
+        runs_folder = output / RUNS
         chosen = (names, request, data_root, device.value, only)
+        if print_jobs or as_json:
+            from assignbench.reproduce.conduct import planned
         if print_jobs:
-            return spread.print_jobs(lambda: conduct.planned(*chosen).runs, runs_folder, arguments)
+            return spread.print_jobs(lambda: planned(*chosen).runs, runs_folder, arguments)
         if as_json:
-            sheets, runs = conduct.planned(*chosen)
+            sheets, runs = planned(*chosen)
             show_json({"tables": [_facts(sheet) for sheet in sheets], "runs": runs_as_facts(runs, runs_folder)})
             return None
         screen = console()
-        code = conduct.reproduce(
+        code = bring_tables(
             names,
             request,
             datasets=data_root,

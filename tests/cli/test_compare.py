@@ -133,7 +133,7 @@ def test_pairs_as_files_hold_the_pairs_alone(call, folder):
 
 @pytest.mark.parametrize(
     ("ending", "begins"),
-    [(".md", "**"), (".tex", "\\begin{table}"), (".html", "<"), (".csv", "dataset,"), (".json", "[")],
+    [(".md", "**"), (".tex", "\\begin{table}"), (".html", "<"), (".csv", "dataset,"), (".json", "{")],
 )
 def test_the_name_of_the_file_says_how_it_is_written(call, folder, tmp_path, ending, begins):
     file = tmp_path / f"table{ending}"
@@ -147,7 +147,7 @@ def test_single_runs_and_their_records_are_compared(call, folder, make_record, m
     atss, fcos = (make_record(name, 0, ap).run_id for name, ap in (("atss", 0.40), ("fcos", 0.38)))
     code, out, err = call("compare", f"{folder}/{atss}", f"{folder}/{fcos}/record.json", "--format", "json")
     assert (code, err) == (0, "")
-    assert {row["strategy"]: row["n"] for row in json.loads(out)} == {"atss": 1, "fcos": 1}
+    assert {row["strategy"]: row["n"] for row in json.loads(out)["rows"]} == {"atss": 1, "fcos": 1}
 
 
 def test_a_damaged_record_is_left_out_and_named_and_the_exit_code_says_so(call, folder, make_record):

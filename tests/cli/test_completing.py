@@ -46,7 +46,7 @@ def complete(call, monkeypatch) -> Complete:
         (("run", "--device", "c"), ["cpu", "cuda"]),
         (("reproduce", "table3,table1"), ["table3,table1", "table3,table10"]),
         (("reproduce", "all", "--scale", "sm"), ["smoke", "small"]),
-        (("data", "prepare", "coco", "--split", ""), ["val", "train", "test"]),
+        (("data", "prepare", "coco", "--split", ""), ["evaluation", "train", "test"]),
         (("data", "stats", "co"), ["coco"]),
         (("eval", "--tta", "fl"), ["flip"]),
         (("list", "da"), ["datasets"]),

@@ -64,7 +64,7 @@ class Noisy(Assigner):
 
     def forward(self, targets, priors):
         print("NOISE")
-        return hard_assignment(*inside_pairs(targets, priors))
+        return hard_assignment(*inside_pairs(targets, priors), targets)
 '''
 
 

@@ -32,7 +32,7 @@ COMPLETED = (  # a line for each completer
     "assignbench reproduce table",
     "assignbench eval --tta f",
     "assignbench predict x",
-    "assignbench data prepare coco --split v",
+    "assignbench data prepare coco --split ev",
 )
 
 

@@ -57,7 +57,7 @@ def test_a_package(call, pytester, here, monkeypatch):
     monkeypatch.chdir(here / "my_rule")
     done = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider", "--rootdir=.", "--assignbench", "my_rule")
     assert done.ret == 0, done.stdout.str() + done.stderr.str()
-    assert "15 passed" in done.stdout.str()  # its own test, and the laws
+    assert "16 passed" in done.stdout.str()  # its own test, and the laws
 
 
 def test_the_template_is_what_is_written():

@@ -26,7 +26,9 @@ WRITTEN = {
     ("bench growth", "--plot"): ((), "x.svg"),
     ("bench step", "--trace"): ((), "x.json"),
     **{(f"figure {number}", "--output"): (("run",), "x.png") for number in (1, 3, 4, 5, 6)},
+    ("figure assigned", "--output"): (("--assigner", "atss"), "x.png"),
 }
+ASKED = {("doctor", "--output")}  # looked at, and not written
 READ = {"--data-root", "--weights", "--detections", "--needs"}  # files and folders that no command makes
 
 
@@ -45,7 +47,7 @@ def options(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, str
 
 def test_every_option_that_names_a_file_is_among_those_that_are_tried():
     found = set(options(typer.main.get_command(app)))
-    assert {one for one in found if one[1] not in READ} == set(WRITTEN)
+    assert {one for one in found if one[1] not in READ} - ASKED == set(WRITTEN)
 
 
 @pytest.mark.parametrize(("command", "option"), WRITTEN, ids=" ".join)

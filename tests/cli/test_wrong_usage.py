@@ -34,7 +34,7 @@ FOREIGN = ("Value error", "Input should", "Invalid value", "No such", "Usage:", 
         ("rn", "assignbench has no command rn; did you mean run?"),
         ("list strategies", "assignbench list has no command strategies; did you mean assigners?"),
         ("list zzzz", "assignbench list has no command zzzz; it has assigners, datasets, recipes, runs"),
-        ("figure 7 runs", "assignbench figure has no command 7; it has 1, 3, 4, 5, 6"),
+        ("figure 7 runs", "assignbench figure has no command 7; it has assigned, 1, 3, 4, 5, 6"),
         ("figure 2 runs --picture 3", "figure 2 of the paper is a sketch of the method"),
     ],
 )

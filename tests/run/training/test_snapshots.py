@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.Monk
     [
         ("[3,1]", "must increase"),
         ("[2,2]", "must increase"),
-        ("[900]", "beyond train.iterations = 800"),
+        ("[1300]", "beyond train.iterations = 1200"),
         ("[0]", "≥ 1"),
     ],
 )
