@@ -146,7 +146,7 @@ def main(engine: str) -> int:
         options, environment, kill = found
         (folder / "few.yaml").write_text(PICTURES)
         strategies = folder / "slow.py"
-        strategies.write_text(conftest.STRATEGIES.replace("SECONDS = 1", f"SECONDS = {SLOWLY}"))
+        strategies.write_text(conftest.STRATEGIES.replace("SECONDS = 4", f"SECONDS = {SLOWLY}"))
         command = conftest.Command(folder / "few.yaml", strategies, ("Slow", "SlowAutoAssign"))
         command.call(folder / "peace", *SEEDS)
         expected = conftest.facts_of(folder / "peace")

@@ -41,6 +41,7 @@ SETTINGS = (
     "data.short_side=[48,80]",
     "data.short_side_range=true",
     "data.long_side=96",
+    "data.grow_from=1.0",  # else the coarsest level has nothing to learn
     "data.flip=0.5",
     "data.crop=0.5",
     "data.jitter=0.3",
