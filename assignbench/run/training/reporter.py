@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -13,10 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class Reporter:
     """Shows iterations; silent on every process but the first."""
 
-    def __init__(
-        self, console: Console, first: int, last: int, live: Progress | None, work: Callable[[int], float] = float
-    ) -> None:
-        self.console, self.first, self.last, self.live, self.work = console, first, last, live, work
+    def __init__(self, console: Console, first: int, last: int, live: Progress | None) -> None:
+        self.console, self.first, self.last, self.live = console, first, last, live
         self.start = time.perf_counter()
         self.task = live.add_task("", total=last, completed=first, numbers="") if live else None
 
@@ -34,8 +32,8 @@ class Reporter:
         if self.live and self.task is not None:
             self.live.update(self.task, completed=iteration, numbers=numbers)
         else:
-            done = self.work(max(iteration, self.first + 1)) - self.work(self.first)
-            left = (time.perf_counter() - self.start) / done * (self.work(self.last) - self.work(iteration))
+            done = max(1, iteration - self.first)
+            left = (time.perf_counter() - self.start) / done * (self.last - iteration)
             self.console.print(f"{iteration}/{self.last}  {numbers}  left {clock(left)}")
 
     def advance(self, iteration: int) -> None:
@@ -45,17 +43,10 @@ class Reporter:
 
 
 @contextmanager
-def reporting(console: Console, first: int, last: int, work: Callable[[int], float] = float) -> Iterator[Reporter]:
-    """A reporter, with a live bar when the console is a terminal.
-
-    Args:
-        console: to talk to.
-        first: iterations that were done before.
-        last: iteration after which the training ends.
-        work: what so many iterations cost, in any unit.
-    """
+def reporting(console: Console, first: int, last: int) -> Iterator[Reporter]:
+    """A reporter, with a live bar when the console is a terminal."""
     if not console.is_terminal or console.quiet:
-        yield Reporter(console, first, last, None, work)
+        yield Reporter(console, first, last, None)
         return
     columns = (
         BarColumn(bar_width=20),
@@ -64,7 +55,7 @@ def reporting(console: Console, first: int, last: int, work: Callable[[int], flo
         TextColumn("{task.fields[numbers]}"),
     )
     with Progress(*columns, console=console, transient=True) as live:
-        yield Reporter(console, first, last, live, work)
+        yield Reporter(console, first, last, live)
 
 
 def clock(seconds: float) -> str:

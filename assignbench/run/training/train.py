@@ -102,10 +102,9 @@ def train(
             digests = progress.logs if progress else {}
             logs = {name: Log(folder / name, first, digests.get(name)) for name in (LOSSES, STATISTICS)}
 
-    drawn = augmentation(data, settings.iterations)
     loader = training_batches(
         dataset,
-        drawn,
+        augmentation(data, settings.iterations),
         batch=settings.batch,
         seed=seed,
         start=first,
@@ -128,7 +127,7 @@ def train(
     notes = (*notes, *missed(folder, settings.snapshots, first))
     before: Iteration | None = None
     with (
-        reporting(console, first, settings.iterations, drawn.growth.work) as reporter,
+        reporting(console, first, settings.iterations) as reporter,
         contextlib.closing(loader),
         kept_for_the_loop(),
     ):
