@@ -146,9 +146,9 @@ def reproduce(
         chosen = (names, request, data_root, device.value, only)
         if print_jobs or as_json:
             from assignbench.reproduce.conduct import planned
-        if print_jobs:
-            return spread.print_jobs(lambda: planned(*chosen).runs, runs_folder, arguments)
-        if as_json:
+
+            if print_jobs:
+                return spread.print_jobs(lambda: planned(*chosen).runs, runs_folder, arguments)
             sheets, runs = planned(*chosen)
             show_json({"tables": [_facts(sheet) for sheet in sheets], "runs": runs_as_facts(runs, runs_folder)})
             return None
