@@ -11,7 +11,8 @@ from assignbench.engines.conduct import conduct
 from assignbench.engines.engine import Engine
 from assignbench.engines.job import Job
 from assignbench.engines.view import watching
-from assignbench.run.matrix.matrix import Ended, is_done
+from assignbench.run.matrix.ended import Ended
+from assignbench.run.matrix.matrix import is_done
 from assignbench.run.matrix.plan import Run
 
 Arguments = Callable[[Run], tuple[str, ...]]  # of the command that brings one run to its record

@@ -12,7 +12,7 @@ from assignbench.engines.ends import Tries, judged
 from assignbench.engines.engine import Engine, Look
 from assignbench.engines.job import LOG, Job
 from assignbench.errors import RunError, Stopped
-from assignbench.run.matrix.matrix import Ended
+from assignbench.run.matrix.ended import Ended
 
 
 class Watcher(Protocol):

@@ -14,7 +14,7 @@ from assignbench.errors import AssignbenchError
 from assignbench.reproduce.filled import Filled
 from assignbench.reproduce.multiscale import with_views
 from assignbench.reproduce.sheet import Line
-from assignbench.run.matrix.matrix import Ended
+from assignbench.run.matrix.ended import Ended
 from assignbench.run.matrix.plan import Run
 from assignbench.run.matrix.sharing import claimed
 from assignbench.run.results.record import RunRecord, read_record_of

@@ -13,6 +13,7 @@ import pytest
     [
         ("assignbench.cli.main", "torch"),  # every --help
         ("assignbench.cli.main", "pandas"),
+        ("assignbench.engines.view", "torch"),  # `status`, from any shell
         ("assignbench.run.matrix.matrix", "torchvision"),  # every plan; torchvision brings the compiler of torch
     ],
 )

@@ -14,7 +14,7 @@ from assignbench.engines.ends import FAULTS, STANDSTILLS
 from assignbench.engines.engine import Look
 from assignbench.engines.job import Job
 from assignbench.errors import RunError
-from assignbench.run.matrix.matrix import Ended
+from assignbench.run.matrix.ended import Ended
 
 RECORD, CHECKPOINT = "record.json", "checkpoints"
 Script = Callable[[Path], Look]

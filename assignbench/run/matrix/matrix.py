@@ -25,6 +25,7 @@ from assignbench.errors import AssignbenchError, RunError, Stopped, UsageError
 from assignbench.files import make_folder
 from assignbench.importing import in_words
 from assignbench.machine import waiting
+from assignbench.run.matrix.ended import Ended
 from assignbench.run.matrix.execute import execute
 from assignbench.run.matrix.pictures import contents
 from assignbench.run.matrix.plan import Candidate, Run, candidates, plan
@@ -45,14 +46,6 @@ from assignbench.trust import remember
 
 RESUME = "add --resume to continue, or remove the folder to start over"
 DONE, UNFINISHED, TO_DO = "done", "unfinished", "to do"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a run ended."""
-
-    code: int  # 0: it has a record; else an exit code
-    reason: str = ""  # why it has none
 
 
 @dataclass(frozen=True)
