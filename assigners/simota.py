@@ -37,15 +37,14 @@ from assignbench.core import (
     Setting,
     Targets,
     around_pairs,
-    best_of,
     competing_pairs,
     dynamic_k,
+    dynamic_reasons,
     hard_assignment,
     inside_pairs,
     pick,
     require,
     sides,
-    sum_by,
 )
 from assignbench.core.parts import Objectness
 from assigners.presets.simota import PRESETS
@@ -128,16 +127,14 @@ class SimOTA(Assigner):
         objects, locations = self.around(targets.on_host(), priors.on_host())
         device = targets.boxes.device
         pair = view(*competing_pairs(objects.to(device), locations.to(device), targets, priors))
-        overlap = pair.overlap
-        summed = sum_by(overlap * best_of(pair.objects, overlap, self.candidates), pair.objects, len(targets))
-        return Reasons(
+        return dynamic_reasons(
+            pair,
+            self.cost(view)(pair),
+            self.candidates,
             f"The object takes its k cheapest candidates, k the sum of its {self.candidates} largest IoU, rounded "
             "down, at least 1; what is not its own costs (1 + cost) · 10⁶; one of several objects goes to the least "
             "cost.",
-            pair.objects,
-            pair.locations,
-            {"cost": self.cost(view)(pair), "IoU": overlap, "own": self.own(pair)},
-            {"sum of IoU": summed, "k": summed.floor().clamp(min=1)},
+            {"own": self.own(pair)},
         )
 
 

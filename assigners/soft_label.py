@@ -36,15 +36,14 @@ from assignbench.core import (
     Reasons,
     Setting,
     Targets,
-    best_of,
     competing_pairs,
     dynamic_k,
+    dynamic_reasons,
     hard_assignment,
     inside_pairs,
     require,
     require_effect,
     sides,
-    sum_by,
 )
 from assignbench.core.parts import QualityFocal
 from assigners.presets.soft_label import PRESETS
@@ -109,15 +108,12 @@ class SoftLabel(Assigner):
         """Every candidate of the image, c and u, and k of each object."""
         inside = inside_pairs(targets, priors, at_least_one=self.at_least_one)
         pair = view(*competing_pairs(*inside, targets, priors))
-        overlap = pair.overlap
-        summed = sum_by(overlap * best_of(pair.objects, overlap, self.candidates), pair.objects, len(targets))
-        return Reasons(
+        return dynamic_reasons(
+            pair,
+            self.cost(view)(pair),
+            self.candidates,
             f"The object takes its k cheapest candidates, k the sum of its {self.candidates} largest IoU, rounded "
             "down, at least 1; candidates lie in any box; one of several objects goes to the least cost.",
-            pair.objects,
-            pair.locations,
-            {"cost": self.cost(view)(pair), "IoU": overlap},
-            {"sum of IoU": summed, "k": summed.floor().clamp(min=1)},
         )
 
 

@@ -67,9 +67,8 @@ def looked_at(topic: str, check: Check) -> list[Line]:
     try:
         found.extend(check())
     except Exception as error:  # a broken library may raise anything
-        what = str(error) if isinstance(error, AssignbenchError) else in_words(error)
-        advice = "mend this first: the rest was not looked at"
-        found.append(Line(topic, topic.partition(" ")[0], "problem", what.replace("\n", "; "), advice))
+        what, advice = in_words(error).replace("\n", "; "), "mend this first: the rest was not looked at"
+        found.append(Line(topic, topic.partition(" ")[0], "problem", what, advice))
     return found
 
 

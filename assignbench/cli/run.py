@@ -122,11 +122,9 @@ def run(
     require_plan(as_json, dry_run=dry_run, print_jobs=print_jobs)
     start_all_processes()
     datasets = tuple(with_share(one, share) for one in comma_list(dataset, "--dataset"))
-    if recipe is None:
-        recipe, why = recipe_for(datasets, device.value, on)
-        if why:
-            (note if print_jobs else say)(why)  # what jobs are printed for reads standard output
-    named = recipe
+    named, why = recipe_for(datasets, device.value, on) if recipe is None else (recipe, "")
+    if why:
+        (note if print_jobs else say)(why)  # what jobs are printed for reads standard output
     matrix = Matrix(
         strategies=comma_list(assigner, "--assigner", split_list),
         datasets=datasets,

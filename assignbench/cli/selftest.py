@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from assignbench.cli.examining import Line
 from assignbench.disk import existing
-from assignbench.errors import AssignbenchError
 from assignbench.importing import in_words
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def tests(output: Path) -> Iterator[Line]:
         try:
             found = test()
         except Exception as error:  # whatever is broken here
-            what = str(error) if isinstance(error, AssignbenchError | AssertionError) else in_words(error)
+            what = str(error) if isinstance(error, AssertionError) else in_words(error)  # of `_require`
             yield Line(TOPIC, name, "problem", what.replace("\n", "; "), advice)
         else:
             yield Line(TOPIC, name, "fine", f"{found}, {time.perf_counter() - began:.1f} s")

@@ -57,7 +57,7 @@ from assignbench.core.matching import (
     winners,
 )
 from assignbench.core.pair_view import PairView, PairViews
-from assignbench.core.reasons import Reasons, competing_pairs, either_pairs, overlap_reasons
+from assignbench.core.reasons import Reasons, competing_pairs, dynamic_reasons, either_pairs, overlap_reasons
 from assignbench.core.types import Predictions, Priors, Regions, Targets
 
 __all__ = [
@@ -94,6 +94,7 @@ __all__ = [
     "class_winners",
     "competing_pairs",
     "dynamic_k",
+    "dynamic_reasons",
     "either_pairs",
     "giou",
     "hard_assignment",

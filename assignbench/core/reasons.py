@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from assignbench.core.fast.overlap import overlapping_pairs
-from assignbench.core.matching import max_by
+from assignbench.core.fast.rows import best_of
+from assignbench.core.matching import max_by, sum_by
+from assignbench.core.pair_view import PairView
 from assignbench.core.tensors import require_shape
 from assignbench.core.types import Priors, Targets
 
@@ -72,3 +74,26 @@ def overlap_reasons(targets: Targets, priors: Priors, least: float, rule: str, *
     if forced:
         by_pair["forced"] = overlap == best[objects]
     return Reasons(rule, objects, locations, by_pair, {"largest IoU": best.clamp(min=0)})
+
+
+def dynamic_reasons(
+    pair: PairView, cost: Tensor, candidates: int, rule: str, by_pair: Mapping[str, Tensor] | None = None
+) -> Reasons:
+    """Of a matching by `dynamic_k`: cost and IoU of all `competing_pairs`, and k of each object.
+
+    Args:
+        pair: of the pairs that compete.
+        cost: of each, ``[pair]``.
+        candidates: how many of an object's largest IoU are summed for its k.
+        rule: as in `Reasons`.
+        by_pair: further numbers.
+    """
+    overlap, count = pair.overlap, len(pair.targets)
+    summed = sum_by(overlap * best_of(pair.objects, overlap, candidates), pair.objects, count)
+    return Reasons(
+        rule,
+        pair.objects,
+        pair.locations,
+        {"cost": cost, "IoU": overlap, **(by_pair or {})},
+        {"sum of IoU": summed, "k": summed.floor().clamp(min=1)},
+    )

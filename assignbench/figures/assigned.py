@@ -78,9 +78,9 @@ def assigned(taught: Taught) -> Assigned:
     """Read off the record."""
     record, priors, grid = taught.assignment, taught.priors, taught.grid
     pairs, count = record.pairs, len(taught.targets)
-    owner, location = pairs.object.cpu().numpy(), pairs.location.cpu().numpy()
-    weight = pairs.weight.detach().double().cpu().numpy()
-    taught_at = (weight > 0) | (pairs.box_weight.detach().cpu().numpy() > 0)
+    owner, location = pairs.object.numpy(), pairs.location.numpy()
+    weight = pairs.weight.detach().double().numpy()
+    taught_at = (weight > 0) | (pairs.box_weight.detach().numpy() > 0)
     owner, location, weight = owner[taught_at], location[taught_at], weight[taught_at]
     most = np.zeros(count)
     np.maximum.at(most, owner, weight)
@@ -100,7 +100,7 @@ def assigned(taught: Taught) -> Assigned:
     where = ignored_at(record, taught)
     at = np.flatnonzero(where)
     lonely = np.setdiff1d(at // grid.anchors, location // grid.anchors)
-    numbers = tally(on_host(record), priors, taught.targets).positives.sum(0).numpy()
+    numbers = tally(record, priors, taught.targets).positives.sum(0).numpy()
     return Assigned(
         positive=cells_at(taught, location[order] // grid.anchors),
         objects=owner[order],
@@ -115,18 +115,13 @@ def assigned(taught: Taught) -> Assigned:
     )
 
 
-def on_host(record: Assignment) -> Assignment:
-    """The record in the host's memory."""
-    return record.to("cpu")
-
-
 def ignored_at(record: Assignment, taught: Taught) -> NDArray[np.bool_]:
     """Which locations of the picture are ignored, those beyond its borders left out: ``[location]``."""
     if record.ignored is None:
         return np.zeros(len(taught.priors), dtype=np.bool_)
-    ignored = record.ignored[0].cpu()
+    ignored = record.ignored[0]
     inside = taught.priors.inside
-    return (ignored if inside is None else ignored & inside[0].cpu()).numpy()
+    return (ignored if inside is None else ignored & inside[0]).numpy()
 
 
 def cells_at(taught: Taught, cells: NDArray[np.int64]) -> Cells:
@@ -313,9 +308,8 @@ def _long(one: Teacher, each: Assigned, side: float) -> bool:
 def _name(panel: Axes, one: Teacher, each: Assigned, objects: int, *, long: bool) -> None:
     """The strategy above, and what is not seen at a glance below."""
     panel.set_title(one.name + ("\n " if long else ""), loc="left", fontsize=9, weight="bold", color=INK, pad=3)
-    missing = len(each.untaught)
-    text, colour = (f"{missing} taught nowhere", UNTAUGHT) if missing else (f"all {objects} taught", "#666666")
-    panel.set_title(text, loc="right", fontsize=7.5, weight="bold" if missing else "normal", color=colour, pad=3.5)
+    text, style = _untaught_words(each, objects)
+    panel.set_title(text, loc="right", fontsize=7.5, pad=3.5, **style)
     levels = " · ".join(f"{LEVELS[at]} {_count(number)}" for at, number in enumerate(each.positives) if number)
     below = [levels or "no positives"]
     more = [f"{each.ignored_locations:,} ignored"] if each.ignored_locations else []
@@ -324,9 +318,15 @@ def _name(panel: Axes, one: Teacher, each: Assigned, objects: int, *, long: bool
 
 
 def _say_untaught(panel: Axes, each: Assigned, objects: int) -> None:
-    missing = len(each.untaught)
-    text, colour = (f"{missing} taught nowhere", UNTAUGHT) if missing else (f"all {objects} taught", "#666666")
-    panel.set_xlabel(text, fontsize=7, color=colour, weight="bold" if missing else "normal", labelpad=2)
+    text, style = _untaught_words(each, objects)
+    panel.set_xlabel(text, fontsize=7, labelpad=2, **style)
+
+
+def _untaught_words(each: Assigned, objects: int) -> tuple[str, dict[str, Any]]:
+    """How many objects nothing teaches, and how that is written."""
+    if missing := len(each.untaught):
+        return f"{missing} taught nowhere", {"color": UNTAUGHT, "weight": "bold"}
+    return f"all {objects} taught", {"color": "#666666", "weight": "normal"}
 
 
 def _count(number: float) -> str:

@@ -109,11 +109,11 @@ def explained(teacher: Teacher, size: Size, number: int) -> Explanation:
         RunError: the strategy fails, or its record is impossible.
     """
     taught = teacher.teach(size.data, explained=True)
-    picture, pairs = teacher.picture, taught.assignment.to("cpu").pairs
+    picture, pairs = teacher.picture, taught.assignment.pairs
     box = taught.targets.boxes[number]
     inside = sides(box, taught.priors.points).amin(-1) > 0
     if taught.priors.inside is not None:
-        inside &= taught.priors.inside[0].cpu()
+        inside &= taught.priors.inside[0]
     told = Told.of(taught)
     counted = (pairs.weight > 0) | (pairs.box_weight > 0)
     teaches: dict[int, list[int]] = {}
@@ -223,7 +223,7 @@ def number_of(value: Tensor) -> Number:
 def _levels(
     taught: Taught, number: int, inside: Tensor, mine: Sequence[int] | None, own: Tensor, told: Told
 ) -> tuple[Level, ...]:
-    pairs, level = taught.assignment.to("cpu").pairs, taught.priors.level
+    pairs, level = taught.assignment.pairs, taught.priors.level
     found = []
     total = float(pairs.weight[own].detach().sum())
     for at in range(len(taught.grid.rows)):

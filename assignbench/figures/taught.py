@@ -41,7 +41,7 @@ Map = NDArray[np.float32]
 class Taught:
     """The record for one picture."""
 
-    assignment: Assignment
+    assignment: Assignment  # in the host's memory, as all else
     priors: Priors
     targets: Targets  # in network pixels
     scale: tuple[float, float]  # network pixels per original pixel, along x and y
@@ -149,7 +149,7 @@ def taught_by(learner: Learner, batch: Batch, progress: float = 1.0, *, explaine
         with torch.autocast(batch.images.device.type, enabled=False):
             reasons = reasons_of(learner.assigner, learner.views(seen, batch.targets, progress), progress)
     return Taught(
-        step.assignment,
+        step.assignment.to("cpu"),
         step.priors.on_host(),
         batch.targets.on_host(),
         (scale_x, scale_y),

@@ -113,11 +113,9 @@ def open_teachers(
     """As `teachers`, with runs that are named by their folders.
 
     Raises:
-        UsageError: as `teachers` and `open_some`, or neither a strategy nor a run is named.
+        UsageError: as `teachers` and `open_some`.
         RunError: a record or weights are damaged.
     """
-    if not strategies and not folders:
-        raise UsageError("name strategies with --assigner, or finished runs with --run")
     runs = open_some(folders, device, trust=trust)
     return teachers(strategies, picture, runs, seed, device), runs
 

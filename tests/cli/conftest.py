@@ -21,6 +21,14 @@ def call(capsys) -> Callable[..., tuple[int, str, str]]:
 
 
 @pytest.fixture(autouse=True)
+def _no_precision_before() -> None:
+    """A command is a process of its own: what another test's training has settled for this one is forgotten."""
+    state = getattr(sys.modules.get("accelerate.state"), "AcceleratorState", None)
+    if state is not None:
+        state._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True)
 def _no_weights(monkeypatch) -> None:
     """No test fetches ImageNet weights."""
     monkeypatch.setattr("assignbench.cli.recipes.has_weights", lambda _: False)

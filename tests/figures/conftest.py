@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 
@@ -7,6 +7,9 @@ from rich.console import Console
 
 from assignbench.cli.main import main
 from assignbench.config import Matrix, load_recipe
+from assignbench.figures import teachers
+from assignbench.figures.given import picture_drawn
+from assignbench.figures.picture import Picture
 from assignbench.run.matrix.matrix import run_matrix
 
 SMALL = (
@@ -80,3 +83,18 @@ def call(capsys: pytest.CaptureFixture[str], root: Path) -> Callable[..., tuple[
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture(scope="module")
+def small_untrained() -> Iterator[None]:
+    """An untrained network of a few weights, in the place of the one that pictures without a run are shown with."""
+    with pytest.MonkeyPatch.context() as patch:
+        small = load_recipe("tiny", ("model.backbone=miniature", "model.channels=32", "model.towers=1"))
+        patch.setattr(teachers, "untrained", lambda: small.recipe.model)
+        yield
+
+
+@pytest.fixture(scope="session")
+def scene() -> Picture:
+    """Seven objects, of which the last lies between the locations."""
+    return picture_drawn(187)

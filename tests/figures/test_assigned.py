@@ -15,7 +15,6 @@ from assignbench.config import load_recipe
 from assignbench.data.dataset import Dataset
 from assignbench.data.load.batch import load_batch
 from assignbench.errors import DataError, UsageError
-from assignbench.figures import teachers as teachers_of_pictures
 from assignbench.figures.assigned import (
     COLOURS,
     FAINTEST,
@@ -27,30 +26,17 @@ from assignbench.figures.assigned import (
     draw_assigned,
 )
 from assignbench.figures.canvas import Paper
-from assignbench.figures.given import made, picture_beside, picture_drawn, picture_with
-from assignbench.figures.picture import Picture, open_picture
+from assignbench.figures.given import made, picture_beside, picture_with
+from assignbench.figures.picture import open_picture
 from assignbench.figures.runs import evaluation_split, open_runs
 from assignbench.figures.taught import Taught, batch_of, geometry_of
 from assignbench.figures.teachers import Size, size_for, teachers
 from assignbench.plugins import known_strategies
 
+pytestmark = pytest.mark.usefixtures("small_untrained")
+
 EVERY = [strategy.name for strategy in known_strategies() if strategy.ours]
 SMALL = Size("smoke", load_recipe("smoke").recipe.data)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _small_network():
-    """An untrained network of a few weights."""
-    with pytest.MonkeyPatch.context() as patch:
-        small = load_recipe("tiny", ("model.backbone=miniature", "model.channels=32", "model.towers=1"))
-        patch.setattr(teachers_of_pictures, "untrained", lambda: small.recipe.model)
-        yield
-
-
-@pytest.fixture(scope="module")
-def scene() -> Picture:
-    """Seven objects, of which the last lies between the locations."""
-    return picture_drawn(187)
 
 
 def slowly(taught: Taught) -> tuple[dict, set]:

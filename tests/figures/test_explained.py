@@ -11,31 +11,17 @@ import torch
 
 from assignbench.cli.main import main
 from assignbench.config import load_recipe
-from assignbench.figures import teachers as teachers_of_pictures
 from assignbench.figures.explained import Explanation, explained
-from assignbench.figures.given import made, picture_drawn
+from assignbench.figures.given import made
 from assignbench.figures.picture import Picture
 from assignbench.figures.teachers import Size, teachers
 from assignbench.plain_text import json_text
 from assignbench.plugins import known_strategies
 
+pytestmark = pytest.mark.usefixtures("small_untrained")
+
 EVERY = [strategy.name for strategy in known_strategies() if strategy.ours]
 TINY = Size("tiny", load_recipe("tiny").recipe.data)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _small_network():
-    """An untrained network of a few weights."""
-    with pytest.MonkeyPatch.context() as patch:
-        small = load_recipe("tiny", ("model.backbone=miniature", "model.channels=32", "model.towers=1"))
-        patch.setattr(teachers_of_pictures, "untrained", lambda: small.recipe.model)
-        yield
-
-
-@pytest.fixture(scope="module")
-def scene() -> Picture:
-    """Seven objects, of which the last lies between the locations."""
-    return picture_drawn(187)
 
 
 def told(strategy: str, picture: Picture, number: int) -> Explanation:
