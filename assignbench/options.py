@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from assignbench.errors import UsageError
@@ -148,6 +149,7 @@ def without_folders(text: str) -> str:
     return re.sub(r"[^\[\],=+'\"]*/(?=[^/\[\],=+'\"]+\.py:)", "", text)
 
 
+@cache
 def option_schema(cls: type) -> tuple[Option, ...]:
     """The options that a strategy's constructor declares.
 

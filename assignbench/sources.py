@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import json
 import site
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -18,6 +17,9 @@ LIBRARIES = {
     Path(folder).resolve()
     for folder in (*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("stdlib"))
 }
+Import = ast.Import | ast.ImportFrom
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+IMPLIED = {"ctx", "kind"}  # whether a name is read or written follows from its place; u"" is ""
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,11 @@ def sources_digest(files: Iterable[Path]) -> str:
 
 
 @cache
-def _read(source: bytes, name: str) -> tuple[tuple[ast.Import | ast.ImportFrom, ...], str]:
-    """A file's import statements and, as JSON, what it means. Files are read again and again, and parsed once."""
-    tree = ast.parse(source, name)
-    imports = tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
-    return imports, json.dumps(_meaning(tree))
+def _read(source: bytes, name: str) -> tuple[tuple[Import, ...], str]:
+    """A file's import statements, and what it means as text. Files are read again and again, and parsed once."""
+    imports: list[Import] = []
+    meaning = _meaning(ast.parse(source, name), imports)
+    return tuple(imports), meaning
 
 
 def _imports(file: Path, home: Home) -> Iterator[Path]:
@@ -112,13 +114,19 @@ def _imports(file: Path, home: Home) -> Iterator[Path]:
                 yield from home.run_by([*where, alias.name])
 
 
-def _meaning(node: Any) -> Any:
-    """A syntax tree as JSON, the same for every Python version as far as the language allows."""
+def _meaning(node: Any, imports: list[Import]) -> str:
+    """A syntax tree as text, the same for every Python version as far as the language allows.
+
+    One pass, since every command that names a run waits for it: it also appends the import statements to ``imports``.
+    """
     if isinstance(node, list):
-        return [_meaning(part) for part in node]
+        return f"[{','.join([_meaning(part, imports) for part in node])}]"
     if not isinstance(node, ast.AST):
         return repr(node)
-    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind"}
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        fields["body"] = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
-    return [type(node).__name__, {name: _meaning(value) for name, value in fields.items()}]
+    if isinstance(node, Import):
+        imports.append(node)
+    fields = {name: getattr(node, name, None) for name in node._fields if name not in IMPLIED}
+    if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = node.body[1:]
+    parts = [f"{name}={_meaning(value, imports)}" for name, value in fields.items() if value not in (None, [])]
+    return f"{type(node).__name__}({','.join(parts)})"
