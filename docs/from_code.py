@@ -307,10 +307,20 @@ def strategy(name: str) -> str:
 
 
 def _picture(name: str) -> str:
-    """What the strategy assigns, where a picture of it lies beside the pages; `assignbench figure` draws it."""
+    """What the strategy assigns, where a picture of it lies beside the pages.
+
+    ``assignbench figure assigned --assigner NAME --levels --no-caption --width 7in --dpi 100`` draws it.
+    """
     file = f"pictures/{name}.png"
-    there = (ROOT / "docs" / "strategies" / file).exists()
-    return f"![The locations that {name} assigns, on a picture]({file})\n\n" if there else ""
+    if not (ROOT / "docs" / "strategies" / file).exists():
+        return ""
+    told = (
+        "A square is a location that teaches the object of its colour, and a paler one weighs less. An object that "
+        "nothing teaches is red. Strategies that read predictions see those of an untrained detector here. "
+        f"`assignbench figure assigned --assigner {name} --levels` draws it, also for "
+        "[your own pictures](../guide/assigned.md)."
+    )
+    return f"![The locations that {name} assigns on a picture, level by level]({file})\n\n{told}\n\n"
 
 
 def _docstring(module: Any) -> tuple[str, str, str]:

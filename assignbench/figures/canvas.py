@@ -27,7 +27,8 @@ TRUE = "#0072B2"  # true boxes
 SEEN_THROUGH = 0.85  # opacity of cells
 PALE = 0.4  # contrast that is left of a picture below cells
 FAINT = 130.0  # grey values: less contrast than this is not stretched
-LINE = 17  # characters of a caption in an inch of width
+LINE = 19  # at most: characters of a caption in an inch of width
+NARROW = 20  # characters that a line of a caption has at least
 
 
 def clear(panel: Axes) -> None:
@@ -166,9 +167,14 @@ def frame_text(figure: Figure, paper: Paper, title: str, caption: str) -> None:
     if not paper.caption:
         return
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold")
-    lines = textwrap.wrap(caption, max(40, int(LINE * figure.get_figwidth())))
-    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8, color="#333333")
-    figure.set_figheight(figure.get_figheight() + 0.3 + 0.14 * len(lines))
+    text = figure.supxlabel("", x=0.01, ha="left", fontsize=8, color="#333333")
+    most = max(NARROW, int(LINE * figure.get_figwidth()))
+    for characters in range(most, NARROW - 1, -2):  # fewer, until they fit: some letters are wider than others
+        lines = textwrap.wrap(caption, characters)
+        text.set_text("\n".join(lines))
+        if text.get_window_extent().x1 <= 0.99 * figure.bbox.x1:
+            break
+    figure.set_figheight(figure.get_figheight() + 0.3 + 0.14 * len(text.get_text().splitlines()))
 
 
 def fit(figure: Figure, paper: Paper) -> None:

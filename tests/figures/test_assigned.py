@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex, to_rgba
+from matplotlib.figure import Figure
 from PIL import Image
 
 from assignbench.config import load_recipe
@@ -25,7 +26,7 @@ from assignbench.figures.assigned import (
     colours_of,
     draw_assigned,
 )
-from assignbench.figures.canvas import Paper
+from assignbench.figures.canvas import SCREEN, Paper, frame_text
 from assignbench.figures.given import made, picture_beside, picture_with
 from assignbench.figures.picture import open_picture
 from assignbench.figures.runs import evaluation_split, open_runs
@@ -355,6 +356,16 @@ def test_as_a_paper_takes_it(call, tmp_path):
     assert out.startswith("caption: The picture: generated scene 187, ")
     with Image.open(file) as picture:
         assert picture.width == pytest.approx(10 / 2.54 * 100, abs=1)
+
+
+@pytest.mark.parametrize("letter", ["W", "i", "Σ"])
+@pytest.mark.parametrize("inches", [0.8, 3.0, 12.0])
+def test_a_caption_ends_where_its_figure_ends(letter, inches):
+    figure = Figure(figsize=(inches, 2))
+    frame_text(figure, SCREEN, "", " ".join([3 * letter] * 200))
+    text = next(one for one in figure.texts if letter in one.get_text())
+    assert text.get_window_extent().x1 <= figure.bbox.x1 or inches < 1, "no line is broken inside a word"
+    assert text.get_text().split() == [3 * letter] * 200
 
 
 def test_a_caption_makes_room_for_itself(scene):
