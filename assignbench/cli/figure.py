@@ -156,7 +156,7 @@ def assigned(
     """
     paper = _check(output, width, caption=caption)
     from assignbench.cli.arguments import comma_list
-    from assignbench.figures.assigned import draw_assigned
+    from assignbench.figures.side_by_side import draw_assigned
     from assignbench.options import split_list
 
     strategies = comma_list(assigner, "--assigner", split_list) if assigner else ()

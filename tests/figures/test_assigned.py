@@ -16,20 +16,12 @@ from assignbench.config import load_recipe
 from assignbench.data.dataset import Dataset
 from assignbench.data.load.batch import load_batch
 from assignbench.errors import DataError, UsageError
-from assignbench.figures.assigned import (
-    COLOURS,
-    FAINTEST,
-    LEAST,
-    UNTAUGHT,
-    Assigned,
-    assigned,
-    colours_of,
-    draw_assigned,
-)
+from assignbench.figures.assigned import LEAST, Assigned, assigned
 from assignbench.figures.canvas import SCREEN, Paper, frame_text
 from assignbench.figures.given import made, picture_beside, picture_with
 from assignbench.figures.picture import open_picture
 from assignbench.figures.runs import evaluation_split, open_runs
+from assignbench.figures.side_by_side import COLOURS, FAINTEST, UNTAUGHT, colours_of, draw_assigned
 from assignbench.figures.taught import Taught, batch_of, geometry_of
 from assignbench.figures.teachers import Size, size_for, teachers
 from assignbench.plugins import known_strategies
