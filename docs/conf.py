@@ -9,7 +9,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import from_code  # noqa: E402
+from from_code import MARKER, filled  # noqa: E402
+from from_code.strategies import MADE, strategies, strategy  # noqa: E402
 
 with (HERE.parent / "pyproject.toml").open("rb") as file:
     PROJECT = tomllib.load(file)["project"]
@@ -54,7 +55,7 @@ def leaving(text: str, page: Path) -> str:
         if target.is_relative_to(HERE):
             return found[0]
         inside = target.relative_to(HERE.parent)
-        if inside.parent.name == "assigners" and inside.stem in from_code.strategies() and not own:
+        if inside.parent.name == "assigners" and inside.stem in strategies() and not own:
             return f"{found[1]}/strategies/{inside.stem}.md{found[4]}"
         return f"{found[1]}{HOME}/{inside.as_posix()}{found[3] or ''}{found[4]}"
 
@@ -63,9 +64,9 @@ def leaving(text: str, page: Path) -> str:
 
 def write_strategies(_app: Any) -> None:
     """A page for each built-in strategy, beside the list of them; git ignores these pages."""
-    pages = {STRATEGIES / f"{name}.md": from_code.strategy(name) for name in from_code.strategies()}
+    pages = {STRATEGIES / f"{name}.md": strategy(name) for name in strategies()}
     for page in set(STRATEGIES.glob("*.md")) - set(pages):
-        if page.read_text(encoding="utf-8").startswith(from_code.MADE):
+        if page.read_text(encoding="utf-8").startswith(MADE):
             page.unlink()  # of a strategy that is gone
     for page, text in pages.items():
         if not page.exists() or page.read_text(encoding="utf-8") != text:
@@ -74,12 +75,12 @@ def write_strategies(_app: Any) -> None:
 
 def read(app: Any, name: str, source: list[str]) -> None:
     """Put in what is made from the code, and lead links out of this folder to the repository."""
-    source[0] = leaving(from_code.filled(source[0]), Path(app.env.doc2path(name)))
+    source[0] = leaving(filled(source[0]), Path(app.env.doc2path(name)))
 
 
 def outdated(_app: Any, env: Any, *_: Any) -> list[str]:
     """Pages with something from the code are always read anew, since the code may have changed."""
-    return [name for name in env.found_docs if from_code.MARKER.search(Path(env.doc2path(name)).read_text("utf-8"))]
+    return [name for name in env.found_docs if MARKER.search(Path(env.doc2path(name)).read_text("utf-8"))]
 
 
 def setup(app: Any) -> dict[str, bool]:

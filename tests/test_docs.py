@@ -1,6 +1,6 @@
 """The documentation's promises: its code runs, its tables are the types, its commands and files exist."""
 
-import importlib.util
+import importlib
 import inspect
 import re
 import subprocess
@@ -351,14 +351,10 @@ def test_the_page_names_the_whole_vocabulary() -> None:
 
 @pytest.fixture(scope="module")
 def from_code() -> ModuleType:
-    """What makes pages from the code."""
-    spec = importlib.util.spec_from_file_location("from_code", DOCS / "from_code.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclasses look for their annotations
-    spec.loader.exec_module(module)
-    return module
+    """What makes pages from the code: a package beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        return importlib.import_module("from_code")
 
 
 def site(*words: str) -> subprocess.CompletedProcess[str]:
@@ -386,7 +382,7 @@ def test_every_part_is_asked_for_and_every_marker_is_a_part(from_code: ModuleTyp
 
 
 def test_every_finding_is_explained(from_code: ModuleType) -> None:
-    page = from_code.findings()
+    page = from_code.reference.findings()
     for kind in KINDS:
         run = "refuses it" if kind.severity is Severity.ERROR else f"{kind.how}: {kind.done}" if kind.done else "–"
         cells = (f"`{kind.name}`", str(kind.severity), kind.meaning, run, kind.remedy or "–")
@@ -394,10 +390,10 @@ def test_every_finding_is_explained(from_code: ModuleType) -> None:
 
 
 def test_every_command_and_option_has_its_place(from_code: ModuleType) -> None:
-    page = from_code.commands()
+    page = from_code.reference.commands()
     listed = re.findall(r"^\| `assignbench (.+?)` *(?:,.*)?\|", text_of("reference/commands.md"), flags=re.MULTILINE)
     first = {name for words in listed for name in re.findall(r"^[a-z]+", words)} | {"predict"}
-    for words, command in from_code.leaves(typer.main.get_command(app), ""):
+    for words, command in from_code.reference.leaves(typer.main.get_command(app), ""):
         assert f"\n## `{words.strip()}`\n" in f"\n{page}", words
         assert words.split()[0] in first, words
         section = page.partition(f"## `{words.strip()}`")[2].partition("\n## ")[0]
@@ -409,14 +405,14 @@ def test_every_command_and_option_has_its_place(from_code: ModuleType) -> None:
 
 
 def test_every_setting_of_a_recipe_has_its_place(from_code: ModuleType) -> None:
-    page = from_code.recipe()
+    page = from_code.reference.recipe()
     assert [key for key in settings() if f"| `{key}` |" not in page] == []
-    assert [name for name in known_recipes() if f"[`{name}`]" not in from_code.recipes()] == []
+    assert [name for name in known_recipes() if f"[`{name}`]" not in from_code.reference.recipes()] == []
     assert [name for name in known_recipes() if f"`{name}`" not in text_of("guide/recipes.md")] == []
 
 
 def test_every_field_of_a_record_has_its_place(from_code: ModuleType) -> None:
-    page = from_code.fields_of_record()
+    page = from_code.fields.fields_of_record()
     told = re.findall(r"^\| `(\w+)` \| `[^`]+` \| \S", page, flags=re.MULTILINE)  # with a meaning
     assert [name for name in RunRecord.model_fields if name not in told] == []
 
@@ -434,13 +430,13 @@ def test_every_exit_code_has_its_place() -> None:
 def test_every_strategy_has_its_place(from_code: ModuleType) -> None:
     index = text_of("strategies/index.md")
     listed = re.findall(r"^\| \[`(\w+)`\]\(\.\./\.\./(assigners/\w+\.py)\) \| \S", index, flags=re.MULTILINE)
-    strategies = from_code.strategies()
-    assert dict(listed) == {name: from_code.file_of(cls) for name, cls in strategies.items()}
+    strategies = from_code.strategies.strategies()
+    assert dict(listed) == {name: from_code.strategies.file_of(cls) for name, cls in strategies.items()}
     assert len(listed) == len(strategies)
 
 
 def test_the_page_of_a_strategy_says_what_its_file_says(from_code: ModuleType) -> None:
-    page = from_code.strategy("fcos")
+    page = from_code.strategies.strategy("fcos")
     assert "central     |x − x_n| < ρ·s  and  |y − y_n| < ρ·s" in page  # its formulas, as they are
     assert "[arXiv 1904.01355](https://arxiv.org/abs/1904.01355), Sections 3.1–3.2" in page
     assert "| a number: `radius >= 0` | `1.5` |" in page  # of an option, what the constructor requires, and the default
@@ -450,19 +446,19 @@ def test_the_page_of_a_strategy_says_what_its_file_says(from_code: ModuleType) -
 
 
 def test_results_of_strategies_are_those_of_the_runs(from_code: ModuleType) -> None:
-    for name in from_code.strategies():
-        assert f"| `{name}` | {from_code.ap(name, 'bccd')} |" in text_of("../reports/field/README.md")
+    for name in from_code.strategies.strategies():
+        assert f"| `{name}` | {from_code.strategies.ap(name, 'bccd')} |" in text_of("../reports/field/README.md")
 
 
 def test_a_command_of_a_strategys_page_is_one_that_it_takes(from_code: ModuleType) -> None:
     checked = 0
-    for name, cls in from_code.strategies().items():
-        one, other = re.findall(r"--assigner (\w+),(\w+) --seeds 0,1,2", from_code.strategy(name))[0]
+    for name, cls in from_code.strategies.strategies().items():
+        one, other = re.findall(r"--assigner (\w+),(\w+) --seeds 0,1,2", from_code.strategies.strategy(name))[0]
         assert one == name != other
-        for option in re.findall(rf"'{name}\[(.*?)\]'", from_code.strategy(name)):
+        for option in re.findall(rf"'{name}\[(.*?)\]'", from_code.strategies.strategy(name)):
             check_options(cls, resolve(f"{name}[{option}]").options)
             checked += 1
-    assert checked == len(from_code.strategies())
+    assert checked == len(from_code.strategies.strategies())
 
 
 def text_of(page: str) -> str:
