@@ -18,11 +18,19 @@ from assignbench.errors import UsageError
 from assignbench.files import read_regular
 from assignbench.paths import names_a_path
 
+DEEPEST = 100  # brackets in brackets
+
 
 class _Loader(yaml.SafeLoader):
     """The safe loader with its own scalars, without duplicate keys and aliases."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # PyYAML's own convention
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803  # PyYAML's own name
+        """As PyYAML's, whose time for open brackets grows with their square, up to a depth that no reader follows."""
+        if self.flow_level >= DEEPEST:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """As PyYAML's, but a document is a tree: what is written is all there is."""

@@ -69,3 +69,12 @@ def test_files_are_named(tmp_path):
         read_yaml(file)
     file.write_text("a: é\n", encoding="utf-8")
     assert read_yaml(file) == {"a": "é"}
+
+
+@pytest.mark.parametrize("bracket", ["[", "{a: "])
+def test_a_hundred_brackets_in_each_other_are_read_and_no_more(bracket):
+    closing = {"[": "]", "{a: ": "}"}[bracket]
+    assert parse_yaml(bracket * 100 + closing * 100, "here")
+    for text in (bracket * 101 + closing * 101, bracket * 100_000):  # the latter would take minutes
+        with pytest.raises(UsageError, match="here: it is nested too deeply"):
+            parse_yaml(text, "here")
