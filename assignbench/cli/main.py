@@ -6,6 +6,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -142,10 +143,16 @@ def _answered(rest: Sequence[str], debug: bool) -> int:
         return 1
 
 
+@cache
+def _command() -> Any:
+    """The application as what parses a command line; it is built once, which takes as long as a quick command."""
+    return typer.main.get_command(app)
+
+
 def _run(arguments: Sequence[str]) -> int:
     code = 0
     try:
-        ended = app(args=list(arguments), prog_name="assignbench", standalone_mode=False)
+        ended = _command()(args=list(arguments), prog_name="assignbench", standalone_mode=False)
         code = ended if isinstance(ended, int) else 0
     except wrong_usage.Wrong as error:
         if type(error).__name__ != "NoArgsIsHelpError":
