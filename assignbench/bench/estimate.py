@@ -36,7 +36,7 @@ from assignbench.run.scoring.detect import detect_images
 from assignbench.run.training.checkpoint import total_parameters
 from assignbench.run.training.learner import now
 from assignbench.run.training.reporter import clock
-from assignbench.run.training.train import augmentation, micro_batch, validates
+from assignbench.run.training.train import augmentation, micro_batch, validations
 
 PIXELS = 200_000  # of a measured batch on a CPU
 NUMBER = 4  # bytes of a parameter in a file and in memory
@@ -194,7 +194,7 @@ def seconds_of(run: Run, one: Measured) -> float:
     settings = run.recipe.recipe
     iterations = settings.train.iterations
     steps = augmentation(settings.data, iterations).growth.work(iterations)
-    looks = 1 + sum(validates(settings.train, done, len(run.splits.train)) for done in range(1, iterations + 1))
+    looks = 1 + validations(settings.train, len(run.splits.train))
     return steps * one.step + looks * len(run.splits.evaluation) * one.test
 
 

@@ -217,11 +217,22 @@ def validates(settings: TrainSettings, done: int, pictures: int) -> bool:
 
     They do when another ``validate_every`` passes through the training pictures are whole, and at the end.
     """
-    every = settings.validate_every
-    if not every:
+    if not settings.validate_every:
         return False
-    before, now = ((steps * settings.batch) // (every * pictures) for steps in (done - 1, done))
-    return now > before or done == settings.iterations
+    return done == settings.iterations or rounds(settings, done, pictures) > rounds(settings, done - 1, pictures)
+
+
+def validations(settings: TrainSettings, pictures: int) -> int:
+    """How often a whole training validates."""
+    if not settings.validate_every:
+        return 0
+    before_the_last = settings.iterations - 1
+    return 1 + min(before_the_last, rounds(settings, before_the_last, pictures))
+
+
+def rounds(settings: TrainSettings, done: int, pictures: int) -> int:
+    """How often ``validate_every`` passes through the training pictures are whole after so many iterations."""
+    return done * settings.batch // (settings.validate_every * pictures)
 
 
 def has_validation(file: Path, iteration: int) -> bool:
