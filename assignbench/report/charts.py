@@ -74,8 +74,8 @@ def charts() -> Mapping[str, Chart]:
         "losses": _losses(),
         "common": _over_training(
             "The loss that is the same for all, on the evaluation split",
-            "One panel a part, a line is a strategy: what final scores and boxes cost an object, so that strategies can "
-            "be held against each other; lower is better. Runs say it that were made with train.validate_every.",
+            "One panel a part, a line is a strategy: what final scores and boxes cost an object, the same for all "
+            "strategies; lower is better. Runs with train.validate_every have it.",
             "loss",
             "linear",
             ".3~g",
@@ -324,7 +324,9 @@ def _over_iterations(title: str, reading: str, panel: str, what: str) -> Chart:
 
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4))
     tip = [alt.Tooltip("seed:N"), alt.Tooltip("split:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("text:N", title=what)]
-    lines = _lines(y, tip, ["seed:N", "split:N"]).encode(strokeWidth=alt.StrokeWidth("width:Q", scale=None, legend=None))
+    lines = _lines(y, tip, ["seed:N", "split:N"]).encode(
+        strokeWidth=alt.StrokeWidth("width:Q", scale=None, legend=None)
+    )
     spec = _finished(_facets(lines, independent=True), title, reading)
     columns = (("panel", panel), ("seed", "seed"), ("split", "split"), ("iteration", "iteration"), ("text", what))
     return Chart(title, reading, spec, columns, panel=190)

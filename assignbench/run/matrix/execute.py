@@ -52,8 +52,8 @@ from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
 from assignbench.run.training.stopwatch import Began
-from assignbench.run.training.train import Trained, Validate, train
 from assignbench.run.training.trackers import Trackers
+from assignbench.run.training.train import Trained, Validate, train
 from assignbench.run.training.validation import validation_losses
 
 

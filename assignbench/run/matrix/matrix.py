@@ -41,8 +41,8 @@ from assignbench.run.training.checkpoint import checkpoints
 from assignbench.run.training.device import build_accelerator, settle_precision, workers_of
 from assignbench.run.training.processes import from_main
 from assignbench.run.training.reporter import clock
-from assignbench.run.training.train import micro_batch
 from assignbench.run.training.trackers import check_trackers
+from assignbench.run.training.train import micro_batch
 from assignbench.trust import remember
 
 RESUME = "add --resume to continue, or remove the folder to start over"

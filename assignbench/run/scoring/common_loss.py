@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from assignbench.core import Extra, Predictions, Priors, Targets
+from assignbench.core.box_loss import GIoU
 from assignbench.core.class_loss import Focal
 from assignbench.core.fast.giou import giou
 from assignbench.core.geometry import area, iou_matrix
-from assignbench.core.box_loss import GIoU
 from assignbench.detector.postprocess import PostprocessRule, clip, measured, shut_out
 
 OVERLAP = 0.5  # from which on a box answers an object, or lies in a crowd
@@ -82,9 +82,10 @@ def common_charges(
     for image in range(predictions.images):
         kept = inside[image].nonzero()[:, 0]
         own = slice(image, image + 1)
-        outputs, factors = predictions.outputs[own, kept], {
-            name: extra[own, kept] for name, extra in predictions.extras.items()
-        }
+        outputs, factors = (
+            predictions.outputs[own, kept],
+            {name: extra[own, kept] for name, extra in predictions.extras.items()},
+        )
         joins = None if predictions.joined is None else factors[predictions.joined]
         quality = [factors[extra.name] for extra in extras if extra.scales_score]
         score, rank = measured(outputs, joins, quality, rule)

@@ -130,9 +130,7 @@ class Learner(nn.Module):
             for name, (predictions, priors) in seen.items()
         }
 
-    def charges(
-        self, assignments: Mapping[str, Assignment], views: Mapping[str, PairViews]
-    ) -> Mapping[str, Charges]:
+    def charges(self, assignments: Mapping[str, Assignment], views: Mapping[str, PairViews]) -> Mapping[str, Charges]:
         """What the record of each branch costs, before it is divided."""
         heads = self.head.by_branch()
         return {branch: charges(assignments[branch], views[branch], head.extras) for branch, head in heads.items()}

@@ -43,7 +43,8 @@ def check_trackers(names: Sequence[str]) -> None:
             listed = ", ".join(sorted(known()))
             raise UsageError(f"--tracker {name}: Accelerate knows {listed}{did_you_mean(name, known())}")
         if not any(find_spec(package) for package in (name, STAND_INS.get(name, name))):
-            raise UsageError(f"--tracker {name}: its package is not installed; pip install {name}")
+            package = "'assignbench[tensorboard]'" if name == "tensorboard" else name
+            raise UsageError(f"--tracker {name}: its package is not installed; pip install {package}")
 
 
 def arguments(name: str, folder: Path, run_id: str, iteration: int) -> dict[str, Any]:
@@ -98,7 +99,9 @@ class Trackers:
 
     def start(self, iteration: int) -> None:
         """Begin behind an iteration: 0, or that of the checkpoint that the run goes on from."""
-        facts = {key: value if isinstance(value, (int, float, str)) else str(value) for key, value in self.settings.items()}
+        facts = {
+            key: value if isinstance(value, (int, float, str)) else str(value) for key, value in self.settings.items()
+        }
         for name in self.names:
             with self.forgiven(name):
                 self.at_work[name] = started(name, self.folder, self.run_id, iteration)

@@ -69,12 +69,12 @@ def train(
 ) -> Trained:
     """Train a learner in place.
 
-    Writes ``losses.jsonl`` (a line every ``log_every`` iterations, and one for each validation), ``assignment.jsonl`` (a
-    line an epoch), checkpoints and the ``snapshots`` that are asked for below ``folder``. Killed at any moment and
+    Writes ``losses.jsonl`` (a line every ``log_every`` iterations, and one for each validation), ``assignment.jsonl``
+    (a line an epoch), checkpoints and the ``snapshots`` that are asked for below ``folder``. Killed at any moment and
     resumed, it ends in the same weights.
 
-    ``validate`` gives the losses on the evaluation split as lines have them, by a progress from 0 to 1, and None where a
-    stop ended it early; it is asked as `validates` says. ``trackers`` are told what the log of losses is told.
+    ``validate`` gives the losses on the evaluation split as lines have them, by a progress from 0 to 1, and None where
+    a stop ended it early; it is asked as `validates` says. ``trackers`` are told what the log of losses is told.
 
     Raises:
         RunError: a loss is not finite, a checkpoint cannot be continued, or the logs are not those it was made with.
@@ -185,7 +185,9 @@ def train(
             ends = last or done * settings.batch // len(dataset) > epoch
             keeps = done in settings.snapshots
             judges = validate is not None and validates(settings, done, len(dataset))
-            if speaks or saves or ends or keeps or judges:  # nothing is written before its losses are known to be finite
+            if (
+                speaks or saves or ends or keeps or judges
+            ):  # nothing is written before its losses are known to be finite
                 check_finite(current, dataset, done)
             if speaks:
                 log(logs, reporter, trackers, accelerator, clock, done, current.global_losses(), rate, settings.batch)

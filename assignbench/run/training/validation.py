@@ -109,5 +109,7 @@ def losses_of(learner: Learner, parts: Sequence[Part]) -> dict[str, float | None
     own = {name: value.item() for name, value in learner.losses(charged).items()}
     common = reduce(add, (each for _, _, each in ordered)).losses()
     named = ((VALIDATION, own), (COMMON, common))
-    found = {prefix + name: value for prefix, some in named for name, value in {**some, "total": sum(some.values())}.items()}
+    found = {
+        prefix + name: value for prefix, some in named for name, value in {**some, "total": sum(some.values())}.items()
+    }
     return {name: value if math.isfinite(value) else None for name, value in found.items()}

@@ -117,7 +117,9 @@ def test_padding_changes_nothing() -> None:
     assert alone == padded
     priors = pyramid_priors(Head(), 128, 128, torch.device("cpu"))
     outputs = torch.full((1, len(priors), 1), 5.0)
-    said = Predictions(outputs, torch.tensor([8.0, 8, 24, 24]).repeat(1, len(priors), 1), torch.zeros(1, len(priors), 4))
+    said = Predictions(
+        outputs, torch.tensor([8.0, 8, 24, 24]).repeat(1, len(priors), 1), torch.zeros(1, len(priors), 4)
+    )
     outside = (priors.points >= 32).any(-1)
     said.outputs[0, ~outside] = -30.0
     found = common_charges(said, priors, SIZE, targets(), (), RULE)
