@@ -197,7 +197,7 @@ def test_a_stop_puts_it_off(
     folder = tmp_path / straight.name
     assert (folder / "checkpoints" / "iteration-0000004").is_dir()
     assert rows_of(folder)[1] == []
-    with interrupted(1):
+    with interrupted(0):
         small_run("autoassign", *OFTEN, output=tmp_path, resume=True)
     assert [row["iteration"] for row in rows_of(folder)[1]] == [4]
     small_run("autoassign", *OFTEN, output=tmp_path, resume=True)
