@@ -68,7 +68,12 @@ def test_jobs_tell_the_trackers_of_the_command_and_keep_their_names(call, few_pi
     (_, bare, _), (code, told, _) = call(*command), call(*command, "--tracker", "wandb", "--tracker", "mlflow")
     assert code == 0
     at = shlex.split(bare).index("--output")
-    assert shlex.split(told) == [*shlex.split(bare)[:at], "--tracker=wandb", "--tracker=mlflow", *shlex.split(bare)[at:]]
+    assert shlex.split(told) == [
+        *shlex.split(bare)[:at],
+        "--tracker=wandb",
+        "--tracker=mlflow",
+        *shlex.split(bare)[at:],
+    ]
 
 
 def test_only_a_run_of_the_command_can_be_asked_for(call, few_pictures):

@@ -92,7 +92,14 @@ def common_charges(
         out = shut_out(factors, extras)
         if out is not None:
             score, rank = score.masked_fill(out[..., None], 0), rank.masked_fill(out[..., None], -1)
-        total += _of_image(boxes[image, kept], score[0], rank[0] >= 0, targets.of_image(image))
+        found = boxes[image, kept], score[0], rank[0] >= 0
+        if not len(kept):  # of a head of coarse levels alone, in a small picture: its objects are answered by nothing
+            found = (
+                boxes.new_zeros(1, 4),
+                score.new_zeros(1, score.shape[-1]),
+                rank.new_zeros(1, rank.shape[-1], dtype=torch.bool),
+            )
+        total += _of_image(*found, targets.of_image(image))
     return total
 
 

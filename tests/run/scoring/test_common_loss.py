@@ -139,3 +139,14 @@ def test_an_object_that_nothing_answers_costs_a_finite_number() -> None:
     found = charged({}, {}, targets([8.0, 8, 24, 24], [0.0, 0, 4, 4], labels=(0, 1)))
     assert found.class_ == pytest.approx(2 * positive(1e-6), rel=1e-3)
     assert 0 < found.box <= 2 * 10
+
+
+def test_a_picture_without_a_location_costs_a_finite_number() -> None:
+    """P7 has one location in 32 × 32, 64 pixels to the right and below: in the padding."""
+    priors = pyramid_priors(Head(levels=(4,)), 32, 32, torch.device("cpu"))
+    assert len(priors) == 1
+    said = Predictions(torch.zeros(1, 1, 2), torch.tensor([[[8.0, 8, 24, 24]]]), torch.zeros(1, 1, 4))
+    found = common_charges(said, priors, SIZE, targets([8.0, 8, 24, 24]), (), RULE)
+    assert found.class_ == pytest.approx(positive(1e-6), rel=1e-3)
+    assert 5 < found.box <= 10
+    assert found.background == 0
