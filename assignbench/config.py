@@ -45,6 +45,7 @@ class Matrix:
     resume: bool = False
     dry_run: bool = False
     device: str = "auto"  # auto, cpu or cuda
+    trackers: tuple[str, ...] = ()  # names, as Accelerate knows them; they are told how runs go
     only: str | None = None  # the id of one of the runs, which alone is wanted; None: all of them
 
 

@@ -244,6 +244,12 @@ class TrainSettings(_Group):
     )
     log_every: int = Field(20, ge=1, description="iterations between lines of the loss log")
     statistics_every: int = Field(10, ge=1, description="iterations between samples of the assignment's statistics")
+    validate_every: int = Field(
+        0,
+        ge=0,
+        description="epochs between losses on the evaluation split, which are also taken at the end of the training; "
+        "0: never",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -368,6 +374,7 @@ BOOKKEEPING = frozenset(
         "train.snapshots",
         "train.log_every",
         "train.statistics_every",
+        "train.validate_every",
         "evaluate.batch",
         "evaluate.evaluator",
     }

@@ -239,6 +239,7 @@ def small_runs(few_pictures: Path) -> Callable[..., tuple[MatrixOutcome, str]]:
         preset: str | None = None,
         resume: bool = False,
         dry_run: bool = False,
+        trackers: Sequence[str] = (),
     ) -> tuple[MatrixOutcome, str]:
         values = SMALL_RUN | dict(text.split("=", 1) for text in overrides)
         matrix = Matrix(
@@ -253,6 +254,7 @@ def small_runs(few_pictures: Path) -> Callable[..., tuple[MatrixOutcome, str]]:
             resume=resume,
             dry_run=dry_run,
             device="cpu",
+            trackers=tuple(trackers),
         )
         text = StringIO()
         return run_matrix(matrix, Console(file=text, width=200, markup=False)), text.getvalue()

@@ -36,7 +36,7 @@ from assignbench.run.scoring.detect import detect_images
 from assignbench.run.training.checkpoint import total_parameters
 from assignbench.run.training.learner import now
 from assignbench.run.training.reporter import clock
-from assignbench.run.training.train import augmentation, micro_batch
+from assignbench.run.training.train import augmentation, micro_batch, validations
 
 PIXELS = 200_000  # of a measured batch on a CPU
 NUMBER = 4  # bytes of a parameter in a file and in memory
@@ -190,11 +190,12 @@ def test_seconds(step: BenchStep, case: Case, run: Run) -> float:
 
 
 def seconds_of(run: Run, one: Measured) -> float:
-    """Training and detection of one run."""
+    """Training, detection and validation of one run."""
     settings = run.recipe.recipe
     iterations = settings.train.iterations
     steps = augmentation(settings.data, iterations).growth.work(iterations)
-    return steps * one.step + len(run.splits.evaluation) * one.test
+    looks = 1 + validations(settings.train, len(run.splits.train))
+    return steps * one.step + looks * len(run.splits.evaluation) * one.test
 
 
 def bytes_left(run: Run, parameters: int) -> int:

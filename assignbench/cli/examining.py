@@ -27,6 +27,7 @@ EXTRAS = {
     "plots": "figure, bench growth --plot",
     "report": "report",
     "fast": "evaluate.evaluator = fast",
+    "tensorboard": "run --tracker tensorboard",
     "slurm": "run --on slurm",
     "ray": "run --on ray",
 }  # and what needs them

@@ -97,7 +97,7 @@ def report(
     folders = {record.run_id: place for place, record in runs}
 
     from assignbench.files import write_text_atomic
-    from assignbench.report.curves import losses_of, statistics_of
+    from assignbench.report.curves import losses_of, statistics_of, validation_of
     from assignbench.report.facts import METRICS, Logs, gather
     from assignbench.report.more import more_of
     from assignbench.report.page import page, progress_of
@@ -120,7 +120,8 @@ def report(
     logs: dict[str, Logs] = {}
     for place, record in runs:
         try:
-            logs[record.run_id] = Logs(losses_of(place, record), statistics_of(place, record))
+            curves = (read(place, record) for read in (losses_of, statistics_of, validation_of))
+            logs[record.run_id] = Logs(*curves)
         except RunError as error:  # the page shows no curve of this run, and says why
             remarks.append(str(error).partition("\n")[0])
     facts = gather(

@@ -97,6 +97,16 @@ def run(
         ),
     ] = False,
     device: DeviceOption = Device.AUTO,
+    tracker: Annotated[
+        list[str],
+        typer.Option(
+            "--tracker",
+            metavar="NAME",
+            help="Tell a tracker how runs go: tensorboard, wandb, mlflow, … as Accelerate names them; several times "
+            "for several.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
     on: OnOption = "local",
     jobs: JobsOption = None,
     needs: NeedsOption = [],  # noqa: B006
@@ -137,6 +147,7 @@ def run(
         resume=resume,
         dry_run=dry_run,
         device=device.value,
+        trackers=tuple(dict.fromkeys(tracker)),
         only=only,
     )
 
@@ -144,6 +155,7 @@ def run(
         """Of the command that brings one of the runs to its record."""
         changes = [f"--set={change}" for change in set_]
         where = [f"--data-root={data_root}"] if data_root else []
+        where += [f"--tracker={name}" for name in matrix.trackers]
         own = ["--assigner", run.candidate.strategy.text, "--dataset", run.splits.spec, "--seeds", str(run.seed)]
         shared = [
             "--recipe",

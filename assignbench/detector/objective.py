@@ -16,8 +16,8 @@ preset may say otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed
@@ -28,12 +28,59 @@ from assignbench.core import Assignment, Extra, Pairs, PairView, PairViews, max_
 from assignbench.core.head import RESERVED
 from assignbench.core.parts import Cost
 
+DIVISORS = {"class": 0, "bag": 0, "box": 1, "background": 2}  # name of a term → place among `normalisers`
 LEAST_WEIGHT = 1e-6  # of a box part that its own overlap weighs: a box that misses its object is still taught
 UNTAUGHT = 100.0  # cost of an object that no location teaches: a constant, which has no gradient
 
 
+@dataclass(frozen=True)
+class Charges:
+    """What a batch costs before it is divided: two of them add up to those of all their images as one batch."""
+
+    totals: Mapping[str, Tensor]  # name → []: a sum over images; a mean where nothing divides it
+    divisors: Mapping[str, int | None]  # name → place among `normalisers` of what divides it; None: nothing
+    shares: Tensor  # of this process: N⁺, N_box, N⁻, what stands for N⁻, then N and its floor of each one's own
+    least: float  # floor of N⁺ and N⁻
+    least_box: float  # floor of N_box
+    local: bool  # whether what divides is of this process alone
+    images: int
+
+    def __add__(self, other: Charges) -> Charges:
+        count = self.images + other.images
+        return replace(
+            self,
+            totals={
+                name: one + other.totals[name]
+                if self.divisors[name] is not None
+                else (one * self.images + other.totals[name] * other.images) / count
+                for name, one in self.totals.items()
+            },
+            shares=self.shares + other.shares,
+            images=count,
+        )
+
+    def settled(self) -> Charges:
+        """The same numbers for a sum over a whole split: in float64 in the host's memory, and of no process.
+
+        Floors that are a process's own may grow with a batch's images; of many batches they are 1.
+        """
+        return replace(
+            self,
+            totals={name: one.detach().cpu().double() for name, one in self.totals.items()},
+            shares=self.shares.cpu().double(),
+            least=1.0 if self.local else self.least,
+            least_box=1.0 if self.local else self.least_box,
+            local=True,
+        )
+
+
 def objective(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]) -> Mapping[str, Tensor]:
-    """All losses of a batch by name; their sum is what is minimised.
+    """All losses of a batch by name; their sum is what is minimised. Arguments and errors are those of `charges`."""
+    return divided(charges(assignment, view, extras))
+
+
+def charges(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]) -> Charges:
+    """What a batch costs, by name, before it is divided.
 
     Every head output stays connected to the sum, whatever the batch holds, so that no process of several
     waits for a gradient that never comes.
@@ -59,18 +106,36 @@ def objective(assignment: Assignment, view: PairViews, extras: tuple[Extra, ...]
             raise TypeError(f"the loss of the extra output {name!r} must be a Cost or None, not {type(cost).__name__}")
     costs = {name: cost for name, cost in found.items() if cost is not None}
     costs |= {name: cost for name, cost in assignment.losses.items() if isinstance(cost, Cost)}
-    positive, box, negative, *own = normalisers(assignment, list(costs.values()))
-    terms = {
-        name: term / {"class": positive, "bag": positive, "box": box}[name]
-        for name, term in positive_terms(assignment, pair).items()
-    }
-    terms["background"] = loss.classes.negative_weight * background_loss(assignment, view) / negative
-    terms |= {name: cost.total / count for (name, cost), count in zip(costs.items(), own, strict=True)}
-    terms |= {name: loss for name, loss in assignment.losses.items() if not isinstance(loss, Cost)}
+    means = {name: loss for name, loss in assignment.losses.items() if not isinstance(loss, Cost)}
 
     untaught = predictions.regression.sum() + sum(extra.sum() for extra in predictions.extras.values())
-    terms["background"] = terms["background"] + 0 * untaught
-    return terms
+    background = loss.classes.negative_weight * background_loss(assignment, view) + 0 * untaught
+    totals = positive_terms(assignment, pair) | {"background": background}
+    divisors: dict[str, int | None] = {name: DIVISORS[name] for name in totals}
+    own = assignment.normalisers
+    shares = [own.positive, own.box, own.negative, own.negative if own.unpaired is None else own.unpaired]
+    further = len(set(DIVISORS.values()))
+    for name, cost in costs.items():
+        totals[name], divisors[name] = cost.total, 0
+        if cost.share is not None:
+            divisors[name], further = further, further + 1
+            shares += cost.share
+    return Charges(
+        totals=totals | means,
+        divisors=divisors | dict.fromkeys(means),
+        shares=torch.stack(shares).detach(),
+        least=own.least,
+        least_box=own.least_box,
+        local=own.local,
+        images=predictions.images,
+    )
+
+
+def divided(charged: Charges) -> Mapping[str, Tensor]:
+    """The losses: each total by what divides it. Every process must call it, unless the shares are local."""
+    by = normalisers(charged)
+    places = charged.divisors
+    return {name: one if (at := places[name]) is None else one / by[at] for name, one in charged.totals.items()}
 
 
 def weighed(assignment: Assignment, pair: PairView) -> Assignment:
@@ -103,26 +168,21 @@ def positive_terms(assignment: Assignment, pair: PairView) -> dict[str, Tensor]:
     return {"class": loss.classes.positive_weight * class_sum, "box": loss.weight * box_sum}
 
 
-def normalisers(assignment: Assignment, costs: Sequence[Cost] = ()) -> tuple[Tensor, ...]:
+def normalisers(charged: Charges) -> tuple[Tensor, ...]:
     """N⁺, N_box, N⁻, and each cost's own: averaged over processes in one call that all of them make, then floored.
 
     The floor is averaged, too: of eight processes that share 4 positives none may divide by 1 where one divides by 4.
     """
-    own = assignment.normalisers
-    further = [part for cost in costs if cost.share is not None for part in cost.share]
-    unpaired = own.negative if own.unpaired is None else own.unpaired
-    shares = torch.stack((own.positive, own.box, own.negative, unpaired, *further)).detach()
-    processes = 1
-    if not own.local and torch.distributed.is_available() and torch.distributed.is_initialized():
+    shares, processes = charged.shares, 1
+    if not charged.local and torch.distributed.is_available() and torch.distributed.is_initialized():
         processes = torch.distributed.get_world_size()
         shares = shares.clone()
         torch.distributed.all_reduce(shares)
         shares = shares / processes
-    least = shares.new_tensor((own.least, own.least_box, own.least)) / processes
+    least = shares.new_tensor((charged.least, charged.least_box, charged.least)) / processes
     negative = shares[2].where(shares[0] > 0, shares[3])
-    common = torch.maximum(torch.stack((shares[0], shares[1], negative)), least).unbind()
-    others = iter(shares[4:].view(-1, 2).amax(1).clamp(min=1 / processes).unbind() if further else ())
-    return *common, *(common[0] if cost.share is None else next(others) for cost in costs)
+    common = torch.maximum(torch.stack((shares[0], shares[1], negative)), least)
+    return *common.unbind(), *shares[4:].view(-1, 2).amax(1).clamp(min=1 / processes).unbind()
 
 
 def bags(pairs: Pairs, pair: PairView) -> Tensor:

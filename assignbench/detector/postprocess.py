@@ -10,7 +10,7 @@ detectors differ in that, and the rule says how.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -127,9 +127,9 @@ def candidates_of(
     joins = None if predictions.joined is None else predictions.extras[predictions.joined]
     quality = [predictions.extras[extra.name] for extra in extras if extra.scales_score]
     _, rank = measured(outputs.amax(-1, keepdim=True), joins, quality, rule)
-    shut = [predictions.extras[extra.name].sigmoid() < extra.least for extra in extras if extra.least > 0]
-    for one in shut:
-        rank = rank.masked_fill(one[..., None], -1)
+    shut = shut_out(predictions.extras, extras)
+    if shut is not None:
+        rank = rank.masked_fill(shut[..., None], -1)
     lengths = torch.unique_consecutive(priors.level, return_counts=True)[1].tolist()
     chosen, start = [], 0
     for length in lengths:
@@ -145,8 +145,8 @@ def candidates_of(
     if rule.candidates_of == "best_class":
         best = outputs[at].argmax(-1, keepdim=True)
         rank = torch.full_like(rank, -1).scatter(-1, best, rank.gather(-1, best))
-    for one in shut:
-        rank = rank.masked_fill(one[at][..., None], -1)
+    if shut is not None:
+        rank = rank.masked_fill(shut[at][..., None], -1)
     classes, places, start = outputs.shape[2], [], 0
     for length, part in zip(lengths, chosen, strict=True):
         level = rank[:, start : start + part.shape[1]].flatten(1)
@@ -158,6 +158,17 @@ def candidates_of(
     passed = rank.flatten(1).gather(1, place) >= 0
     score = score.flatten(1).gather(1, place).where(passed, -1)
     return location.gather(1, place // classes), place % classes, score
+
+
+def shut_out(values: Mapping[str, Tensor], extras: tuple[Extra, ...]) -> Tensor | None:
+    """Which locations an extra lets make no detection: bool ``[image, location]``; None: all may make some.
+
+    Args:
+        values: name of an extra → its logits, ``[image, location]``.
+        extras: those in use.
+    """
+    shut = [values[extra.name].sigmoid() < extra.least for extra in extras if extra.least > 0]
+    return torch.stack(shut).any(0) if shut else None
 
 
 def measured(

@@ -31,6 +31,7 @@ from assignbench.run.results.names import (
     LOSSES,
     SNAPSHOTS,
     STATISTICS,
+    TRACKED,
     WEIGHTS,
 )
 from assignbench.run.results.record import FILE
@@ -38,7 +39,7 @@ from assignbench.run.results.repairs import REPAIRS
 from assignbench.run.scoring.kept_matches import FILE as MATCHES
 
 # what a run has in its folder before it has a record
-_OF_RUN = (CONFIG, LOSSES, STATISTICS, CHECKPOINTS, SNAPSHOTS, WEIGHTS, LEARNED, DETECTIONS, MATCHES, REPAIRS)
+_OF_RUN = (CONFIG, LOSSES, STATISTICS, CHECKPOINTS, SNAPSHOTS, TRACKED, WEIGHTS, LEARNED, DETECTIONS, MATCHES, REPAIRS)
 _WRITTEN = (*_OF_RUN, FAILURES, JOBS, LOG, LOCK, progress.FILE, f".{progress.FILE}.tmp")
 _NAME = re.compile(r".+-s\d+-[0-9a-f]{10}")  # of a run's folder
 _RUNS = "runs"  # where reproduce keeps them

@@ -72,6 +72,15 @@ def charts() -> Mapping[str, Chart]:
             ".0%",
         ),
         "losses": _losses(),
+        "common": _over_training(
+            "The loss that is the same for all, on the evaluation split",
+            "One panel a part, a line is a strategy: what final scores and boxes cost an object, the same for all "
+            "strategies; lower is better. Runs with train.validate_every have it.",
+            "loss",
+            "linear",
+            ".3~g",
+            points=True,
+        ),
         "terms": _terms(),
         "learned": _learned(),
         "cost": _cost(),
@@ -277,7 +286,7 @@ def _facets(lines: alt.Chart, *, independent: bool) -> alt.FacetChart:
     )
 
 
-def _over_training(title: str, reading: str, what: str, scale: str, form: str) -> Chart:
+def _over_training(title: str, reading: str, what: str, scale: str, form: str, *, points: bool = False) -> Chart:
     import altair as alt
 
     kind: Any = scale
@@ -287,20 +296,26 @@ def _over_training(title: str, reading: str, what: str, scale: str, form: str) -
         alt.Tooltip("iteration:Q"),
         alt.Tooltip("text:N", title=what),
     ]
-    spec = _finished(_facets(_lines(y, tip, ["row:N"]), independent=form != ".0%"), title, reading)
+    lines = _lines(y, tip, ["row:N"])
+    if points:  # of few lines of a log, perhaps of one
+        lines = lines.mark_line(strokeWidth=1.75, strokeJoin="round", point=alt.OverlayMarkDef(size=24))
+    spec = _finished(_facets(lines, independent=form != ".0%"), title, reading)
     return Chart(title, reading, spec, (), panel=180)
 
 
 def _losses() -> Chart:
     reading = (
         "One panel a strategy, one line a seed, over the iterations; strategies have losses of different terms, so "
-        "that heights of different panels say nothing."
+        "that heights of different panels say nothing. Thick lines are the same loss on the evaluation split, where "
+        "runs have it."
     )
     return _over_iterations("Total loss", reading, "strategy", "total loss")
 
 
 def _terms() -> Chart:
-    reading = "One panel a term of the loss, one line a seed, over the iterations."
+    reading = (
+        "One panel a term of the loss, one line a seed, over the iterations; thick lines are of the evaluation split."
+    )
     return _over_iterations("Terms of the loss", reading, "term", "loss")
 
 
@@ -308,9 +323,12 @@ def _over_iterations(title: str, reading: str, panel: str, what: str) -> Chart:
     import altair as alt
 
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4))
-    tip = [alt.Tooltip("seed:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("text:N", title=what)]
-    spec = _finished(_facets(_lines(y, tip, ["seed:N"]), independent=True), title, reading)
-    columns = (("panel", panel), ("seed", "seed"), ("iteration", "iteration"), ("text", what))
+    tip = [alt.Tooltip("seed:N"), alt.Tooltip("split:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("text:N", title=what)]
+    lines = _lines(y, tip, ["seed:N", "split:N"]).encode(
+        strokeWidth=alt.StrokeWidth("width:Q", scale=None, legend=None)
+    )
+    spec = _finished(_facets(lines, independent=True), title, reading)
+    columns = (("panel", panel), ("seed", "seed"), ("split", "split"), ("iteration", "iteration"), ("text", what))
     return Chart(title, reading, spec, columns, panel=190)
 
 

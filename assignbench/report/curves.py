@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assignbench.run.results.json_lines import read_rows
+from assignbench.run.results.json_lines import is_validation, read_rows
 from assignbench.run.results.names import LOSSES, STATISTICS
 from assignbench.run.results.record import RunRecord
 from assignbench.run.results.run_files import as_recorded
@@ -38,21 +38,26 @@ def curve(lines: Sequence[Mapping[str, Any]], points: int = POINTS) -> Curve:
 
 
 def losses_of(folder: Path, record: RunRecord) -> Curve:
-    """The losses of a run; empty where there is no log, and the record knows of none.
+    """The losses of a run in training; empty where there is no log, and the record knows of none.
 
     Raises:
         RunError: the log is damaged, or not the one that the record lists.
     """
-    return _curve_of(as_recorded(folder, record, LOSSES))
+    return curve([row for row in _losses(folder, record) if not is_validation(row)])
+
+
+def validation_of(folder: Path, record: RunRecord) -> Curve:
+    """The losses on the evaluation split, with prefixes as in the log; empty and errors as `losses_of`."""
+    return curve([row for row in _losses(folder, record) if is_validation(row)])
 
 
 def statistics_of(folder: Path, record: RunRecord) -> Curve:
     """What assignment did in a run, as `run/training/statistics.py` names it; empty and errors as `losses_of`."""
-    return _curve_of(as_recorded(folder, record, STATISTICS))
+    return curve(read_rows(as_recorded(folder, record, STATISTICS)))
 
 
-def _curve_of(file: Path) -> Curve:
-    return curve(read_rows(file))
+def _losses(folder: Path, record: RunRecord) -> list[dict[str, Any]]:
+    return read_rows(as_recorded(folder, record, LOSSES))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -50,6 +50,7 @@ class Logs:
 
     losses: Curve = EMPTY
     statistics: Curve = EMPTY
+    validation: Curve = EMPTY  # "validation/total", "common/class", …
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Shown:
     baseline: str  # the row that differences are shown against at first
     metrics: Mapping[str, Measured]
     assignment: Mapping[str, Curve]  # row → statistics of assignment, mean over its runs
+    validation: Mapping[str, Curve]  # row → losses on the evaluation split, mean over its runs that have them
     learned: Mapping[str, Mapping[str, Mapping[str, float]]]  # row → name → class → mean over its runs
     learned_left_out: int  # classes of which nothing learned is shown
     cost: Mapping[str, Cost]
@@ -112,6 +114,7 @@ class ShownRun:
     facts: Mapping[str, str]
     notes: tuple[str, ...]
     losses: Curve
+    validation: Curve
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,7 @@ def _shown(
             for metric, found in zip(table.metrics, block.verdicts, strict=True)
         },
         {row: each for row in rows if (each := _mean_curve([_logs(logs, one).statistics for one in own[row]]))},
+        {row: each for row in rows if (each := _mean_curve([_logs(logs, one).validation for one in own[row]]))},
         learned,
         left_out,
         {row: _cost(some) for row, some in own.items() if some},
@@ -387,6 +391,7 @@ def _shown_run(
         },
         record.notes,
         _logs(logs, record).losses,
+        _logs(logs, record).validation,
     )
 
 

@@ -50,6 +50,7 @@ def test_jobs_are_printed_for_any_engine_and_each_names_its_run(call, few_pictur
         "run", "--assigner", "atss,autoassign[tau=0.5]", "--seeds", "0,1", *more, *where, "--print-jobs"
     )
     assert code == 0
+    assert "--tracker" not in out
     lines = [shlex.split(line) for line in out.splitlines()]
     assert len(lines) == 4
     for words in lines:
@@ -59,6 +60,20 @@ def test_jobs_are_printed_for_any_engine_and_each_names_its_run(call, few_pictur
         assert shlex.split(again) == words, "a job plans itself, and itself alone"
         assert f"-s{words[words.index('--seeds') + 1]}-" in run
     assert not (tmp_path / "my runs").exists()
+
+
+def test_jobs_tell_the_trackers_of_the_command_and_keep_their_names(call, few_pictures, monkeypatch):
+    monkeypatch.setattr("assignbench.run.training.trackers.find_spec", lambda _: True)
+    command = ("run", "--dataset", str(few_pictures), "--recipe", "smoke", "--device", "cpu", "--print-jobs")
+    (_, bare, _), (code, told, _) = call(*command), call(*command, "--tracker", "wandb", "--tracker", "mlflow")
+    assert code == 0
+    at = shlex.split(bare).index("--output")
+    assert shlex.split(told) == [
+        *shlex.split(bare)[:at],
+        "--tracker=wandb",
+        "--tracker=mlflow",
+        *shlex.split(bare)[at:],
+    ]
 
 
 def test_only_a_run_of_the_command_can_be_asked_for(call, few_pictures):

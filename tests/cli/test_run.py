@@ -46,6 +46,7 @@ def test_everything_given(call, campaign):
         *("--dataset", "shapes,voc:/data/bccd", "--recipe", "1x", "--seeds", "0, 2", "--data-root", "/data"),
         *("--output", "out", "--set", "train.lr=0.02", "--set", "train.steps=[1000, 2000]"),
         *("--protocol", "published", "--preset", "official", "--resume", "--dry-run", "--device", "cpu"),
+        *("--tracker", "wandb", "--tracker", "mlflow", "--tracker", "wandb"),
     )
     assert (code, err) == (0, "")
     assert campaign.seen == [
@@ -61,6 +62,7 @@ def test_everything_given(call, campaign):
             resume=True,
             dry_run=True,
             device="cpu",
+            trackers=("wandb", "mlflow"),
         )
     ]
 

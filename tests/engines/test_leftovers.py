@@ -56,6 +56,8 @@ def stopped(tmp_path: Path) -> Path:
     (run / "checkpoints" / "iteration-0000100" / "manifest.json").write_text("{}")
     (run / "config.json").write_text(json.dumps(SETTINGS))
     (run / "losses.jsonl").write_text("")
+    (run / "trackers" / "tensorboard").mkdir(parents=True)
+    (run / "trackers" / "tensorboard" / "events.out").write_text("")
     return run
 
 

@@ -46,7 +46,7 @@ def make_facts(make_record: Callable[..., RunRecord]) -> Callable[..., Facts]:
                     few = {name: record.metrics[name] for name in ("AP", "AP50", "APl")}
                     record = record.model_copy(update={"metrics": few})
                     records.append(record)
-                    logs[record.run_id] = Logs(curve(losses()), curve(statistics(place)))
+                    logs[record.run_id] = Logs(curve(losses()), curve(statistics(place)), curve(validation(place)))
                     if pictures is not None:
                         u = random.normal(0, 0.05, (1, pictures))
                         moved[record.run_id] = dict.fromkeys(METRICS, u - u.mean())
@@ -60,6 +60,20 @@ def losses() -> list[dict[str, float]]:
     return [
         {"iteration": i, "lr": 0.01, "class": math.exp(-i / 50), "box": 1.0, "total": 1 + math.exp(-i / 50)}
         for i in range(1, 101)
+    ]
+
+
+def validation(place: int) -> list[dict[str, float]]:
+    """Losses on the evaluation split, at the end of two epochs."""
+    return [
+        {
+            "iteration": iteration,
+            "validation/box": 1.1,
+            "validation/total": 2.0,
+            "common/box": 0.5 + place,
+            "common/total": 1.0 + place,
+        }
+        for iteration in (50, 100)
     ]
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assignbench.errors import RunError
-from assignbench.report.curves import curve, losses_of, statistics_of
+from assignbench.report.curves import curve, losses_of, statistics_of, validation_of
 
 
 def test_a_curve_is_thinned_to_means():
@@ -32,3 +32,18 @@ def test_logs_of_a_folder(tmp_path, make_record):
     (tmp_path / "assignment.jsonl").write_text('{"epoch": 5}\n')
     with pytest.raises(RunError, match="no iteration with numbers"):
         statistics_of(tmp_path, record)
+
+
+def test_training_and_validation_are_two_curves_of_one_log(tmp_path, make_record):
+    """Whatever a strategy calls its losses: lines of training have a learning rate."""
+    lines = (
+        '{"iteration": 5, "lr": 0.1, "common/total": 3.0, "total": 3.0}',
+        '{"iteration": 5, "validation/total": 2.0, "common/total": 1.0}',
+        '{"iteration": 9, "lr": 0.1, "total": 2.0}',
+        '{"iteration": 9, "validation/total": null, "common/total": 0.5}',
+    )
+    (tmp_path / "losses.jsonl").write_text("\n".join(lines) + "\n")
+    training, validation = (read(tmp_path, make_record()) for read in (losses_of, validation_of))
+    assert training.values == {"common/total": (3.0, None), "total": (3.0, 2.0)}
+    assert validation.values == {"validation/total": (2.0, None), "common/total": (1.0, 0.5)}
+    assert training.iterations == validation.iterations == (5, 9)

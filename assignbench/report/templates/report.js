@@ -171,9 +171,10 @@ const ROWS = {
     });
     return order.flatMap((one) => order.map((other) => fields.get(`${one} ${other}`)).filter(Boolean));
   },
-  positives: (block) => overTraining(block, "positives/", (value) => value.toPrecision(3)),
-  without: (block) => overTraining(block, "without_positive/", percent),
-  levels: (block) => overTraining(block, "level/", percent),
+  positives: (block) => overTraining(block.assignment, "positives/", (value) => value.toPrecision(3)),
+  without: (block) => overTraining(block.assignment, "without_positive/", percent),
+  levels: (block) => overTraining(block.assignment, "level/", percent),
+  common: (block) => overTraining(block.validation, "common/", (value) => value.toPrecision(4)),
   losses: (block) =>
     rowsOf(block).flatMap((row) => runsOf(block, row).flatMap((run) => points(run, "total", row))),
   learned(block) {
@@ -193,8 +194,8 @@ const ROWS = {
 const SYMBOLS = { mu_x: "μx, strides", mu_y: "μy, strides", sigma_x: "σx, strides", sigma_y: "σy, strides" };
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 
-function overTraining(block, prefix, told) {
-  return Object.entries(block.assignment).filter(([row]) => wanted(row)).flatMap(([row, curve]) =>
+function overTraining(curves, prefix, told) {
+  return Object.entries(curves).filter(([row]) => wanted(row)).flatMap(([row, curve]) =>
     Object.entries(curve.values).filter(([name]) => name.startsWith(prefix)).flatMap(([name, values]) =>
       values.flatMap((value, place) => {
         const panel = name.slice(prefix.length);
@@ -203,10 +204,13 @@ function overTraining(block, prefix, told) {
       })));
 }
 
+/** One term of a run's loss: on the training pictures, and on the evaluation split where it is known. */
 function points(run, term, panel) {
   const { colour, dash } = looks(run.row);
-  return (run.losses.values[term] ?? []).flatMap((value, place) =>
-    value === null ? [] : [{ panel, seed: run.seed, iteration: run.losses.iterations[place], value, text: value.toPrecision(4), colour, dash }]);
+  const of = (curve, name, split, width) =>
+    (curve.values[name] ?? []).flatMap((value, place) =>
+      value === null ? [] : [{ panel, seed: run.seed, split, width, iteration: curve.iterations[place], value, text: value.toPrecision(4), colour, dash }]);
+  return [...of(run.losses, term, "training", 1.75), ...of(run.validation, `validation/${term}`, "evaluation", 3.5)];
 }
 
 // ---------------------------------------------------------------- drawing
@@ -376,11 +380,12 @@ const plainNumbers = (columns, rows) =>
   tableOf(columns.map(([, title]) => title), rows.filter((row) => row.kind !== "seed").map((row) => columns.map(([field]) => row[field] ?? null)));
 
 const NUMBERS = {
-  positives: (block) => lastOf(block, "positives/"),
-  without: (block) => lastOf(block, "without_positive/"),
-  levels: (block) => lastOf(block, "level/"),
+  positives: (block) => lastOf(block.assignment, "positives/"),
+  without: (block) => lastOf(block.assignment, "without_positive/"),
+  levels: (block) => lastOf(block.assignment, "level/"),
+  common: (block) => lastOf(block.validation, "common/", "strategy, end of training"),
   losses: (block, rows) => {
-    const last = new Map(rows.map((row) => [`${row.panel}\n${row.seed}`, row]));
+    const last = new Map(rows.map((row) => [`${row.panel}\n${row.seed}\n${row.split}`, row]));
     return plainNumbers(CHARTS.losses.columns, [...last.values()]);
   },
   pairs: (block, rows) => {
@@ -399,13 +404,13 @@ const NUMBERS = {
 };
 
 /** Strategy beside strategy, at the end of training. */
-function lastOf(block, prefix) {
-  const rows = Object.entries(block.assignment).filter(([row]) => wanted(row));
+function lastOf(curves, prefix, heading = "strategy, last epoch") {
+  const rows = Object.entries(curves).filter(([row]) => wanted(row));
   const names = [...new Set(rows.flatMap(([, curve]) => Object.keys(curve.values)))].filter((name) => name.startsWith(prefix));
-  const scale = prefix === "positives/" ? 1 : 100;
+  const scale = prefix === "positives/" || prefix === "common/" ? 1 : 100;
   const unit = scale === 1 ? "" : ", %";
   return tableOf(
-    ["strategy, last epoch", ...names.map((name) => name.slice(prefix.length) + unit)],
+    [heading, ...names.map((name) => name.slice(prefix.length) + unit)],
     rows.map(([row, curve]) => [row, ...names.map((name) => {
       const value = curve.values[name]?.at(-1);
       return value === null || value === undefined ? null : scale * value;
@@ -421,6 +426,7 @@ function absent(name, block) {
     pairs: "There are no pairs to compare.",
     learned: "No strategy here has parameters of its own to report.",
     losses: "No losses were kept.",
+    common: "The loss that is the same for all was not asked for: train.validate_every = 0 in these runs.",
   }[name] ?? `No ${name} were kept for these runs.`;
 }
 

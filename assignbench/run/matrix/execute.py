@@ -24,7 +24,7 @@ from assignbench.files import replaceable, write_json_atomic
 from assignbench.run.matrix.plan import Run, pictures_digest
 from assignbench.run.results.environment import environment
 from assignbench.run.results.json_lines import taken_away
-from assignbench.run.results.names import CHECKPOINTS, CONFIG, DETECTIONS, LEARNED, LOSSES, STATISTICS, WEIGHTS
+from assignbench.run.results.names import CHECKPOINTS, CONFIG, DETECTIONS, LEARNED, LOSSES, STATISTICS, TRACKED, WEIGHTS
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.results.record import (
     AssignerFacts,
@@ -52,11 +52,23 @@ from assignbench.run.training.device import workers_of
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
 from assignbench.run.training.stopwatch import Began
-from assignbench.run.training.train import Trained, train
+from assignbench.run.training.trackers import Trackers
+from assignbench.run.training.train import Trained, Validate, train
+from assignbench.run.training.validation import validation_losses
 
 
-def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> RunRecord | None:
+def execute(
+    run: Run,
+    folder: Path,
+    accelerator: Accelerator,
+    *,
+    resume: bool,
+    console: Console,
+    trackers: Sequence[str] = (),
+) -> RunRecord | None:
     """Bring one run to its record, which is written last: a folder with a record holds a finished run.
+
+    ``trackers`` are names of those that are told how it goes.
 
     Returns:
         The record, on the main process; None on the others.
@@ -68,8 +80,8 @@ def execute(run: Run, folder: Path, accelerator: Accelerator, *, resume: bool, c
     progress = ProgressFile(folder if accelerator.is_main_process else None, run.recipe.recipe.train.iterations)
     threads = torch.get_num_threads()
     try:
-        with kept_is_said(run, folder, console):
-            return executed(run, folder, accelerator, progress, resume=resume, console=console)
+        with kept_is_said(run, folder, console), tracking(run, folder, accelerator, trackers, console) as told:
+            return executed(run, folder, accelerator, progress, told, resume=resume, console=console)
     finally:
         progress.remove()
         torch.set_num_threads(threads)  # a resumed training may have had others
@@ -90,10 +102,37 @@ def kept_is_said(run: Run, folder: Path, console: Console) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def tracking(
+    run: Run, folder: Path, accelerator: Accelerator, names: Sequence[str], console: Console
+) -> Iterator[Trackers | None]:
+    """For the time of the block the trackers of a run; None on all processes but the main one."""
+    if not accelerator.is_main_process:
+        yield None
+        return
+
+    def say(what: str) -> None:
+        console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
+
+    settings = {key: one.value for key, one in config_of(run).items()}
+    trackers = Trackers(names, folder / TRACKED, run.run_id, settings, say)
+    try:
+        yield trackers
+    finally:
+        trackers.finish()
+
+
 def executed(
-    run: Run, folder: Path, accelerator: Accelerator, progress: ProgressFile, *, resume: bool, console: Console
+    run: Run,
+    folder: Path,
+    accelerator: Accelerator,
+    progress: ProgressFile,
+    trackers: Trackers | None,
+    *,
+    resume: bool,
+    console: Console,
 ) -> RunRecord | None:
-    """As `execute`, but that nothing is said at the end; ``progress`` is told how far it is."""
+    """As `execute`, but that nothing is said at the end; ``progress`` and ``trackers`` are told how far it is."""
     began = Began()
     recipe = run.recipe.recipe
     progress.tell("reading", 0)
@@ -128,6 +167,8 @@ def executed(
         resume=resume,
         console=console,
         progress_file=progress,
+        validate=validation_of(run, learner, accelerator),
+        trackers=trackers,
     )
     progress.tell("evaluating", recipe.train.iterations)
     require_finite(learner.state_dict(), f"the network after iteration {recipe.train.iterations}")
@@ -142,8 +183,9 @@ def executed(
             write_detections(run.splits.evaluation, found, folder / DETECTIONS)
             result = evaluate(run.splits.evaluation, folder / DETECTIONS, recipe.evaluate.evaluator)
             keep_matches(run.splits.evaluation, folder / DETECTIONS)
-            spent = {**trained.seconds, "evaluation": time.perf_counter() - evaluating}
-            spent["total"] = trained.seconds["total"] + time.perf_counter() - evaluating
+            evaluated = time.perf_counter() - evaluating
+            spent = {**trained.seconds, "total": trained.seconds["total"] + evaluated}
+            spent["evaluation"] = trained.seconds.get("evaluation", 0.0) + evaluated
             save_tensors(folder / WEIGHTS, learner.state_dict())
             record = record_of(run, learner, trained, result, folder, accelerator, spent, began)
             if record.learned:
@@ -152,7 +194,28 @@ def executed(
             require_own(folder, trained)
             write_record(folder, record)
             remove(folder / CHECKPOINTS)
+    if record is not None and trackers is not None:
+        trackers.log(record.metrics, recipe.train.iterations)
     return record
+
+
+def validation_of(run: Run, learner: Learner, accelerator: Accelerator) -> Validate | None:
+    """What gives the losses on a run's evaluation split; None: its recipe asks for none."""
+    recipe = run.recipe.recipe
+    if not recipe.train.validate_every:
+        return None
+
+    def validate(progress: float) -> dict[str, float | None] | None:
+        return validation_losses(
+            learner,
+            run.splits.evaluation,
+            accelerator,
+            data=recipe.data,
+            settings=recipe.evaluate,
+            progress=progress,
+        )
+
+    return validate
 
 
 def require_own(folder: Path, trained: Trained) -> None:

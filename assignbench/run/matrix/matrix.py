@@ -41,6 +41,7 @@ from assignbench.run.training.checkpoint import checkpoints
 from assignbench.run.training.device import build_accelerator, settle_precision, workers_of
 from assignbench.run.training.processes import from_main
 from assignbench.run.training.reporter import clock
+from assignbench.run.training.trackers import check_trackers
 from assignbench.run.training.train import micro_batch
 from assignbench.trust import remember
 
@@ -94,6 +95,7 @@ def planned(matrix: Matrix) -> Planned:
     recipe = settle_precision(matrix.recipe, matrix.device)
     runs = only_of(plan(strategies, data, recipe, matrix.seeds), matrix.only)
     check_evaluator(recipe.recipe.evaluate.evaluator)
+    check_trackers(matrix.trackers)
     return Planned(tuple(strategies), tuple(data), recipe, tuple(runs))
 
 
@@ -145,7 +147,9 @@ def run_matrix(
     seen = contents(found.data, accelerator, console)
     runs = [replace(run, content=seen.get(run.splits.spec)) for run in found.runs]
     if conduct is None:
-        ends = in_turn(runs, matrix.output, accelerator, resume=matrix.resume, console=console)
+        ends = in_turn(
+            runs, matrix.output, accelerator, resume=matrix.resume, console=console, trackers=matrix.trackers
+        )
     else:
         ends = elsewhere(runs, matrix.output, conduct, console)
     codes = {run.run_id: ended.code for run, ended in ends}
@@ -176,11 +180,17 @@ def only_of(runs: Sequence[Run], only: str | None) -> list[Run]:
 
 
 def in_turn(
-    runs: Sequence[Run], output: Path, accelerator: Accelerator, *, resume: bool, console: Console
+    runs: Sequence[Run],
+    output: Path,
+    accelerator: Accelerator,
+    *,
+    resume: bool,
+    console: Console,
+    trackers: Sequence[str] = (),
 ) -> Iterator[tuple[Run, Ended]]:
     """Bring runs to their records in this process, one after another, and yield each as it ends."""
     for run in runs:
-        yield run, attempt(run, output, accelerator, resume=resume, console=console)
+        yield run, attempt(run, output, accelerator, resume=resume, console=console, trackers=trackers)
 
 
 def elsewhere(runs: Sequence[Run], output: Path, conduct: Conduct, console: Console) -> Iterator[tuple[Run, Ended]]:
@@ -200,11 +210,19 @@ def elsewhere(runs: Sequence[Run], output: Path, conduct: Conduct, console: Cons
     yield from conduct(missing)
 
 
-def attempt(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> Ended:
+def attempt(
+    run: Run,
+    output: Path,
+    accelerator: Accelerator,
+    *,
+    resume: bool,
+    console: Console,
+    trackers: Sequence[str] = (),
+) -> Ended:
     """As `finish`, but a failure is said, logged and returned."""
     folder = output / run.run_id
     try:
-        finish(run, output, accelerator, resume=resume, console=console)
+        finish(run, output, accelerator, resume=resume, console=console, trackers=trackers)
     except BaseException as error:  # a stranger's strategy may raise anything
         if isinstance(error, KeyboardInterrupt | Stopped) or accelerator.num_processes > 1:
             raise  # a person or the system has spoken; and processes that lost step cannot go on together
@@ -219,7 +237,15 @@ def attempt(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, c
     return Ended(0)
 
 
-def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, console: Console) -> None:
+def finish(
+    run: Run,
+    output: Path,
+    accelerator: Accelerator,
+    *,
+    resume: bool,
+    console: Console,
+    trackers: Sequence[str] = (),
+) -> None:
     """Bring one run to its record, unless it has one.
 
     Args:
@@ -228,6 +254,7 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, co
         accelerator: what trains it.
         resume: go on from the last checkpoint, if there is one; False: that is refused.
         console: to talk to.
+        trackers: names of those that are told how it goes.
 
     Raises:
         AssignbenchError: whatever went wrong, said in its message.
@@ -258,7 +285,7 @@ def finish(run: Run, output: Path, accelerator: Accelerator, *, resume: bool, co
             record = score_again(run, folder, accelerator, why)
         else:
             say(str(folder))
-            record = execute(run, folder, accelerator, resume=resume, console=console)
+            record = execute(run, folder, accelerator, resume=resume, console=console, trackers=trackers)
     if record is not None:
         show_result(record, time.perf_counter() - start, console)
 

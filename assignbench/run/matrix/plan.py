@@ -30,6 +30,7 @@ ONLY_SAID = (
     "data/caveats.py",  # sentences beside a number
     "run/matrix/plan.py",  # names runs
     "run/results/",  # writes records and logs, and reads them
+    "run/scoring/common_loss.py",  # judges, and teaches nothing
     "run/scoring/kept_matches.py",  # what comparisons weigh by picture
     "run/scoring/matches.py",  # the same
     "run/scoring/remarks.py",  # words of notes
@@ -38,6 +39,9 @@ ONLY_SAID = (
     "run/training/reporter.py",  # shows progress
     "run/training/stopping.py",  # hears that the system wants the process to leave
     "run/training/stopwatch.py",  # measures time
+    "run/training/trackers.py",  # shows progress, too
+    "run/training/undisturbed.py",  # keeps those apart from a training that only look at it
+    "run/training/validation.py",  # looks at it
 )
 
 

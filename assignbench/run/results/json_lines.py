@@ -15,6 +15,7 @@ from typing import Any
 from assignbench.disk import explained
 from assignbench.errors import RunError, SystemProblem
 from assignbench.files import read_regular, replaceable, sha256_of, write_text_atomic
+from assignbench.run.results.names import COMMON
 
 LARGEST = 1e300  # of what a log holds: also no NaN and no infinity
 
@@ -82,6 +83,11 @@ def is_row(row: Any) -> bool:
     )
 
 
+def is_validation(row: Mapping[str, Any]) -> bool:
+    """Whether a row of a log of losses is of the evaluation split: those of training have a learning rate."""
+    return "lr" not in row and f"{COMMON}total" in row
+
+
 class Log:
     """The rows of one training, which this process alone adds to.
 
@@ -90,20 +96,20 @@ class Log:
     """
 
     def __init__(self, path: Path, iteration: int = 0, digest: str | None = None) -> None:
-        """Go on after an iteration: later rows, which are about to be written again, are dropped.
+        """Go on after an iteration: rows that the checkpoint does not know are dropped, and are written again.
 
         From a row on that is no row nothing is kept: a power cut leaves such ends.
 
         Args:
             path: of the file; it is made.
-            iteration: that the last checkpoint is of.
+            iteration: that the last checkpoint is of; no later row is kept.
             digest: of what is kept, as the checkpoint says; None: it does not say.
 
         Raises:
             RunError: what is kept is not what the checkpoint was made with; the file is untouched then.
             SystemProblem: it cannot be written.
         """
-        kept = _rows_until(path, iteration)
+        kept = _rows_until(path, iteration, digest)
         self._digest = hashlib.sha256(kept)
         if digest not in (None, self._digest.hexdigest()):
             raise RunError(
@@ -161,16 +167,21 @@ class Log:
         return self._digest.hexdigest()
 
 
-def _rows_until(path: Path, iteration: int) -> bytes:
-    """The whole rows of a log up to an iteration; of no file, none."""
-    kept = b""
+def _rows_until(path: Path, iteration: int, digest: str | None) -> bytes:
+    """The whole rows of a log up to an iteration, and no more of them than have a digest; of no file, none."""
+    kept, known = b"", hashlib.sha256()
     if path.is_file():
         with contextlib.suppress(ValueError, RecursionError):
             for line in path.read_bytes().splitlines(keepends=True):
                 row = json.loads(line)
-                if not is_row(row) or row["iteration"] > iteration or not line.endswith(b"\n"):
+                own = row["iteration"] if is_row(row) else None
+                if own is None or own > iteration or not line.endswith(b"\n"):
+                    break
+                # one of this iteration that was written behind its checkpoint: validation that a stop had put off
+                if own == iteration and known.hexdigest() == digest:
                     break
                 kept += line
+                known.update(line)
     return kept
 
 

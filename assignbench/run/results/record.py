@@ -112,7 +112,7 @@ class Seconds(BaseModel):
     data: Duration  # waiting for batches; of a GPU, only what its work did not hide
     network: Duration  # forward and backward
     assignment: Duration  # the strategy, forward
-    evaluation: Duration  # detection on the evaluation split and scoring
+    evaluation: Duration  # detection on the evaluation split, scoring, and validation losses
 
 
 class FileFacts(BaseModel):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from assignbench.core.head import MAIN
 from assignbench.core.parts import PairLoss
 from assignbench.data.load.batch import Batch
 from assignbench.detector.detector import Detector
-from assignbench.detector.objective import objective
+from assignbench.detector.objective import Charges, charges, divided
 from assignbench.detector.pixels import PIXELS
 from assignbench.detector.pyramid import Pyramid
 from assignbench.errors import RunError
@@ -88,16 +89,36 @@ class Learner(nn.Module):
             start = now(device) if timed else 0.0
             assignments = assign_branches(self.assigner, views, progress)
             seconds = now(device) - start if timed else None
-            try:
+            with self.explained():
                 if timed:
                     for branch, assignment in assignments.items():
                         assignment.check(seen[branch][0], targets)
-                losses = self.losses(assignments, views)
-            except ValueError as error:
-                file, line = written_at(type(self.assigner).forward)
-                name, where = type(self.assigner).__name__, f"{file}:{line}"
-                raise RunError(f"{name} puts out an impossible assignment: {error} ({where})") from error
+                losses = self.losses(self.charges(assignments, views))
         return Step(losses, assignments, priors, seconds)
+
+    def tried(
+        self, seen: Mapping[str, tuple[Predictions, Priors]], targets: Targets, progress: float
+    ) -> Mapping[str, Charges]:
+        """As `charge`, before anything is divided: what each branch costs, for a sum over several batches."""
+        targets = targets if self.ignore_crowd else targets.without_ignored()
+        views = self.views(seen, targets, progress)
+        assignments = assign_branches(self.assigner, views, progress)
+        with self.explained():
+            return self.charges(assignments, views)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say whose record it is that the objective refuses.
+
+        Raises:
+            RunError: in place of a ValueError.
+        """
+        try:
+            yield
+        except ValueError as error:
+            file, line = written_at(type(self.assigner).forward)
+            name, where = type(self.assigner).__name__, f"{file}:{line}"
+            raise RunError(f"{name} puts out an impossible assignment: {error} ({where})") from error
 
     def views(
         self, seen: Mapping[str, tuple[Predictions, Priors]], targets: Targets, progress: float = 0.0
@@ -109,12 +130,16 @@ class Learner(nn.Module):
             for name, (predictions, priors) in seen.items()
         }
 
-    def losses(self, assignments: Mapping[str, Assignment], views: Mapping[str, PairViews]) -> Mapping[str, Tensor]:
+    def charges(self, assignments: Mapping[str, Assignment], views: Mapping[str, PairViews]) -> Mapping[str, Charges]:
+        """What the record of each branch costs, before it is divided."""
+        heads = self.head.by_branch()
+        return {branch: charges(assignments[branch], views[branch], head.extras) for branch, head in heads.items()}
+
+    def losses(self, charged: Mapping[str, Charges]) -> Mapping[str, Tensor]:
         """What the records cost, by name; those of further branches carry their name: ``one_to_one.class``."""
         terms = {}
-        for branch, head in self.head.by_branch().items():
-            own = objective(assignments[branch], views[branch], head.extras)
-            terms |= {name if branch == MAIN else f"{branch}.{name}": value for name, value in own.items()}
+        for branch, own in charged.items():
+            terms |= {name if branch == MAIN else f"{branch}.{name}": value for name, value in divided(own).items()}
         return terms
 
 

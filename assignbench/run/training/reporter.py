@@ -36,6 +36,10 @@ class Reporter:
             left = (time.perf_counter() - self.start) / done * (self.last - iteration)
             self.console.print(f"{iteration}/{self.last}  {numbers}  left {clock(left)}")
 
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        self.console.print(line, soft_wrap=True)
+
     def advance(self, iteration: int) -> None:
         """Move the bar between two lines."""
         if self.live and self.task is not None:

@@ -55,6 +55,7 @@ class Stopwatch:
         self.open: deque[tuple[str, torch.cuda.Event, torch.cuda.Event]] = deque()  # in the order of the queue
         self.samples: dict[str, tuple[float, int]] = {}
         self.iterations = 0
+        self.untrained = 0.0
         self.lap_start, self.lap_iterations, self.lap_data = self.start, 0, 0.0
 
     @contextmanager
@@ -70,6 +71,16 @@ class Stopwatch:
         start = time.perf_counter()
         yield
         self.add(part, time.perf_counter() - start)
+
+    @contextmanager
+    def apart(self, part: str) -> Iterator[None]:
+        """Time a block in which nothing is trained, and leave it out of the speed of training."""
+        start = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - start
+        self.add(part, seconds)
+        self.untrained += seconds
+        self.lap_start += seconds
 
     def add(self, part: str, seconds: float) -> None:
         """Note time spent."""
@@ -100,7 +111,7 @@ class Stopwatch:
 
     def rate(self, batch: int) -> float:
         """Images per second over this process's iterations; 0 when it did none."""
-        return self.iterations * batch / max(1e-9, time.perf_counter() - self.start)
+        return self.iterations * batch / max(1e-9, time.perf_counter() - self.start - self.untrained)
 
     def lap(self, batch: int) -> tuple[float, float]:
         """Images per second, and the fraction of the time spent waiting for data, since the last call."""

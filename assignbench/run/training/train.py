@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from assignbench.data.load.streams import training_batches
 from assignbench.data.load.transfer import on_device
 from assignbench.errors import RunError, Stopped, UsageError
 from assignbench.recipe import DataSettings, TrainSettings
-from assignbench.run.results.json_lines import Log, read_rows
-from assignbench.run.results.names import CHECKPOINTS, LOSSES, STATISTICS
+from assignbench.run.results.json_lines import Log, is_validation, read_rows
+from assignbench.run.results.names import CHECKPOINTS, COMMON, LOSSES, STATISTICS, VALIDATION
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.training.batch_norm import synchronise_batch_norm
 from assignbench.run.training.checkpoint import Progress, load_newest, save_checkpoint
@@ -28,13 +28,16 @@ from assignbench.run.training.compiling import compile_network
 from assignbench.run.training.device import memory_advice, workers_of
 from assignbench.run.training.learner import Learner, Step
 from assignbench.run.training.optimizer import build_optimizer, learning_rate, set_learning_rate
-from assignbench.run.training.processes import main_process, summed
+from assignbench.run.training.processes import from_main, main_process, summed
 from assignbench.run.training.reporter import Reporter, reporting
 from assignbench.run.training.snapshots import START, save_snapshot, snapshots
 from assignbench.run.training.statistics import Tally, statistics, tally
 from assignbench.run.training.step import Iteration, Trainer
 from assignbench.run.training.stopping import kept_for_the_loop, stop_asked
 from assignbench.run.training.stopwatch import Stopwatch
+from assignbench.run.training.trackers import Trackers
+
+Validate = Callable[[float], "Mapping[str, float | None] | None"]
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,17 @@ def train(
     resume: bool,
     console: Console,
     progress_file: ProgressFile,
+    validate: Validate | None = None,
+    trackers: Trackers | None = None,
 ) -> Trained:
     """Train a learner in place.
 
-    Writes ``losses.jsonl`` (a line every ``log_every`` iterations), ``assignment.jsonl`` (a line an epoch), checkpoints
-    and the ``snapshots`` that are asked for below ``folder``. Killed at any moment and resumed, it ends in the same
-    weights.
+    Writes ``losses.jsonl`` (a line every ``log_every`` iterations, and one for each validation), ``assignment.jsonl``
+    (a line an epoch), checkpoints and the ``snapshots`` that are asked for below ``folder``. Killed at any moment and
+    resumed, it ends in the same weights.
+
+    ``validate`` gives the losses on the evaluation split as lines have them, by a progress from 0 to 1, and None where
+    a stop ended it early; it is asked as `validates` says. ``trackers`` are told what the log of losses is told.
 
     Raises:
         RunError: a loss is not finite, a checkpoint cannot be continued, or the logs are not those it was made with.
@@ -115,12 +123,27 @@ def train(
         micro_steps=settings.accumulation,
     )
     latest = latest_statistics(folder / STATISTICS)
+    if trackers is not None:
+        trackers.start(first)
     trainer = Trainer(model, wrapped_optimizer, accelerator, settings, clock)
 
     def observe(batch: Batch, step: Step) -> None:
         nonlocal seen
         seen = seen + tally(step.assignment, step.priors, batch.targets)
         clock.sample("assignment", step.assignment_seconds or 0.0)
+
+    def validated(done: int) -> bool:
+        """Whether the losses on the evaluation split are in the log now; False: a stop came before."""
+        if validate is None:
+            return True
+        with clock.apart("evaluation"):
+            losses = validate(done / settings.iterations)
+        if losses is not None and accelerator.is_main_process:
+            logs[LOSSES].append({"iteration": done, **losses})
+            reporter.say(validation_line(done, losses))
+            if trackers is not None:
+                trackers.log(losses, done)
+        return losses is not None
 
     if settings.snapshots and first in (START, *settings.snapshots):
         keep(folder, learner, accelerator, first, run_id, logs)
@@ -131,6 +154,10 @@ def train(
         contextlib.closing(loader),
         kept_for_the_loop(),
     ):
+        if first and validates(settings, first, len(dataset)):  # a stop may have put it off
+            there = accelerator.is_main_process and has_validation(folder / LOSSES, first)
+            if not from_main(there, accelerator) and not validated(first):
+                raise stopped()
         batches = on_device(loader, accelerator.device)
         for iteration in range(first, settings.iterations):
             rate = learning_rate(iteration, settings)
@@ -157,15 +184,20 @@ def train(
             saves |= leaves
             ends = last or done * settings.batch // len(dataset) > epoch
             keeps = done in settings.snapshots
-            if speaks or saves or ends or keeps:  # nothing is written before its losses are known to be finite
+            judges = validate is not None and validates(settings, done, len(dataset))
+            if (
+                speaks or saves or ends or keeps or judges
+            ):  # nothing is written before its losses are known to be finite
                 check_finite(current, dataset, done)
             if speaks:
-                log(logs, reporter, accelerator, clock, done, current.global_losses(), rate, settings.batch)
+                log(logs, reporter, trackers, accelerator, clock, done, current.global_losses(), rate, settings.batch)
             if ends:
                 latest = statistics(Tally.unpacked(summed(seen.packed(), accelerator)))
                 seen = Tally.empty(accelerator.device)
                 if accelerator.is_main_process:
                     logs[STATISTICS].append({"iteration": done, "epoch": epoch, **latest})
+            if judges and not validated(done):
+                saves = leaves = True
             if keeps:  # before a checkpoint that would resume behind it
                 keep(folder, learner, accelerator, done, run_id, logs)
             if saves:
@@ -180,6 +212,41 @@ def train(
             f"losses are normalised in each of {settings.accumulation} micro-steps, then averaged",
         )
     return Trained(latest, clock.parts(), clock.rate(settings.batch), notes, logs)
+
+
+def validates(settings: TrainSettings, done: int, pictures: int) -> bool:
+    """Whether losses on the evaluation split belong to a line of the log after so many iterations.
+
+    They do when another ``validate_every`` passes through the training pictures are whole, and at the end.
+    """
+    if not settings.validate_every:
+        return False
+    return done == settings.iterations or rounds(settings, done, pictures) > rounds(settings, done - 1, pictures)
+
+
+def validations(settings: TrainSettings, pictures: int) -> int:
+    """How often a whole training validates."""
+    if not settings.validate_every:
+        return 0
+    before_the_last = settings.iterations - 1
+    return 1 + min(before_the_last, rounds(settings, before_the_last, pictures))
+
+
+def rounds(settings: TrainSettings, done: int, pictures: int) -> int:
+    """How often ``validate_every`` passes through the training pictures are whole after so many iterations."""
+    return done * settings.batch // (settings.validate_every * pictures)
+
+
+def has_validation(file: Path, iteration: int) -> bool:
+    """Whether a log of losses has the line of validation of an iteration."""
+    return any(row["iteration"] == iteration and is_validation(row) for row in read_rows(file))
+
+
+def validation_line(done: int, losses: Mapping[str, float | None]) -> str:
+    """What a person reads of a validation: totals."""
+    totals = (losses[f"{prefix}total"] for prefix in (VALIDATION, COMMON))
+    own, common = ("not finite" if total is None else f"{total:.3f}" for total in totals)
+    return f"{done}: evaluation split: total {own}  common {common}"
 
 
 def own_tally(rows: Sequence[Sequence[float]], accelerator: Accelerator) -> Sequence[float]:
@@ -272,6 +339,7 @@ def augmentation(data: DataSettings, iterations: int) -> Augmentation:
 def log(
     logs: Mapping[str, Log],
     reporter: Reporter,
+    trackers: Trackers | None,
     accelerator: Accelerator,
     clock: Stopwatch,
     done: int,
@@ -279,10 +347,13 @@ def log(
     rate: float,
     batch: int,
 ) -> None:
-    """One line in the loss log and on the screen: the losses of the global batch of this iteration."""
+    """One line in the loss log, on the screen and for trackers: the losses of the global batch of this iteration."""
     if not accelerator.is_main_process:
         return
-    logs[LOSSES].append({"iteration": done, "lr": rate, **losses, "total": sum(losses.values())})
+    found = {**losses, "total": sum(losses.values())}
+    logs[LOSSES].append({"iteration": done, "lr": rate, **found})
+    if trackers is not None:
+        trackers.log({"lr": rate, **{f"train/{name}": value for name, value in found.items()}}, done)
     reporter.show(done, losses, rate, *clock.lap(batch))
 
 

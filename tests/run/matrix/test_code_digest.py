@@ -31,10 +31,10 @@ NOT_DECIDING = """
     data/caveats data/decoding data/folders
     data/check/ data/prepare/ data/read/ data/shapes/ data/show/ data/spec/ data/stats/
     run/matrix/ended run/matrix/matrix run/matrix/pictures run/matrix/plan run/matrix/sharing run/results/
-    run/scoring/foreign run/scoring/kept_matches
+    run/scoring/common_loss run/scoring/foreign run/scoring/kept_matches
     run/scoring/matches run/scoring/predict run/scoring/remarks run/scoring/reopen run/scoring/test_server
     run/scoring/test_time run/scoring/views run/scoring/weights run/training/reporter run/training/stopping
-    run/training/stopwatch
+    run/training/stopwatch run/training/trackers run/training/undisturbed run/training/validation
 """
 
 

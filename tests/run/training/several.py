@@ -12,19 +12,24 @@ import multiprocessing
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from rich.console import Console
 
 from assignbench.config import load_recipe
+from assignbench.data.dataset import Dataset
 from assignbench.data.spec.locate import open_dataset
+from assignbench.recipe import Recipe
 from assignbench.run.matrix.plan import candidate
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.training.checkpoint import save_tensors
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.train import train
+from assignbench.run.training.validation import validation_losses
 
 TRAININGS = {
     "autoassign": ((1, 4), 1),
@@ -52,6 +57,8 @@ SETTINGS = (
     "train.optimizer=sgd",
     "train.lr=0.02",
     "train.log_every=1",
+    "train.validate_every=1",
+    "evaluate.batch=2",
     "train.precision=no",
 )
 
@@ -62,6 +69,14 @@ def small_learner(name: str, classes: int) -> Learner:
     learner = build_learner(one.cls, one.options, model, classes=classes, seed=0)
     learner.detector.double()  # the strategy stays as it is: outputs are float32 for it
     return learner
+
+
+def validated(
+    learner: Learner, dataset: Dataset, accelerator: Accelerator, recipe: Recipe, progress: float
+) -> dict[str, float | None] | None:
+    """Losses on the evaluation split."""
+    settings = recipe.evaluate
+    return validation_losses(learner, dataset, accelerator, data=recipe.data, settings=settings, progress=progress)
 
 
 def work(folder: Path, process: int, processes: int, port: int) -> None:
@@ -91,6 +106,7 @@ def work(folder: Path, process: int, processes: int, port: int) -> None:
             resume=False,
             console=Console(quiet=True),
             progress_file=ProgressFile(None, 3),
+            validate=partial(validated, learner, splits.evaluation, accelerator, recipe),
         )
         if accelerator.is_main_process:
             save_tensors(out / "before.safetensors", before)

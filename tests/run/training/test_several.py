@@ -18,7 +18,7 @@ format: shapes
 description: a few, of several shapes
 seed: 5
 train: 9
-evaluation: 1
+evaluation: 5
 short_side: 64
 long_side: 128
 smallest: 12
@@ -46,10 +46,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [("autoassign", 4), ("freeanchor", 2), ("atss", 2), ("fcos", 2), ("sapd", 2), ("metaanchor", 2)],
 )
 def test_processes_train_as_one_does(folder: Path, strategy: str, processes: int) -> None:
-    """Losses of all steps, and all weights and statistics; ``fcos`` and ``metaanchor`` in two micro-steps."""
+    """Losses of all steps and of validation, and all weights; ``fcos`` and ``metaanchor`` in two micro-steps."""
     files = [folder / f"{strategy}-{number}" for number in (1, processes)]
     one, several = ([json.loads(line) for line in (file / "losses.jsonl").read_text().splitlines()] for file in files)
-    assert len(one) == 3
+    assert len(one) == 4
+    assert "validation/total" in one[-1]
     for row, other in zip(one, several, strict=True):
         assert other == pytest.approx(row, rel=TOLERANCE)
 
