@@ -124,10 +124,8 @@ def candidates_of(
     locations whose largest output measures best, and nothing else has to be looked at twice.
     """
     outputs = predictions.outputs
-    joins = None if predictions.joined is None else predictions.extras[predictions.joined]
-    quality = [predictions.extras[extra.name] for extra in extras if extra.scales_score]
+    joins, quality, shut = of_extras(predictions, extras)
     _, rank = measured(outputs.amax(-1, keepdim=True), joins, quality, rule)
-    shut = [predictions.extras[extra.name].sigmoid() < extra.least for extra in extras if extra.least > 0]
     for one in shut:
         rank = rank.masked_fill(one[..., None], -1)
     lengths = torch.unique_consecutive(priors.level, return_counts=True)[1].tolist()
@@ -171,14 +169,29 @@ def measured(
         quality: logits of the factors of the score, ``[image, location]`` each.
         rule: numbers.
     """
+    measures = measures_of(outputs, joins, quality, rule)
+    return measures["score"], measures[rule.rank_by].where(measures[rule.threshold_on] > rule.score_threshold, -1)
+
+
+def measures_of(
+    outputs: Tensor, joins: Tensor | None, quality: Sequence[Tensor], rule: PostprocessRule
+) -> dict[Measure, Tensor]:
+    """Every measure of entries, ``[image, location, class]`` in 0 … 1; arguments as those of `measured`."""
     alone = outputs.sigmoid()
     score = probability = alone if joins is None else join_logits(outputs, joins).sigmoid()
     for factor in quality:
         score = score * factor.sigmoid()[..., None]
     if quality and rule.score == "root":
         score = score.sqrt()
-    measures = {"output": alone, "class": probability, "score": score}
-    return score, measures[rule.rank_by].where(measures[rule.threshold_on] > rule.score_threshold, -1)
+    return {"output": alone, "class": probability, "score": score}
+
+
+def of_extras(predictions: Predictions, extras: Sequence[Extra]) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
+    """What a score needs of the extras: see `measured`; and where each that can has shut a location, bool."""
+    joins = None if predictions.joined is None else predictions.extras[predictions.joined]
+    quality = [predictions.extras[extra.name] for extra in extras if extra.scales_score]
+    shut = [predictions.extras[extra.name].sigmoid() < extra.least for extra in extras if extra.least > 0]
+    return joins, quality, shut
 
 
 def highest(values: Tensor, count: int) -> Tensor:
