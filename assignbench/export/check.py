@@ -73,8 +73,8 @@ def check(
         found, wanted = run(images, sizes), network(images, sizes)
         if [each.shape for each in found] != [each.shape for each in wanted]:
             raise RunError(f"the exported network puts out other shapes than the run's: {[*map(_shape, found)]}")
-        boxes = np.fmax(boxes, _apart(clip(found[0], sizes), clip(wanted[0], sizes)))
-        scores = max([scores, *(_apart(*pair) for pair in zip(found[1:], wanted[1:], strict=True))])
+        boxes = float(np.maximum(boxes, _apart(clip(found[0], sizes), clip(wanted[0], sizes))))  # nan stays nan
+        scores = float(np.max([scores, *(_apart(*pair) for pair in zip(found[1:], wanted[1:], strict=True))]))
         # written so that what is not a number fails, too
         if not (boxes <= BOX_TOLERANCE and scores <= SCORE_TOLERANCE):
             raise RunError(
@@ -91,7 +91,7 @@ def check(
             f"{unpaired} of {detections} detections of the run and the exported network have no partner in the other; "
             "nothing was written"
         )
-    return Checked(pictures, float(boxes), float(scores), detections, unpaired)
+    return Checked(pictures, boxes, scores, detections, unpaired)
 
 
 def without_partner(some: ImageDetections, others: ImageDetections) -> int:

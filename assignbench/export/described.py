@@ -36,7 +36,6 @@ def detections_of(outputs: Mapping[str, Tensor], about: Mapping[str, Any], heigh
         chosen.append(start * classes + _best(ranks[start : start + length], rule))
         start += length
     place = torch.cat(chosen)
-    place = place[ranks.flatten()[place] >= 0]
     location, label, score = place // classes, place % classes, scores.flatten()[place]
     box = boxes[location]
     sized = (box[:, 2:] >= box[:, :2] if rule["keep_flat"] else box[:, 2:] > box[:, :2]).all(1)
@@ -55,7 +54,7 @@ def detections_of(outputs: Mapping[str, Tensor], about: Mapping[str, Any], heigh
 
 
 def _best(ranks: Tensor, rule: Mapping[str, Any]) -> Tensor:
-    """Places of the candidates of a level, best first, of ``[location, class]``; −1: below the threshold."""
+    """Places of the candidates of a level, best first, of ``[location, class]``; −1: not one."""
     most = rule["candidates"]
     if rule["candidates_of"] != "pair":  # of a location all classes, or the best one
         first = ranks.amax(1).sort(descending=True, stable=True).indices[:most]
@@ -68,4 +67,5 @@ def _best(ranks: Tensor, rule: Mapping[str, Any]) -> Tensor:
         ranks = ranks.where(taken, -1)
     if rule["candidates_per_location"]:
         most = min(most, len(ranks))
-    return ranks.flatten().sort(descending=True, stable=True).indices[:most]
+    best, place = ranks.flatten().sort(descending=True, stable=True)
+    return place[:most][best[:most] >= 0]
