@@ -93,7 +93,7 @@ def export(
 
 def _form(asked: Format | None, output: Path | None) -> Format:
     """What is asked for, or what the file's name says."""
-    named = None if output is None else ENDS[output.suffix.lower()]
+    named = None if output is None else ENDS.get(output.suffix.lower())
     if asked and named and asked != named:
         raise UsageError(
             f"--format {asked} and --output {output} do not go together: leave --format out, or change one"
