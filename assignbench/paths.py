@@ -76,6 +76,19 @@ def published_results() -> Path:
     raise SystemProblem(f"no reports/published_results.csv in {package} or beside it; install assignbench again")
 
 
+def golden_vectors() -> Path:
+    """The folder with a small part of the golden vectors, which a wheel has inside the package.
+
+    Raises:
+        SystemProblem: as `configs_folder`.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "golden" / "part", package.parent / "tests" / "golden" / "vectors"):
+        if (folder / "losses").is_dir():
+            return folder
+    raise SystemProblem(f"no golden/part in {package}, nor tests/golden/vectors beside it; install assignbench again")
+
+
 def state_folder() -> Path:
     """Where it is kept what a user has decided: ``$XDG_STATE_HOME/assignbench``, else ``~/.local/state/…``."""
     own = os.path.expanduser("~/.local/state")  # noqa: PTH111  # never fails

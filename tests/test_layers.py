@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     _RUN: (*_BASE, *_SETTINGS, *_STRANGERS, *_LAWS, _CORE, _DETECTOR, _DATA, _RUN),
     "assignbench.golden": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _RUN, "assignbench.golden"),
     "assignbench.bench": (*_BASE, *_SETTINGS, *_STRANGERS, _CORE, _DETECTOR, _DATA, _RUN, "assignbench.bench"),
+    "assignbench.export": (*_BASE, *_SETTINGS, _CORE, _DETECTOR, _DATA, _RUN, "assignbench.export"),
     "assignbench.figures": (
         *(*_BASE, *_SETTINGS, "assignbench.plot", "assignbench.importing"),
         *(_CORE, _DATA, _RUN, "assignbench.figures"),

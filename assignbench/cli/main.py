@@ -21,6 +21,7 @@ from assignbench.cli import (
     data,
     doctor,
     explain,
+    export,
     figure,
     listing,
     new,
@@ -42,7 +43,7 @@ from assignbench.plain_text import lines
 
 # what their work leaves are files: it goes on where nobody can read what they print
 IN_FILES = (
-    *(["run"], ["reproduce"], ["report"], ["figure"], ["predict"], ["new"], ["import"]),
+    *(["run"], ["reproduce"], ["report"], ["figure"], ["predict"], ["export"], ["new"], ["import"]),
     *(["data", "prepare"], ["data", "show"]),
 )
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
@@ -70,6 +71,7 @@ app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command("eval", epilog=runs.EVAL_EXAMPLES)(runs.evaluate)
 app.command("predict", epilog=runs.PREDICT_EXAMPLES)(runs.predict)
+app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("new", epilog=new.EXAMPLES)(new.new)
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
@@ -110,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rest = [word for word in options if word != "--debug"] + given[len(options) :]
     if not os.environ.get("COLUMNS", "1").strip("0"):  # no width at all, which rich would take for one
         del os.environ["COLUMNS"]
-    printed = {"--dry-run", "--print-jobs"} & set(rest)
+    printed = {"--dry-run", "--print-jobs", "--json"} & set(rest)
     in_files = any(rest[: len(words)] == words for words in IN_FILES) and not printed
     with lasting_streams(raises=not in_files):
         return _answered(rest, debug)

@@ -8,7 +8,7 @@ import typer
 from assignbench.cli import completing
 from assignbench.cli.arguments import Device, DeviceOption, JsonOption
 from assignbench.errors import UsageError
-from assignbench.paths import documentation
+from assignbench.paths import documentation, golden_vectors
 
 if TYPE_CHECKING:
     from assignbench.golden.checks import Check, Replay
@@ -24,6 +24,8 @@ app = typer.Typer(
 
 EXAMPLES = (
     r"""[bold]Examples[/bold]
+
+assignbench verify golden   [dim]# those that come with assignbench[/dim]
 
 assignbench verify golden vectors
 
@@ -41,11 +43,13 @@ def _verify() -> None:
 @app.command(epilog=EXAMPLES)
 def golden(
     folder: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="DIR", help="Folder of vectors: with losses/, network/, detections/ or trajectory/ in it."
+            metavar="[DIR]",
+            help="Folder of vectors: with losses/, network/, detections/ or trajectory/ in it.",
+            show_default="the seven that come with assignbench",
         ),
-    ],
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -59,12 +63,17 @@ def golden(
 ) -> None:
     """Replay golden vectors: losses, gradients, assignments, networks, detections, first training steps.
 
+    Without DIR: losses of retinanet, fcos, atss, freeanchor and autoassign on one
+    batch each, and detections of two, as mmdetection 3.3.0 computes them.
     Exit code 5 when something differs by more than its tolerance.
     """
-    from assignbench.cli.output import progress, show_json
+    from assignbench.cli.output import note, progress, show_json
     from assignbench.golden.verify import rows, verify
     from assignbench.run.training.device import device_of
 
+    if folder is None:
+        folder = golden_vectors()
+        note(f"a part of the vectors, those that come with assignbench: {folder}")
     report = verify(folder, preset=preset, device=str(device_of(device.value)), progress=progress)
     if as_json:
         skipped = [{"strategy": one.strategy, "files": one.files, "reason": one.reason} for one in report.skipped]

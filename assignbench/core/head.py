@@ -187,16 +187,17 @@ def fitting(raw: RawOutputs, head: Head, priors: Priors) -> None:
     """Refuse outputs that are not those of a head: what a network of a strategy's own may get wrong."""
     if not isinstance(raw, RawOutputs):
         raise TypeError(f"the head's network must put out RawOutputs, not {type(raw).__name__}")
-    require_numbers("RawOutputs.logits", raw.logits, None, len(priors), None)
-    images = len(raw.logits)
-    require_numbers("RawOutputs.regression", raw.regression, images, len(priors), head.coding.outputs)
+    locations = priors.boxes.shape[-2]  # a length would become a fixed number in an exported network
+    require_numbers("RawOutputs.logits", raw.logits, None, locations, None)
+    images = raw.logits.shape[0]
+    require_numbers("RawOutputs.regression", raw.regression, images, locations, head.coding.outputs)
     if raw.priors is not None:
-        require_numbers("RawOutputs.priors", raw.priors, images, len(priors), 4)
+        require_numbers("RawOutputs.priors", raw.priors, images, locations, 4)
     if set(raw.extras) != {extra.name for extra in head.extras}:
         asked = ", ".join(extra.name for extra in head.extras) or "none"
         raise ValueError(
             f"the head's network puts out the extras {', '.join(raw.extras) or 'none'}, asked for: {asked}"
         )
     for extra in head.extras:
-        axes = (images, len(priors), *(() if extra.channels == 1 else (extra.channels,)))
+        axes = (images, locations, *(() if extra.channels == 1 else (extra.channels,)))
         require_numbers(f"RawOutputs.extras[{extra.name!r}]", raw.extras[extra.name], *axes)

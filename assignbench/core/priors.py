@@ -16,10 +16,10 @@ STRIDES = (8, 16, 32, 64, 128)  # P3 … P7
 
 def map_sizes(height: int, width: int) -> tuple[tuple[int, int], ...]:
     """Rows and columns of P3 … P7 for a padded image: each halves the one before, rounding up."""
-    sizes = [(-(-height // 8), -(-width // 8))]
+    sizes = [((height + 7) // 8, (width + 7) // 8)]  # of whole numbers from 0: ONNX divides others towards 0
     for _ in STRIDES[1:]:
         rows, columns = sizes[-1]
-        sizes.append((-(-rows // 2), -(-columns // 2)))
+        sizes.append(((rows + 1) // 2, (columns + 1) // 2))
     return tuple(sizes)
 
 
@@ -48,11 +48,11 @@ def pyramid_priors(
         center = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[:, :, None]  # row, column, 1, xy
         boxes.append(torch.cat((center - half, center + half), dim=-1).reshape(-1, 4))
         points.append(center.expand(-1, -1, head.priors_per_cell, -1).reshape(-1, 2))
-        spacings.append(torch.full((len(boxes[-1]),), float(stride)))
-        levels.append(torch.full((len(boxes[-1]),), level))
+        spacings.append(torch.full(boxes[-1].shape[:1], float(stride)))
+        levels.append(torch.full(boxes[-1].shape[:1], level))
         steps.append(step)
     sizes = torch.tensor(maps)
-    lengths = torch.tensor([len(part) for part in boxes])
+    lengths = torch.tensor([part.shape[0] for part in boxes])
     step = torch.tensor(steps, dtype=torch.float32)
     grid = Grid(lengths.cumsum(0) - lengths, sizes[:, 0], sizes[:, 1], head.offset * step, step, head.priors_per_cell)
     joined = (torch.cat(parts) for parts in (boxes, points, spacings, levels))

@@ -162,7 +162,7 @@ class Priors:
     def __post_init__(self) -> None:
         axes = (None, 4) if self.boxes.ndim < 3 else (None, None, 4)
         require_shape("Priors.boxes", self.boxes, *axes)
-        locations = len(self)
+        locations = self.boxes.shape[-2]
         require_shape("Priors.points", self.points, locations, 2)
         require_shape("Priors.stride", self.stride, locations)
         require_shape("Priors.level", self.level, locations)

@@ -116,6 +116,8 @@ class Detector(nn.Module):
 
     def priors(self, head: Head, x: Tensor) -> Priors:
         """The priors of a head for images of this size."""
+        if torch.compiler.is_exporting():  # the size may be known only when the exported network is used
+            return pyramid_priors(head, x.shape[-2], x.shape[-1], x.device)
         return cached_priors(head, x.shape[-2], x.shape[-1], x.device)
 
     def decoded(

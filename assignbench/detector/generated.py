@@ -65,7 +65,7 @@ class GeneratedHead(nn.Module):
 
     def forward(self, pyramid: tuple[Tensor, ...], priors: Priors, progress: float = 0.0) -> RawOutputs:
         """The levels that the head speaks on → raw outputs, float32, and in training the priors that were drawn."""
-        cells, images = self.head.priors_per_cell, len(pyramid[0])
+        cells, images = self.head.priors_per_cell, pyramid[0].shape[0]
         sides = (priors.boxes[:cells, 2:] - priors.boxes[:cells, :2]) / priors.stride[:cells, None]
         draws = self.training and self.spread > 0
         if draws:

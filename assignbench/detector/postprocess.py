@@ -124,10 +124,8 @@ def candidates_of(
     locations whose largest output measures best, and nothing else has to be looked at twice.
     """
     outputs = predictions.outputs
-    joins = None if predictions.joined is None else predictions.extras[predictions.joined]
-    quality = [predictions.extras[extra.name] for extra in extras if extra.scales_score]
+    joins, quality, shut = of_extras(predictions.extras, predictions.joined, extras)
     _, rank = measured(outputs.amax(-1, keepdim=True), joins, quality, rule)
-    shut = shut_out(predictions.extras, extras)
     if shut is not None:
         rank = rank.masked_fill(shut[..., None], -1)
     lengths = torch.unique_consecutive(priors.level, return_counts=True)[1].tolist()
@@ -160,17 +158,6 @@ def candidates_of(
     return location.gather(1, place // classes), place % classes, score
 
 
-def shut_out(values: Mapping[str, Tensor], extras: tuple[Extra, ...]) -> Tensor | None:
-    """Which locations an extra lets make no detection: bool ``[image, location]``; None: all may make some.
-
-    Args:
-        values: name of an extra → its logits, ``[image, location]``.
-        extras: those in use.
-    """
-    shut = [values[extra.name].sigmoid() < extra.least for extra in extras if extra.least > 0]
-    return torch.stack(shut).any(0) if shut else None
-
-
 def measured(
     outputs: Tensor, joins: Tensor | None, quality: Sequence[Tensor], rule: PostprocessRule
 ) -> tuple[Tensor, Tensor]:
@@ -182,14 +169,40 @@ def measured(
         quality: logits of the factors of the score, ``[image, location]`` each.
         rule: numbers.
     """
+    measures = measures_of(outputs, joins, quality, rule)
+    return measures["score"], measures[rule.rank_by].where(measures[rule.threshold_on] > rule.score_threshold, -1)
+
+
+def measures_of(
+    outputs: Tensor, joins: Tensor | None, quality: Sequence[Tensor], rule: PostprocessRule
+) -> dict[Measure, Tensor]:
+    """Every measure of entries, ``[image, location, class]`` in 0 … 1; arguments as those of `measured`."""
     alone = outputs.sigmoid()
     score = probability = alone if joins is None else join_logits(outputs, joins).sigmoid()
     for factor in quality:
         score = score * factor.sigmoid()[..., None]
     if quality and rule.score == "root":
         score = score.sqrt()
-    measures = {"output": alone, "class": probability, "score": score}
-    return score, measures[rule.rank_by].where(measures[rule.threshold_on] > rule.score_threshold, -1)
+    return {"output": alone, "class": probability, "score": score}
+
+
+def of_extras(
+    values: Mapping[str, Tensor], joined: str | None, extras: Sequence[Extra]
+) -> tuple[Tensor | None, list[Tensor], Tensor | None]:
+    """What a score needs of the extras: ``joins`` and ``quality`` of `measured`; and where they allow no detection.
+
+    Args:
+        values: name of an extra → its logits, ``[image, location]``.
+        joined: name of the one that joins the class probability; None: none does.
+        extras: those in use.
+
+    Returns:
+        The last of the three is bool ``[image, location]``, or None: all locations may make a detection.
+    """
+    joins = None if joined is None else values[joined]
+    quality = [values[extra.name] for extra in extras if extra.scales_score]
+    shut = [values[extra.name].sigmoid() < extra.least for extra in extras if extra.least > 0]
+    return joins, quality, torch.stack(shut).any(0) if shut else None
 
 
 def highest(values: Tensor, count: int) -> Tensor:

@@ -32,6 +32,7 @@ LINES: dict[str, tuple[tuple[str, ...], set[int], set[str]]] = {  # command → 
     "status": (("{runs}",), {0}, {"folder", "runs"}),
     "compare": (("{runs}",), {0}, {"rows", "notes"}),
     "plan": (("{runs}", "--baseline", "atss"), {0}, {"plans", "refused", "notes"}),
+    "export": (("{finished}", "--size", "96x96", *DATA), {0}, {"path", "input", "outputs", "postprocessing", "check"}),
     "eval": (("--detections", "{detections}", "--dataset", "{spec}", *DATA), {0}, {"metrics", "classes", "notes"}),
     "check": (("{noisy}",), {0, 1}, {"strategies"}),
     "explain": (("--assigner", "{noisy}", "--device", "cpu"), {0}, {"rule", "levels", "positives", "rivals"}),
@@ -112,8 +113,11 @@ def test_every_command_prints_a_document_or_leaves_files():
 
 
 @pytest.mark.parametrize("command", LINES)
-def test_standard_output_is_one_document(command, places, call):
+def test_standard_output_is_one_document(command, places, call, request):
     words, codes, keys = LINES[command]
+    if "{finished}" in words:  # copied: others read it, too
+        shutil.copytree(request.getfixturevalue("finished_run")("fcos")[1], places["runs"] + "/finished")
+        places["finished"] = places["runs"] + "/finished"
     code, out, err = call(*command.split(), *(word.format(**places) for word in words), "--json")
     assert code in codes, err
     document = json.loads(out, parse_constant=refused)

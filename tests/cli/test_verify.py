@@ -247,9 +247,20 @@ def test_help_says_what_it_does(call):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((), "DIR"), (("x", "--device", "tpu"), "tpu"), (("x", "--presset", "mmdet"), "--presset")],
+    [(("x", "--device", "tpu"), "tpu"), (("x", "--presset", "mmdet"), "--presset")],
 )
 def test_wrong_usage(call, arguments, message):
     code, _, err = call("verify", "golden", *arguments)
     assert code == 2
     assert message in err
+
+
+def test_without_a_folder_the_vectors_that_come_with_assignbench_are_replayed(call):
+    code, out, err = call("verify", "golden", "--json")
+    assert code == 0
+    assert f"those that come with assignbench: {VECTORS}" in err
+    here = {path.relative_to(VECTORS).with_suffix("").as_posix() for path in VECTORS.rglob("*.safetensors")}
+    checks = json.loads(out)["checks"]
+    assert len(here) == 7
+    assert {one["strategy"] for one in checks} == {"retinanet", "fcos", "atss", "freeanchor", "autoassign"}
+    assert json.loads(out)["skipped"] == []

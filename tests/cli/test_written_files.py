@@ -19,6 +19,7 @@ WRITTEN = {
     ("reproduce", "--output"): (("table3",), "x"),
     ("eval", "--output"): (("--weights", "w.safetensors", "--dataset", "shapes"), "x.json"),
     ("predict", "--output"): (("run", "a.jpg"), "x"),
+    ("export", "--output"): (("run",), "x.pt2"),
     ("import", "--output"): (("a.pth", "--from", "mmdet", "--assigner", "atss"), "x.safetensors"),
     ("data open", "--output"): (("folder",), "x.yaml"),
     ("data check", "--fix"): (("shapes",), "x"),
@@ -67,6 +68,7 @@ def test_no_folder_is_made_above_what_is_to_be_written(call, tmp_path, monkeypat
     [
         ("report", "--output", ".html or .htm"),
         ("eval", "--output", ".json"),
+        ("export", "--output", ".pt2 or .onnx"),
         ("import", "--output", ".safetensors"),
         ("data open", "--output", ".yaml or .yml"),
         ("bench step", "--trace", ".json"),

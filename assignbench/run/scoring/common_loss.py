@@ -26,7 +26,7 @@ from assignbench.core.box_loss import GIoU
 from assignbench.core.class_loss import Focal
 from assignbench.core.fast.giou import giou
 from assignbench.core.geometry import area, iou_matrix
-from assignbench.detector.postprocess import PostprocessRule, clip, measured, shut_out
+from assignbench.detector.postprocess import PostprocessRule, clip, measured, of_extras
 
 OVERLAP = 0.5  # from which on a box answers an object, or lies in a crowd
 LEAST = 1e-6  # a score counts as no less, nor as closer to 1: logarithms stay finite
@@ -82,16 +82,11 @@ def common_charges(
     for image in range(predictions.images):
         kept = inside[image].nonzero()[:, 0]
         own = slice(image, image + 1)
-        outputs, factors = (
-            predictions.outputs[own, kept],
-            {name: extra[own, kept] for name, extra in predictions.extras.items()},
-        )
-        joins = None if predictions.joined is None else factors[predictions.joined]
-        quality = [factors[extra.name] for extra in extras if extra.scales_score]
-        score, rank = measured(outputs, joins, quality, rule)
-        out = shut_out(factors, extras)
-        if out is not None:
-            score, rank = score.masked_fill(out[..., None], 0), rank.masked_fill(out[..., None], -1)
+        values = {name: extra[own, kept] for name, extra in predictions.extras.items()}
+        joins, quality, shut = of_extras(values, predictions.joined, extras)
+        score, rank = measured(predictions.outputs[own, kept], joins, quality, rule)
+        if shut is not None:
+            score, rank = score.masked_fill(shut[..., None], 0), rank.masked_fill(shut[..., None], -1)
         found = boxes[image, kept], score[0], rank[0] >= 0
         if not len(kept):  # of a head of coarse levels alone, in a small picture: its objects are answered by nothing
             found = (

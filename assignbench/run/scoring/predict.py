@@ -185,16 +185,27 @@ def detect_picture(
     detector: Detector, pixels: np.ndarray, data: DataSettings, settings: EvaluateSettings
 ) -> list[tuple[float, int, list[float]]]:
     """Score, label and box in original pixels of what is in one picture ``[H, W, 3]``, best first."""
+    image, sizes = network_input(pixels, data)
+    device = detector.mean.device
+    (found,) = detect_images(detector, image.to(device), sizes.to(device), settings)
+    boxes = found.boxes.cpu() * to_original(pixels, sizes)
+    return list(zip(found.scores.tolist(), found.labels.tolist(), boxes.tolist(), strict=True))
+
+
+def network_input(pixels: np.ndarray, data: DataSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture ``[H, W, 3]`` as the network gets it: uint8 ``[1, 3, height, width]``, padded, and its own size."""
     height, width = pixels.shape[:2]
     geometry = Geometry(*resized(width, height, *data.test_sides))
     image = torch.zeros(1, 3, *padded([geometry]), dtype=torch.uint8)
     image[0, :, : geometry.height, : geometry.width] = move_picture(pixels, geometry)
-    device = detector.mean.device
-    sizes = torch.tensor([[geometry.height, geometry.width]], device=device)
-    (found,) = detect_images(detector, image.to(device), sizes, settings)
-    scale = torch.tensor([width / geometry.width, height / geometry.height]).repeat(2)
-    boxes = found.boxes.cpu() * scale
-    return list(zip(found.scores.tolist(), found.labels.tolist(), boxes.tolist(), strict=True))
+    return image, torch.tensor([[geometry.height, geometry.width]])
+
+
+def to_original(pixels: np.ndarray, sizes: torch.Tensor) -> torch.Tensor:
+    """What boxes in pixels of the network's input are multiplied by: ``[4]``."""
+    height, width = pixels.shape[:2]
+    own = sizes[0].tolist()
+    return torch.tensor([width / own[1], height / own[0]]).repeat(2)
 
 
 def draw_boxes(pixels: np.ndarray, boxes: Sequence[tuple[str, int, Sequence[float]]]) -> Image.Image:

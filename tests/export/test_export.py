@@ -1,0 +1,133 @@
+"""The command: what it writes, what it refuses, and that its guide's example works without assignbench."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assignbench.cli.main import main
+from assignbench.errors import DataError, RunError, UsageError
+from assignbench.export import export as module
+from assignbench.export.export import export
+from assignbench.files import sha256_of
+from assignbench.run.scoring.predict import predict
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "export.md"
+
+
+@pytest.fixture(scope="session")
+def large(finished_run) -> Path:
+    """A run whose pictures are large enough for sizes that vary."""
+    return finished_run("fcos", "data.short_side=160", "data.long_side=192", "evaluate.score_threshold=0.001")[1]
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_and_its_description_say_what_they_are(large, few_pictures, tmp_path):
+    done = export(large, output=tmp_path / "a.pt2", data_root=few_pictures.parent)
+    assert written(tmp_path) == ["a.pt2", "a.pt2.json"]
+    about = json.loads((tmp_path / "a.pt2.json").read_text())
+    assert about == json.loads(json.dumps(done.about))
+    assert about["file"]["sha256"] == sha256_of(tmp_path / "a.pt2")
+    assert about["run"]["id"] == large.name
+    assert about["postprocessing"]["score_threshold"] == 0.001
+    assert about["check"]["largest_difference"] == {"boxes": 0, "scores": 0}
+    assert about["check"]["detections"] > 0
+    assert about["check"]["unpaired"] == 0
+
+
+@pytest.mark.parametrize("form", ["torch", "onnx"])
+def test_the_guides_example_finds_what_predict_finds(large, few_pictures, tmp_path, form):
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    code, onnx = blocks
+    if form == "onnx":
+        first, rest = code.split('model, about = torch.export.load("fcos.pt2").module(), ')
+        code = f"{first}{onnx}\nabout = {rest}".replace("fcos.pt2.json", "fcos.onnx.json")
+    ending = {"torch": "pt2", "onnx": "onnx"}[form]
+    export(large, form=form, output=tmp_path / f"fcos.{ending}", data_root=few_pictures.parent)
+    (picture, *_) = sorted(few_pictures.parent.rglob("*.jpg")) or sorted(few_pictures.parent.rglob("*.png"))
+    from PIL import Image
+
+    with Image.open(picture) as opened:
+        opened.save(tmp_path / "street.jpg")
+    # a process that cannot import assignbench
+    code = "import sys\nsys.modules['assignbench'] = None\n" + code
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""}
+    )
+    assert told.returncode == 0, told.stderr
+    found = [line.split(" ", 2) for line in told.stdout.splitlines()]
+    predict(large, [tmp_path / "street.jpg"], tmp_path / "found", 0.0, "cpu")
+    wanted = json.loads((tmp_path / "found" / "street.json").read_text())["detections"]
+    assert len(found) == len(wanted) > 0
+    for one in wanted:  # equal scores may stand in any order
+        assert any(
+            name == one["class"]
+            and json.loads(box) == pytest.approx(one["box"], abs=0.11)
+            and float(score) == pytest.approx(one["score"], abs=0.002)
+            for name, score, box in found
+        ), one
+
+
+def test_a_difference_leaves_no_file(large, few_pictures, tmp_path, monkeypatch):
+    real = module.opened
+    monkeypatch.setattr(module, "opened", lambda *which: lambda *given: [each + 0.2 for each in real(*which)(*given)])
+    with pytest.raises(RunError, match="is not the run's"):
+        export(large, output=tmp_path / "a.pt2", data_root=few_pictures.parent)
+    assert written(tmp_path) == []
+
+
+def test_small_pictures_want_a_fixed_size(finished_run, few_pictures, tmp_path):
+    run, root = finished_run("fcos")[1], few_pictures.parent
+    with pytest.raises(UsageError, match=r"begin at 160; add a fixed size: --size 96x96"):
+        export(run, output=tmp_path / "a.pt2", data_root=root)
+    with pytest.raises(UsageError, match=r"does not fit into --size 32x32; every .* fits into --size 96x96"):
+        export(run, output=tmp_path / "a.pt2", size=(32, 32), data_root=root)
+    with pytest.raises(UsageError, match="must be multiples of 32"):
+        export(run, output=tmp_path / "a.pt2", size=(96, 100), data_root=root)
+    assert written(tmp_path) == []
+    done = export(run, output=tmp_path / "a.pt2", size=(96, 96), data_root=root)
+    assert done.about["input"]["images"]["height"] == 96
+
+
+def test_pictures_of_ones_own_do_without_the_data_set(large, few_pictures, tmp_path, monkeypatch):
+    def gone(*_):
+        raise DataError("the pictures are gone")
+
+    monkeypatch.setattr(module, "open_dataset", gone)
+    with pytest.raises(DataError, match=r"are gone\n.*--pictures FOLDER"):
+        export(large, output=tmp_path / "a.pt2")
+    picture = next(few_pictures.parent.rglob("*.jpg"), None) or next(few_pictures.parent.rglob("*.png"))
+    done = export(large, output=tmp_path / "a.pt2", pictures=picture)
+    assert done.checked.pictures == 1
+
+
+def test_what_was_not_written_here_stays(large, tmp_path):
+    (tmp_path / "a.pt2.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"a\.pt2\.json was not written by export"):
+        export(large, output=tmp_path / "a.pt2")
+    with pytest.raises(UsageError, match="is read by this command"):
+        export(large, output=large / "weights.safetensors")
+    assert (tmp_path / "a.pt2.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--format", "onnx", "--output", "a.pt2"), "do not go together"),
+        (("--size", "800"), "write height and width in pixels"),
+        (("--size", "0x32"), "write height and width in pixels"),
+        (("--output", "a.bin"), "the name must end in .pt2 or .onnx"),
+        (("--output", "/dev/stdout"), "name a file"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(large, capsys, monkeypatch, tmp_path, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(large), *words]) == 2
+    assert message in capsys.readouterr().err
