@@ -20,8 +20,8 @@ from torch import Tensor
 
 import assignbench
 from assignbench import core
+from assignbench.cli.commands.new import STRATEGY, read, renamed
 from assignbench.cli.main import INTERRUPTED, app
-from assignbench.cli.new import STRATEGY, read, renamed
 from assignbench.config import known_recipes, settings
 from assignbench.contract.laws import check
 from assignbench.core import Assigner, Assignment, Discounts, Extra, Head, Normalisers, Pairs, Setting, assign, parts

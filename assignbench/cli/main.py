@@ -13,13 +13,11 @@ from typing import Annotated, Any
 import typer
 
 import assignbench
-from assignbench.cli import (
-    bench,
+from assignbench.cli import wrong_usage
+from assignbench.cli.commands import (
     check,
     clean,
     compare,
-    data,
-    doctor,
     explain,
     export,
     figure,
@@ -33,8 +31,10 @@ from assignbench.cli import (
     status,
     verify,
     weights,
-    wrong_usage,
 )
+from assignbench.cli.commands.bench import bench
+from assignbench.cli.commands.data import data
+from assignbench.cli.commands.doctor import doctor
 from assignbench.cli.launching import settle_machine
 from assignbench.cli.output import lasting_streams
 from assignbench.errors import AssignbenchError, AssignbenchWarning, RunError, Stopped, SystemProblem, UsageError

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from assignbench.cli.benching import image_size
+from assignbench.cli.commands.bench.cases import image_size
 from assignbench.cli.output import note, progress
 from assignbench.errors import UsageError
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assignbench.cli.comparing_files import places_of
+from assignbench.cli.commands.comparing_files import places_of
 from assignbench.data.dataset import Dataset
 from assignbench.data.spec.locate import open_dataset, open_evaluation
 from assignbench.errors import UsageError

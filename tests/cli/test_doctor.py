@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from assignbench.cli import examining, selftest
-from assignbench.cli.examining import Line
+from assignbench.cli.commands.doctor import examining, selftest
+from assignbench.cli.commands.doctor.examining import Line
 from assignbench.run.training import surroundings
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from assignbench.bench.exponent import GrowthRow, growth_of
 from assignbench.bench.growth import GrowthReport
-from assignbench.cli.benching import Sizes
-from assignbench.cli.growing import series, show_growth
-from assignbench.cli.plotting import draw_growth, place, tick
+from assignbench.cli.commands.bench.cases import Sizes
+from assignbench.cli.commands.bench.growing import series, show_growth
+from assignbench.cli.commands.bench.plotting import draw_growth, place, tick
 from assignbench.plot import save
 
 SMALL = ("--classes", "2", "--repeat", "1", "--assigner", "fcos,retinanet")

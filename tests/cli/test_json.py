@@ -159,7 +159,7 @@ def test_compare_writes_its_table_and_prints_the_document(places, call, tmp_path
 
 def test_a_number_that_is_none_ends_the_command(call, monkeypatch):
     odd = SimpleNamespace(name="odd", description="d", origin=float("nan"))
-    monkeypatch.setattr("assignbench.cli.listing.str", lambda value: value, raising=False)
+    monkeypatch.setattr("assignbench.cli.commands.listing.str", lambda value: value, raising=False)
     monkeypatch.setattr("assignbench.data.spec.locate.known_datasets", lambda: (odd,))
     code, out, err = call("list", "datasets", "--json")
     assert (code, out) == (1, "")

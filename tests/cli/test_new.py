@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from assignbench.cli.new import FILES, TEMPLATE
+from assignbench.cli.commands.new import FILES, TEMPLATE
 from assignbench.contract import asked
 
 MAIN = [sys.executable, "-m", "assignbench"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from assignbench.cli.compare import ENDS, Format, format_of
+from assignbench.cli.commands.compare import ENDS, Format, format_of
 from assignbench.cli.main import app
 from assignbench.errors import UsageError
 

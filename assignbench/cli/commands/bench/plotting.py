@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from assignbench.cli.growing import AREA, AXES
+from assignbench.cli.commands.bench.growing import AREA, AXES
 from assignbench.plot import COLOURS, GREY, MARKERS, log_log, slope_guides, styled
 
 if TYPE_CHECKING:

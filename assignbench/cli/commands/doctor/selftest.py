@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assignbench.cli.examining import Line
+from assignbench.cli.commands.doctor.examining import Line
 from assignbench.disk import existing
 from assignbench.importing import in_words
 

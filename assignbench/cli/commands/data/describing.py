@@ -9,7 +9,7 @@ import typer
 
 from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption, ShareOption, number_list, written_option
-from assignbench.cli.checking import SpecArgument
+from assignbench.cli.commands.data.checking import SpecArgument
 from assignbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import typer
 
-from assignbench.cli import checking, describing, opening, preparing
+from assignbench.cli.commands.data import checking, describing, opening, preparing
 
 app = typer.Typer(
     help="Fetch, open, check, describe and show data sets.",

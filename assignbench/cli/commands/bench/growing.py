@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from assignbench.cli.arguments import comma_list, number_list
-from assignbench.cli.benching import Sizes, image_size, positive, report
+from assignbench.cli.commands.bench.cases import Sizes, image_size, positive, report
 from assignbench.cli.output import progress, say, show, show_json, table
 from assignbench.errors import UsageError
 from assignbench.suggest import did_you_mean

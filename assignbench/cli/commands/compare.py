@@ -214,7 +214,7 @@ def compare(
     damaged: Sequence[str] = ()
     columns = None if metrics is None else comma_list([metrics], "--metrics")
     if detections:
-        from assignbench.cli.comparing_files import places_of, table_of_files
+        from assignbench.cli.commands.comparing_files import places_of, table_of_files
 
         if recipe is not None or protocol is not None:
             raise UsageError("--recipe and --protocol choose among runs; a detections file says nothing of either")

@@ -8,7 +8,7 @@ import typer
 
 from assignbench.cli import completing
 from assignbench.cli.arguments import DataRootOption, JsonOption, OnlyProtocolOption, OnlyRecipeOption
-from assignbench.cli.compare import Spread
+from assignbench.cli.commands.compare import Spread
 from assignbench.errors import UsageError
 from assignbench.paths import documentation
 

@@ -15,7 +15,7 @@ from assignbench.errors import SystemProblem
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from assignbench.cli.examining import Line
+    from assignbench.cli.commands.doctor.examining import Line
 
 EXAMPLES = r"""[bold]Examples[/bold]
 
@@ -44,9 +44,9 @@ def doctor(
     a rule that is reckoned by hand, holds gradients against differences, trains
     a step on the device and writes to the folder of runs; nothing of it stays.
     """
-    from assignbench.cli.examining import looked_at, topics
+    from assignbench.cli.commands.doctor.examining import looked_at, topics
+    from assignbench.cli.commands.doctor.selftest import tests
     from assignbench.cli.output import progress, show_json
-    from assignbench.cli.selftest import tests
 
     checks = topics(output, data_root) | ({} if quick else {"self-test": partial(tests, output)})
     found: list[Line] = []

@@ -19,7 +19,7 @@ from assignbench.cli.arguments import (
     number_list,
     written_option,
 )
-from assignbench.cli.benching import (
+from assignbench.cli.commands.bench.cases import (
     Sizes,
     batch_of,
     built,
@@ -164,7 +164,7 @@ def growth(
     that what objects add to the time of an empty batch is proportional to
     their pairs. The floor is that of [bold]loss[/bold].
     """
-    from assignbench.cli.growing import series, show_growth
+    from assignbench.cli.commands.bench.growing import series, show_growth
 
     wanted = series(axis, objects=objects, image=image, batch=batch, classes=classes, sizes=sizes)
     if plot is not None:
@@ -186,7 +186,7 @@ def growth(
     about = f"{protocol.value} protocol, {classes} classes, sizes {sizes.value}, best of {repeat}"
     show_growth(outcome, as_json, where, about)
     if plot is not None:
-        from assignbench.cli.plotting import draw_growth
+        from assignbench.cli.commands.bench.plotting import draw_growth
         from assignbench.plot import save
 
         save(draw_growth(outcome), plot)

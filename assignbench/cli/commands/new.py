@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+import assignbench
 from assignbench.errors import UsageError
 from assignbench.paths import documentation
 
@@ -22,7 +23,7 @@ assignbench new my_rule --package   [dim]# my_rule/, for pip[/dim]
     f"\n\nWhat there is to write a rule with:\n\n{documentation('extend/index')}"
 )
 
-TEMPLATE = Path(__file__).resolve().parents[1] / "template"  # a package like those that this command writes
+TEMPLATE = Path(assignbench.__file__).resolve().parent / "template"  # a package like those that this command writes
 STRATEGY = "my_strategy.py"
 FILES = (STRATEGY, "tests/test_my_strategy.py", "pyproject.toml", ".github/workflows/tests.yml")
 NAMES = ("my_strategy", "MyStrategy")  # of its strategy and of the class

@@ -1,0 +1,1 @@
+"""``assignbench bench``: time and memory."""

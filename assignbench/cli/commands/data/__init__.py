@@ -1,0 +1,1 @@
+"""``assignbench data``: data sets on the disk."""

@@ -1,0 +1,1 @@
+"""``assignbench doctor``: this machine."""
