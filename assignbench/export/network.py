@@ -48,8 +48,8 @@ class Exported(nn.Module):
 
 def outputs_of(extras: Sequence[Extra], rule: PostprocessRule) -> tuple[Measure, ...]:
     """The measures that are put out: the score, and those others that the rule asks for and that differ from it."""
-    asked = (same_as(measure, extras) for measure in ("score", rule.threshold_on, rule.rank_by))
-    return tuple(dict.fromkeys(asked))
+    asked: tuple[Measure, ...] = ("score", rule.threshold_on, rule.rank_by)
+    return tuple(dict.fromkeys(same_as(measure, extras) for measure in asked))
 
 
 def same_as(measure: Measure, extras: Sequence[Extra]) -> Measure:

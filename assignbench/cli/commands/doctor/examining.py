@@ -26,6 +26,7 @@ SHOWN = ("torch", "torchvision", "accelerate", "pycocotools", "numpy")  # the ot
 EXTRAS = {
     "plots": "figure, bench growth --plot",
     "report": "report",
+    "onnx": "export --format onnx",
     "fast": "evaluate.evaluator = fast",
     "tensorboard": "run --tracker tensorboard",
     "slurm": "run --on slurm",
