@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
+from torch.export import ExportedProgram
 
 from assignbench.cli.main import main
 from assignbench.errors import DataError, RunError, UsageError
@@ -16,6 +18,7 @@ from assignbench.export.export import export
 from assignbench.files import sha256_of
 from assignbench.run.scoring.predict import predict
 
+PROGRAMS: dict[tuple[object, ...], ExportedProgram] = {}
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "export.md"
 
 
@@ -23,6 +26,20 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "export.md"
 def large(finished_run) -> Path:
     """A run whose pictures are large enough for sizes that vary."""
     return finished_run("fcos", "data.short_side=160", "data.long_side=192", "evaluate.score_threshold=0.001")[1]
+
+
+@pytest.fixture(autouse=True)
+def _followed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To follow a network takes seconds, so each is followed once, whichever test comes first."""
+    real = module.traced
+
+    def traced(network: nn.Module, size: tuple[int, int] | None) -> ExportedProgram:
+        which = (size, *(parameter.double().sum().item() for parameter in network.parameters()))
+        if which not in PROGRAMS:
+            PROGRAMS[which] = real(network, size)
+        return PROGRAMS[which]
+
+    monkeypatch.setattr(module, "traced", traced)
 
 
 def written(folder: Path) -> list[str]:
