@@ -87,7 +87,7 @@ def test_every_strategy_exports_with_sizes_that_vary(network, inputs, case):
 
 
 def test_onnx_keeps_what_the_graph_says(network, inputs, tmp_path):
-    """At any size the guide's example does so, which a test runs; this network moves taps, by torchvision's operator."""
+    """At any size the guide's example does, which a test runs; this network moves taps, by torchvision's operator."""
     eager = network("guided_anchoring")
     write("onnx", traced(eager, (LEAST, 224)), (BOXES, *(NAMES[one] for one in eager.outputs)), tmp_path / "file.onnx")
     run = opened("onnx", tmp_path / "file.onnx")
