@@ -20,6 +20,7 @@ SPINS = "1000"  # some tens of microseconds; libgomp's own choice is 300 000
 THREADS, SPINNING = "OMP_NUM_THREADS", "GOMP_SPINCOUNT"
 WAITING = (SPINNING, "OMP_WAIT_POLICY", "KMP_BLOCKTIME")  # a user who sets one of them has chosen
 MOST_WORKERS = 8  # more loader processes than these were never needed to keep a GPU busy
+BUSY = 1.5  # programs that want a core, for each of them, from which on work takes visibly longer
 ENOUGH = 4  # cores of a process from where one of them may load pictures for the others
 
 
@@ -41,6 +42,12 @@ def share(cores: int, environment: Mapping[str, str]) -> int:
     """Cores of one process, of those that a launcher started here."""
     local = environment.get("LOCAL_WORLD_SIZE", "1")
     return max(1, cores // max(1, int(local) if local.isdecimal() else 1))
+
+
+def busy(cores: int) -> str | None:
+    """Says that other programs want the cores, too; None: they hardly do, or the system does not tell."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return f"the machine is busy (load {load:.0f} on {cores} cores)" if load > BUSY * cores else None
 
 
 def waiting(environment: Mapping[str, str]) -> str:

@@ -267,7 +267,8 @@ class TrainSettings(_Group):
             )
         if self.warmup > self.iterations:
             raise ValueError(
-                f"train.warmup = {self.warmup} is longer than train.iterations = {self.iterations}; shorten the warm-up"
+                f"train.warmup = {self.warmup} is longer than train.iterations = {self.iterations}; "
+                f"shorten the warm-up, too: train.warmup={self.iterations // 10}"
             )
         if self.schedule == "cosine" and self.steps:
             raise ValueError("train.steps are for train.schedule = step; cosine has none: set train.steps=[]")

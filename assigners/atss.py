@@ -125,9 +125,9 @@ class ATSS(Assigner):
         objects, locations, overlap, inside = self.candidates(priors, targets)
         mean, deviation = moments_by(overlap, objects, len(targets))
         return Reasons(
-            f"Of the {self.k} priors nearest to its centre on each level, those teach the object that lie inside it "
-            "and whose IoU reaches the threshold, mean + deviation of all their IoU (if none does, the best inside); "
-            "a prior of several goes to the highest IoU.",
+            f"The candidates are the {self.k} priors nearest to the object's centre on each level. A candidate teaches "
+            "the object if it lies inside the box and its IoU reaches the threshold, mean + deviation of the IoU of all "
+            "candidates (if none does, the best inside). If several objects want a prior, the highest IoU wins.",
             objects,
             locations,
             {"IoU": overlap, "inside": inside},

@@ -8,7 +8,6 @@ Loading pictures and scoring detections are not in it.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import statistics
 from collections.abc import Hashable, Sequence
@@ -29,7 +28,7 @@ from assignbench.config import flatten
 from assignbench.core import Setting
 from assignbench.data.load.transforms import resized
 from assignbench.importing import in_words
-from assignbench.machine import bound_to
+from assignbench.machine import bound_to, busy
 from assignbench.run.matrix.matrix import DONE, state
 from assignbench.run.matrix.plan import Run
 from assignbench.run.scoring.detect import detect_images
@@ -40,7 +39,6 @@ from assignbench.run.training.train import augmentation, micro_batch, validation
 
 PIXELS = 200_000  # of a measured batch on a CPU
 NUMBER = 4  # bytes of a parameter in a file and in memory
-BUSY = 1.5  # processes that want a core, for each of them, from which on a measurement is of the others, too
 DETECTION = 120  # bytes of a detection in a file, at most
 
 
@@ -95,7 +93,6 @@ def show_estimate(runs: Sequence[Run], folder: Path, accelerator: Accelerator, c
         )
     console.print(table)
     free = shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
-    load, cores = (os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0), bound_to()
     cut = "" if device.type == "cuda" else "; × pixels where a smaller batch was measured"
     taken = (
         f"{'at least ' if failed else ''}{clock(3600 * hours)} (h:mm:ss or m:ss) on {device.type} for what is to do, "
@@ -108,10 +105,8 @@ def show_estimate(runs: Sequence[Run], folder: Path, accelerator: Accelerator, c
     )
     console.print(Text(taken), soft_wrap=True)
     console.print(Text(measured_by), soft_wrap=True)
-    if load > BUSY * cores and device.type != "cuda":
-        console.print(
-            Text(f"the machine is busy (load {load:.0f} on {cores} cores): alone, it takes less"), soft_wrap=True
-        )
+    if device.type != "cuda" and (shared := busy(bound_to())) is not None:
+        console.print(Text(f"{shared}: alone, it takes less"), soft_wrap=True)
     if disk + scratch > free:
         console.print(Text("warning: that does not fit on the disk; choose another --output", style="bold red"))
 

@@ -38,8 +38,8 @@ def recipe_for(datasets: Sequence[str], device: str, on: str) -> tuple[str, str]
     other = "--recipe takes another one"
     if has_weights(backbone):
         return pretrained, f"recipe {pretrained}, {where}; {other}"
-    why = f"from scratch, since the ImageNet weights of {backbone} are not here and cannot be downloaded"
-    return scratch, f"recipe {scratch}, {where}, {why}; with them, --recipe {pretrained} learns more; {other}"
+    why = f"the ImageNet weights of {backbone} are not here and cannot be downloaded, so training starts from scratch"
+    return scratch, f"recipe {scratch}, {where}: {why}; with the weights, --recipe {pretrained} learns more; {other}"
 
 
 def has_weights(backbone: str) -> bool:

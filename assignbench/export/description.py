@@ -39,6 +39,7 @@ def describe(
     return {
         "kind": KIND,
         "input": {
+            "fixed": size is not None,
             "images": {
                 "shape": ["image", 3, "height", "width"],
                 "type": "uint8",

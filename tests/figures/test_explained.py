@@ -193,7 +193,7 @@ def test_in_words(say):
         "17.4 × 34.6 network pixels",
         "threshold 0.105",
         "It is taught at (6 locations)",
-        "Of the 9 priors nearest",
+        "The candidates are the 9 priors nearest",
     ):
         assert words in out
     code, out, _ = say("--assigner", "fcos", "--object", 7)

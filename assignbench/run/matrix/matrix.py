@@ -24,7 +24,7 @@ from assignbench.data.spec.locate import data_root, open_dataset
 from assignbench.errors import AssignbenchError, RunError, Stopped, UsageError
 from assignbench.files import make_folder
 from assignbench.importing import in_words
-from assignbench.machine import waiting
+from assignbench.machine import busy, own_cores, waiting
 from assignbench.run.matrix.ended import Ended
 from assignbench.run.matrix.execute import execute
 from assignbench.run.matrix.pictures import contents
@@ -133,6 +133,8 @@ def run_matrix(
             f"{torch.get_num_threads()} threads a process ({waiting(os.environ)}), "
             f"{workers_of(found.recipe.recipe.data, accelerator.device)} loader processes beside it",
         )
+        if accelerator.device.type == "cpu" and not matrix.dry_run and (shared := busy(own_cores())) is not None:
+            console.print(f"{shared}: training takes longer than alone")
     for one in found.strategies:
         show_preset(one, found.recipe, console)
     if matrix.dry_run:

@@ -66,7 +66,7 @@ def environment(processes: int, precision: str, device: torch.device | str, work
         assignbench=assignbench.__version__,
         commit=_commit(Path(assignbench.__file__)),
         platform=platform.platform(),
-        cpu=_cpu(Path("/proc/cpuinfo")),
+        cpu=processor(),
         cpu_threads=torch.get_num_threads(),
         waiting=waiting(os.environ),
         workers=workers,
@@ -105,7 +105,7 @@ def _commit(source: Path) -> str | None:
     return f"{commit}-dirty" if commit and changed != "" else commit
 
 
-def _cpu(cpuinfo: Path) -> str:
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name; `platform` knows only its family on Linux."""
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

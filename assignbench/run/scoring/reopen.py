@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from rich.console import Console
 
@@ -18,13 +19,14 @@ from assignbench.data.spec.locate import data_root as resolve_data_root
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, RunError
 from assignbench.files import sha256_of
-from assignbench.machine import own_cores
+from assignbench.machine import THREADS, own_cores
 from assignbench.options import check_options
 from assignbench.plugins import extras_named, load_class, source_digest
 from assignbench.recipe import Recipe
 from assignbench.run.matrix.execute import split_facts
 from assignbench.run.matrix.plan import Run
 from assignbench.run.matrix.protocol import protocol_of
+from assignbench.run.results.environment import processor
 from assignbench.run.results.finished import no_run
 from assignbench.run.results.json_lines import taken_away
 from assignbench.run.results.names import DETECTIONS, WEIGHTS
@@ -136,6 +138,14 @@ def unchanged(dataset: Dataset, facts: SplitFacts, record: RunRecord, used: str)
     if facts.pictures not in (None, files_digest(dataset.images)):
         raise _other_pictures(record, used, "their files are not as large")
     return dataset
+
+
+def _by_rounding(record: RunRecord) -> str:
+    """Why sums are made in another order here than in the record's process, where that is known."""
+    then, here = record.environment, (torch.get_num_threads(), processor())
+    if then.cpu_threads != here[0]:
+        return f", by rounding: {here[0]} threads here, {then.cpu_threads} then ({THREADS}={then.cpu_threads})"
+    return "" if then.cpu == here[1] else f", by rounding: another processor then, {then.cpu}"
 
 
 def _other_pictures(record: RunRecord, used: str, but: str) -> DataError:
@@ -261,6 +271,10 @@ def evaluate_run(
     ap = [100 * (metrics["AP"] or 0.0) for metrics in (result.metrics, record.metrics)]
     if view_set is not None:
         console.print(f"AP {ap[0]:.4f} with {view_set.label}, {ap[1]:.4f} in the record, without", soft_wrap=True)
-    else:  # another number of threads, another processor: sums in another order
-        console.print(f"detections differ from those of the record; AP {ap[0]:.4f} here, {ap[1]:.4f} there")
+    else:
+        console.print(
+            f"detections differ from those of the record{_by_rounding(record)}; "
+            f"AP {ap[0]:.4f} % here, {ap[1]:.4f} % there",
+            soft_wrap=True,
+        )
     return record, result

@@ -192,10 +192,11 @@ def train(
             if speaks:
                 log(logs, reporter, trackers, accelerator, clock, done, current.global_losses(), rate, settings.batch)
             if ends:
-                latest = statistics(Tally.unpacked(summed(seen.packed(), accelerator)))
+                found = statistics(Tally.unpacked(summed(seen.packed(), accelerator)))
+                latest = found if found["objects"] else latest  # the last epoch may be too short for a sample
                 seen = Tally.empty(accelerator.device)
                 if accelerator.is_main_process:
-                    logs[STATISTICS].append({"iteration": done, "epoch": epoch, **latest})
+                    logs[STATISTICS].append({"iteration": done, "epoch": epoch, **found})
             if judges and not validated(done):
                 saves = leaves = True
             if keeps:  # before a checkpoint that would resume behind it
@@ -293,8 +294,8 @@ def micro_batch(settings: TrainSettings, processes: int) -> int:
 
 
 def latest_statistics(file: Path) -> Mapping[str, float | None]:
-    """Those of the last epoch that a resumed run has behind it; of a new run, of nothing."""
-    rows = read_rows(file)
+    """Those of the last epoch with objects that a resumed run has behind it; of a new run, of nothing."""
+    rows = [row for row in read_rows(file) if row["objects"]]
     if not rows:
         return statistics(Tally.empty())
     return {name: value for name, value in rows[-1].items() if name not in ("iteration", "epoch")}

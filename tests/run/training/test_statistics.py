@@ -1,11 +1,14 @@
 """Statistics of assignments, by hand."""
 
+import json
+
 import pytest
 import torch
 
 from assignbench.core import Assignment, Discounts, Head, Normalisers, Pairs, Targets
 from assignbench.core.priors import pyramid_priors
 from assignbench.run.training.statistics import Tally, statistics, tally
+from assignbench.run.training.train import latest_statistics
 
 NONE = torch.zeros(0, dtype=torch.int64)
 
@@ -55,3 +58,16 @@ def test_tallies_add_up_and_survive_packing() -> None:
     empty = statistics(Tally.empty())
     assert empty["positives"] is None
     assert empty["objects"] == 0
+
+
+def test_a_last_epoch_without_a_sample_hides_none_of_those_before(small_runs, tmp_path) -> None:
+    """Of 4 iterations the last epoch has the fourth and the third; the first and only sample is of the epoch before."""
+    outcome, said = small_runs(
+        "train.batch=4", "train.statistics_every=4", "train.checkpoint_every=3", output=tmp_path, strategies=["atss"]
+    )
+    (record,) = outcome.records
+    assert record.assignment["objects"] > 0
+    assert "positives an object" in said
+    rows = (tmp_path / record.run_id / "assignment.jsonl").read_text().splitlines()
+    assert [json.loads(row)["objects"] > 0 for row in rows] == [True, False]
+    assert latest_statistics(tmp_path / record.run_id / "assignment.jsonl") == record.assignment

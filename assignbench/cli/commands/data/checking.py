@@ -108,7 +108,7 @@ def _print(found: "Check", repaired: "Repaired | None") -> None:
         more = ["…"] if finding.count > len(first) else []
         kind = finding.kind
         rows.append(
-            [kind.severity, kind.name, finding.part, f"{finding.count:,}", kind.meaning, "\n".join(first + more)]
+            [kind.severity, kind.name, finding.part, f"{finding.count:,}", kind.meaning, ", ".join(first + more)]
         )
     if rows:
         show(table(["", "finding", "split", "count", "what it is", "first of them"], rows, numbers=["count"]))

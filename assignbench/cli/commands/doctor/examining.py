@@ -210,7 +210,9 @@ def _no_gpu(topic: str) -> Line:
         return Line(
             topic, "gpu", "problem", "one is there, and torch cannot use it", "nvidia-smi says whether its driver works"
         )
-    return Line(topic, "gpu", "note", "none: runs train on the processor", "recipes tiny and smoke are made for that")
+    return Line(
+        topic, "gpu", "note", "none: runs train on the processor", "recipes tiny, small and own-cpu are made for that"
+    )
 
 
 def memory() -> Iterator[Line]:
