@@ -233,7 +233,7 @@ def _refuse_unknown(keys: Mapping[str, Any], where: str) -> None:
             example = next(name for name in known if name.startswith(f"{key}."))
             raise UsageError(f"{where}: {key!r} is a group of settings, not one; name a setting in it, as {example}")
         if key not in known:
-            suggestion = did_you_mean(key, known)
+            suggestion = did_you_mean(key, [*known, BASE] if where != OVERRIDE else known)
             group = [name for name in known if name.startswith(f"{key.partition('.')[0]}.")]
             hint = "" if suggestion else f"\nknown: {', '.join(group or known)}"
             raise UsageError(f"{where}: unknown key {key!r}{suggestion}{hint}")
@@ -262,7 +262,10 @@ def _validated(values: Mapping[str, Any], origins: Mapping[str, str], where: str
         return Recipe.model_validate(nested)
     except ValidationError as error:
         problems = problems_of(error, nested, Recipe)
-    raise UsageError("\n".join(_told(problem, origins, where) for problem in problems))
+    told = [_told(problem, origins, where) for problem in problems]
+    if any(" is missing" in sentence for sentence in told):
+        told.append(f"{where}: a recipe of its own says every setting; with a line {BASE}: tiny it says what differs")
+    raise UsageError("\n".join(told))
 
 
 def _told(problem: Problem, origins: Mapping[str, str], where: str) -> str:

@@ -84,9 +84,8 @@ def markdown(table: Table, *, pairs: bool = False) -> str:
         if pairs and found.pairs:
             parts.append(tables.markdown(differences(found, found.pairs), left=WORDS))
         if block.legend:
-            parts.append("\n".join(map(plain_text.markdown, block.legend)))
-    if together := across_lines(table):
-        parts.append("\n".join(map(plain_text.markdown, together)))
+            parts += map(plain_text.markdown, block.legend)  # a paragraph each
+    parts += map(plain_text.markdown, across_lines(table))
     if table.notes:
         parts.append("\n".join(f"- {plain_text.markdown(note)}" for note in table.notes))
     return "\n\n".join(parts) + "\n"

@@ -120,7 +120,9 @@ def evaluate(
         )
     if (run is None) != (dataset is not None):
         what = "--weights" if detections is None else "--detections"
-        raise UsageError(f"{what} and --dataset go together: of the three only a run knows its data set")
+        if run is not None:
+            raise UsageError("a run is evaluated on its own data set; leave out --dataset")
+        raise UsageError(f"{what} needs --dataset: neither weights nor detections know their data set")
     if weights is None and (output is not None or set_):
         raise UsageError("--output and --set are for --weights; a run and detections are evaluated as they are")
     if detections is not None and tta is not None:
