@@ -127,7 +127,8 @@ class ATSS(Assigner):
         return Reasons(
             f"The candidates are the {self.k} priors nearest to the object's centre on each level. A candidate teaches "
             "the object if it lies inside the box and its IoU reaches the threshold: mean + deviation of the "
-            "candidates' IoU. If none does, the best inside does. The highest IoU wins a prior that several objects want.",
+            "candidates' IoU. If none does, the best inside does. "
+            "The highest IoU wins a prior that several objects want.",
             objects,
             locations,
             {"IoU": overlap, "inside": inside},

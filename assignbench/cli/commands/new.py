@@ -81,7 +81,8 @@ def class_name(name: str) -> str:
     cls = "".join(part.capitalize() for part in name.split("_"))
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or keyword.iskeyword(cls):
         raise UsageError(
-            f"{name!r} cannot be the name: write a–z, 0–9 and _, not a digit first, and no keyword of Python, as in my_rule"
+            f"{name!r} cannot be the name: write a–z, 0–9 and _, not a digit first, and no keyword of Python, "
+            "as in my_rule"
         )
     return cls
 
