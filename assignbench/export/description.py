@@ -56,10 +56,12 @@ def describe(
             "resize": {
                 "short_side": short,
                 "long_side": long,
-                "rule": "scale = min(short_side / shorter side, long_side / longer side); sides are rounded",
+                "rule": "scale = min(short_side / shorter side, long_side / longer side); sides are rounded, halves to "
+                "even numbers, and are at least 1",
                 "interpolation": "bilinear, antialiased",
             },
             "turned_upright": record.dataset.upright,  # as EXIF says
+            "bits": record.dataset.bits,  # of grey pictures in 16 bits, which are brought to 8; null: 16
         },
         "outputs": named,
         "locations": (

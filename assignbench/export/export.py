@@ -20,7 +20,18 @@ from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.export.check import Checked, check
 from assignbench.export.description import KIND, describe
-from assignbench.export.formats import ENDS, LEAST, Form, opened, require_packages, traced, versions_of, write
+from assignbench.export.formats import (
+    ENDS,
+    LEAST,
+    MOST,
+    SHORT,
+    Form,
+    opened,
+    require_packages,
+    traced,
+    versions_of,
+    write,
+)
 from assignbench.export.network import BOXES, NAMES, Exported
 from assignbench.files import is_stream, read_json, sha256_of, write_json_atomic, written
 from assignbench.overwriting import refuse_inputs, refuse_strangers
@@ -29,6 +40,7 @@ from assignbench.run.results.record import RunRecord
 from assignbench.run.scoring.detect import rule_of
 from assignbench.run.scoring.predict import network_input
 from assignbench.run.scoring.reopen import Finished, open_run, unchanged
+from assignbench.run.training.device import memory_advice
 
 COMMAND = "export"
 NAME = "exported"  # of the file in the run's folder, where no other is asked for
@@ -69,20 +81,24 @@ def export(
 
     Raises:
         UsageError: as `open_run`; a size does not fit, or somebody else's file is there.
-        SystemProblem: packages are missing, or the disk is full.
+        SystemProblem: packages are missing, the disk is full, or memory is short.
         DataError: the pictures are missing, damaged, or others than the run was evaluated on.
         RunError: the network cannot be exported, or the file is not equal to it. No file is left.
     """
     require_packages(form)
     file = output or folder / f"{NAME}{ENDS[form]}"
-    document = file.with_name(f"{file.name}.json")
+    document = document_of(file)
     _refuse_overwriting(file, document, folder, asked=output is not None)
-    if size is not None and any(side < PADDING or side % PADDING for side in size):
-        raise UsageError(f"--size {size[0]}x{size[1]}: both sides must be multiples of {PADDING}, as in 800x1344")
+    if size is not None and any(not PADDING <= side <= MOST or side % PADDING for side in size):
+        raise UsageError(
+            f"--size {size[0]}x{size[1]}: both sides must be multiples of {PADDING} up to {MOST}, as in 800x1344"
+        )
     finished = open_run(folder, trust=trust)
     record, recipe = finished.record, finished.recipe.recipe
     infos = _pictures(record, pictures, data_root)
-    inputs = list(_inputs(infos, recipe.data, size))
+    refuse_inputs(file, (info.path for info in infos))
+    with memory_advice(SHORT):
+        inputs = list(_inputs(infos, recipe.data, size))
 
     detector = finished.learner.detector.eval()
     detector.branches = nn.ModuleDict()  # they do not speak at test, and would only make the file larger
@@ -90,13 +106,18 @@ def export(
     network = Exported(detector, rule).eval()
     about = describe(record, detector.spec, detector.pixels, recipe.data, rule, size)
     program = traced(network, size)
-    with written(document) as describing, written(file) as temporary:
+    with written(document) as describing, written(file) as temporary, memory_advice(SHORT):
         write(form, program, (BOXES, *(NAMES[one] for one in network.outputs)), temporary)
         checked = check(opened(form, temporary), network, inputs, about, recipe.evaluate)
         facts = {"name": file.name, "format": form, "bytes": temporary.stat().st_size, "sha256": sha256_of(temporary)}
         about = {**about, "file": facts, "versions": versions_of(form), "check": checked.as_json()}
         write_json_atomic(describing, about)
     return Done(file, document, about, checked, _notes(finished, checked))
+
+
+def document_of(file: Path) -> Path:
+    """The JSON file beside an exported network."""
+    return file.with_name(f"{file.name}.json")
 
 
 def is_description(file: Path) -> bool:
@@ -112,10 +133,12 @@ def _refuse_overwriting(file: Path, document: Path, folder: Path, *, asked: bool
     """Of the two names the user has typed one at most."""
     if is_stream(file):
         raise UsageError(f"--output {file}: an exported network is a file, with its description beside it; name a file")
-    refuse_inputs(file, folder.iterdir() if asked and folder.is_dir() else ())
     refuse_strangers(document, is_description, COMMAND)
     if not asked:
         refuse_strangers(file, lambda _: is_description(document), COMMAND)
+    # what was exported into the run's folder may be exported there again
+    beside = folder.iterdir() if folder.is_dir() else ()
+    refuse_inputs(file, (one for one in beside if not is_description(document_of(one))))
 
 
 def _pictures(record: RunRecord, place: Path | None, data_root: Path | None) -> Sequence[ImageInfo]:

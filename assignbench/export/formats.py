@@ -18,6 +18,7 @@ from torch.export import Dim, ExportedProgram
 
 from assignbench.core.types import PADDING
 from assignbench.errors import AssignbenchError, RunError, SystemProblem
+from assignbench.run.training.device import memory_advice
 
 Form = Literal["torch", "onnx"]
 Run = Callable[[Tensor, Tensor], Sequence[Tensor]]  # images and sizes → outputs
@@ -26,6 +27,7 @@ ENDS: dict[Form, str] = {"torch": ".pt2", "onnx": ".onnx"}
 NEEDS: dict[Form, tuple[str, ...]] = {"torch": (), "onnx": ("onnx", "onnxscript", "onnxruntime")}
 INPUTS = ("images", "sizes")
 LEAST, MOST = 160, 8192  # pixels of a side that may vary: below, the coarsest map has a single row or column
+SHORT = "the network does not fit into memory with pictures of that size; choose a smaller --size or smaller --pictures"
 TRACED = (2, LEAST + PADDING, LEAST + 2 * PADDING)  # images, height, width of the example that the export follows
 
 
@@ -53,15 +55,16 @@ def traced(network: nn.Module, size: tuple[int, int] | None) -> ExportedProgram:
 
     Raises:
         RunError: the network does something that cannot be followed.
+        DeviceFault: memory is short.
     """
     images, height, width = (TRACED[0], *(size or TRACED[1:]))
-    example = torch.zeros(images, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * images)
     free: dict[int, object] = {0: Dim("images", min=1, max=1024)}
     if size is None:
         rows, columns = (Dim(name, min=LEAST // PADDING, max=MOST // PADDING) for name in ("rows", "columns"))
         free |= {2: PADDING * rows, 3: PADDING * columns}
     advice = "try --size, as in --size 800x1344" if size is None else None
     with _explained("followed by torch.export", advice), torch.no_grad(), _quiet():
+        example = torch.zeros(images, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * images)
         return torch.export.export(network, example, dynamic_shapes=(free, {0: free[0]}), strict=False)
 
 
@@ -70,10 +73,14 @@ def write(form: Form, program: ExportedProgram, outputs: Sequence[str], file: Pa
 
     Raises:
         RunError: the graph holds something that the form cannot say.
+        OSError: the disk refuses.
     """
     if form == "torch":
+        # by way of memory: where torch itself meets a full disk, it ends the whole process
+        content = io.BytesIO()
         with _quiet():
-            torch.export.save(program, file)
+            torch.export.save(program, content)
+        file.write_bytes(content.getbuffer())
         return
     with _explained("written as ONNX", "use --format torch"), _quiet():
         written = torch.onnx.export(
@@ -102,10 +109,11 @@ def opened(form: Form, file: Path) -> Run:
 
 @contextmanager
 def _explained(what: str, advice: str | None) -> Iterator[None]:
-    """Whatever torch raises here, of a dozen types, is about the network."""
+    """Whatever torch raises here, of a dozen types, is about the network, unless it is the system's word."""
     try:
-        yield
-    except (AssignbenchError, MemoryError):
+        with memory_advice(SHORT):
+            yield
+    except (AssignbenchError, OSError):
         raise
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -48,10 +48,10 @@ def error_figures(
     if not errors:
         return ()
     of = f"Of the runs with seed {', '.join(map(str, sorted(seeds)))}."
-    return (
-        _types(key, dataset.name, errors, of, colours),
-        _calibration(key, dataset.name, scores, of, colours),
-    )
+    calibration = _calibration(key, dataset.name, scores, of, colours)
+    if not len(objects.image[~objects.crowd]):  # nothing can be missed, and AP50 is not a number
+        return (calibration,)
+    return _types(key, dataset.name, errors, of, colours), calibration
 
 
 def _types(key: str, name: str, errors: Mapping[str, Errors], of: str, colours: Mapping[str, str]) -> Figure:

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,12 +20,14 @@ from assignbench.export.network import BOXES, NAMES, Exported
 from assignbench.plugins import known_strategies, load_class, resolve
 from assignbench.recipe import DataSettings, EvaluateSettings
 from assignbench.run.scoring.detect import rule_of
+from assignbench.run.scoring.predict import network_input
 
 RECORD = SimpleNamespace(
-    dataset=SimpleNamespace(upright=False, classes=("a", "b", "c"), name="d"),
+    dataset=SimpleNamespace(upright=False, bits=None, classes=("a", "b", "c"), name="d"),
     assigner=SimpleNamespace(label="s"),
     **dict.fromkeys(("run_id", "protocol", "preset", "recipe", "seed", "weights_sha256"), ""),
 )
+SIDES = DataSettings(short_side=160, long_side=320)
 # Every kind of network, box, extra output and grid that a built-in strategy has stands in one of them, see `kinds`; all
 # of them are tried by ``ASSIGNBENCH_EXPORT=all pytest tests/export``, which takes minutes.
 CASES = """
@@ -58,9 +61,7 @@ def kinds(head: Head) -> set[object]:
 
 def about(network: Exported) -> dict:
     detector = network.detector
-    return describe(
-        RECORD, detector.spec, detector.pixels, DataSettings(short_side=160, long_side=320), network.rule, None
-    )
+    return describe(RECORD, detector.spec, detector.pixels, SIDES, network.rule, None)
 
 
 def settings_of(network: Exported) -> EvaluateSettings:
@@ -127,6 +128,16 @@ def test_the_described_post_processing_is_the_runs(network, inputs, strategy, ru
     seen = check(eager, eager, [inputs(1, 64, 96)], about(eager), settings)
     assert seen.unpaired == 0
     assert seen.detections > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1000), (1000, 1), (3, 3000), (375, 500), (101, 67)])
+def test_the_described_resize_is_the_runs(network, shape):
+    """The rule's words, followed by hand, also for a picture whose short side would vanish."""
+    rule = about(network("fcos"))["input"]["resize"]
+    scale = min(rule["short_side"] / min(shape), rule["long_side"] / max(shape))
+    assert "at least 1" in rule["rule"]
+    _, sizes = network_input(np.zeros((*shape, 3), np.uint8), SIDES)
+    assert sizes[0].tolist() == [max(1, round(side * scale)) for side in shape]
 
 
 def test_without_suppression_the_description_says_so(network):

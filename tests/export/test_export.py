@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from assignbench.cli.main import main
-from assignbench.errors import DataError, RunError, UsageError
+from assignbench.errors import DataError, RunError, SystemProblem, UsageError
 from assignbench.export import export as module
+from assignbench.export import formats
 from assignbench.export.export import export
+from assignbench.export.formats import ENDS
 from assignbench.files import sha256_of
 from assignbench.run.scoring.predict import predict
 
@@ -134,9 +137,62 @@ def test_what_was_not_written_here_stays(large, tmp_path):
     assert (tmp_path / "a.pt2.json").read_text() == "{}"
 
 
+def test_no_picture_is_written_over(large, few_pictures, tmp_path):
+    """Neither one that has the file's name, nor one that a link leads to."""
+    picture = next(few_pictures.parent.rglob("*.jpg"), None) or next(few_pictures.parent.rglob("*.png"))
+    own = tmp_path / "a.pt2"
+    shutil.copy(picture, own)
+    (tmp_path / "b.pt2").symlink_to(own)
+    for output in (own, tmp_path / "b.pt2"):
+        with pytest.raises(UsageError, match="is read by this command"):
+            export(large, output=output, pictures=own)
+    assert own.read_bytes() == picture.read_bytes()
+    assert written(tmp_path) == ["a.pt2", "b.pt2"]
+
+
+def test_what_was_exported_into_the_runs_folder_is_exported_there_again(large, few_pictures, tmp_path):
+    run = tmp_path / large.name
+    shutil.copytree(large, run)
+    named, left = run / "mine.pt2", run / "exported.pt2"
+    for output in (named, named, None, left):
+        assert export(run, output=output, data_root=few_pictures.parent).file == (output or left)
+    (run / "weights.safetensors").replace(run / "moved")
+    named.unlink()
+    named.symlink_to(run / "moved")
+    with pytest.raises(UsageError, match="is read by this command"):
+        export(run, output=named)
+
+
+@pytest.mark.parametrize("form", ["torch", "onnx"])
+def test_what_the_system_refuses_is_told_as_such(large, few_pictures, tmp_path, form):
+    """A full disk is no fault of the network; and torch, which meets it by itself, would end the whole process."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))  # bytes of a file; Python ignores the signal
+    try:
+        with pytest.raises(SystemProblem, match=r"cannot write .*File too large; check space"):
+            export(large, form=form, output=tmp_path / f"a{ENDS[form]}", data_root=few_pictures.parent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert written(tmp_path) == []
+
+
+def test_short_memory_is_told_as_such(large, few_pictures, tmp_path, monkeypatch):
+    def short(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 29980803072 bytes")
+
+    for owner, name in ((formats.torch.export, "export"), (module, "opened"), (module, "_inputs")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, short)
+            with pytest.raises(SystemProblem, match="does not fit into memory"):
+                export(large, output=tmp_path / "a.pt2", data_root=few_pictures.parent)
+    assert written(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("--size", "8224x96"), "multiples of 32 up to 8192"),
         (("--format", "onnx", "--output", "a.pt2"), "do not go together"),
         (("--size", "800"), "write height and width in pixels"),
         (("--size", "0x32"), "write height and width in pixels"),

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from assignbench.figures.runs import expanded
-from assignbench.run.results.record import FILE, write_record
+from assignbench.figures.runs import evaluation_split, expanded
+from assignbench.run.results.record import FILE, read_record, write_record
 from assignbench.run.training.snapshots import snapshot_file
 
 pytest.importorskip("matplotlib")
@@ -35,6 +35,18 @@ def test_every_figure_says_what_it_is_of(call, runs, tmp_path, number, names, mo
     for word in ("mini3.yaml", "evaluation (val)", "iteration 3", "recipe tiny", "picture"):
         assert word in re.sub(r"\s+", " ", words)
     assert [path.name for path in file.parent.iterdir()] == ["figure.svg"]
+
+
+@pytest.mark.parametrize("figure", ["assigned", "3"])
+def test_no_picture_that_is_shown_is_drawn_over(call, runs, tmp_path, figure):
+    """It stays what it was, under its name and behind a link."""
+    shown = evaluation_split(read_record(runs["autoassign"] / FILE), runs["autoassign"].parents[1]).images[0].path
+    words = {"assigned": (shown, "--boxes", "1 1 20 20", "--assigner", "fcos"), "3": (runs["autoassign"],)}[figure]
+    before, link = shown.read_bytes(), (tmp_path / shown.name).with_suffix(".png")
+    link.symlink_to(shown)
+    code, _, err = call(figure, *words, "--output", link)
+    assert (code, shown.read_bytes()) == (2, before)
+    assert "is read by this command, and would be overwritten" in err
 
 
 @pytest.mark.parametrize("name", ["f.png", "f.PDF"])

@@ -1,6 +1,8 @@
 """What a page shows of detections: groups, classes, errors and pictures, from two small runs."""
 
+import dataclasses
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ from assignbench.data.dataset import Dataset
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 from assignbench.judging import influences_of
+from assignbench.report.errors import error_figures
 from assignbench.report.facts import METRICS, gather
 from assignbench.report.more import more_of
-from assignbench.report.page import page
+from assignbench.report.page import More, page
 from assignbench.report.where import where_figures
 from assignbench.run.results.finished import find_runs
 from assignbench.run.results.names import DETECTIONS
@@ -150,3 +153,23 @@ def test_data_that_are_not_there_are_said(made, root, records, dataset, tmp_path
     assert more.analysis is not None  # the matches are kept
     assert more.errors is None
     assert notes[0] == "mini.yaml: nothing is said of the errors of atss: its detections are not there"
+
+
+@pytest.mark.parametrize("crowd", [False, True], ids=["no objects", "crowds alone"])
+def test_a_split_in_which_nothing_is_to_be_found_has_a_page(made, root, records, dataset, crowd):
+    facts, *_ = made
+    kept = np.full(len(dataset.labels), crowd)
+    nothing = dataclasses.replace(
+        dataset,
+        boxes=dataset.boxes[kept],
+        labels=dataset.labels[kept],
+        image=dataset.image[kept],
+        area=dataset.area[kept],
+        annotation_ids=dataset.annotation_ids[kept],
+        crowd=np.ones(kept.sum(), dtype=np.bool_),
+    )
+    runs = [(record, partial(read_detections, nothing, root / record.run_id / DETECTIONS)) for record in records]
+    colours = dict.fromkeys(("atss", "fcos"), "#000000")
+    errors = error_figures(facts.blocks[0].key, nothing, runs, colours)
+    assert [one.title for one in errors] == ["Calibration of scores on mini.yaml"]
+    assert "Calibration of scores on mini.yaml" in page(facts, more=More(errors=errors))

@@ -19,6 +19,7 @@ from assignbench.cli.picturing import (
     asked,
 )
 from assignbench.errors import UsageError
+from assignbench.overwriting import refuse_inputs
 from assignbench.paths import documentation
 from assignbench.plot import DPI
 
@@ -161,6 +162,7 @@ def assigned(
 
     strategies = comma_list(assigner, "--assigner", split_list) if assigner else ()
     found = asked(picture, strategies, run, dataset, image, boxes, recipe, seed, data_root, device, trust=trust)
+    refuse_inputs(output, (found.picture.info.path,))
     figure, _ = draw_assigned(found.teachers, found.picture, found.size, levels=levels, paper=paper)
     _save(figure, output, paper, dpi)
 
@@ -198,7 +200,7 @@ def weights(
     folders, notes = expanded(runs)
     if len(folders) < 2:
         raise UsageError("figure 1 compares strategies: name at least two runs, or a folder that holds several")
-    shown, dataset = _open(folders, data_root, device, notes, trust=trust)
+    shown, dataset = _open(folders, output, data_root, device, notes, trust=trust)
     _save(draw_weights(shown, dataset, open_pictures(dataset, picture or (), 1), paper), output, paper, dpi)
 
 
@@ -227,7 +229,7 @@ def parts(
     """Centre weighting, confidence weighting and positive weights of an object, on each level."""
     paper = _check(output, width, caption=caption)
     _count("3", runs, 1, "one run of autoassign")
-    shown, dataset = _open(runs, data_root, device, trust=trust)
+    shown, dataset = _open(runs, output, data_root, device, trust=trust)
     from assignbench.figures.parts import draw_parts
     from assignbench.figures.picture import open_object
 
@@ -266,7 +268,7 @@ def priors(
     """
     paper = _check(output, width, caption=caption)
     _count("4", runs, 1, "one run of autoassign")
-    shown, dataset = _open([*runs, *([best_of] if best_of else [])], data_root, device, trust=trust)
+    shown, dataset = _open([*runs, *([best_of] if best_of else [])], output, data_root, device, trust=trust)
     from assignbench.figures.priors import draw_priors, learned_prior
 
     learned_prior(shown[0].record)
@@ -300,7 +302,7 @@ def detections(
     """Detections without and with implicit objectness, side by side."""
     paper = _check(output, width, caption=caption)
     _count("5", runs, 2, "two runs, one with implicit objectness and one without")
-    shown, dataset = _open(runs, data_root, device, trust=trust)
+    shown, dataset = _open(runs, output, data_root, device, trust=trust)
     from assignbench.figures.detections import draw_detections
     from assignbench.figures.picture import open_pictures
 
@@ -329,7 +331,7 @@ def confidence(
     """
     paper = _check(output, width, caption=caption)
     _count("6", runs, 1, "one run of autoassign that kept snapshots")
-    shown, dataset = _open(runs, data_root, device, trust=trust)
+    shown, dataset = _open(runs, output, data_root, device, trust=trust)
     from assignbench.figures.confidence import draw_confidence
     from assignbench.figures.picture import open_object
 
@@ -352,16 +354,28 @@ def _count(figure: str, runs: Sequence[Path], wanted: int, what: str) -> None:
 
 
 def _open(
-    folders: Sequence[Path], data_root: Path | None, device: Device, notes: Sequence[str] = (), *, trust: bool
+    folders: Sequence[Path],
+    output: Path,
+    data_root: Path | None,
+    device: Device,
+    notes: Sequence[str] = (),
+    *,
+    trust: bool,
 ) -> "tuple[list[ShownRun], Dataset]":
-    """Runs with their weights, and the split that they were evaluated on; what is odd about them is said."""
+    """Runs with their weights, and the split that they were evaluated on; what is odd about them is said.
+
+    Raises:
+        UsageError: ``output`` is one of the split's pictures.
+    """
     from assignbench.cli.output import say
     from assignbench.figures.runs import evaluation_split, open_runs
 
     shown = open_runs(folders, device.value, trust=trust)
     for note in (*notes, *(f"{run.name}: {note}" for run in shown for note in run.notes)):
         say(f"note: {note}")
-    return shown, evaluation_split(shown[0].record, data_root)
+    dataset = evaluation_split(shown[0].record, data_root)
+    refuse_inputs(output, (info.path for info in dataset.images))
+    return shown, dataset
 
 
 def _save(figure: "Figure", output: Path, paper: "Paper", dpi: int) -> None:
