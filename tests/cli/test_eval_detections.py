@@ -93,11 +93,11 @@ def test_what_a_wrong_export_looks_like_is_said_or_refused(call: Call, few_pictu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--detections", "d.json"), "--detections and --dataset go together"),
+        (("--detections", "d.json"), "--detections needs --dataset: neither weights nor detections know"),
         (("runs/a", "--detections", "d.json"), "eval needs either RUN"),
         (("--weights", "a", "--detections", "d.json", "--dataset", "coco"), "eval needs either RUN"),
         ((), "eval needs either RUN"),
-        (("runs/a", "--dataset", "coco"), "--weights and --dataset go together"),
+        (("runs/a", "--dataset", "coco"), "a run is evaluated on its own data set; leave out --dataset"),
         (("--detections", "d.json", "--dataset", "coco", "--tta", "flip"), "--tta is for a RUN or --weights"),
         (("--detections", "d.json", "--dataset", "coco", "--output", "x.json"), "--output and --set are for --weights"),
         (("--detections", "d.json", "--dataset", "coco", "--set", "a=1"), "--output and --set are for --weights"),

@@ -181,6 +181,7 @@ def test_short_memory_is_told_as_such(large, few_pictures, tmp_path, monkeypatch
     def short(*_, **__):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 29980803072 bytes")
 
+    PROGRAMS.clear()  # so that the network is followed here
     for owner, name in ((formats.torch.export, "export"), (module, "opened"), (module, "_inputs")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, short)

@@ -205,7 +205,7 @@ def test_import_and_eval_on_the_command_line(data, tmp_path, capsys):
     [
         ([], "eval needs either RUN"),
         (["runs/x", "--weights", "x.safetensors"], "eval needs either RUN"),
-        (["--weights", "x.safetensors"], "--weights and --dataset go together"),
+        (["--weights", "x.safetensors"], "--weights needs --dataset"),
         (["runs/x", "--set", "evaluate.nms=0.5"], "--output and --set are for --weights"),
         (["--weights", "x.safetensors", "--dataset", "shapes"], "there is no file x.safetensors"),
     ],
