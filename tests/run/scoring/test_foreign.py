@@ -117,7 +117,7 @@ def test_a_document_is_refused_with_the_lists_it_holds(make_dataset, tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (gzip.compress(b"[]"), "is compressed by gzip; write the detections as plain JSON"),
+        (gzip.compress(b"[]", mtime=0), "is compressed by gzip; write the detections as plain JSON"),
         (b"PK\x03\x04", "is a zip archive"),
         (b"\x80\x04].", "is a pickle"),
     ],
