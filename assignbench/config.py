@@ -172,7 +172,7 @@ def _with_bases(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         document = _read(path, asked)
         base = document.pop(BASE, None)
         values = _flat(document, str(path))
-        _refuse_unknown(values, str(path))
+        _refuse_unknown(values, str(path), also=(BASE,))
         yield path, values
         if base is None:
             return
@@ -226,14 +226,15 @@ def _leaves(nested: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
             yield str(key), value
 
 
-def _refuse_unknown(keys: Mapping[str, Any], where: str) -> None:
+def _refuse_unknown(keys: Mapping[str, Any], where: str, also: Sequence[str] = ()) -> None:
+    """Keys that are no settings; what may be meant is one, or one of ``also``."""
     known = list(settings())
     for key in keys:
         if key in _groups():
             example = next(name for name in known if name.startswith(f"{key}."))
             raise UsageError(f"{where}: {key!r} is a group of settings, not one; name a setting in it, as {example}")
         if key not in known:
-            suggestion = did_you_mean(key, [*known, BASE] if where != OVERRIDE else known)
+            suggestion = did_you_mean(key, [*known, *also])
             group = [name for name in known if name.startswith(f"{key.partition('.')[0]}.")]
             hint = "" if suggestion else f"\nknown: {', '.join(group or known)}"
             raise UsageError(f"{where}: unknown key {key!r}{suggestion}{hint}")
@@ -262,8 +263,9 @@ def _validated(values: Mapping[str, Any], origins: Mapping[str, str], where: str
         return Recipe.model_validate(nested)
     except ValidationError as error:
         problems = problems_of(error, nested, Recipe)
+        lacking = any(problem["type"] == "missing" for problem in error.errors())
     told = [_told(problem, origins, where) for problem in problems]
-    if any(" is missing" in sentence for sentence in told):
+    if lacking:
         told.append(f"{where}: a recipe of its own says every setting; with a line {BASE}: tiny it says what differs")
     raise UsageError("\n".join(told))
 

@@ -25,11 +25,7 @@ def configs_folder() -> Path:
     Raises:
         SystemProblem: when neither is there, which only a damaged installation shows.
     """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "configs", package.parent / "configs"):
-        if (folder / "datasets").is_dir():
-            return folder
-    raise SystemProblem(f"no configs folder in {package} or beside it; install assignbench again")
+    return _beside_or_inside("configs", "configs", "datasets")
 
 
 def config_file(what: str, folder: Path, known: Sequence[str], name_or_path: str) -> Path:
@@ -69,11 +65,7 @@ def published_results() -> Path:
     Raises:
         SystemProblem: as `configs_folder`.
     """
-    package = Path(__file__).resolve().parent
-    for folder in (package, package.parent):
-        if (file := folder / "reports" / "published_results.csv").is_file():
-            return file
-    raise SystemProblem(f"no reports/published_results.csv in {package} or beside it; install assignbench again")
+    return _beside_or_inside("reports", "reports", "published_results.csv") / "published_results.csv"
 
 
 def golden_vectors() -> Path:
@@ -82,11 +74,26 @@ def golden_vectors() -> Path:
     Raises:
         SystemProblem: as `configs_folder`.
     """
+    return _beside_or_inside("tests/golden/vectors", "golden/part", "losses")
+
+
+def _beside_or_inside(beside: str, inside: str, holds: str) -> Path:
+    """A folder that lies beside the package in a checkout, and inside it in a wheel.
+
+    Args:
+        beside: its path in a checkout.
+        inside: its path in the package.
+        holds: a folder in it, or a file with an ending, which tells that it is the one.
+
+    Raises:
+        SystemProblem: neither is there.
+    """
     package = Path(__file__).resolve().parent
-    for folder in (package / "golden" / "part", package.parent / "tests" / "golden" / "vectors"):
-        if (folder / "losses").is_dir():
+    for folder in (package / inside, package.parent / beside):
+        there = folder / holds
+        if there.is_file() if there.suffix else there.is_dir():
             return folder
-    raise SystemProblem(f"no golden/part in {package}, nor tests/golden/vectors beside it; install assignbench again")
+    raise SystemProblem(f"no {inside} in {package}, nor {beside} beside it; install assignbench again")
 
 
 def state_folder() -> Path:

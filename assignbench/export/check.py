@@ -31,9 +31,8 @@ class Checked:
     boxes: float  # pixels of the input, at all locations, in the picture
     scores: float  # of all measures that are put out, at all locations
     detections: int  # of the run's own detector
-    unpaired: (
-        int  # detections of either side without a partner in the other: same class, box and score within tolerance
-    )
+    # detections of either side without a partner in the other: same class, box and score within tolerance
+    unpaired: int
 
     def as_json(self) -> dict[str, Any]:
         """For the JSON file."""

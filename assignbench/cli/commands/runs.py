@@ -118,10 +118,10 @@ def evaluate(
             "eval needs either RUN, the folder or id of a run, or --weights FILE with --dataset D, or "
             "--detections FILE with --dataset D"
         )
-    if (run is None) != (dataset is not None):
+    if run is not None and dataset is not None:
+        raise UsageError("a run is evaluated on its own data set; leave out --dataset")
+    if run is None and dataset is None:
         what = "--weights" if detections is None else "--detections"
-        if run is not None:
-            raise UsageError("a run is evaluated on its own data set; leave out --dataset")
         raise UsageError(f"{what} needs --dataset: neither weights nor detections know their data set")
     if weights is None and (output is not None or set_):
         raise UsageError("--output and --set are for --weights; a run and detections are evaluated as they are")

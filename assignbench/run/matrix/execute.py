@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ from assignbench.run.training.learner import Learner, build_learner
 from assignbench.run.training.processes import main_process
 from assignbench.run.training.stopwatch import Began
 from assignbench.run.training.trackers import Trackers
-from assignbench.run.training.train import Trained, Validate, train
+from assignbench.run.training.train import Trained, train
 from assignbench.run.training.validation import validation_losses
 
 
@@ -105,17 +106,14 @@ def kept_is_said(run: Run, folder: Path, console: Console) -> Iterator[None]:
 @contextlib.contextmanager
 def tracking(
     run: Run, folder: Path, accelerator: Accelerator, names: Sequence[str], console: Console
-) -> Iterator[Trackers | None]:
-    """For the time of the block the trackers of a run; None on all processes but the main one."""
-    if not accelerator.is_main_process:
-        yield None
-        return
+) -> Iterator[Trackers]:
+    """For the time of the block the trackers of a run; on all processes but the main one there are none."""
 
     def say(what: str) -> None:
         console.print(Text.assemble((run.title, "bold"), f": {what}"), soft_wrap=True)
 
     settings = {key: one.value for key, one in config_of(run).items()}
-    trackers = Trackers(names, folder / TRACKED, run.run_id, settings, say)
+    trackers = Trackers(names if accelerator.is_main_process else (), folder / TRACKED, run.run_id, settings, say)
     try:
         yield trackers
     finally:
@@ -127,7 +125,7 @@ def executed(
     folder: Path,
     accelerator: Accelerator,
     progress: ProgressFile,
-    trackers: Trackers | None,
+    trackers: Trackers,
     *,
     resume: bool,
     console: Console,
@@ -167,7 +165,7 @@ def executed(
         resume=resume,
         console=console,
         progress_file=progress,
-        validate=validation_of(run, learner, accelerator),
+        validate=partial(validation_losses, learner, run.splits.evaluation, accelerator, recipe.data, recipe.evaluate),
         trackers=trackers,
     )
     progress.tell("evaluating", recipe.train.iterations)
@@ -194,28 +192,9 @@ def executed(
             require_own(folder, trained)
             write_record(folder, record)
             remove(folder / CHECKPOINTS)
-    if record is not None and trackers is not None:
+    if record is not None:
         trackers.log(record.metrics, recipe.train.iterations)
     return record
-
-
-def validation_of(run: Run, learner: Learner, accelerator: Accelerator) -> Validate | None:
-    """What gives the losses on a run's evaluation split; None: its recipe asks for none."""
-    recipe = run.recipe.recipe
-    if not recipe.train.validate_every:
-        return None
-
-    def validate(progress: float) -> dict[str, float | None] | None:
-        return validation_losses(
-            learner,
-            run.splits.evaluation,
-            accelerator,
-            data=recipe.data,
-            settings=recipe.evaluate,
-            progress=progress,
-        )
-
-    return validate
 
 
 def require_own(folder: Path, trained: Trained) -> None:

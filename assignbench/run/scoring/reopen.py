@@ -142,10 +142,10 @@ def unchanged(dataset: Dataset, facts: SplitFacts, record: RunRecord, used: str)
 
 def _by_rounding(record: RunRecord) -> str:
     """Why sums are made in another order here than in the record's process, where that is known."""
-    then, here = record.environment, (torch.get_num_threads(), processor())
-    if then.cpu_threads != here[0]:
-        return f", by rounding: {here[0]} threads here, {then.cpu_threads} then ({THREADS}={then.cpu_threads})"
-    return "" if then.cpu == here[1] else f", by rounding: another processor then, {then.cpu}"
+    then, threads = record.environment, torch.get_num_threads()
+    if then.cpu_threads != threads:
+        return f", by rounding: {threads} threads here, {then.cpu_threads} then ({THREADS}={then.cpu_threads})"
+    return "" if then.cpu == processor() else f", by rounding: another processor then, {then.cpu}"
 
 
 def _other_pictures(record: RunRecord, used: str, but: str) -> DataError:

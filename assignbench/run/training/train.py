@@ -64,8 +64,8 @@ def train(
     resume: bool,
     console: Console,
     progress_file: ProgressFile,
-    validate: Validate | None = None,
-    trackers: Trackers | None = None,
+    validate: Validate,
+    trackers: Trackers,
 ) -> Trained:
     """Train a learner in place.
 
@@ -123,8 +123,7 @@ def train(
         micro_steps=settings.accumulation,
     )
     latest = latest_statistics(folder / STATISTICS)
-    if trackers is not None:
-        trackers.start(first)
+    trackers.start(first)
     trainer = Trainer(model, wrapped_optimizer, accelerator, settings, clock)
 
     def observe(batch: Batch, step: Step) -> None:
@@ -134,15 +133,12 @@ def train(
 
     def validated(done: int) -> bool:
         """Whether the losses on the evaluation split are in the log now; False: a stop came before."""
-        if validate is None:
-            return True
         with clock.apart("evaluation"):
             losses = validate(done / settings.iterations)
         if losses is not None and accelerator.is_main_process:
             logs[LOSSES].append({"iteration": done, **losses})
             reporter.say(validation_line(done, losses))
-            if trackers is not None:
-                trackers.log(losses, done)
+            trackers.log(losses, done)
         return losses is not None
 
     if settings.snapshots and first in (START, *settings.snapshots):
@@ -184,10 +180,8 @@ def train(
             saves |= leaves
             ends = last or done * settings.batch // len(dataset) > epoch
             keeps = done in settings.snapshots
-            judges = validate is not None and validates(settings, done, len(dataset))
-            if (
-                speaks or saves or ends or keeps or judges
-            ):  # nothing is written before its losses are known to be finite
+            judges = validates(settings, done, len(dataset))
+            if speaks or saves or ends or keeps or judges:  # what is written has finite losses behind it
                 check_finite(current, dataset, done)
             if speaks:
                 log(logs, reporter, trackers, accelerator, clock, done, current.global_losses(), rate, settings.batch)
@@ -340,7 +334,7 @@ def augmentation(data: DataSettings, iterations: int) -> Augmentation:
 def log(
     logs: Mapping[str, Log],
     reporter: Reporter,
-    trackers: Trackers | None,
+    trackers: Trackers,
     accelerator: Accelerator,
     clock: Stopwatch,
     done: int,
@@ -353,8 +347,7 @@ def log(
         return
     found = {**losses, "total": sum(losses.values())}
     logs[LOSSES].append({"iteration": done, "lr": rate, **found})
-    if trackers is not None:
-        trackers.log({"lr": rate, **{f"train/{name}": value for name, value in found.items()}}, done)
+    trackers.log({"lr": rate, **{f"train/{name}": value for name, value in found.items()}}, done)
     reporter.show(done, losses, rate, *clock.lap(batch))
 
 

@@ -42,7 +42,6 @@ def validation_losses(
     learner: Learner,
     dataset: Dataset,
     accelerator: Accelerator,
-    *,
     data: DataSettings,
     settings: EvaluateSettings,
     progress: float,

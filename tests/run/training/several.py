@@ -16,18 +16,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from rich.console import Console
 
 from assignbench.config import load_recipe
-from assignbench.data.dataset import Dataset
 from assignbench.data.spec.locate import open_dataset
-from assignbench.recipe import Recipe
 from assignbench.run.matrix.plan import candidate
 from assignbench.run.results.progress import ProgressFile
 from assignbench.run.training.checkpoint import save_tensors
 from assignbench.run.training.device import build_accelerator
 from assignbench.run.training.learner import Learner, build_learner
+from assignbench.run.training.trackers import Trackers
 from assignbench.run.training.train import train
 from assignbench.run.training.validation import validation_losses
 
@@ -71,14 +69,6 @@ def small_learner(name: str, classes: int) -> Learner:
     return learner
 
 
-def validated(
-    learner: Learner, dataset: Dataset, accelerator: Accelerator, recipe: Recipe, progress: float
-) -> dict[str, float | None] | None:
-    """Losses on the evaluation split."""
-    settings = recipe.evaluate
-    return validation_losses(learner, dataset, accelerator, data=recipe.data, settings=settings, progress=progress)
-
-
 def work(folder: Path, process: int, processes: int, port: int) -> None:
     """All trainings that this many processes share."""
     if processes > 1:  # as torchrun says it
@@ -106,7 +96,8 @@ def work(folder: Path, process: int, processes: int, port: int) -> None:
             resume=False,
             console=Console(quiet=True),
             progress_file=ProgressFile(None, 3),
-            validate=partial(validated, learner, splits.evaluation, accelerator, recipe),
+            validate=partial(validation_losses, learner, splits.evaluation, accelerator, recipe.data, recipe.evaluate),
+            trackers=Trackers((), out, name, {}, print),
         )
         if accelerator.is_main_process:
             save_tensors(out / "before.safetensors", before)
