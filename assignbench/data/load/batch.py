@@ -14,7 +14,7 @@ from assignbench.core.types import PADDING, Regions, Targets
 from assignbench.data.dataset import Dataset
 from assignbench.data.load.colour import Colour
 from assignbench.data.load.crop import in_crop
-from assignbench.data.load.loader import unset
+from assignbench.data.load.slots import sendable, unset
 from assignbench.data.load.transforms import Geometry, moved_boxes, put_picture, scales_of, sizes_of, windows
 from assignbench.data.pictures import read_rgb
 
@@ -33,10 +33,10 @@ class Batch:
         return len(self.indices)
 
     def __reduce__(self) -> tuple[Callable[..., Batch], tuple[object, ...]]:
-        """On its way from a worker: every tensor costs a connection of its own, so the small ones go as bytes."""
+        """On its way from a worker; a tensor costs a connection: pictures lie in a slot, and the rest goes as bytes."""
         targets, ignore = self.targets, self.targets.ignore
         small = (self.sizes, self.scales, targets.boxes, targets.labels, targets.image, ignore.boxes, ignore.image)
-        return _received, (self.images, self.indices, *(tensor.numpy(force=True) for tensor in small))
+        return _received, (sendable(self.images), self.indices, *(tensor.numpy(force=True) for tensor in small))
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""

@@ -6,7 +6,7 @@ Nothing here knows what is loaded.
 from __future__ import annotations
 
 import contextlib
-import math
+import itertools
 import multiprocessing
 import multiprocessing.context
 import os
@@ -19,12 +19,12 @@ from multiprocessing import forkserver
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from assignbench.data.load.heap import keep_freed
+from assignbench.data.load.slots import SLOTS, begin_item, forget, open_slots
 from assignbench.errors import DataError, SystemProblem
 from assignbench.machine import STOPS, bound_to
 
@@ -34,16 +34,7 @@ KEPT = 1 << 27  # bytes that a picture needed and the next one will; fetching th
 
 Item = TypeVar("Item")
 
-
-def unset(*shape: int) -> Tensor:
-    """uint8 of any values; in a worker at once in memory that the main process shares, which saves a pass over them."""
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    try:  # what the loader's own collation does
-        storage = torch.UntypedStorage._new_shared(math.prod(shape))
-    except RuntimeError as error:
-        raise SystemProblem(f"a data worker gets no shared memory; use fewer workers: {error}") from error
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+_loaders = itertools.count()  # names of this process's loaders
 
 
 class _Loads(TorchDataset[Any]):
@@ -53,6 +44,7 @@ class _Loads(TorchDataset[Any]):
         self.load = load
 
     def __getitem__(self, index: int) -> object:
+        begin_item()
         try:
             return self.load(index)
         except (DataError, SystemProblem) as error:
@@ -78,16 +70,26 @@ def load_ahead(load: Callable[[int], Item], numbers: range, workers: int) -> Gen
             item = load(number)
             yield cast("Item", pin_memory(item)) if pinned else item
         return
+    name = next(_loaders)
     loader = DataLoader(
         _Loads(load),
         sampler=numbers,
         batch_size=None,
         num_workers=workers,
+        prefetch_factor=SLOTS,
         multiprocessing_context=_fresh_processes(),
-        worker_init_fn=partial(_attend, os.getpid()),
+        worker_init_fn=partial(_attend, os.getpid(), name),
         pin_memory=pinned,
         generator=torch.Generator(),  # its own, or every loader would advance the global random state
     )
+    try:
+        yield from _received(loader)
+    finally:  # the workers have ended
+        forget(name)
+
+
+def _received(loader: DataLoader[Any]) -> Generator[Any]:
+    """What workers send; errors as `load_ahead`."""
     try:
         for item in loader:
             if isinstance(item, (DataError, SystemProblem)):
@@ -101,7 +103,7 @@ def load_ahead(load: Callable[[int], Item], numbers: range, workers: int) -> Gen
         ) from error
 
 
-def _attend(main: int, worker: int) -> None:  # noqa: ARG001  # the loader's signature
+def _attend(main: int, loader: int, worker: int) -> None:
     """Make a worker live as long as the process it works for, and no longer.
 
     Ctrl-C is the main process's to answer: workers would only print tracebacks, and end with it anyway. So is what a
@@ -112,6 +114,7 @@ def _attend(main: int, worker: int) -> None:  # noqa: ARG001  # the loader's sig
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _outlast_a_stop()
     keep_freed(KEPT)
+    open_slots(loader, worker)
 
     def watch() -> None:
         while is_alive(main):
