@@ -61,3 +61,13 @@ def test_nobody_has_no_features_and_nothing_carries_gradient() -> None:
     found = box_features(maps, boxes_of([10, 12, 75, 80], image=[0]), priors, size=3)
     assert found.shape == (1, 15, 3, 3)
     assert not found.requires_grad
+
+
+def test_half_maps_give_the_features_of_their_values():
+    """In the boxes' float32: interpolation adds no rounding of its own."""
+    maps, priors = tuple(one.bfloat16() for one in made()), pyramid_priors(Head(), *SIZE)
+    targets = boxes_of([10, 12, 75, 80], [100, 3, 103, 90], image=[1, 0])
+    targets = Targets(targets.boxes.float(), targets.labels, targets.image, 2)
+    found = box_features(maps, targets, priors)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, box_features([one.float() for one in maps], targets, priors))
