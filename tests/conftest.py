@@ -75,6 +75,40 @@ def _no_precision_left() -> Iterator[None]:
         state._reset_state(reset_partial_state=True)
 
 
+# The files that take longest, minutes together. They are begun first, those that mostly wait beside those that compute.
+LONGEST = (
+    "run/killed/test_killed.py",
+    "export/test_equal.py",
+    "engines/test_local.py",
+    "assigners/test_contract.py",
+    "engines/test_ray.py",
+    "export/test_export.py",
+    "engines/test_slurm.py",
+    "run/training/test_several.py",
+    "run/training/test_launch.py",
+    "test_docs.py",
+    "cli/test_hostile_documents.py",
+    "data/read/test_fuzz.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`LONGEST` first, and all else as it was."""
+    turn = {Path(__file__).parent / name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: turn.get(item.path, len(turn)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file goes to one worker, which makes its fixtures once, and the next file to the worker that is done first.
+
+    By default a worker gets hundreds of tests at once: for minutes the others had nothing left to do.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # in the order of collection, not by the number of tests
+    return LoadFileScheduling(config, log)
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: tests of engines and of locks wait most of their time."""
     return len(os.sched_getaffinity(0)) + 1
