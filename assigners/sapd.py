@@ -19,6 +19,9 @@ is not public. So no reference proves this file: it is a reading of the formulas
 Choices where they are silent: a cell whose centre lies outside the box has a = 0. The p of the k best levels are not
 divided by their sum. Neither w nor the features carry gradient. So the selection network learns from L_sel alone, and
 the detector learns nothing from L_sel. Objects that have won no cell are left out of L_sel.
+
+Cost: with five levels of 256 channels, the selection network takes 80 million multiplications an object, and as many
+for the gradient of its weights. It takes nearly all of the time of this strategy's loss.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from assignbench.data.images import ImageInfo
 from assignbench.data.pictures import decoded, picture_size
 from assignbench.data.prepare.download import Part
 from assignbench.data.read.cache import remembered
-from assignbench.data.read.json_pieces import pieces
+from assignbench.data.read.coco.pieces import pieces
 from assignbench.data.read.plain import read_lines as text_lines
 from assignbench.data.read.stored import load as load_arrays
 from assignbench.data.read.xml import parse_xml

@@ -12,7 +12,7 @@ import numpy as np
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import read_header
 from assignbench.data.read.build import build_dataset
-from assignbench.data.read.coco import read_coco
+from assignbench.data.read.coco.coco import read_coco
 from assignbench.data.read.plain import read_lines
 from assignbench.data.read.raw import RawSplit
 from assignbench.data.read.rows import Rows

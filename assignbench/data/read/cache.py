@@ -23,8 +23,8 @@ import numpy as np
 from filelock import FileLock
 
 from assignbench.data.dataset import Dataset
+from assignbench.data.read.coco.pieces import Digest
 from assignbench.data.read.findings import PICTURE_RESPELT, SIZE_MISSING
-from assignbench.data.read.json_pieces import Digest
 from assignbench.data.read.picture_names import absent
 from assignbench.data.read.stored import images_of, load, save
 from assignbench.errors import DataError, SystemProblem
@@ -152,7 +152,7 @@ def reader_files() -> list[Path]:
     """The source that decides what the arrays hold."""
     here = Path(__file__).parent
     return [
-        *sorted(here.glob("*.py")),
+        *sorted(here.rglob("*.py")),
         here.parent / "dataset.py",
         here.parent / "images.py",
         here.parent / "damage.py",

@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from assignbench.data.read.coco_entry import OFFSET_KEY
+from assignbench.data.read.coco.entry import OFFSET_KEY
 from assignbench.data.shapes.forms import FORMS
 from assignbench.data.shapes.scene import Drawn, draw_scene
 from assignbench.errors import SystemProblem

@@ -16,9 +16,9 @@ from assignbench.data.dataset import Dataset, Official
 from assignbench.data.images import Stored
 from assignbench.data.read.build import build_dataset
 from assignbench.data.read.cache import remembered
-from assignbench.data.read.coco import read_coco
+from assignbench.data.read.coco.coco import read_coco
+from assignbench.data.read.coco.pieces import Digest
 from assignbench.data.read.findings import FRAMES_DIVIDED, Severity
-from assignbench.data.read.json_pieces import Digest
 from assignbench.data.read.picture_names import respelt
 from assignbench.data.read.raw import RawSplit
 from assignbench.data.read.voc import VocList, read_voc

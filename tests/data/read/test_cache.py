@@ -119,7 +119,7 @@ def test_the_key_is_the_content_the_question_and_the_reader(coco, parsed, monkey
 def test_every_module_between_file_and_arrays_counts_as_the_reader():
     """Whatever read_coco imports of the package's data, decides what the arrays hold."""
     code = (
-        "import sys, assignbench.data.read.coco; print(*(module.__file__ for name, module in sys.modules.items() "
+        "import sys, assignbench.data.read.coco.coco; print(*(module.__file__ for name, module in sys.modules.items() "
         "if name.startswith('assignbench.data.') and not module.__file__.endswith('__init__.py')))"
     )
     files = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()

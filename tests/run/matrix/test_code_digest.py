@@ -96,7 +96,7 @@ def test_what_is_left_out_by_hand_is_there_and_imported() -> None:
 
 
 def test_an_edit_of_what_is_only_shown_or_read_is_no_other_code(code: Path, unedited: str) -> None:
-    shown, read = ("data/show/draw.py", "run/training/reporter.py", "plot.py"), ("data/read/coco.py",)
+    shown, read = ("data/show/draw.py", "run/training/reporter.py", "plot.py"), ("data/read/coco/coco.py",)
     for file in (*shown, *read, "run/results/record.py"):
         edit(code / file, "", "EDITED = 1\n")
     edit(code / "run/training/step.py", "", "# a comment\n")

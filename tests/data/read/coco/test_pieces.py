@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assignbench.data.read import json_pieces as module
-from assignbench.data.read.json_pieces import Piece, Repeated, pieces
+from assignbench.data.read.coco import pieces as module
+from assignbench.data.read.coco.pieces import Piece, Repeated, pieces
 from assignbench.errors import DataError
 
 QUIET = settings(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assignbench.data.read.text_ids import SMALLEST, TextIds, numbers_of
+from assignbench.data.read.coco.text_ids import SMALLEST, TextIds, numbers_of
 
 QUIET = settings(max_examples=100, derandomize=True, deadline=None)
 

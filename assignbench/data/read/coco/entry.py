@@ -14,6 +14,10 @@ from typing import Any
 import numpy as np
 
 from assignbench.data.read import plain
+from assignbench.data.read.coco.pieces import Repeated
+from assignbench.data.read.coco.text_ids import LARGEST as LARGEST_ID
+from assignbench.data.read.coco.text_ids import SMALLEST as SMALLEST_ID
+from assignbench.data.read.coco.text_ids import TextIds
 from assignbench.data.read.findings import (
     BOX_FROM_MASK,
     BOX_FROM_POLYGON,
@@ -24,11 +28,7 @@ from assignbench.data.read.findings import (
     WHOLE_WITH_POINT,
     Kind,
 )
-from assignbench.data.read.json_pieces import Repeated
 from assignbench.data.read.rules import LARGEST
-from assignbench.data.read.text_ids import LARGEST as LARGEST_ID
-from assignbench.data.read.text_ids import SMALLEST as SMALLEST_ID
-from assignbench.data.read.text_ids import TextIds
 
 # Our own addition to a category, written by the generated data set and read back by the reader.
 OFFSET_KEY = "assignbench_offset"

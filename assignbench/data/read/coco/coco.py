@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from assignbench.data.read.coco_json import read_json
+from assignbench.data.read.coco.file import read_json
+from assignbench.data.read.coco.pieces import Digest
 from assignbench.data.read.findings import PICTURE_LEFT_OUT
-from assignbench.data.read.json_pieces import Digest
 from assignbench.data.read.raw import RawSplit, said, unreadable
 from assignbench.errors import DataError
 

@@ -1,7 +1,7 @@
 r"""What a file in COCO's format states (https://cocodataset.org/#format-data), however large and however odd.
 
 Almost every piece of a file goes through msgspec, which turns its entries into typed objects at 300 MB a second, and
-from there into columns. A piece in which anything is unusual is read again, entry by entry (`coco_entry`): what is
+from there into columns. A piece in which anything is unusual is read again, entry by entry (`entry`): what is
 clear is put right and counted, the rest is set aside and named.
 
 msgspec does not see keys that an entry gives twice, and a box must never silently be the second of two. So a piece
@@ -29,7 +29,10 @@ from numpy.typing import NDArray
 
 from assignbench.data.images import Images
 from assignbench.data.read.annotations import Annotations
-from assignbench.data.read.coco_entry import Annotation, Entry, Texts, Unclear, annotation_of, category_of, image_of
+from assignbench.data.read.coco.entry import Annotation, Entry, Texts, Unclear, annotation_of, category_of, image_of
+from assignbench.data.read.coco.pieces import Digest, Piece, Value, pieces
+from assignbench.data.read.coco.text_ids import LARGEST as LARGEST_ID
+from assignbench.data.read.coco.text_ids import SMALLEST as SMALLEST_ID
 from assignbench.data.read.findings import (
     CATEGORY_PARENT,
     ENTRY_MALFORMED,
@@ -39,11 +42,8 @@ from assignbench.data.read.findings import (
     Kind,
     Table,
 )
-from assignbench.data.read.json_pieces import Digest, Piece, Value, pieces
 from assignbench.data.read.raw import RawSplit, among, said
 from assignbench.data.read.rules import LARGEST
-from assignbench.data.read.text_ids import LARGEST as LARGEST_ID
-from assignbench.data.read.text_ids import SMALLEST as SMALLEST_ID
 from assignbench.errors import DataError
 
 Row = TypeVar("Row")

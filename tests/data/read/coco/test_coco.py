@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assignbench.data.dataset import Dataset
-from assignbench.data.read import coco_json
+from assignbench.data.read.coco import file as reading
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 
@@ -169,8 +169,8 @@ def test_ids_may_be_zero_negative_and_far_apart(coco):
 def test_entry_by_entry_gives_the_same_as_column_by_column(coco, monkeypatch):
     spec = coco.write()
     columns = open_dataset(spec, Path()).train
-    monkeypatch.setattr(coco_json, "_usual_annotations", lambda piece: None)
-    monkeypatch.setattr(coco_json, "_usual_images", lambda piece: None)
+    monkeypatch.setattr(reading, "_usual_annotations", lambda piece: None)
+    monkeypatch.setattr(reading, "_usual_images", lambda piece: None)
     assert open_dataset(spec, Path()).train.fingerprint == columns.fingerprint
 
 

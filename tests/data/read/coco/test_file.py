@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as masks
 
-from assignbench.data.read import json_pieces
-from assignbench.data.read.coco import read_coco
-from assignbench.data.read.coco_json import _ANNOTATIONS, _usual_annotations, read_json
+from assignbench.data.read.coco import pieces as reading
+from assignbench.data.read.coco.coco import read_coco
+from assignbench.data.read.coco.file import _ANNOTATIONS, _usual_annotations, read_json
+from assignbench.data.read.coco.pieces import Piece, _made, pieces
 from assignbench.data.read.findings import ENTRY_MALFORMED, Severity
-from assignbench.data.read.json_pieces import Piece, _made, pieces
 from assignbench.data.read.raw import RawSplit
 from assignbench.errors import DataError
 
@@ -489,7 +489,7 @@ def held_to_account(tree: Pairs, found: RawSplit) -> None:
 @settings(QUIET, max_examples=300)
 @given(data=mutated(), block=st.sampled_from([1, 150, 250, 400, 1 << 20]))
 def test_whatever_is_done_to_a_file_every_entry_is_accounted_for(tmp_path, monkeypatch, data, block):
-    monkeypatch.setattr(json_pieces, "BLOCK", block)
+    monkeypatch.setattr(reading, "BLOCK", block)
     tree = pairs_of(data)
     if tree is None:
         with pytest.raises(DataError, match=r"a\.json") as caught:
@@ -504,7 +504,7 @@ def test_whatever_is_done_to_a_file_every_entry_is_accounted_for(tmp_path, monke
 
 
 def test_places_count_in_the_whole_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_pieces, "BLOCK", 1000)
+    monkeypatch.setattr(reading, "BLOCK", 1000)
     content = copy.deepcopy(PLAIN)
     content["annotations"] = [{**PLAIN["annotations"][0], "id": number} for number in range(200)]
     for number in range(0, 200, 7):

@@ -1,0 +1,1 @@
+"""Annotation files in COCO's format, also of gigabytes and of any tool."""
