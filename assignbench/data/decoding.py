@@ -25,7 +25,15 @@ import PIL
 from assignbench.data import pictures
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.images import ImageInfo
-from assignbench.data.pictures import decoded, dim, read_header, refuse_endless, refuse_other_size
+from assignbench.data.pictures import (
+    Header,
+    decoded,
+    dim,
+    is_turned,
+    read_header,
+    refuse_endless,
+    refuse_other_size,
+)
 from assignbench.data.read.cache import folder as annotations_folder
 from assignbench.errors import DataError, SystemProblem
 from assignbench.files import open_regular, written
@@ -69,9 +77,9 @@ def see_pictures(splits: Splits, *, threads: int, watch: Watch = lambda _done, _
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of damaged tags
         seen = _decode_all(evaluation, threads, lambda done: watch(done, total))
-        _look_at_all(train, chosen, max(8, threads), lambda done: watch(len(evaluation) + done, total))
+        remarks = _look_at_all(train, chosen, max(8, threads), lambda done: watch(len(evaluation) + done, total))
     part = f"{len(chosen)} of {len(train)} training pictures were looked at, evenly spread: a look at all takes long"
-    remarks = (*seen.remarks, *((part,) if len(chosen) < len(train) else ()))
+    remarks = (*seen.remarks, *remarks, *((part,) if len(chosen) < len(train) else ()))
     return replace(seen, looked_at=len(chosen), remarks=remarks)
 
 
@@ -96,6 +104,7 @@ class _Picture:
     known: bytes = b""  # digest that stands for this result; empty: it is not to be kept
     new: bool = True  # decoded now
     brightest: int | None = None
+    turned: bool = False  # as `Header.turned`
     error: DataError | None = None
 
 
@@ -108,7 +117,8 @@ def _decode_all(dataset: Dataset, threads: int, watch: Callable[[int], None]) ->
     _refuse(dataset, [one.error for one in found if one.error is not None])
     _refuse_dim(dataset, (one.brightest for one in found))
     content = hashlib.sha256(b"".join(one.content for one in found)).hexdigest()
-    return Seen(content, new, 0, (remark,) if remark else ())
+    remarks = (remark, _of_turned(dataset, sum(one.turned for one in found)))
+    return Seen(content, new, 0, tuple(filter(None, remarks)))
 
 
 def _decode(image: ImageInfo, known: frozenset[bytes]) -> _Picture:
@@ -117,12 +127,12 @@ def _decode(image: ImageInfo, known: frozenset[bytes]) -> _Picture:
         facts = f"{image.width} {image.height} {image.stored} {_decoder()}".encode()
         key = hashlib.sha256(digest + facts).digest()[:_DIGEST]
         if key in known:
-            return _Picture(digest, key, new=False)
+            return _Picture(digest, key, new=False, turned=is_turned(content))
         _, brightest = decoded(image, content)
         refuse_endless(image, content)
     except DataError as error:
         return _Picture(error=error)
-    return _Picture(digest, key if brightest is None else b"", brightest=brightest)
+    return _Picture(digest, key if brightest is None else b"", brightest=brightest, turned=is_turned(content))
 
 
 def _content(image: ImageInfo) -> tuple[bytes, bytes]:
@@ -143,18 +153,34 @@ def _decoder() -> str:
     return f"{PIL.__version__} {hashlib.sha256(Path(pictures.__file__).read_bytes()).hexdigest()}"
 
 
-def _look_at_all(dataset: Dataset, chosen: Sequence[int], threads: int, watch: Callable[[int], None]) -> None:
+def _look_at_all(
+    dataset: Dataset, chosen: Sequence[int], threads: int, watch: Callable[[int], None]
+) -> tuple[str, ...]:
+    """Refuse what training would; what is left to say."""
     found = list(_in_threads(_look, dataset.images, chosen, threads, watch))
     _refuse(dataset, [one for one in found if isinstance(one, DataError)])
-    deep = [place for place, one in zip(chosen, found, strict=True) if one is True]
+    headers = [(place, one) for place, one in zip(chosen, found, strict=True) if isinstance(one, Header)]
+    deep = [place for place, one in headers if one.deep]
     some = [deep[place] for place in _spread(len(deep), MOST_DEEP)]
     values = list(_in_threads(_brightest, dataset.images, some, threads))
     _refuse(dataset, [value for value in values if isinstance(value, DataError)])
     _refuse_dim(dataset, (value for value in values if isinstance(value, int)))
+    return tuple(filter(None, [_of_turned(dataset, sum(one.turned for _, one in headers))]))
 
 
-def _look(image: ImageInfo) -> DataError | bool:
-    """What is wrong with a file, by its header and its end; else whether it holds more than 8 bits a channel."""
+def _of_turned(dataset: Dataset, count: int) -> str | None:
+    """What to say of pictures that viewers turn and training does not, where nobody has said which is meant."""
+    if not count or dataset.stored.upright or dataset.stored.stated:
+        return None
+    return (
+        f"{dataset.split}: viewers turn or mirror {count} of its pictures, as their EXIF tag says; here boxes are "
+        "taken to refer to the stored pixels. Look at some (assignbench data show), then write upright: false in the "
+        "YAML file of the data set if they fit, or upright: true if they fit what viewers show"
+    )
+
+
+def _look(image: ImageInfo) -> DataError | Header:
+    """What is wrong with a file, by its header and its end; else its header."""
     try:
         header = read_header(image.path, image.stored)
         refuse_other_size(image, *header.size)
@@ -163,7 +189,7 @@ def _look(image: ImageInfo) -> DataError | bool:
             refuse_endless(image, _content(image)[1])
     except DataError as error:
         return error
-    return header.deep
+    return header
 
 
 def _brightest(image: ImageInfo) -> DataError | int | None:

@@ -22,6 +22,7 @@ class Stored:
 
     upright: bool = False  # boxes refer to the picture as it is shown: EXIF's orientation is applied (YOLO)
     bits: int | None = None  # of a grey value in 16-bit pictures, 8 … 16: 12 means 0 … 4095; None: not stated, 16
+    stated: bool = False  # the data set's file says `upright`; otherwise the usage of its format is assumed
 
 
 AS_STORED = Stored()  # COCO and VOC: boxes refer to the stored grid

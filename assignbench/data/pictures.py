@@ -91,6 +91,7 @@ class Header:
     size: tuple[int, int]  # width, height; of the shown picture where `Stored.upright` says so
     deep: bool  # more than 8 bits a channel
     early: bool  # its end shows that a part is missing, or a tool has appended something: see `ends_early`
+    turned: bool  # viewers turn or mirror it, as its EXIF tag says
 
 
 def read_header(path: Path, stored: Stored = AS_STORED) -> Header:
@@ -103,7 +104,7 @@ def read_header(path: Path, stored: Stored = AS_STORED) -> Header:
         with open_regular(path) as stream, Image.open(stream) as picture:
             refuse_huge(picture)
             width, height = picture.size
-            turned = stored.upright and orientation(picture) in TURNED
+            turn = orientation(picture)
             deep = picture.mode.startswith("I") or _depth(picture) > 8
             early = ends_early(stream, picture.format or "", picture)
     except FileNotFoundError as error:
@@ -114,7 +115,8 @@ def read_header(path: Path, stored: Stored = AS_STORED) -> Header:
         raise DataError(f"{path} cannot be decoded: {error}") from error
     except Exception as error:  # as above
         raise DataError(f"the header of {path} cannot be read: {what_is_wrong(path)}") from error
-    return Header((height, width) if turned else (width, height), deep, early)
+    size = (height, width) if stored.upright and turn in TURNED else (width, height)
+    return Header(size, deep, early, turn != 1)
 
 
 def header_size(path: Path, stored: Stored = AS_STORED) -> tuple[int, int]:
@@ -142,6 +144,15 @@ def orientation(picture: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
+def is_turned(content: bytes) -> bool:
+    """`Header.turned` of a file's bytes; what cannot be read is not."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return orientation(picture) != 1
+    except Exception:  # as above
+        return False
+
+
 def refuse_huge(picture: Image.Image) -> None:
     """Raises DataError, without the file's name: the header states more than `MOST_PIXELS`."""
     if picture.width * picture.height > MOST_PIXELS:
@@ -154,11 +165,12 @@ def refuse_huge(picture: Image.Image) -> None:
 def refuse_other_size(image: ImageInfo, width: int, height: int) -> None:
     """Raises DataError: a picture's size, as `picture_size` gives it, is not the annotation's."""
     if (width, height) != (image.width, image.height):
-        how = "applied, as the labels want it" if image.stored.upright else "not applied"
+        how = "applied" if image.stored.upright else "not applied"
         raise DataError(
             f"{image.path} (image {image.id}) is {width}×{height} pixels, its annotation says "
             f"{image.width}×{image.height}; correct one of them (EXIF rotations are {how}; "
-            "assignbench data check --fix turns the boxes of pictures that are shown turned)"
+            "assignbench data check --fix turns the boxes of pictures that are shown turned; upright: true in the YAML "
+            "file of the data set applies them)"
         )
 
 

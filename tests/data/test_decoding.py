@@ -204,6 +204,29 @@ def test_twelve_bits_in_sixteen_are_found_before_training(splits, part):
         see_pictures(in_grey(splits, part, 4000, bits=11), threads=2)
 
 
+def turned_by_viewers(splits: Splits, **stored: bool) -> Splits:
+    """The first picture of each split is to be shown upside down."""
+    for dataset in (splits.train, splits.evaluation):
+        exif = Image.Exif()
+        exif[0x0112] = 3
+        Image.new("RGB", (40, 30)).save(dataset.images[0].path, exif=exif)
+    seen = {
+        part: replace(dataset, images=replace(dataset.images, stored=Stored(**stored)))
+        for part, dataset in (("train", splits.train), ("evaluation", splits.evaluation))
+    }
+    return Splits(splits.spec, **seen)
+
+
+def test_pictures_that_viewers_turn_are_said_until_somebody_says_what_is_meant(splits):
+    for _ in range(2):  # the second time by their digests
+        train, evaluation = sorted(see_pictures(turned_by_viewers(splits), threads=2).remarks, reverse=True)
+        assert train.startswith("train: viewers turn or mirror 1 of its pictures")
+        assert evaluation.startswith("evaluation: viewers turn or mirror 1 of its pictures")
+        assert "upright: true" in train
+    for stored in ({"stated": True}, {"upright": True}):
+        assert see_pictures(turned_by_viewers(splits, **stored), threads=2).remarks == ()
+
+
 def test_one_bright_picture_speaks_for_the_split(splits):
     dark = in_grey(splits, "evaluation", 4000)
     Image.fromarray(np.full((30, 40), 40_000, np.uint16)).save(path(dark, "evaluation", 4), "PNG")

@@ -16,7 +16,7 @@ from assignbench.data.check.check import Check
 from assignbench.data.check.fix import Change, Fixed, fix_split
 from assignbench.data.check.looks import Look, suffix_of
 from assignbench.data.images import Images
-from assignbench.data.read.findings import CLASS_NOT_TRAINED, FILE_UNREADABLE
+from assignbench.data.read.findings import CLASS_NOT_TRAINED, FILE_UNREADABLE, PICTURE_ROTATED
 from assignbench.data.read.raw import Item, RawSplit
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, UsageError
@@ -164,6 +164,10 @@ def _yaml(check: Check, classes: list[str], folders: list[str]) -> Iterator[str]
         yield f"{part}:\n  annotations: annotations_{part}.json\n  images: {json.dumps(folder, ensure_ascii=False)}\n"
     if (bits := check.train.images.stored.bits) is not None:
         yield f"bits: {bits}\n"
+    if any(look.orientation != 1 for look in check.looks.values()) and not any(
+        one.kind is PICTURE_ROTATED for one in check.findings
+    ):
+        yield "upright: false\n"  # which boxes of the copy fit is settled
     if check.official is not None:  # what was difficult is a crowd in the copy: neither required nor an error in either
         yield f"official: {check.official.protocol}\n"
         if check.official.lists is not None:

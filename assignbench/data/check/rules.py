@@ -53,12 +53,18 @@ def _size(raw: RawSplit, look: Look) -> tuple[int, int]:
 def _pictures(raw: RawSplit, looks: Mapping[str, Look]) -> Iterator[Finding]:
     found: dict[Kind, list[tuple[int, str]]] = {}
     first: dict[bytes, str] = {}
+    as_stored = False
     for place, (path, stated) in enumerate(zip(raw.images.paths(), raw.images.sizes.tolist(), strict=True)):
         look = looks[path]
         for kind, detail in _remarks(raw, path, (stated[0], stated[1]), look):
             found.setdefault(kind, []).append((place, detail))
+        as_stored |= look.orientation in TURNED and (stated[0], stated[1]) == look.size != look.size[::-1]
         if look.digest and first.setdefault(look.digest, path) != path:
             found.setdefault(kinds.PICTURE_COPY, []).append((place, f"as {first[look.digest]}"))
+    shown = found.get(kinds.PICTURE_TURNED, [])
+    if shown and not as_stored:  # a tool does it with all pictures, also with those whose size cannot show it
+        habit = f"like {len(shown)} whose size shows it"
+        shown += [(place, f"{detail}, {habit}") for place, detail in found.pop(kinds.PICTURE_ROTATED, [])]
     if (text := dim(brightest_of(looks[path] for path in raw.images.paths()))) is not None:
         yield said(kinds.PICTURES_DIM, raw.part, [text])
     for kind, rows in found.items():
@@ -82,7 +88,7 @@ def _remarks(raw: RawSplit, path: str, stated: tuple[int, int], look: Look) -> I
             yield kinds.PICTURE_TURNED, f"EXIF orientation {look.orientation}, stored as {_by(look.size)}"
         else:
             yield kinds.PICTURE_SIZE, f"{_by(size)}, its annotation says {_by(stated)}"
-    elif look.orientation != 1 and not raw.images.stored.upright:
+    elif look.orientation != 1 and not raw.images.stored.upright and not raw.images.stored.stated:
         yield kinds.PICTURE_ROTATED, f"EXIF orientation {look.orientation}"
 
 

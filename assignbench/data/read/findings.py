@@ -150,7 +150,10 @@ PICTURE_TURNED = Kind(
     "boxes turned to the stored pixels",
 )
 PICTURE_ROTATED = Kind(
-    "picture-rotated", _W, "an EXIF tag that viewers apply and training does not: do the boxes fit the stored pixels?"
+    "picture-rotated",
+    _W,
+    "an EXIF tag that viewers apply and training does not: if the boxes fit the stored pixels, write upright: false in "
+    "the YAML file of the data set, and if they fit what viewers show, upright: true",
 )
 PICTURE_MISLABELLED = Kind(
     "picture-mislabelled", _W, "a suffix of another format than the content; read by content", "renamed if copied"

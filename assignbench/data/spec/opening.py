@@ -88,7 +88,8 @@ def read_part(
     if spec.split is not None and len(raw.images):
         chosen = taught(list(raw.images.names()), spec.split)
         raw = _share(raw, chosen if part == "train" else ~chosen, part)
-    stored = Stored(upright=isinstance(spec, YoloSpec), bits=spec.bits)
+    upright = isinstance(spec, YoloSpec) if spec.upright is None else spec.upright
+    stored = Stored(upright, spec.bits, stated=spec.upright is not None)
     return respelt(replace(raw, images=replace(raw.images, stored=stored)))
 
 
@@ -139,6 +140,7 @@ def open_part(spec: Readable, base: Path, part: Part, *, name: str, classes: Seq
             "left_out": sorted(spec.left_out),
             "split": spec.split,
             "bits": spec.bits,
+            "upright": spec.upright,
         }
         file, pictures = base / place.annotations, base / place.images
         dataset = remembered(file, choices, built, name=name, split=split, pictures=pictures)

@@ -41,6 +41,7 @@ class _Divided(_Part):
         default=None, gt=0, lt=1
     )  # share of train's pictures that is taught; the rest is scored
     bits: int | None = Field(default=None, ge=8, le=16)  # of a grey value, where pictures hold 16 bits: 12 of a camera
+    upright: bool | None = None  # whether boxes refer to pictures as EXIF turns them; None: yes for YOLO, else no
 
     @model_validator(mode="after")
     def _one_way_to_divide(self) -> Self:

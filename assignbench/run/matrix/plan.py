@@ -158,7 +158,9 @@ def plan(
 
 def known_data(splits: Splits) -> KnownData:
     """What names among others go by; as `DatasetFacts.known` of its records."""
-    content = f"{splits.train.fingerprint} {pictures_digest(splits)} {splits.evaluation.fingerprint}"
+    stored = splits.train.stored
+    seen = f"{pictures_digest(splits)} {stored.upright} {stored.bits}"
+    content = f"{splits.train.fingerprint} {seen} {splits.evaluation.fingerprint}"
     return KnownData(splits.train.name, splits.spec, content)
 
 
@@ -171,6 +173,7 @@ def run_id(one: Candidate, splits: Splits, recipe: ResolvedRecipe, seed: int) ->
         "source": one.source_sha256,
         "data": [splits.train.fingerprint, splits.evaluation.fingerprint],
         "pictures": pictures_digest(splits),
+        "stored": [splits.train.stored.upright, splits.train.stored.bits],  # the same files, seen otherwise
         "recipe": deciding(recipe.recipe),
         "test_sides": recipe.recipe.data.test_sides,  # worked out of the values by code that is not in "code"
         "weights": weights_digest(recipe.recipe.model.weights),

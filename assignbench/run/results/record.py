@@ -90,7 +90,8 @@ class DatasetFacts(BaseModel):
     @property
     def known(self) -> KnownData:
         """What names among others go by."""
-        content = f"{self.train.fingerprint} {self.train.pictures or ''} {self.evaluation.fingerprint}"
+        seen = f"{self.train.pictures or ''} {self.upright} {self.bits}"
+        content = f"{self.train.fingerprint} {seen} {self.evaluation.fingerprint}"
         return KnownData(self.name, self.spec, content)
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from assignbench.config import load_recipe
 from assignbench.data.dataset import Dataset, Splits
+from assignbench.data.images import Images, Stored
 from assignbench.errors import SystemProblem, UsageError
-from assignbench.run.matrix.plan import Run, candidate, candidates, plan, weights_digest
+from assignbench.run.matrix.plan import Run, candidate, candidates, known_data, plan, weights_digest
 
 
 @pytest.fixture
@@ -56,6 +57,24 @@ def test_what_decides_a_result_is_in_the_name(splits: Splits) -> None:
     assert len(set(names)) == len(names)
     digests = [name.rpartition("-")[2] for name in names]
     assert len(set(digests)) == len(digests)
+
+
+def test_how_pictures_are_read_is_in_the_name(splits: Splits) -> None:
+    """The same files with other ``bits``, or turned as viewers turn them, teach something else."""
+
+    def seen(stored: Stored) -> Splits:
+        return Splits(
+            "tiny",
+            *(
+                replace(one, images=replace(Images.of(one.images), stored=stored))
+                for one in (splits.train, splits.train)
+            ),
+        )
+
+    ways = (Stored(), Stored(bits=12), Stored(bits=16), Stored(upright=True), Stored(True, 12))
+    assert len({planned(seen(stored)).run_id for stored in ways}) == len(ways)
+    assert len({known_data(seen(stored)).content for stored in ways}) == len(ways)
+    assert planned(seen(Stored(stated=True))).run_id == planned(seen(Stored())).run_id
 
 
 def test_naming_the_default_preset_changes_nothing(splits: Splits) -> None:
