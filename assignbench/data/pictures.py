@@ -21,6 +21,7 @@ from assignbench.files import open_regular
 LOOKED_AT = 1000  # pictures of a split whose file sizes stand for all: a million would take minutes on a network's disk
 MOST_PIXELS = 1 << 29  # of a picture: 1.6 GB of RGB; a header that states more is damaged, or not for a detector
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 _UPRIGHT = {  # what makes each EXIF orientation the picture that is shown
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -214,6 +215,8 @@ def _bytes_of(path: Path) -> int | None:
 def _rgb(picture: Image.Image, stored: Stored) -> tuple[Image.Image, int | None]:
     """Eight bits a channel, decoded, and the brightest value of more bits, see `decoded`."""
     depth = _depth(picture)
+    if depth <= 8 and 2 in _tag(picture, _SAMPLE_FORMAT):  # Pillow takes −1 for 255
+        raise DataError("8-bit values with a sign; convert it to values from 0 to 255")
     turn = orientation(picture) if stored.upright else 1
     brightest = None
     if picture.mode.startswith("I"):  # grey of more than 8 bits
@@ -250,7 +253,15 @@ def _grey(picture: Image.Image, depth: int, bits: int | None) -> tuple[NDArray[n
     used = depth if 8 < depth < 16 else bits or 16
     if brightest >= 1 << used:
         raise DataError(f"a grey value of {brightest}, and bits: {used} ends at {2**used - 1}; state more bits")
+    if 0 in _tag(picture, _PHOTOMETRIC):  # 0 is white; Pillow turns it round in 8 bits alone
+        values = (1 << used) - 1 - values
     return (values >> (used - 8)).astype(np.uint8), brightest if used == 16 and bits is None else None
+
+
+def _tag(picture: Image.Image, number: int) -> tuple[object, ...]:
+    """The values of a tag of TIFF; none where there is no such tag."""
+    stated = getattr(picture, "tag_v2", {}).get(number, ()) if picture.format == "TIFF" else ()
+    return stated if isinstance(stated, tuple) else (stated,)
 
 
 def _depth(picture: Image.Image) -> int:
@@ -258,5 +269,4 @@ def _depth(picture: Image.Image) -> int:
     tile = getattr(picture, "tile", ())
     if picture.format == "PNG" and tile:
         return 16 if "16" in str(tile[0].args) else 8
-    stated = getattr(picture, "tag_v2", {}).get(258, 8) if picture.format == "TIFF" else 8  # BitsPerSample
-    return max(stated) if isinstance(stated, tuple) else int(stated)
+    return max((int(str(bits)) for bits in _tag(picture, _BITS)), default=8)

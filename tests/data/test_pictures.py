@@ -287,3 +287,36 @@ def test_a_picture_that_states_too_many_pixels_is_refused_in_our_words(tmp_path)
 def test_a_large_picture_does_not_warn(tmp_path):
     Image.new("1", (13_500, 13_500)).save(tmp_path / "large.png")  # 182 million: Pillow alone would refuse
     assert picture_size(tmp_path / "large.png") == (13_500, 13_500)
+
+
+def tiff(path: Path, values: np.ndarray, photometric: int, sample_format: int = 1) -> Path:
+    """One strip without compression, as scanners write it."""
+    height, width = values.shape
+    data, bits = values.astype(values.dtype.newbyteorder("<")).tobytes(), 8 * values.dtype.itemsize
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, height)]
+    tags += [(279, len(data)), (339, sample_format)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    path.write_bytes(
+        b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+    )
+    return path
+
+
+def test_where_zero_is_white_a_picture_is_turned_round_at_any_depth(tmp_path):
+    deep_values = RAMP.astype(np.uint16) * 257
+    for stored, values in ((Stored(), deep_values), (Stored(bits=12), RAMP.astype(np.uint16) * 16 + 15)):
+        black, white = (tiff(tmp_path / f"{zero}.tiff", values, zero) for zero in (1, 0))
+        as_is, turned = (decoded(ImageInfo(1, path, 40, 30, stored))[0] for path in (black, white))
+        assert (as_is == RAMP[..., None]).all()
+        assert (turned == 255 - RAMP[..., None]).all()
+    eight = read_picture(info(tiff(tmp_path / "eight.tiff", RAMP, 0)))
+    assert (eight == 255 - RAMP[..., None]).all(), "as Pillow does with 8 bits"
+
+
+def test_values_with_a_sign_are_refused_in_eight_bits_and_where_they_are_negative(tmp_path):
+    for values in ((RAMP // 2).astype(np.int8), RAMP.astype(np.int16) - 128):
+        path = tiff(tmp_path / "signed.tiff", values, 1, sample_format=2)
+        with pytest.raises(DataError, match=r"signed\.tiff .*(values with a sign|grey values below 0)"):
+            read_picture(info(path))
+    path = tiff(tmp_path / "fine.tiff", RAMP.astype(np.int16) * 64, 1, sample_format=2)
+    assert (decoded(ImageInfo(1, path, 40, 30, Stored(bits=14)))[0] == RAMP[..., None]).all()

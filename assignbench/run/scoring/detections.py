@@ -9,7 +9,8 @@ read by `assignbench.run.scoring.foreign`, through the same gate with wider boun
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,8 +21,10 @@ import numpy as np
 
 from assignbench.data.dataset import Dataset
 from assignbench.errors import RunError
-from assignbench.files import read_json, write_text_atomic
+from assignbench.files import read_json, read_regular, write_text_atomic
 
+KEYS = ("image_id", "category_id", "bbox", "score")  # of an entry
+VAGUE = float(1 << 53)  # from here on, a float stands for several whole numbers
 LIMIT = 1e9  # pixels; no picture is larger, and beyond it areas lose their meaning
 
 
@@ -123,12 +126,31 @@ def read_entries(file: Path) -> list[Any]:
     """The entries of a detections file, not yet looked at.
 
     Raises:
-        RunError: the file is missing, unreadable, damaged or no JSON list.
+        RunError: the file is missing, unreadable, damaged, no JSON list, or an entry gives a key twice.
     """
     entries = read_json(file, finite=False)  # so that a NaN is found in its entry
     if not isinstance(entries, list):
         raise RunError(f"{file} is not a list of detections in COCO results format{_instead(entries)}")
+    if (twice := _given_twice(file, entries)) is not None:
+        raise RunError(f"{file}, entry {twice[0]}: it gives {twice[1]!r} twice; write it once")
     return entries
+
+
+def _given_twice(file: Path, entries: Sequence[Any]) -> tuple[int, str] | None:
+    """The first entry, counted from 1, that gives one of our keys twice, and which; the `json` module keeps the last.
+
+    Keys are counted in the text first: to look at each of a million entries would take as long as to read them.
+    """
+    text = read_regular(file)
+    if "\\" not in text and all(text.count(f'"{key}"') == len(entries) for key in KEYS):
+        return None
+
+    def marked(pairs: list[tuple[str, Any]]) -> str | None:
+        keys = [key for key, _ in pairs]
+        return next((key for key in KEYS if keys.count(key) > 1), None)
+
+    found = enumerate(json.loads(text, object_pairs_hook=marked), start=1)
+    return next(((number, key) for number, key in found if key in KEYS), None)
 
 
 def rows_of(entries: list[Any], dataset: Dataset, file: Path, bounds: Bounds = OURS) -> DetectionRows:
@@ -195,7 +217,7 @@ def _sound_rows(
 ) -> DetectionRows | None:
     """The entries as columns; None: `_problem` finds something. A column at a time, which is several times as fast."""
     try:
-        columns = [[entry[key] for entry in entries] for key in ("image_id", "category_id", "bbox", "score")]
+        columns = [[entry[key] for entry in entries] for key in KEYS]
         image_id, category_id, bbox, score = columns
         sides = list(chain.from_iterable(bbox))
         kinds = {type(value) for value in (*image_id, *category_id, *sides, *score)}
@@ -204,6 +226,7 @@ def _sound_rows(
             and {(type(one), len(one)) for one in bbox} <= {(list, 4)}
             and image_ids.issuperset(image_id)
             and category_ids.issuperset(category_id)
+            and not any(type(each) is float and abs(each) >= VAGUE for each in (*image_id, *category_id))
         ):
             return None
         rows = DetectionRows(
@@ -229,9 +252,14 @@ def _problem(entry: object, image_ids: set[int], category_ids: set[int], bounds:
     """What is wrong with one entry of a file; `type` and not `isinstance`, because True is an int."""
     if not isinstance(entry, dict):
         return f"it is not an object but {short(entry)}"
-    if absent := [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]:
+    if absent := [key for key in KEYS if key not in entry]:
         return f"{', '.join(absent)} is missing"
-    image_id, category_id, bbox, score = (entry[key] for key in ("image_id", "category_id", "bbox", "score"))
+    image_id, category_id, bbox, score = (entry[key] for key in KEYS)
+    for what, number in (("image", image_id), ("category", category_id)):
+        if type(number) is str:
+            return f"{what} id {short(number)} is text; write ids as the numbers of the annotation file"
+        if type(number) is float and abs(number) >= VAGUE:
+            return f"{what} id {number:g} is written with a point or an exponent, and too large for it to be exact"
     if type(image_id) not in (int, float) or image_id not in image_ids:
         return f"image id {short(image_id)} is none of the evaluation pictures{_known(image_ids)}"
     if type(category_id) not in (int, float) or category_id not in category_ids:
@@ -247,8 +275,8 @@ def _problem(entry: object, image_ids: set[int], category_ids: set[int], bounds:
 
 
 def _known(ids: set[int]) -> str:
-    """From where to where the known ones go."""
-    return f", they go from {min(ids)} to {max(ids)}"
+    """From where to where the known ones go, and how many there are, since there may be others between."""
+    return f"; these are {len(ids):,}, from {min(ids)} to {max(ids)}"
 
 
 def _is_finite(value: object) -> bool:

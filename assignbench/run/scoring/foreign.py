@@ -20,15 +20,15 @@ import numpy as np
 
 from assignbench.data.caveats import caveats_of_split
 from assignbench.data.dataset import Dataset, describe
+from assignbench.data.read.findings import ID_NUMBERED
 from assignbench.data.spec.locate import open_dataset, open_evaluation, states_ids
-from assignbench.errors import RunError, UsageError
+from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import open_regular, sha256_of
-from assignbench.run.scoring.detections import LIMIT, Bounds, DetectionRows, in_order, read_entries, rows_of
+from assignbench.run.scoring.detections import KEYS, LIMIT, Bounds, DetectionRows, in_order, read_entries, rows_of
 from assignbench.run.scoring.evaluate import Evaluation, check_dataset, evaluate_rows
 from assignbench.run.scoring.remarks import on_data, on_detections, on_pictures
 
 FOREIGN = Bounds(scores=(-LIMIT, LIMIT), empty_boxes=True)
-USED = {"image_id", "category_id", "bbox", "score"}
 SHOWN = 5  # keys or class names in a remark
 _PACKED = {b"\x1f\x8b": "compressed by gzip", b"PK": "a zip archive", b"\x80": "a pickle, which may run code"}
 
@@ -52,10 +52,12 @@ def read_foreign(dataset: Dataset, file: Path) -> ForeignDetections:
 
     Raises:
         UsageError: as `require_plain`.
+        DataError: the ids of the data set are no numbers.
         RunError: no JSON list, an entry (counted from 1) with unknown ids, a side below 0 or what is no number, or
             boxes that cannot be meant for these pictures.
     """
     require_plain(file)
+    _refuse_invented_ids(dataset)
     digest = sha256_of(file)
     entries = read_entries(file)
     as_written = rows_of(entries, dataset, file, FOREIGN)
@@ -148,6 +150,16 @@ def require_plain(file: Path) -> None:
             raise UsageError(f"{file} is {what}; write the detections as plain JSON, in COCO results format")
 
 
+def _refuse_invented_ids(dataset: Dataset) -> None:
+    """Numbers that stand for ids like "a7f3" are ours: another tool's file cannot use them but by accident."""
+    own = [one for one in dataset.repairs if one.kind == ID_NUMBERED.done and not len(one.annotations)]
+    if own:
+        raise DataError(
+            f"{dataset.name}: ids of pictures or classes are texts ({own[0].examples[0]}), and a detections file names "
+            "them by numbers; assignbench data check --fix writes a copy with numbers, which a tool can use"
+        )
+
+
 def _digest(rows: DetectionRows) -> str:
     digest = hashlib.sha256()
     rank = np.unique(rows.score, return_inverse=True)[1]
@@ -158,7 +170,7 @@ def _digest(rows: DetectionRows) -> str:
 
 def _ignored(entries: Sequence[dict[str, Any]]) -> list[str]:
     """Keys that are passed over."""
-    keys = Counter(key for entry in entries if len(entry) > len(USED) for key in entry if key not in USED)
+    keys = Counter(key for entry in entries if len(entry) > len(KEYS) for key in entry if key not in KEYS)
     if not keys:
         return []
     told = [f"{key!r} ({count:,})" for key, count in sorted(keys.items())]

@@ -139,7 +139,7 @@ GOOD = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 0.5}
     ("change", "problem"),
     [
         ({"image_id": 2}, "image id 2 is none of the evaluation pictures"),
-        ({"image_id": "1"}, "image id '1' is none of the evaluation pictures"),
+        ({"image_id": "1"}, "image id '1' is text; write ids as the numbers"),
         ({"image_id": True}, "image id True is none of the evaluation pictures"),
         ({"image_id": [1]}, "image id .* is none of the evaluation pictures"),
         ({"category_id": 7}, "unknown category id 7"),

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench.comparison.influences import NUMBERS, value_of
-from assignbench.errors import RunError, UsageError
+from assignbench.data.dataset import Repair
+from assignbench.data.read.findings import ID_NUMBERED
+from assignbench.errors import DataError, RunError, UsageError
 from assignbench.run.scoring.evaluators import by_pycocotools
 from assignbench.run.scoring.foreign import read_foreign
 from assignbench.run.scoring.kept_matches import matches_of
@@ -78,11 +81,11 @@ def test_what_is_passed_over_or_odd_is_counted_and_said(read, entries, remark):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"image_id": 3}, "image id 3 is none of the evaluation pictures, they go from 1 to 2"),
+        ({"image_id": 3}, "image id 3 is none of the evaluation pictures; these are 2, from 1 to 2"),
         ({"image_id": 1.5}, "image id 1.5 is none of the evaluation pictures"),
-        ({"image_id": "1"}, "image id '1' is none of the evaluation pictures"),
+        ({"image_id": "1"}, "image id '1' is text"),
         ({"image_id": True}, "image id True is none of the evaluation pictures"),
-        ({"category_id": 0}, "unknown category id 0, they go from 1 to 2"),
+        ({"category_id": 0}, "unknown category id 0; these are 2, from 1 to 2"),
         ({"category_id": float("nan")}, "unknown category id nan"),
         ({"bbox": [1, 2, -3, 4]}, r"box without positive size: \[1, 2, -3, 4\]"),
         ({"bbox": [1, 2, float("nan"), 4]}, r"not four finite numbers: \[1, 2, nan, 4\]"),
@@ -95,6 +98,40 @@ def test_what_is_passed_over_or_odd_is_counted_and_said(read, entries, remark):
 def test_what_has_no_meaning_is_refused_with_its_number_and_value(read, change, problem):
     with pytest.raises(RunError, match=rf"d\.json, entry 2: .*{problem}"):
         read(GOOD, {**GOOD, **change})
+
+
+def test_a_float_that_stands_for_several_ids_is_refused(make_dataset, tmp_path):
+    """2⁶² + 1 as pandas writes it is 2⁶², another picture."""
+    dataset = make_dataset(images=(2**62, 2**62 + 1), classes=("cat", "dog"))
+    assert len(read_foreign(dataset, written(tmp_path / "d.json", {**GOOD, "image_id": 2**62 + 1})).rows) == 1
+    with pytest.raises(RunError, match=r"entry 1: image id 4\.61.* too large for it to be exact"):
+        read_foreign(dataset, written(tmp_path / "d.json", {**GOOD, "image_id": float(2**62 + 1)}))
+
+
+@pytest.mark.parametrize("key", sorted(GOOD))
+@pytest.mark.parametrize("spelt", ['"{}"', '"\\u{:04x}{}"'])
+def test_a_key_given_twice_is_refused(make_dataset, tmp_path, key, spelt):
+    name = spelt.format(key) if "u" not in spelt else spelt.format(ord(key[0]), key[1:])
+    entry = json.dumps(GOOD)
+    (tmp_path / "d.json").write_text(f"[{entry}, {entry[:-1]}, {name}: {json.dumps(GOOD[key])}}}]")
+    with pytest.raises(RunError, match=rf"d\.json, entry 2: it gives '{key}' twice"):
+        read_foreign(make_dataset(images=(1, 2), classes=("cat", "dog")), tmp_path / "d.json")
+
+
+def test_other_keys_may_be_named_alike(read):
+    """Their words stand in the text more often than there are entries."""
+    assert len(read({**GOOD, "more": {"bbox": 1, "score": {"score": 2}}, "note": '"bbox"'}).rows) == 1
+
+
+def test_ids_that_are_ours_alone_cannot_be_named(make_dataset, tmp_path):
+    dataset = make_dataset(images=(1, 2), classes=("cat", "dog"))
+    for images, annotations in (((1, 2), ()), ((), ())):  # of pictures, of classes
+        told = ("image 1: id 'a7' is 1",)
+        repair = Repair(ID_NUMBERED.done, 2, told, "repaired", np.array(images), np.array(annotations))
+        with pytest.raises(DataError, match=r"id 'a7' is 1.*names them by numbers; assignbench data check --fix"):
+            read_foreign(replace(dataset, repairs=(repair,)), written(tmp_path / "d.json", GOOD))
+    own = Repair(ID_NUMBERED.done, 1, (), "repaired", np.array([1]), np.array([1]))  # an annotation's own
+    assert len(read_foreign(replace(dataset, repairs=(own,)), written(tmp_path / "d.json", GOOD)).rows) == 1
 
 
 def test_a_mask_without_a_box_is_refused(read):
