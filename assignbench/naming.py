@@ -1,5 +1,6 @@
 """What to call strategies and data sets side by side: of one name, by as much of the path as tells them apart."""
 
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -69,6 +70,27 @@ def data_names_apart(sets: Iterable[KnownData]) -> dict[KnownData, str]:
         return f"{kind}{colon}{before}{name}"
 
     return {one: apart(one) for one in every}
+
+
+def is_opened_by(spec: str, wanted: str) -> bool:
+    """Whether what a user types opens the data set of a run: its folder or YAML file, with or without format and split.
+
+    Args:
+        spec: of the run: "coco:/a/data?split=0.8", "/a/data/dataset.yaml", "shapes".
+        wanted: "data", "coco:data", "data/dataset.yaml", …; relative to the current folder.
+    """
+    (kind, place, more), (own_kind, own_place, own_more) = _parts(wanted), _parts(spec)
+    if not PurePath(own_place).is_absolute() or kind not in ("", own_kind) or more not in ("", own_more):
+        return False
+    own = PurePath(own_place)
+    return PurePath(os.path.abspath(place)) in (own, own.parent if own.name in _NAMELESS else own)  # noqa: PTH100
+
+
+def _parts(spec: str) -> tuple[str, str, str]:
+    """Format, place and what follows a question mark."""
+    kind, colon, rest = spec.rpartition(":")
+    place, _, more = rest.partition("?")
+    return (kind, place, more) if colon and kind.isalpha() else ("", spec.partition("?")[0], spec.partition("?")[2])
 
 
 def _data_name(one: KnownData, specs: Collection[str]) -> str:

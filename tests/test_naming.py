@@ -2,7 +2,7 @@ from pathlib import PurePath
 
 import pytest
 
-from assignbench.naming import Known, KnownData, data_names_apart, file_name, names_apart
+from assignbench.naming import Known, KnownData, data_names_apart, file_name, is_opened_by, names_apart
 
 
 def named(*strategies: tuple[str, str, str]) -> list[str]:
@@ -85,3 +85,27 @@ def test_a_file_that_every_tool_calls_the_same_goes_by_its_folder():
 @pytest.mark.parametrize("spec", ["coco:/data", "coco:/", "/dataset.yaml", "", "coco:"])
 def test_odd_places_have_names_all_the_same(spec):
     assert called(("coco:data", spec, "1"), ("coco:data", "coco:/a/data", "2"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted", "opened"),
+    [
+        ("coco:{}/data?split=0.8", "data", True),
+        ("coco:{}/data?split=0.8", "./data/", True),
+        ("coco:{}/data?split=0.8", "coco:data", True),
+        ("coco:{}/data?split=0.8", "data?split=0.8", True),
+        ("coco:{}/data?split=0.8", "data?split=0.7", False),
+        ("coco:{}/data", "voc:data", False),
+        ("coco:{}/data", "dat", False),
+        ("{}/data/dataset.yaml", "data", True),
+        ("{}/data/dataset.yaml", "data/dataset.yaml", True),
+        ("{}/data/mine.yaml", "data", False),
+        ("{}/data/mine.yaml", "data/mine.yaml", True),
+        ("shapes", "shapes", False),
+        ("coco", "coco", False),
+    ],
+)
+def test_what_is_typed_opens_a_data_set_or_does_not(spec, wanted, opened, tmp_path, monkeypatch):
+    """Names of built-in data sets are no places: those are compared as names."""
+    monkeypatch.chdir(tmp_path)
+    assert is_opened_by(spec.format(tmp_path), wanted) == opened

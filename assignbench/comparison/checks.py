@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from assignbench.config import OVERRIDE
 from assignbench.errors import UsageError
+from assignbench.naming import is_opened_by
 from assignbench.recipe import BOOKKEEPING
 from assignbench.run.results.record import ResolvedValue, RunRecord, named_apart
 from assignbench.suggest import did_you_mean
@@ -32,7 +33,7 @@ def select(
     Args:
         records: finished runs.
         strategies: rows, or labels without their preset.
-        dataset: by its name, alone or as tables tell it apart from others, or by what opens it.
+        dataset: by its name, alone or as tables tell it apart from others, or by what opens it, as for `run`.
         recipe: by its name.
         protocol: controlled or published.
 
@@ -44,11 +45,10 @@ def select(
         if records and wanted not in labels:
             raise UsageError(f"no run of {wanted!r}{did_you_mean(wanted, labels)}\nthere are: {', '.join(labels)}")
     apart = [named.dataset for named in named_apart(records)]
-    on_it = [
-        record.model_copy(update={"dataset": named})
-        for record, named in zip(records, apart, strict=True)
-        if dataset in (None, named.name, named.spec, record.dataset.name)
-    ]
+    both = list(zip(records, apart, strict=True))
+    meant = [(one, named) for one, named in both if dataset in (None, named.name, named.spec, one.dataset.name)]
+    meant = meant or [(one, named) for one, named in both if dataset and is_opened_by(named.spec, dataset)]
+    on_it = [record.model_copy(update={"dataset": named}) for record, named in meant]
     if records and dataset is not None and not on_it:
         names = sorted({named.name for named in apart})
         raise UsageError(f"no run on {dataset!r}{did_you_mean(dataset, names)}\nthere are: {', '.join(names)}")

@@ -195,7 +195,7 @@ def test_a_data_set_is_chosen_by_its_name_as_tables_tell_it_apart_or_by_what_ope
     one, other = (
         make_record(dataset="coco:data", spec=f"coco:/{place}/data", fingerprint=place, run_id=place) for place in "ab"
     )
-    for name in ("coco:a/data", "coco:/a/data"):
+    for name in ("coco:a/data", "coco:/a/data", "/a/data", "/a/b/../data"):
         (found,) = select([one, other], dataset=name)
         assert (found.run_id, found.dataset.name) == ("a", "coco:a/data")  # as beside the other
     assert [found.run_id for found in select([one, other], dataset="coco:data")] == ["a", "b"]
