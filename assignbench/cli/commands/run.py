@@ -93,7 +93,8 @@ def run(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Check everything, print the runs, and measure what they would take by a few steps."
+            "--dry-run",
+            help="Check everything but the pictures, print the runs, and measure what they would take by a few steps.",
         ),
     ] = False,
     device: DeviceOption = Device.AUTO,

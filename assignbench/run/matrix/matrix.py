@@ -142,6 +142,7 @@ def run_matrix(
         console.print(runs_table(found.runs, matrix.output))
         if estimate is not None:
             estimate(found.runs, matrix.output, accelerator, console)
+        console.print("not looked at: the pictures themselves; run looks at them before it trains, data check does now")
         return MatrixOutcome((), (), found.runs)
     if conduct is None:  # jobs always go on where they were
         refuse_unfinished(found.runs, matrix.output, resume=matrix.resume)
