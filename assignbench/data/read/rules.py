@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ LARGEST = 1e9  # pixels; a coordinate beyond this is a damaged number, not a pla
 _TINY = 16  # pixels of a picture's side
 _SOME = 4  # boxes that show a habit
 _MANY = 1 << 20  # boxes: of so many, not all are fractions and a few of them degenerate
+_CLEARLY = 0.02  # of a side: what no rounding explains
 _SMALLER = 0.9  # of the picture: a box is not all of it
 
 
@@ -137,18 +139,25 @@ def _fractions(raw: RawSplit) -> bool:
 
 
 def _beyond(raw: RawSplit) -> NDArray[np.bool_]:
-    """Boxes that reach clearly beyond the right or the lower side of their pictures, if they are most of many."""
-    boxes = raw.annotations.boxes
-    if len(boxes) < _SOME or not len(raw.images):
-        return np.zeros(len(boxes), dtype=np.bool_)
-    least = 1.02 * raw.images.sizes.min(axis=0)  # a quick look first: most boxes fit into any picture
-    if 2 * np.count_nonzero((boxes[:, 2] > least[0]) | (boxes[:, 3] > least[1])) <= len(boxes):
-        return np.zeros(len(boxes), dtype=np.bool_)
-    image, limits = raw.owners, 1.02 * raw.images.sizes
-    limits[raw.images.sizes[:, 0] == 0] = np.inf
-    beyond = (boxes[:, 2] > limits[:, 0][image]) | (boxes[:, 3] > limits[:, 1][image])
-    beyond &= image >= 0
-    return beyond if 2 * np.count_nonzero(beyond) > len(boxes) else np.zeros(len(boxes), dtype=np.bool_)
+    """Boxes that reach clearly beyond a side of their pictures, if they are most of many."""
+    boxes, sizes = raw.annotations.boxes, raw.images.sizes
+    none = np.zeros(len(boxes), dtype=np.bool_)
+    if len(boxes) < _SOME or not len(sizes):
+        return none
+    least = _CLEARLY * sizes.min(axis=0)  # a quick look first: most boxes fit into any picture
+    if 2 * np.count_nonzero(_leave(boxes, *sizes.min(axis=0), *least)) <= len(boxes):
+        return none
+    own = sizes.astype(np.float64)
+    own[sizes[:, 0] == 0] = np.inf
+    own = own[raw.owners]
+    beyond = _leave(boxes, *own.T, *(_CLEARLY * own).T) & (raw.owners >= 0)
+    return beyond if 2 * np.count_nonzero(beyond) > len(boxes) else none
+
+
+def _leave(boxes: NDArray[np.float64], width: Any, height: Any, across: Any, down: Any) -> NDArray[np.bool_]:
+    """``[object]`` whether boxes reach further beyond pictures of such sizes than ``across`` and ``down``."""
+    right = (boxes[:, 2] > width + across) | (boxes[:, 3] > height + down)
+    return right | (boxes[:, 0] < -across) | (boxes[:, 1] < -down)
 
 
 def of_picture(raw: RawSplit) -> NDArray[np.bool_]:

@@ -2,12 +2,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from assignbench.data.check.check import check_dataset
+from assignbench.data.check.fix_write import write_fixed
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import read_picture
+from assignbench.data.read.findings import BOXES_BEYOND
+from assignbench.data.read.rows import Object, Rows
+from assignbench.data.read.rules import repairs
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 
@@ -309,3 +315,64 @@ def test_one_list_is_divided_and_frames_of_a_video_are_said(yolo):
         assert said.count == len(dataset)
         assert "neighbours are taught and scored" in said.kind
         assert dataset.annotation_ids.tolist() == list(range(1, len(dataset) + 1))
+
+
+# Corners x0 y0 x1 y1 of boxes as they lie in pictures.
+CORNERS = [(0.1, 0.2, 0.3, 0.4), (0.6, 0.5, 0.9, 0.8), (0.7, 0.1, 0.8, 0.3), (0.2, 0.7, 0.6, 0.9)]
+
+
+def lines_of(boxes, more: str = "") -> str:
+    return "".join(f"0 {' '.join(f'{value:.6f}' for value in box)}{more}\n" for box in boxes)
+
+
+def test_corners_in_place_of_centre_and_size_are_refused(yolo):
+    with pytest.raises(DataError, match=r"all 4 boxes are in order as corners .* size 4 of them leave the picture"):
+        train_of(yolo.write(lines_of(CORNERS[:2]), lines_of(CORNERS[2:])))
+    fixed = yolo.folder.parent / "fixed"
+    with pytest.raises(DataError, match="nothing can be repaired while labels mean something else: all 4 boxes"):
+        write_fixed(check_dataset(f"yolo:{yolo.folder}", yolo.folder), fixed)
+    assert not fixed.exists()
+
+
+def test_centre_and_size_are_no_corners(yolo):
+    right = [((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0) for x0, y0, x1, y1 in CORNERS]
+    assert repaired(train_of(yolo.write(lines_of(right)))) == {}
+    # Objects that fill their pictures are in order as corners, too, but lie inside.
+    assert repaired(train_of(yolo.write(lines_of((0.5, 0.4, size, 0.7) for size in (0.6, 0.7, 0.8, 0.9))))) == {}
+    # One box in which the size is less than the centre, and they are no corners.
+    assert len(train_of(yolo.write(lines_of([*CORNERS, (0.9, 0.9, 0.1, 0.1)]))).boxes) == 5
+
+
+@pytest.mark.parametrize("shift", [(-60, 0), (60, 0), (0, -60), (0, 60)])
+def test_boxes_beyond_any_side_are_said(shift):
+    boxes = np.array([[30.0, 30, 70, 70]] * 5) + shift * 2
+    rows = Rows("train", Path("labels"))
+    rows.picture(Path("0.jpg"), (100, 100))
+    for number, box in enumerate(boxes.tolist()):
+        rows.object(Object("cat", (*box,) if number else (30.0, 30.0, 70.0, 70.0)))
+    (beyond,) = [one for one in repairs(rows.split([(0, "cat")])) if one.kind is BOXES_BEYOND]
+    assert beyond.places.tolist() == [1, 2, 3, 4]
+
+
+def test_boxes_at_the_sides_are_not_beyond():
+    rows = Rows("train", Path("labels"))
+    rows.picture(Path("0.jpg"), (100, 100))
+    for _ in range(4):
+        rows.object(Object("cat", (-1.0, -1.0, 101.0, 101.0)))
+    (beyond,) = [one for one in repairs(rows.split([(0, "cat")])) if one.kind is BOXES_BEYOND]
+    assert not beyond.count
+
+
+TRIANGLES = [(0.1, 0.2, 0.5, 0.1, 0.3, top) for top in (0.6, 0.7, 0.8, 0.9)]
+
+
+def test_polygons_that_are_all_triangles_are_said(yolo):
+    kind = "lines of a class and six numbers, all of a split, taken as triangles: are they a box and two other columns?"
+    assert repaired(train_of(yolo.write(lines_of(TRIANGLES)))) == {kind: 1}
+    assert repaired(train_of(yolo.write(lines_of(TRIANGLES) + "0 0.5 0.5 0.1 0.1\n"))) == {}
+
+
+def test_a_box_a_score_and_a_track_are_no_triangle(yolo):
+    boxes = [(0.3, 0.3, 0.1, 0.1), (0.5, 0.5, 0.2, 0.2), (0.7, 0.7, 0.1, 0.1), (0.2, 0.8, 0.1, 0.1)]
+    with pytest.raises(DataError, match="all 4 lines have a class and six numbers, the last of them whole"):
+        train_of(yolo.write(lines_of(boxes[:2], " 0.9 0"), lines_of(boxes[2:], " 0.8 1")))
