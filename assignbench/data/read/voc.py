@@ -8,6 +8,7 @@ from 1 in sorted order.
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from assignbench.data.read.findings import (
     PICTURE_UNLABELLED,
     PIXEL_ORIGIN,
 )
+from assignbench.data.read.picture_names import several
 from assignbench.data.read.plain import doubtful, number, read_lines, whole_number
 from assignbench.data.read.raw import RawSplit, unreadable
 from assignbench.data.read.rows import Box, Object, Rows
@@ -111,6 +113,10 @@ def _listed(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> lis
         if not text:
             continue
         name = _name_in(text, one, pictures)
+        if _are_several(name, pictures) and not _is_there(one, name):
+            what = f"several pictures stand on one line, {text!r:.60}; write each on a line of its own"
+            rows.say(ENTRY_MALFORMED, f"{one.file}, line {place}: {what}")
+            continue
         if leaves(one.annotations, name):
             rows.say(ENTRY_MALFORMED, f"{one.file}, line {place}: {led_out(name, one.annotations)}")
             continue
@@ -128,10 +134,20 @@ def _name_in(text: str, one: VocList, pictures: Mapping[str, list[Path]]) -> str
         return text
     words = text.split()
     bare = text[: text.rindex(words[-1])].rstrip() if len(words) > 1 and words[-1] in _FLAGS else text
-    for name in (bare, _without_suffix(bare), _without_suffix(bare).rpartition("/")[2]):
+    plain = _without_suffix(bare)
+    for name in (bare, plain, "" if _are_several(bare, pictures) else plain.rpartition("/")[2]):
         if name and (name in pictures or _is_there(one, name)):
             return name
     return bare
+
+
+def _are_several(name: str, pictures: Mapping[str, list[Path]]) -> bool:
+    """Whether a name, which no picture has, is those of several pictures."""
+    if name in pictures:
+        return False
+    words = re.split(r"[\s,;|]+", name)
+    stems = [_without_suffix(word).rpartition("/")[2] for word in words]
+    return several(name) or (len(words) > 1 and all(stem in pictures for stem in stems))
 
 
 def _without_suffix(name: str) -> str:

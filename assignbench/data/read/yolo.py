@@ -26,7 +26,7 @@ from assignbench.data.read.findings import (
     PICTURE_ASIDE,
     PICTURE_RESPELT,
 )
-from assignbench.data.read.picture_names import respell
+from assignbench.data.read.picture_names import respell, several
 from assignbench.data.read.plain import number, read_lines, whole_number
 from assignbench.data.read.raw import RawSplit, unreadable
 from assignbench.data.read.rows import Box, Object, Rows
@@ -107,6 +107,9 @@ def _pictures_of(rows: Rows, place: Path, folder: Path) -> Sequence[Path]:
         path = _path((place.parent, folder), roots, line.strip())
         if path is None:
             rows.say(ENTRY_MALFORMED, f"{place}, line {at}: {led_out(line.strip(), folder)}")
+        elif several(line) and not path.is_file():
+            what = f"several pictures stand on one line, {line.strip()!r:.60}; write each on a line of its own"
+            rows.say(ENTRY_MALFORMED, f"{place}, line {at}: {what}")
         else:
             stated.append(line.strip())
             paths.append(path)
@@ -183,6 +186,8 @@ def read_labels(
             if _DECIMAL_COMMA.search(line) and "." not in line:
                 raise DataError(f"{place}: the numbers have a comma where a point belongs: {line.strip()!r:.40}")
             label, fractions = _numbers(place, words)
+            if keypoints is None and (count := _objects_in(words, len(classes))) > 1:
+                raise DataError(f"{place}: {count} objects stand on one line; write each on a line of its own")
             box = _box(place, fractions, keypoints)
             if not 0 <= label < len(classes):
                 raise DataError(f"{place}: there is no class {label}; {len(classes)} are named, counted from 0")
@@ -209,6 +214,19 @@ def _numbers(place: str, words: Sequence[str]) -> tuple[int, list[float]]:
         return int(label), [number(word) for word in words[1:]]
     except ValueError as error:
         raise DataError(f"{place}: {error}") from error
+
+
+def _objects_in(words: Sequence[str], classes: int) -> int:
+    """How many objects of a class and a box follow each other; polygons, whose numbers seldom look so, are 1."""
+    if len(words) < 10 or len(words) % 5:
+        return 1
+    for at in range(0, len(words), 5):
+        if not words[at].isdecimal() or int(words[at]) >= classes:
+            return 1
+        x, y, width, height = map(float, words[at + 1 : at + 5])
+        if not (width <= 2 * min(x, 1 - x) + BEYOND and height <= 2 * min(y, 1 - y) + BEYOND):
+            return 1
+    return len(words) // 5
 
 
 def _box(place: str, fractions: Sequence[float], keypoints: tuple[int, int] | None) -> Box:

@@ -247,3 +247,12 @@ def test_fractions_show_that_pixels_count_from_zero(voc):
     train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
     assert train.boxes.tolist() == [[1.5, 1, 5, 5], [2, 2.25, 5, 5]]
     assert any("2 of 2 boxes have a corner at 0 or a fraction" in remark for remark in train.remarks)
+
+
+@pytest.mark.parametrize("line", ["a,b", "a b", "x/a x/b", "x/a.png,x/b.png", "/x/a.png/x/b.png", "x/a.png;x/b.png"])
+def test_several_pictures_on_a_line_of_a_list_are_refused(voc, line):
+    xml = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    spec = voc.write(trainval={"a": xml, "b": xml}, test={"a": xml})
+    (voc.folder / "ImageSets" / "Main" / "trainval.txt").write_text(f"{line}\n")
+    with pytest.raises(DataError, match=r"trainval\.txt, line 1: several pictures stand on one line"):
+        open_dataset(spec, Path())

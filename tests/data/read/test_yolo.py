@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -376,3 +377,69 @@ def test_a_box_a_score_and_a_track_are_no_triangle(yolo):
     boxes = [(0.3, 0.3, 0.1, 0.1), (0.5, 0.5, 0.2, 0.2), (0.7, 0.7, 0.1, 0.1), (0.2, 0.8, 0.1, 0.1)]
     with pytest.raises(DataError, match="all 4 lines have a class and six numbers, the last of them whole"):
         train_of(yolo.write(lines_of(boxes[:2], " 0.9 0"), lines_of(boxes[2:], " 0.8 1")))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\r\r\n"])
+def test_lines_may_end_as_any_system_ends_them(yolo, end):
+    lines = ["0 0.5 0.5 0.1 0.1", "1 0.3 0.3 0.1 0.1", "0 0.7 0.7 0.1 0.1"]
+    spec = yolo.write()
+    yolo.save(yolo.folder / "images" / "train" / "0.jpg", 100, 80)
+    file = yolo.folder / "labels" / "train" / "0.txt"
+    file.parent.mkdir()
+    file.write_bytes("".join(line + end for line in lines).encode())
+    (yolo.folder / "train.txt").write_bytes(f"images/train/0.jpg{end}images/val/0.jpg".encode())
+    assert train_of(spec).labels.tolist() == [0, 1, 0]
+    (yolo.folder / "data.yaml").write_text(yaml.safe_dump(LAYOUT | {"train": "train.txt"}))
+    assert len(train_of(spec)) == 2
+
+
+@pytest.mark.parametrize("sign", "\x01\x0b\x0c\x1a\x1c\x1d\x1e\x1f\x7f\x85\u2028\u2029")
+def test_control_characters_are_refused(yolo, sign):
+    line = "0 0.5 0.5 0.1 0.1"
+    with pytest.raises(DataError, match=rf"0\.txt, line 2: {re.escape(ascii(sign))} is a control character; remove it"):
+        train_of(yolo.write(f"{line}\n{line}{sign}1 0.3 0.3 0.1 0.1\n"))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_several_objects_on_a_line_are_refused(yolo, count):
+    line = " ".join(["0 0.5 0.5 0.1 0.1", "1 0.3 0.3 0.1 0.1"] * 3).split()[: 5 * count]
+    with pytest.raises(DataError, match=f"line 1: {count} objects stand on one line; write each on a line of its own"):
+        train_of(yolo.write(" ".join(line)))
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        "0 0.5 0.5 0.1 0.1 2 0.3 0.3 0.1 0.1 0 0.7 0.7 0.1 0.1",  # there is no class 2
+        "0 0.5 0.5 0.1 0.1 1.0 0.3 0.3 0.1 0.1 0 0.7 0.7 0.1 0.1",  # a class is not written so
+        "0 0 0 0.5 0 1 0 1 0.5 1 1 0.5 1 0 0.5",  # around the picture
+    ],
+)
+def test_fifteen_columns_may_be_a_polygon(yolo, polygon):
+    if " 2 " in polygon:
+        with pytest.raises(DataError, match="2 is not a fraction"):
+            train_of(yolo.write(polygon))
+    else:
+        assert len(train_of(yolo.write(polygon)).boxes) == 1
+
+
+SEPARATORS = [",", ", ", ";", " ", "\t", "|", "", "./", "../"]  # without one: the end of a line was lost
+
+
+@pytest.mark.parametrize("between", SEPARATORS)
+def test_several_pictures_on_a_line_of_a_list_are_refused(yolo, between):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1", "", train="train.txt")
+    (yolo.folder / "train.txt").write_text(f"images/train/0.jpg{between}images/train/1.jpg\n")
+    with pytest.raises(DataError, match=r"train\.txt, line 1: several pictures stand on one line, 'images/"):
+        train_of(spec)
+
+
+@pytest.mark.parametrize("between", ["_", "-", ".rf."])
+def test_a_folder_may_be_called_like_a_picture(yolo, between):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1", train="train.txt")
+    (yolo.folder / "train.txt").write_text(f"/elsewhere/scans.jpg{between}small/images/train/0.jpg\n")
+    assert repaired(train_of(spec)) == {"picture found under another spelling of its name": 1}
+    there = yolo.folder / "images" / "a.jpg b" / "0.jpg"
+    yolo.save(there, 100, 80)
+    (yolo.folder / "train.txt").write_text("images/a.jpg b/0.jpg\nimages/train/0.jpg\n")
+    assert len(train_of(spec)) == 2

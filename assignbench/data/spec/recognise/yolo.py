@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from assignbench.data.read.plain import control_in, lines_of
 from assignbench.data.spec.data_yaml import evaluation_key, is_data_yaml, spec_of_yaml
 from assignbench.data.spec.recognise.answer import Absent, Fit, Wrong
 from assignbench.data.spec.recognise.splits import SHARE, Found, choose, role_of
@@ -194,7 +195,7 @@ def _is_object(line: str) -> bool:
 
 
 def _lists_pictures(text: str) -> bool:
-    return re.search(r"\.\w+\s*$", text.partition("\n")[0]) is not None
+    return re.search(r"\.\w+\s*$", lines_of(text)[0]) is not None
 
 
 def _classes(tree: Tree, places: Sequence[str]) -> tuple[str, list[str]] | str:
@@ -221,7 +222,10 @@ def _classes(tree: Tree, places: Sequence[str]) -> tuple[str, list[str]] | str:
 
 def _class_names(tree: Tree, place: str) -> list[str] | str:
     """The classes that a file names, one a line, or what is wrong with it."""
-    names = [line.strip() for line in tree.head(place).rstrip().split("\n")]
+    text = tree.head(place).rstrip()
+    if control := control_in(text):
+        return f"{place}, {control}"
+    names = [line.strip() for line in lines_of(text)]
     if "" in names:
         where = names.index("") + 1
         return f"{place}, line {where}: a class has no name" if any(names) else f"{place} names no classes"
