@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -231,6 +232,9 @@ def _class_names(tree: Tree, place: str) -> list[str] | str:
         return f"{place}, line {where}: a class has no name" if any(names) else f"{place} names no classes"
     if any("\ufffd" in name for name in names):
         return f"{place} is not a text in UTF-8"
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        lines = [at for at, name in enumerate(names, start=1) if name == twice[0]]
+        return f"{place}, line {lines[1]}: the class {twice[0]!r} is named twice"
     return names
 
 

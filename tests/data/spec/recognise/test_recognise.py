@@ -271,6 +271,10 @@ def test_classes_may_lie_beside_the_labels(lay_out):
         (["images/a.jpg", "labels/a.txt"], "nothing that names the classes: write them into classes.txt"),
         (["images/a.jpg", "labels/a.txt", "classes.txt = a", "my.names = b"], "name different classes"),
         (["images/a.jpg", "labels/a.txt", "classes.txt = hole"], r"classes\.txt, line 2: a class has no name"),
+        (
+            ["images/a.jpg", "labels/a.txt", "classes.txt = a\nb\na"],
+            r"classes\.txt, line 3: the class 'a' is named twice",
+        ),
         (["images/a.jpg", "labels/a.txt", "classes.txt = a\x0bb"], r"classes\.txt, line 1: '\\x0b' is a control"),
         (["data.yaml = names: [cat]"], "'train' must be a path or a list of paths, not None"),
         (["data.yaml = names: ["], r"data\.yaml.*line|data\.yaml:"),
