@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,9 @@ def _every(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> list
     files = sorted(path for path in one.annotations.rglob("*") if path.suffix.lower() == ".xml")
     names = [file.relative_to(one.annotations).with_suffix("").as_posix() for file in files]
     names = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    again = [name for name, count in Counter(names).items() if count > 1]
+    rows.say(LISTED_AGAIN, *(f"{one.annotations}: {name}.xml is there in other cases, too; keep one" for name in again))
+    names = list(dict.fromkeys(names))
     rows.say(LABELS_ORPHAN, *(f"{name}.xml" for name in names if name not in pictures))
     unlabelled = sorted(set(pictures) - set(names))
     rows.say(PICTURE_UNLABELLED, *(str(pictures[name][0]) for name in unlabelled))
@@ -161,7 +165,9 @@ def _is_there(one: VocList, stem: str) -> bool:
 
 
 def _file_of(one: VocList, stem: str) -> Path:
-    return one.annotations / f"{stem}.xml"
+    """The annotation of a name, whatever the case of ``.xml``; it need not be there."""
+    files = [one.annotations / f"{stem}{suffix}" for suffix in (".xml", ".XML", ".Xml")]
+    return next((file for file in files if file.is_file()), files[0])
 
 
 def read_annotation(rows: Rows, one: VocList, stem: str, pictures: Mapping[str, list[Path]], pixel_origin: int) -> None:

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from assignbench.data.read.findings import LISTED_AGAIN
+from assignbench.data.read.voc import VocList, read_voc
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 
@@ -256,3 +258,24 @@ def test_several_pictures_on_a_line_of_a_list_are_refused(voc, line):
     (voc.folder / "ImageSets" / "Main" / "trainval.txt").write_text(f"{line}\n")
     with pytest.raises(DataError, match=r"trainval\.txt, line 1: several pictures stand on one line"):
         open_dataset(spec, Path())
+
+
+@pytest.mark.parametrize("suffix", [".XML", ".Xml"])
+def test_the_suffix_of_an_annotation_may_be_of_any_case(voc, suffix):
+    xml = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    spec = voc.write(trainval={"a": xml, "b": xml}, test={"c": xml})
+    for file in [*(voc.folder / "Annotations").iterdir()]:
+        file.rename(file.with_suffix(suffix))
+    assert len(open_dataset(spec, Path()).train.boxes) == 2
+
+
+def test_two_annotations_of_one_name_are_refused_where_the_files_are_the_list(voc):
+    xml = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    voc.write(trainval={"a": xml, "b": xml}, test={})
+    folder = voc.folder
+    alone = VocList(folder, None, folder / "Annotations", folder / "JPEGImages")
+    assert len(read_voc([alone], "train").images) == 2
+    (folder / "Annotations" / "a.XML").write_text(xml)
+    if not (folder / "Annotations" / "a.XML").samefile(folder / "Annotations" / "a.xml"):
+        (finding,) = [one for one in read_voc([alone], "train").findings if one.kind is LISTED_AGAIN]
+        assert finding.details == (f"{alone.annotations}: a.xml is there in other cases, too; keep one",)
