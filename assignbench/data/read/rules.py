@@ -35,13 +35,16 @@ def refusals(raw: RawSplit) -> Iterator[Finding]:
     names = np.unique([name for _, name in raw.categories], return_inverse=True)[1].reshape(-1)
     yield raw.finding(kinds.CATEGORY_NAME_REPEATED, "categories", repeated(names.astype(np.int64))[1])
     orphans = np.flatnonzero(raw.owners < 0)
-    yield raw.finding(kinds.ANNOTATION_ORPHAN, "annotations", orphans, ["there is no such image"] * len(orphans))
+    owners = annotations.image_ids[orphans].tolist()
+    texts = {number: f"there is no image {text!r:.40}" for number, text in raw.strange_images.items()}
+    details = [texts.get(number, "there is no such image") for number in owners]
+    yield raw.finding(kinds.ANNOTATION_ORPHAN, "annotations", orphans, details)
     unknown = np.flatnonzero(positions(annotations.category_ids, numbers) < 0)
     stray = annotations.category_ids[unknown].tolist()
     details = [
-        f"the class {raw.strange[number]!r} is not among those of the training split or of the list of classes"
-        if number in raw.strange
-        else f"there is no category {number}"
+        f"there is no category {raw.strange.get(number, number)!r:.40}"
+        if raw.own_ids or number not in raw.strange
+        else f"the class {raw.strange[number]!r} is not among those of the training split or of the list of classes"
         for number in stray
     ]
     yield raw.finding(kinds.CATEGORY_UNKNOWN, "annotations", unknown, details)
