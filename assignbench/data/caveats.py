@@ -25,12 +25,20 @@ def caveats(splits: Splits) -> tuple[str, ...]:
     Pictures of both splits are one file, through links and other spellings of a path, or files of one name with the
     same bytes. ``data check`` looks at the pixels, and finds copies of other names, too.
     """
-    return (*_taught_too(splits), *caveats_of_split(splits.train), *caveats_of_split(splits.evaluation))
+    evaluation = caveats_of_split(splits.evaluation, scored=True)
+    return (*_taught_too(splits), *caveats_of_split(splits.train, scored=False), *evaluation)
 
 
-def caveats_of_split(dataset: Dataset) -> tuple[str, ...]:
-    """Those that one split has by itself: pictures that are left aside, many regions that do not count."""
+def caveats_of_split(dataset: Dataset, *, scored: bool) -> tuple[str, ...]:
+    """Those that one split has by itself: nothing to find, pictures left aside, many regions that do not count.
+
+    Args:
+        dataset: the split.
+        scored: detections are scored on it; a split that is taught without objects is refused elsewhere.
+    """
     found = []
+    if scored and dataset.crowd.all():
+        found.append(f"{dataset.split}: no picture has an object that counts, so there is no AP; correct its labels")
     if count := sum(repair.count for repair in dataset.repairs if repair.how == "left aside"):
         pictures = "1 picture is" if count == 1 else f"{count:,} pictures are"
         found.append(f"{dataset.split}: {pictures} left aside")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assignbench.data.caveats import caveats, taught_too
+from assignbench.data.caveats import caveats, caveats_of_split, taught_too
 from assignbench.data.dataset import Dataset, Repair, Splits
 from assignbench.data.images import ImageInfo, Images
 from assignbench.data.spec.locate import open_dataset
@@ -29,7 +29,7 @@ def picture(tmp_path: Path) -> Callable[[str, int], Path]:
     return picture
 
 
-def split(paths: Sequence[Path], part: str = "train", crowd: Sequence[bool] = (), repairs: Sequence[Repair] = ()):
+def split(paths: Sequence[Path], part: str = "train", crowd: Sequence[bool] = (False,), repairs: Sequence[Repair] = ()):
     count = len(crowd)
     infos = [ImageInfo(number, path, 8, 8) for number, path in enumerate(paths, start=1)]
     return Dataset(
@@ -114,12 +114,21 @@ def test_pictures_left_aside_are_counted_and_other_repairs_are_not(picture):
     assert told(split(paths, "train", repairs=repairs[1:]), evaluation) == ("train: 1 picture is left aside",)
 
 
-@pytest.mark.parametrize(("crowds", "of", "said"), [(2, 10, False), (3, 10, True), (9, 10, True), (0, 0, False)])
+@pytest.mark.parametrize(("crowds", "of", "said"), [(2, 10, False), (3, 10, True), (9, 10, True)])
 def test_crowds_above_a_fifth_are_said(picture, crowds, of, said):
     crowd = [True] * crowds + [False] * (of - crowds)
     found = told(split([picture("a.png", 1)]), split([picture("b.png", 2)], "evaluation", crowd))
     share = f"evaluation: {crowds} of {of} regions ({10 * crowds} %) are crowd or difficult"
     assert found == ((f"{share.replace(' %', '%')}, neither taught nor required",) if said else ())
+
+
+@pytest.mark.parametrize("crowd", [[], [True, True]], ids=["no objects", "crowds alone"])
+def test_an_evaluation_without_an_object_is_said(picture, crowd):
+    one, other = [picture("a.png", 1)], [picture("b.png", 2)]
+    (line, *_) = told(split(one), split(other, "evaluation (b)", crowd))
+    assert line == "evaluation (b): no picture has an object that counts, so there is no AP; correct its labels"
+    assert not any("no AP" in line for line in told(split(one, crowd=crowd), split(other)))  # refused elsewhere
+    assert caveats_of_split(split(other, crowd=crowd), scored=True)[0].endswith("no AP; correct its labels")
 
 
 def test_a_data_set_that_is_evaluated_on_what_it_is_taught(coco):

@@ -16,7 +16,7 @@ from assignbench.data.check.check import Check
 from assignbench.data.check.fix import Change, Fixed, fix_split
 from assignbench.data.check.looks import Look, suffix_of
 from assignbench.data.images import Images
-from assignbench.data.read.findings import CLASS_NOT_TRAINED, FILE_UNREADABLE, PICTURE_ROTATED
+from assignbench.data.read.findings import CLASS_NOT_TRAINED, FILE_UNREADABLE, LABELS_OTHERWISE, PICTURE_ROTATED
 from assignbench.data.read.raw import Item, RawSplit
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, UsageError
@@ -64,6 +64,8 @@ def write_fixed(check: Check, folder: Path, *, copy_pictures: bool = False) -> R
     for finding in check.findings:
         if finding.kind is FILE_UNREADABLE:
             raise DataError(f"nothing can be repaired while a file cannot be read: {finding.details[0]}")
+        if finding.kind is LABELS_OTHERWISE:  # a copy would have the wrong boxes, which nothing could tell any more
+            raise DataError(f"nothing can be repaired while labels mean something else: {finding.details[0]}")
     fixed = [fix_split(raw, check.findings, check.looks) for raw in (check.train, check.evaluation)]
     for one in fixed:
         if not len(one.raw.images):

@@ -18,6 +18,7 @@ from assignbench.data.read.raw import RawSplit
 from assignbench.data.read.rows import Rows
 from assignbench.data.read.voc import VocList, read_annotation
 from assignbench.data.read.yolo import SHOWN, read_labels
+from assignbench.data.read.yolo_habits import Habits
 from assignbench.errors import DataError, UsageError
 
 UNNAMED = 1000  # classes of YOLO's labels where no classes.txt names them: they go by their numbers
@@ -64,7 +65,9 @@ def _yolo(file: Path, picture: Path) -> RawSplit:
     lines = read_lines(named, "list of classes") if named.is_file() else []
     names = [line.strip() for line in lines if line.strip()] or [str(number) for number in range(UNNAMED)]
     rows.picture(picture, read_header(picture, SHOWN).size)
-    read_labels(rows, file, names, None)
+    read_labels(rows, file, names, None, habits := Habits())
+    for kind, text in habits.findings():
+        rows.say(kind, text)
     raw = rows.split(list(enumerate(names)))
     return replace(raw, images=replace(raw.images, stored=SHOWN))
 

@@ -192,6 +192,16 @@ POLYGON_SUSPECT = Kind(
     how="noted",
     done="polygon that looks like a box and its keypoints (say kpt_shape), taken as a polygon",
 )
+POLYGONS_TRIANGLES = Kind(
+    "polygons-triangles",
+    _W,
+    "polygons that are triangles, all of a split: a box and two other columns?",
+    how="noted",
+    done="lines of a class and six numbers, all of a split, taken as triangles: are they a box and two other columns?",
+)
+LABELS_OTHERWISE = Kind(
+    "labels-otherwise", _E, "labels whose numbers mean something else: corners, or a box, a score and a track"
+)
 CORNERS_EXCHANGED = Kind(
     "corners-exchanged",
     _W,
@@ -269,7 +279,7 @@ BOXES_FRACTIONS = Kind("boxes-fractions", _E, "no box is larger than a pixel: fr
 BOXES_BEYOND = Kind(
     "boxes-beyond",
     _W,
-    "boxes that reach beyond their pictures, most of a split: corners in place of width and height?",
+    "boxes that reach beyond their pictures, most of a split: corners in place of size, or the reverse?",
     how="noted",
     done="box that reaches beyond its picture, as most do: are these corners in place of width and height?",
 )

@@ -3,12 +3,14 @@
 Tools write backslashes, URL escapes, the path of the machine where they ran, or accents as two characters instead of
 one. A picture that is not there under its stated name is looked for in the whole folder. It is found only if one file
 alone can be meant: the name without some of its first folders is that of the file, or the other way round; of several
-such files the one that shares the most of the name; and no other name means the same file.
+such files the one that shares the most of the name; and no other name means the same file. Nothing is looked for where
+several names stand as one: their last alone would be found.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
@@ -18,12 +20,16 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from assignbench.data.folders import leaves, led_out
+from assignbench.data.folders import SUFFIXES, leaves, led_out
 from assignbench.data.images import Images
 from assignbench.data.read.findings import ENTRY_MALFORMED, PICTURE_RESPELT
 from assignbench.data.read.raw import RawSplit, said
 
 _JUNK = ("__MACOSX",)  # folders that a system makes, besides hidden ones
+
+_SUFFIX = "|".join(map(re.escape, sorted(SUFFIXES, key=len, reverse=True)))
+# A folder whose name holds that of a picture; not ``scans.tif_small`` and ``a.jpg.d``, which tools make.
+_PICTURE_BEFORE_A_FOLDER = re.compile(rf"(?>{_SUFFIX})(?![_-]|\.\w)[^/\\]*[/\\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ def respell(folder: Path, names: Sequence[str]) -> Respelt:
     if not gone or folder.parent == folder:  # nobody wants a whole disk to be searched
         return Respelt(names, missing=tuple(gone))
     wanted = {names[place] for place in gone}
-    found = _matches(wanted, _files(folder))
+    found = _matches({name for name in wanted if not several(name)}, _files(folder))
     claims = Counter(found.values()) + Counter(set(names) - wanted)
     found = {name: file for name, file in found.items() if claims[file] == 1}
     places = tuple(place for place in gone if names[place] in found)
@@ -63,6 +69,14 @@ def respell(folder: Path, names: Sequence[str]) -> Respelt:
         ways=tuple(_difference(names[place], found[names[place]]) for place in places),
         missing=tuple(place for place in gone if names[place] not in found),
     )
+
+
+def several(name: str) -> bool:
+    """Whether a name is those of several pictures: ``a/1.jpg,a/2.jpg``, or lines whose ends were lost.
+
+    Folders can be called so. A name under which there is a picture means that picture, whatever this says.
+    """
+    return _PICTURE_BEFORE_A_FOLDER.search(name) is not None
 
 
 def respelt(raw: RawSplit) -> RawSplit:

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
 from assignbench.errors import DataError
 from assignbench.files import read_regular
 
+_LINE_END = re.compile(r"\r*\n|\r")
+# Some programs end a line with one of these, and `str.split` takes them for blanks: two lines would become one.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, whichever of CR LF, LF and CR ends them, without their ends."""
+    return _LINE_END.split(text) if "\r" in text else text.split("\n")
+
+
+def control_in(text: str) -> str | None:
+    """Where the first control character stands that is no tab and ends no line, and what to do; None: there is none."""
+    found = _CONTROL.search(text)
+    if found is None:
+        return None
+    at = len(lines_of(text[: found.start()]))
+    return f"line {at}: {found[0]!a} is a control character; remove it, or end the line there"
+
 
 def read_lines(file: Path, what: str) -> list[str]:
-    """The lines of a text file in UTF-8, with or without a byte order mark.
+    """The lines of a text file in UTF-8, with or without a byte order mark; see `lines_of`.
 
     Args:
         file: to read.
         what: "image list", for the message when there is none.
 
     Raises:
-        DataError: it is missing or cannot be read.
+        DataError: it is missing, cannot be read, or holds a control character other than tabs and ends of lines.
     """
     try:
         text = read_regular(file)  # not utf-8-sig: as a file's encoding, it takes half a mark for none
@@ -29,7 +48,9 @@ def read_lines(file: Path, what: str) -> list[str]:
         raise DataError(f"{file} cannot be read: {error.strerror}") from error
     if "\0" in text:
         raise DataError(f"{file} holds zero bytes: it is damaged, or UTF-16 without a mark; save it as UTF-8")
-    return text.removeprefix("\ufeff").split("\n")
+    if control := control_in(text):
+        raise DataError(f"{file}, {control}")
+    return lines_of(text.removeprefix("\ufeff"))
 
 
 def doubtful(name: str) -> bool:

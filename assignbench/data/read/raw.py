@@ -34,6 +34,7 @@ class RawSplit:
     own_ids: bool = False  # the file states ids; otherwise they count pictures and objects from 1
     classes: Sequence[str] | None = None  # what the specification demands
     strange: Mapping[int, str] = field(default_factory=dict)  # category id → a name that is not among the categories
+    strange_images: Mapping[int, str] = field(default_factory=dict)  # image id → the text for it, which no image has
     folders: Sequence[Path] = ()  # where files without an entry would be found
     readable: bool = True  # False: everything else is empty
     findings: Sequence[Finding] = ()  # what reading alone showed

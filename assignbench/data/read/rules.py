@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ LARGEST = 1e9  # pixels; a coordinate beyond this is a damaged number, not a pla
 _TINY = 16  # pixels of a picture's side
 _SOME = 4  # boxes that show a habit
 _MANY = 1 << 20  # boxes: of so many, not all are fractions and a few of them degenerate
+_CLEARLY = 0.02  # of a side: what no rounding explains
 _SMALLER = 0.9  # of the picture: a box is not all of it
 
 
@@ -33,13 +35,16 @@ def refusals(raw: RawSplit) -> Iterator[Finding]:
     names = np.unique([name for _, name in raw.categories], return_inverse=True)[1].reshape(-1)
     yield raw.finding(kinds.CATEGORY_NAME_REPEATED, "categories", repeated(names.astype(np.int64))[1])
     orphans = np.flatnonzero(raw.owners < 0)
-    yield raw.finding(kinds.ANNOTATION_ORPHAN, "annotations", orphans, ["there is no such image"] * len(orphans))
+    owners = annotations.image_ids[orphans].tolist()
+    texts = {number: f"there is no image {text!r:.40}" for number, text in raw.strange_images.items()}
+    details = [texts.get(number, "there is no such image") for number in owners]
+    yield raw.finding(kinds.ANNOTATION_ORPHAN, "annotations", orphans, details)
     unknown = np.flatnonzero(positions(annotations.category_ids, numbers) < 0)
     stray = annotations.category_ids[unknown].tolist()
     details = [
-        f"the class {raw.strange[number]!r} is not among those of the training split or of the list of classes"
-        if number in raw.strange
-        else f"there is no category {number}"
+        f"there is no category {raw.strange.get(number, number)!r:.40}"
+        if raw.own_ids or number not in raw.strange
+        else f"the class {raw.strange[number]!r} is not among those of the training split or of the list of classes"
         for number in stray
     ]
     yield raw.finding(kinds.CATEGORY_UNKNOWN, "annotations", unknown, details)
@@ -137,18 +142,25 @@ def _fractions(raw: RawSplit) -> bool:
 
 
 def _beyond(raw: RawSplit) -> NDArray[np.bool_]:
-    """Boxes that reach clearly beyond the right or the lower side of their pictures, if they are most of many."""
-    boxes = raw.annotations.boxes
-    if len(boxes) < _SOME or not len(raw.images):
-        return np.zeros(len(boxes), dtype=np.bool_)
-    least = 1.02 * raw.images.sizes.min(axis=0)  # a quick look first: most boxes fit into any picture
-    if 2 * np.count_nonzero((boxes[:, 2] > least[0]) | (boxes[:, 3] > least[1])) <= len(boxes):
-        return np.zeros(len(boxes), dtype=np.bool_)
-    image, limits = raw.owners, 1.02 * raw.images.sizes
-    limits[raw.images.sizes[:, 0] == 0] = np.inf
-    beyond = (boxes[:, 2] > limits[:, 0][image]) | (boxes[:, 3] > limits[:, 1][image])
-    beyond &= image >= 0
-    return beyond if 2 * np.count_nonzero(beyond) > len(boxes) else np.zeros(len(boxes), dtype=np.bool_)
+    """Boxes that reach clearly beyond a side of their pictures, if they are most of many."""
+    boxes, sizes = raw.annotations.boxes, raw.images.sizes
+    none = np.zeros(len(boxes), dtype=np.bool_)
+    if len(boxes) < _SOME or not len(sizes):
+        return none
+    least = _CLEARLY * sizes.min(axis=0)  # a quick look first: most boxes fit into any picture
+    if 2 * np.count_nonzero(_leave(boxes, *sizes.min(axis=0), *least)) <= len(boxes):
+        return none
+    own = sizes.astype(np.float64)
+    own[sizes[:, 0] == 0] = np.inf
+    own = own[raw.owners]
+    beyond = _leave(boxes, *own.T, *(_CLEARLY * own).T) & (raw.owners >= 0)
+    return beyond if 2 * np.count_nonzero(beyond) > len(boxes) else none
+
+
+def _leave(boxes: NDArray[np.float64], width: Any, height: Any, across: Any, down: Any) -> NDArray[np.bool_]:
+    """``[object]`` whether boxes reach further beyond pictures of such sizes than ``across`` and ``down``."""
+    right = (boxes[:, 2] > width + across) | (boxes[:, 3] > height + down)
+    return right | (boxes[:, 0] < -across) | (boxes[:, 1] < -down)
 
 
 def of_picture(raw: RawSplit) -> NDArray[np.bool_]:

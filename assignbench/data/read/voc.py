@@ -8,7 +8,9 @@ from 1 in sorted order.
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from assignbench.data.read.findings import (
     PICTURE_UNLABELLED,
     PIXEL_ORIGIN,
 )
+from assignbench.data.read.picture_names import several
 from assignbench.data.read.plain import doubtful, number, read_lines, whole_number
 from assignbench.data.read.raw import RawSplit, unreadable
 from assignbench.data.read.rows import Box, Object, Rows
@@ -97,6 +100,9 @@ def _every(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> list
     files = sorted(path for path in one.annotations.rglob("*") if path.suffix.lower() == ".xml")
     names = [file.relative_to(one.annotations).with_suffix("").as_posix() for file in files]
     names = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    again = [name for name, count in Counter(names).items() if count > 1]
+    rows.say(LISTED_AGAIN, *(f"{one.annotations}: {name}.xml is there in other cases, too; keep one" for name in again))
+    names = list(dict.fromkeys(names))
     rows.say(LABELS_ORPHAN, *(f"{name}.xml" for name in names if name not in pictures))
     unlabelled = sorted(set(pictures) - set(names))
     rows.say(PICTURE_UNLABELLED, *(str(pictures[name][0]) for name in unlabelled))
@@ -111,6 +117,10 @@ def _listed(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> lis
         if not text:
             continue
         name = _name_in(text, one, pictures)
+        if _are_several(name, pictures) and not _is_there(one, name):
+            what = f"several pictures stand on one line, {text!r:.60}; write each on a line of its own"
+            rows.say(ENTRY_MALFORMED, f"{one.file}, line {place}: {what}")
+            continue
         if leaves(one.annotations, name):
             rows.say(ENTRY_MALFORMED, f"{one.file}, line {place}: {led_out(name, one.annotations)}")
             continue
@@ -128,10 +138,20 @@ def _name_in(text: str, one: VocList, pictures: Mapping[str, list[Path]]) -> str
         return text
     words = text.split()
     bare = text[: text.rindex(words[-1])].rstrip() if len(words) > 1 and words[-1] in _FLAGS else text
-    for name in (bare, _without_suffix(bare), _without_suffix(bare).rpartition("/")[2]):
+    plain = _without_suffix(bare)
+    for name in (bare, plain, "" if _are_several(bare, pictures) else plain.rpartition("/")[2]):
         if name and (name in pictures or _is_there(one, name)):
             return name
     return bare
+
+
+def _are_several(name: str, pictures: Mapping[str, list[Path]]) -> bool:
+    """Whether a name, which no picture has, is those of several pictures."""
+    if name in pictures:
+        return False
+    words = re.split(r"[\s,;|]+", name)
+    stems = [_without_suffix(word).rpartition("/")[2] for word in words]
+    return several(name) or (len(words) > 1 and all(stem in pictures for stem in stems))
 
 
 def _without_suffix(name: str) -> str:
@@ -145,7 +165,9 @@ def _is_there(one: VocList, stem: str) -> bool:
 
 
 def _file_of(one: VocList, stem: str) -> Path:
-    return one.annotations / f"{stem}.xml"
+    """The annotation of a name, whatever the case of ``.xml``; it need not be there."""
+    files = [one.annotations / f"{stem}{suffix}" for suffix in (".xml", ".XML", ".Xml")]
+    return next((file for file in files if file.is_file()), files[0])
 
 
 def read_annotation(rows: Rows, one: VocList, stem: str, pictures: Mapping[str, list[Path]], pixel_origin: int) -> None:

@@ -12,8 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from assignbench.data.folders import aside_in, led_out, pictures_below
 from assignbench.data.images import Stored
 from assignbench.data.pictures import header_size
@@ -27,18 +25,17 @@ from assignbench.data.read.findings import (
     LISTED_AGAIN,
     PICTURE_ASIDE,
     PICTURE_RESPELT,
-    POLYGON_SUSPECT,
 )
-from assignbench.data.read.picture_names import respell
+from assignbench.data.read.picture_names import respell, several
 from assignbench.data.read.plain import number, read_lines, whole_number
 from assignbench.data.read.raw import RawSplit, unreadable
 from assignbench.data.read.rows import Box, Object, Rows
+from assignbench.data.read.yolo_habits import BEYOND, Habits
 from assignbench.errors import DataError
 
 NOT_LABELS = {"classes.txt", "notes.txt"}  # what labelling tools leave among the labels
 SHOWN = Stored(upright=True)  # labels refer to the picture as viewers show it
 _DECIMAL_COMMA = re.compile(r"\d,\d+\s+\d+,\d")
-BEYOND = 1e-3  # of a side: a number may lie this far outside 0 … 1, as rounding leaves it
 
 
 def read_yolo(
@@ -66,7 +63,7 @@ def read_yolo(
     labels = _Labels(source)
     taken: dict[Path, Path] = {}
     without = 0
-    suspects: list[bool] = []
+    habits = Habits()
     for path in sorted(paths):
         file = labels.of(path)
         if file in taken:
@@ -82,13 +79,12 @@ def read_yolo(
             without += 1
             rows.say_of_picture(LABELS_MISSING, file.name)
             continue
-        suspects += read_labels(rows, file, classes, keypoints)
+        read_labels(rows, file, classes, keypoints, habits)
     if any(image.width for image in rows.images) and without == len(rows.images):
         missing = next(iter(taken))
         rows.say(FILE_UNREADABLE, f"{source}: none of {without} pictures has labels; the first belong into {missing}")
-    if suspects and 2 * sum(suspects) > len(suspects):
-        text = f"{sum(suspects)} of {len(suspects)} polygons: their first four numbers are a box that holds the others"
-        rows.say(POLYGON_SUSPECT, text)
+    for kind, text in habits.findings():
+        rows.say(kind, text)
     rows.say(LABELS_ORPHAN, *map(str, labels.orphans(places, taken)))
     return rows.split(list(enumerate(classes)))
 
@@ -111,6 +107,9 @@ def _pictures_of(rows: Rows, place: Path, folder: Path) -> Sequence[Path]:
         path = _path((place.parent, folder), roots, line.strip())
         if path is None:
             rows.say(ENTRY_MALFORMED, f"{place}, line {at}: {led_out(line.strip(), folder)}")
+        elif several(line) and not path.is_file():
+            what = f"several pictures stand on one line, {line.strip()!r:.60}; write each on a line of its own"
+            rows.say(ENTRY_MALFORMED, f"{place}, line {at}: {what}")
         else:
             stated.append(line.strip())
             paths.append(path)
@@ -169,14 +168,15 @@ class _Labels:
         )
 
 
-def read_labels(rows: Rows, file: Path, classes: Sequence[str], keypoints: tuple[int, int] | None) -> list[bool]:
-    """The objects of the last picture; of each polygon, whether it looks like a box and its keypoints."""
+def read_labels(
+    rows: Rows, file: Path, classes: Sequence[str], keypoints: tuple[int, int] | None, habits: Habits
+) -> None:
+    """The objects of the last picture."""
     try:
         lines = read_lines(file, "label file")
     except DataError as error:
         rows.say_of_picture(LABELS_UNREADABLE, str(error))
-        return []
-    suspects: list[bool] = []
+        return
     for at, line in enumerate(lines, start=1):
         words = line.replace(",", " ").split()
         if not words:
@@ -186,6 +186,8 @@ def read_labels(rows: Rows, file: Path, classes: Sequence[str], keypoints: tuple
             if _DECIMAL_COMMA.search(line) and "." not in line:
                 raise DataError(f"{place}: the numbers have a comma where a point belongs: {line.strip()!r:.40}")
             label, fractions = _numbers(place, words)
+            if keypoints is None and (count := _objects_in(words, len(classes))) > 1:
+                raise DataError(f"{place}: {count} objects stand on one line; write each on a line of its own")
             box = _box(place, fractions, keypoints)
             if not 0 <= label < len(classes):
                 raise DataError(f"{place}: there is no class {label}; {len(classes)} are named, counted from 0")
@@ -197,9 +199,7 @@ def read_labels(rows: Rows, file: Path, classes: Sequence[str], keypoints: tuple
         rows.object(Object(classes[label], (x0, y0, x1, y1)))
         if "," in line or not words[0].isdigit():
             rows.say_of_object(LINE_RESPELT, f"line {at} of {file.name}")
-        if keypoints is None and len(fractions) > 4:
-            suspects.append(_looks_like_keypoints(fractions))
-    return suspects
+        habits.see(fractions, keypoints is not None)
 
 
 def _numbers(place: str, words: Sequence[str]) -> tuple[int, list[float]]:
@@ -214,6 +214,19 @@ def _numbers(place: str, words: Sequence[str]) -> tuple[int, list[float]]:
         return int(label), [number(word) for word in words[1:]]
     except ValueError as error:
         raise DataError(f"{place}: {error}") from error
+
+
+def _objects_in(words: Sequence[str], classes: int) -> int:
+    """How many objects of a class and a box follow each other; polygons, whose numbers seldom look so, are 1."""
+    if len(words) < 10 or len(words) % 5:
+        return 1
+    for at in range(0, len(words), 5):
+        if not words[at].isdecimal() or int(words[at]) >= classes:
+            return 1
+        x, y, width, height = map(float, words[at + 1 : at + 5])
+        if not (width <= 2 * min(x, 1 - x) + BEYOND and height <= 2 * min(y, 1 - y) + BEYOND):
+            return 1
+    return len(words) // 5
 
 
 def _box(place: str, fractions: Sequence[float], keypoints: tuple[int, int] | None) -> Box:
@@ -244,16 +257,3 @@ def _box(place: str, fractions: Sequence[float], keypoints: tuple[int, int] | No
         x, y, width, height = fractions
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
     return min(fractions[::2]), min(fractions[1::2]), max(fractions[::2]), max(fractions[1::2])
-
-
-def _looks_like_keypoints(fractions: Sequence[float]) -> bool:
-    """Whether the first four numbers, as centre and size, are a box that holds all other points.
-
-    The third and fourth number of a polygon are its second corner, which as a size would hardly hold the others.
-    """
-    x, y, width, height = fractions[:4]
-    rest = np.array(fractions[4:])
-    seen = rest[2::3]  # whether a keypoint is visible, where it has three numbers: 0, 1 or 2
-    triples = len(rest) % 3 == 0 and bool(np.all(np.isin(seen, (0, 1, 2))))
-    points = rest.reshape(-1, 3)[:, :2] if triples else rest.reshape(-1, 2)
-    return bool(np.all(np.abs(points - (x, y)) <= np.array((width, height)) / 2 + BEYOND))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from assignbench.data.spec.sources import Published
 from assignbench.document import fitted
@@ -16,6 +17,15 @@ from assignbench.suggest import did_you_mean
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"the class {twice[0]!r} is named twice")
+    return names
+
+
+Classes = Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class CocoSplit(_Part):
@@ -60,7 +70,7 @@ class CocoSpec(_Divided, Published):
     train: CocoSplit
     evaluation: CocoSplit | None = None
     test: CocoSplit | None = None  # its objects are secret: predicted for the publisher's server, never scored here
-    classes: list[str] | None = None  # None: those of the training split, by category id
+    classes: Classes | None = None  # None: those of the training split, by category id
     folders: int | None = Field(default=None, ge=0)  # of a file_name that count, from the last; None: all
     left_out: list[str] = []  # pictures to drop with their objects, named as `folders` leaves them
     official: Literal["voc", "widerface"] | None = None  # whose own metrics are given beside COCO's
@@ -80,7 +90,7 @@ class VocSpec(_Divided, Published):
     description: str = ""
     train: Annotated[list[VocSplit], Field(min_length=1)]
     evaluation: Annotated[list[VocSplit], Field(min_length=1)] | None = None
-    classes: list[str] | None = None  # None: those of the training split, sorted
+    classes: Classes | None = None  # None: those of the training split, sorted
     pixel_origin: int = Field(default=1, ge=0, le=1)  # see read_voc
 
 
@@ -89,7 +99,7 @@ class YoloSpec(_Divided, Published):
 
     format: Literal["yolo"]
     description: str = ""
-    classes: Annotated[list[str], Field(min_length=1)]  # in the order of the labels
+    classes: Classes  # in the order of the labels
     train: Annotated[list[Path], Field(min_length=1)]  # folders of pictures, or text files that list pictures
     evaluation: Annotated[list[Path], Field(min_length=1)] | None = None
     keypoints: tuple[Annotated[int, Field(ge=1)], Literal[2, 3]] | None = None  # how many follow a box, numbers of each

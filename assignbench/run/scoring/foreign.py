@@ -113,7 +113,7 @@ def open_for_files(spec: str, root: Path) -> tuple[Dataset, list[str]]:
     stated = states_ids(spec, root)
     # where classes are numbered here, the training split numbers them
     dataset = open_evaluation(spec, root) if stated else open_dataset(spec, root).evaluation
-    notes = (*caveats_of_split(dataset), *on_data(dataset))
+    notes = (*caveats_of_split(dataset, scored=True), *on_data(dataset))
     remarks = [*describe(dataset), *(f"{dataset.name}: {note}" for note in notes)]
     if not stated:
         remarks.append(f"{dataset.name} states no ids: {_numbers(dataset)}")

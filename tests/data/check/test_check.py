@@ -390,6 +390,7 @@ def test_every_kind_has_a_planted_defect():
     elsewhere = {"file-unreadable", "labels-unreadable", "image-listed-again", "refused", "picture-left-out"}
     elsewhere |= {"labels-orphan", "labels-missing"}
     elsewhere |= {"line-respelt", "polygon-suspect", "corners-exchanged", "pixel-origin"}  # of single formats
+    elsewhere |= {"polygons-triangles", "labels-otherwise"}
     elsewhere |= {
         "picture-aside",
         "picture-unlabelled",

@@ -118,6 +118,8 @@ def test_boxes_that_are_not_finite_are_refused_by_name(coco, number):
     [
         ({"image_id": 8}, "annotation 1 of image 8: there is no such image"),
         ({"category_id": 1}, r"annotation 1 of image 7 \(a.png\): there is no category 1"),
+        ({"category_id": "cat"}, r"annotation 1 of image 7 \(a.png\): there is no category 'cat'"),
+        ({"image_id": "b"}, "annotation 1 of image 1: there is no image 'b'"),
     ],
 )
 def test_orphans_are_refused(coco, fields, message):

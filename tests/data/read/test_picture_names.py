@@ -149,3 +149,9 @@ def test_what_is_found_is_there_and_nobody_elses(tmp_path_factory, files, stated
     for place in found.places:
         by_file.setdefault(found.names[place], set()).add(names[place])
     assert all(len(claimed) == 1 for claimed in by_file.values())
+
+
+@pytest.mark.parametrize("stated", ["a/1.jpg,a/2.jpg", "b/1.PNG a/2.jpg", "b\\1.jpg\ra\\2.jpg", "/a/1.tiff/a/2.jpg"])
+def test_the_last_of_several_names_is_not_looked_for(tmp_path, stated):
+    folder = folder_of(tmp_path, "a/1.jpg", "a/2.jpg", "2.jpg")
+    assert respell(folder, [stated]).missing == (0,)

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from assignbench.data.read.findings import LISTED_AGAIN
+from assignbench.data.read.voc import VocList, read_voc
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 
@@ -247,3 +249,33 @@ def test_fractions_show_that_pixels_count_from_zero(voc):
     train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
     assert train.boxes.tolist() == [[1.5, 1, 5, 5], [2, 2.25, 5, 5]]
     assert any("2 of 2 boxes have a corner at 0 or a fraction" in remark for remark in train.remarks)
+
+
+@pytest.mark.parametrize("line", ["a,b", "a b", "x/a x/b", "x/a.png,x/b.png", "/x/a.png/x/b.png", "x/a.png;x/b.png"])
+def test_several_pictures_on_a_line_of_a_list_are_refused(voc, line):
+    xml = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    spec = voc.write(trainval={"a": xml, "b": xml}, test={"a": xml})
+    (voc.folder / "ImageSets" / "Main" / "trainval.txt").write_text(f"{line}\n")
+    with pytest.raises(DataError, match=r"trainval\.txt, line 1: several pictures stand on one line"):
+        open_dataset(spec, Path())
+
+
+@pytest.mark.parametrize("suffix", [".XML", ".Xml"])
+def test_the_suffix_of_an_annotation_may_be_of_any_case(voc, suffix):
+    xml = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    spec = voc.write(trainval={"a": xml, "b": xml}, test={"c": xml})
+    for file in [*(voc.folder / "Annotations").iterdir()]:
+        file.rename(file.with_suffix(suffix))
+    assert len(open_dataset(spec, Path()).train.boxes) == 2
+
+
+def test_two_annotations_of_one_name_are_refused_where_the_files_are_the_list(voc):
+    xml = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    voc.write(trainval={"a": xml, "b": xml}, test={})
+    folder = voc.folder
+    alone = VocList(folder, None, folder / "Annotations", folder / "JPEGImages")
+    assert len(read_voc([alone], "train").images) == 2
+    (folder / "Annotations" / "a.XML").write_text(xml)
+    if not (folder / "Annotations" / "a.XML").samefile(folder / "Annotations" / "a.xml"):
+        (finding,) = [one for one in read_voc([alone], "train").findings if one.kind is LISTED_AGAIN]
+        assert finding.details == (f"{alone.annotations}: a.xml is there in other cases, too; keep one",)

@@ -1,13 +1,20 @@
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from assignbench.data.check.check import check_dataset
+from assignbench.data.check.fix_write import write_fixed
 from assignbench.data.dataset import Dataset
 from assignbench.data.pictures import read_picture
+from assignbench.data.read.findings import BOXES_BEYOND
+from assignbench.data.read.rows import Object, Rows
+from assignbench.data.read.rules import repairs
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError
 
@@ -309,3 +316,130 @@ def test_one_list_is_divided_and_frames_of_a_video_are_said(yolo):
         assert said.count == len(dataset)
         assert "neighbours are taught and scored" in said.kind
         assert dataset.annotation_ids.tolist() == list(range(1, len(dataset) + 1))
+
+
+# Corners x0 y0 x1 y1 of boxes as they lie in pictures.
+CORNERS = [(0.1, 0.2, 0.3, 0.4), (0.6, 0.5, 0.9, 0.8), (0.7, 0.1, 0.8, 0.3), (0.2, 0.7, 0.6, 0.9)]
+
+
+def lines_of(boxes, more: str = "") -> str:
+    return "".join(f"0 {' '.join(f'{value:.6f}' for value in box)}{more}\n" for box in boxes)
+
+
+def test_corners_in_place_of_centre_and_size_are_refused(yolo):
+    with pytest.raises(DataError, match=r"all 4 boxes are in order as corners .* size 4 of them leave the picture"):
+        train_of(yolo.write(lines_of(CORNERS[:2]), lines_of(CORNERS[2:])))
+    fixed = yolo.folder.parent / "fixed"
+    with pytest.raises(DataError, match="nothing can be repaired while labels mean something else: all 4 boxes"):
+        write_fixed(check_dataset(f"yolo:{yolo.folder}", yolo.folder), fixed)
+    assert not fixed.exists()
+
+
+def test_centre_and_size_are_no_corners(yolo):
+    right = [((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0) for x0, y0, x1, y1 in CORNERS]
+    assert repaired(train_of(yolo.write(lines_of(right)))) == {}
+    # Objects that fill their pictures are in order as corners, too, but lie inside.
+    assert repaired(train_of(yolo.write(lines_of((0.5, 0.4, size, 0.7) for size in (0.6, 0.7, 0.8, 0.9))))) == {}
+    # One box in which the size is less than the centre, and they are no corners.
+    assert len(train_of(yolo.write(lines_of([*CORNERS, (0.9, 0.9, 0.1, 0.1)]))).boxes) == 5
+
+
+@pytest.mark.parametrize("shift", [(-60, 0), (60, 0), (0, -60), (0, 60)])
+def test_boxes_beyond_any_side_are_said(shift):
+    boxes = np.array([[30.0, 30, 70, 70]] * 5) + shift * 2
+    rows = Rows("train", Path("labels"))
+    rows.picture(Path("0.jpg"), (100, 100))
+    for number, box in enumerate(boxes.tolist()):
+        rows.object(Object("cat", (*box,) if number else (30.0, 30.0, 70.0, 70.0)))
+    (beyond,) = [one for one in repairs(rows.split([(0, "cat")])) if one.kind is BOXES_BEYOND]
+    assert beyond.places.tolist() == [1, 2, 3, 4]
+
+
+def test_boxes_at_the_sides_are_not_beyond():
+    rows = Rows("train", Path("labels"))
+    rows.picture(Path("0.jpg"), (100, 100))
+    for _ in range(4):
+        rows.object(Object("cat", (-1.0, -1.0, 101.0, 101.0)))
+    (beyond,) = [one for one in repairs(rows.split([(0, "cat")])) if one.kind is BOXES_BEYOND]
+    assert not beyond.count
+
+
+TRIANGLES = [(0.1, 0.2, 0.5, 0.1, 0.3, top) for top in (0.6, 0.7, 0.8, 0.9)]
+
+
+def test_polygons_that_are_all_triangles_are_said(yolo):
+    kind = "lines of a class and six numbers, all of a split, taken as triangles: are they a box and two other columns?"
+    assert repaired(train_of(yolo.write(lines_of(TRIANGLES)))) == {kind: 1}
+    assert repaired(train_of(yolo.write(lines_of(TRIANGLES) + "0 0.5 0.5 0.1 0.1\n"))) == {}
+
+
+def test_a_box_a_score_and_a_track_are_no_triangle(yolo):
+    boxes = [(0.3, 0.3, 0.1, 0.1), (0.5, 0.5, 0.2, 0.2), (0.7, 0.7, 0.1, 0.1), (0.2, 0.8, 0.1, 0.1)]
+    with pytest.raises(DataError, match="all 4 lines have a class and six numbers, the last of them whole"):
+        train_of(yolo.write(lines_of(boxes[:2], " 0.9 0"), lines_of(boxes[2:], " 0.8 1")))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\r\r\n"])
+def test_lines_may_end_as_any_system_ends_them(yolo, end):
+    lines = ["0 0.5 0.5 0.1 0.1", "1 0.3 0.3 0.1 0.1", "0 0.7 0.7 0.1 0.1"]
+    spec = yolo.write()
+    yolo.save(yolo.folder / "images" / "train" / "0.jpg", 100, 80)
+    file = yolo.folder / "labels" / "train" / "0.txt"
+    file.parent.mkdir()
+    file.write_bytes("".join(line + end for line in lines).encode())
+    (yolo.folder / "train.txt").write_bytes(f"images/train/0.jpg{end}images/val/0.jpg".encode())
+    assert train_of(spec).labels.tolist() == [0, 1, 0]
+    (yolo.folder / "data.yaml").write_text(yaml.safe_dump(LAYOUT | {"train": "train.txt"}))
+    assert len(train_of(spec)) == 2
+
+
+@pytest.mark.parametrize("sign", "\x01\x0b\x0c\x1a\x1c\x1d\x1e\x1f\x7f\x85\u2028\u2029")
+def test_control_characters_are_refused(yolo, sign):
+    line = "0 0.5 0.5 0.1 0.1"
+    with pytest.raises(DataError, match=rf"0\.txt, line 2: {re.escape(ascii(sign))} is a control character; remove it"):
+        train_of(yolo.write(f"{line}\n{line}{sign}1 0.3 0.3 0.1 0.1\n"))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_several_objects_on_a_line_are_refused(yolo, count):
+    line = " ".join(["0 0.5 0.5 0.1 0.1", "1 0.3 0.3 0.1 0.1"] * 3).split()[: 5 * count]
+    with pytest.raises(DataError, match=f"line 1: {count} objects stand on one line; write each on a line of its own"):
+        train_of(yolo.write(" ".join(line)))
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        "0 0.5 0.5 0.1 0.1 2 0.3 0.3 0.1 0.1 0 0.7 0.7 0.1 0.1",  # there is no class 2
+        "0 0.5 0.5 0.1 0.1 1.0 0.3 0.3 0.1 0.1 0 0.7 0.7 0.1 0.1",  # a class is not written so
+        "0 0 0 0.5 0 1 0 1 0.5 1 1 0.5 1 0 0.5",  # around the picture
+    ],
+)
+def test_fifteen_columns_may_be_a_polygon(yolo, polygon):
+    if " 2 " in polygon:
+        with pytest.raises(DataError, match="2 is not a fraction"):
+            train_of(yolo.write(polygon))
+    else:
+        assert len(train_of(yolo.write(polygon)).boxes) == 1
+
+
+SEPARATORS = [",", ", ", ";", " ", "\t", "|", "", "./", "../"]  # without one: the end of a line was lost
+
+
+@pytest.mark.parametrize("between", SEPARATORS)
+def test_several_pictures_on_a_line_of_a_list_are_refused(yolo, between):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1", "", train="train.txt")
+    (yolo.folder / "train.txt").write_text(f"images/train/0.jpg{between}images/train/1.jpg\n")
+    with pytest.raises(DataError, match=r"train\.txt, line 1: several pictures stand on one line, 'images/"):
+        train_of(spec)
+
+
+@pytest.mark.parametrize("between", ["_", "-", ".rf."])
+def test_a_folder_may_be_called_like_a_picture(yolo, between):
+    spec = yolo.write("0 0.5 0.5 0.1 0.1", train="train.txt")
+    (yolo.folder / "train.txt").write_text(f"/elsewhere/scans.jpg{between}small/images/train/0.jpg\n")
+    assert repaired(train_of(spec)) == {"picture found under another spelling of its name": 1}
+    there = yolo.folder / "images" / "a.jpg b" / "0.jpg"
+    yolo.save(there, 100, 80)
+    (yolo.folder / "train.txt").write_text("images/a.jpg b/0.jpg\nimages/train/0.jpg\n")
+    assert len(train_of(spec)) == 2

@@ -1,16 +1,18 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assignbench.data.spec.schema import CocoSpec, CocoSplit, VocSpec, VocSplit, YoloSpec, load_spec, moved
 from assignbench.data.spec.written import as_yaml
+from assignbench.errors import UsageError
 
 paths = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=9).map(Path)
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=9)
 words = st.sampled_from(["yes", "null", "1e4", "007", "a: b", "- a", "toy car", "#x", "1", "~", ".5", "Ü", "a,b", "[x"])
-classes = st.lists(texts | words, min_size=1, max_size=4)
+classes = st.lists(texts | words, min_size=1, max_size=4, unique=True)
 coco_splits = st.builds(CocoSplit, annotations=paths, images=paths)
 voc_split = st.builds(VocSplit, folder=paths, list=st.none() | words, annotations=paths, images=paths)
 voc_splits = st.lists(voc_split, min_size=1, max_size=3)
@@ -57,3 +59,19 @@ def test_moving_puts_a_folder_before_relative_paths(into):
     assert moved(coco, into).train == CocoSplit(annotations=into / "a", images=into)
     voc = VocSpec(format="voc", train=[VocSplit(folder=Path())], evaluation=[VocSplit(folder=Path("v"))])
     assert [one.folder for one in (*moved(voc, into).train, *(moved(voc, into).evaluation or []))] == [into, into / "v"]
+
+
+COCO = {"annotations": "a.json", "images": "i"}
+
+
+@pytest.mark.parametrize(
+    ("form", "part"), [("coco", COCO), ("voc", [{"folder": "a"}]), ("yolo", ["images"])], ids=["coco", "voc", "yolo"]
+)
+def test_a_class_is_named_once_in_every_format(tmp_path, form, part):
+    file = tmp_path / "mine.yaml"
+    content = {"format": form, "train": part, "split": 0.8, "classes": ["cat", "toy car"]}
+    file.write_text(yaml.safe_dump(content))
+    assert load_spec(file).classes == ["cat", "toy car"]
+    file.write_text(yaml.safe_dump(content | {"classes": ["cat", "toy car", "cat"]}))
+    with pytest.raises(UsageError, match=r"mine\.yaml: classes: the class 'cat' is named twice"):
+        load_spec(file)

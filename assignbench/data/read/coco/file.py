@@ -195,7 +195,8 @@ class _Reading:
         ids, owners, kinds, boxes, areas, crowd = (column.whole() for column in self._columns)
         annotations = Annotations(ids, owners, kinds, boxes, areas, crowd)
         category_ids = np.array([row[0] for row in self._categories], dtype=np.int64)
-        findings = [*self._found(), *self._settle(image_ids, annotations, category_ids)]
+        strange: dict[str, dict[int, str]] = {}
+        findings = [*self._found(), *self._settle(image_ids, annotations, category_ids, strange)]
         rows = [(number, *row[1:]) for number, row in zip(category_ids.tolist(), self._categories, strict=True)]
         if labelled:
             parents = _parents(rows, annotations.category_ids)
@@ -211,6 +212,8 @@ class _Reading:
             images=Images.named(pictures, image_ids, sizes, self._names),
             annotations=annotations,
             own_ids=True,
+            strange=strange.get("category_id", {}),
+            strange_images=strange.get("image_id", {}),
             folders=[pictures],
             findings=[finding for finding in findings if finding.count],
             offsets={name: offset for _, name, _, offset in rows if offset is not None},
@@ -222,9 +225,16 @@ class _Reading:
             yield Finding(kind, self._part, table, np.concatenate(notes.places), tuple(notes.details))
 
     def _settle(
-        self, images: NDArray[np.int64], annotations: Annotations, categories: NDArray[np.int64]
+        self,
+        images: NDArray[np.int64],
+        annotations: Annotations,
+        categories: NDArray[np.int64],
+        strange: dict[str, dict[int, str]],
     ) -> Iterable[Finding]:
-        """Give ids that are text their numbers, in place, and say where they stood."""
+        """Give ids that are text their numbers, in place, and say where they stood.
+
+        What nobody has goes into ``strange``: key that refers to it → number → text.
+        """
         owners, kinds = annotations.image_ids, annotations.category_ids
         places: tuple[tuple[Any, list[tuple[Table, str, NDArray[np.int64]]]], ...] = (
             (self._texts.images, [("images", "id", images), ("annotations", "image_id", owners)]),
@@ -235,6 +245,7 @@ class _Reading:
             if not texts.texts:
                 continue
             settled = texts.settle(*(column for _, _, column in columns))
+            strange[columns[-1][1]] = settled.strange
             kind = ID_IN_TEXT if settled.spelt else ID_NUMBERED
             for (table, key, _), (rows, texts_said) in zip(columns, settled.columns, strict=True):
                 details = {text: f"{key} {text}" for text in set(texts_said)}  # millions of places share a few texts

@@ -25,6 +25,7 @@ class Settled:
 
     spelt: bool  # every text spells its number
     columns: list[tuple[NDArray[np.int64], tuple[str, ...]]]  # places of texts, and for each "'0001' is 1"
+    strange: dict[int, str]  # number → the text that it stands for, of those that nobody has
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class TextIds:
                 column[rows] = numbers[texts]
         said = [f"{text!r:.40} is {number}" for text, number in zip(self.texts, numbers.tolist(), strict=True)]
         details = [tuple(said[text] for text in texts.tolist()) for texts in which]
-        return Settled(spelt, list(zip(places, details, strict=True)))
+        nobodys = ~np.isin(numbers, columns[0])
+        strange = {number: text for text, number, no in zip(self.texts, numbers.tolist(), nobodys, strict=True) if no}
+        return Settled(spelt, list(zip(places, details, strict=True)), strange)
 
 
 def numbers_of(texts: Sequence[str], stated: NDArray[np.int64]) -> tuple[list[int], bool]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from assignbench.data.read.plain import control_in, lines_of
 from assignbench.data.spec.data_yaml import evaluation_key, is_data_yaml, spec_of_yaml
 from assignbench.data.spec.recognise.answer import Absent, Fit, Wrong
 from assignbench.data.spec.recognise.splits import SHARE, Found, choose, role_of
@@ -194,7 +196,7 @@ def _is_object(line: str) -> bool:
 
 
 def _lists_pictures(text: str) -> bool:
-    return re.search(r"\.\w+\s*$", text.partition("\n")[0]) is not None
+    return re.search(r"\.\w+\s*$", lines_of(text)[0]) is not None
 
 
 def _classes(tree: Tree, places: Sequence[str]) -> tuple[str, list[str]] | str:
@@ -221,12 +223,18 @@ def _classes(tree: Tree, places: Sequence[str]) -> tuple[str, list[str]] | str:
 
 def _class_names(tree: Tree, place: str) -> list[str] | str:
     """The classes that a file names, one a line, or what is wrong with it."""
-    names = [line.strip() for line in tree.head(place).rstrip().split("\n")]
+    text = tree.head(place).rstrip()
+    if control := control_in(text):
+        return f"{place}, {control}"
+    names = [line.strip() for line in lines_of(text)]
     if "" in names:
         where = names.index("") + 1
         return f"{place}, line {where}: a class has no name" if any(names) else f"{place} names no classes"
     if any("\ufffd" in name for name in names):
         return f"{place} is not a text in UTF-8"
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        lines = [at for at, name in enumerate(names, start=1) if name == twice[0]]
+        return f"{place}, line {lines[1]}: the class {twice[0]!r} is named twice"
     return names
 
 

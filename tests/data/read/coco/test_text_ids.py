@@ -39,6 +39,7 @@ def test_one_text_is_one_number_in_every_column():
     (places, said), (others, _) = settled.columns
     assert (places.tolist(), said) == ([0, 2], ("'x' is 2", "'y' is 3"))
     assert others.tolist() == [0, 2, 3]
+    assert settled.strange == {4: "z"}
 
 
 IDS = (

@@ -253,6 +253,13 @@ def test_yolo_without_a_yaml_file(lay_out, paths, classes, expected):
     assert answer.spec.classes == ["cat", "toy car"]
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_names_of_classes_end_as_lines_of_any_system(lay_out, end):
+    folder = lay_out("images/a.jpg", "labels/a.txt", "classes.txt = names")
+    (folder / "classes.txt").write_bytes(f"cat{end}toy car{end}".encode())
+    assert known(folder).spec.classes == ["cat", "toy car"]
+
+
 def test_classes_may_lie_beside_the_labels(lay_out):
     folder = lay_out("images/a.jpg", "labels/a.txt", "labels/classes.txt = cat")
     assert known(folder).spec.classes == ["cat"]
@@ -264,6 +271,11 @@ def test_classes_may_lie_beside_the_labels(lay_out):
         (["images/a.jpg", "labels/a.txt"], "nothing that names the classes: write them into classes.txt"),
         (["images/a.jpg", "labels/a.txt", "classes.txt = a", "my.names = b"], "name different classes"),
         (["images/a.jpg", "labels/a.txt", "classes.txt = hole"], r"classes\.txt, line 2: a class has no name"),
+        (
+            ["images/a.jpg", "labels/a.txt", "classes.txt = a\nb\na"],
+            r"classes\.txt, line 3: the class 'a' is named twice",
+        ),
+        (["images/a.jpg", "labels/a.txt", "classes.txt = a\x0bb"], r"classes\.txt, line 1: '\\x0b' is a control"),
         (["data.yaml = names: [cat]"], "'train' must be a path or a list of paths, not None"),
         (["data.yaml = names: ["], r"data\.yaml.*line|data\.yaml:"),
         (["obj.data = train = data/x.txt"], "no YAML file"),
