@@ -54,6 +54,29 @@ def test_the_written_file_opens_the_same(call, folder, place):
     assert "it exists; name a new file" in err
 
 
+def test_a_file_is_written_or_it_is_said_why_not(call, folder, tmp_path):
+    code, _, _ = call("data", "open", str(folder), "--share", "0.5", "--output", str(folder / "dataset.yaml"))
+    assert code == 2  # data.yaml says what is for evaluation
+    code, _, _ = call("data", "open", str(folder), "--output", str(folder / "dataset.yaml"))
+    assert code == 0
+    (folder / "other.yaml").write_text((folder / "dataset.yaml").read_text())
+    for spec, reason in (
+        (folder, f"{folder / 'dataset.yaml'} describes this data set already; change that file"),
+        (folder / "other.yaml", f"{folder / 'other.yaml'} describes this data set already; change that file"),
+        ("shapes", "shapes is a data set that goes by its name and needs no file"),
+    ):
+        for form in ((), ("--json",)):
+            file = tmp_path / "new.yaml"
+            code, out, err = call(
+                "data", "open", str(spec), *form, "--output", str(file), "--data-root", str(tmp_path / "root")
+            )
+            assert (code, out) == (2, "")
+            assert err.startswith(f"error: --output {file}: {reason}")
+            assert not file.exists()
+    code, out, _ = call("data", "open", f"yolo:{folder}", "--output", str(tmp_path / "new.yaml"))
+    assert (code, f"written: {tmp_path / 'new.yaml'}" in out) == (0, True)
+
+
 def test_json_says_everything(call, folder):
     code, out, _ = call("data", "open", str(folder), "--json")
     content = json.loads(out)
