@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assignbench.data.spec.locate import locate
+from assignbench.data.dataset import describe
+from assignbench.data.spec.locate import locate, open_dataset
 
 
 @pytest.fixture
@@ -85,6 +86,27 @@ def test_json_says_everything(call, folder):
     assert content["remarks"] == ["not used: test"]
     assert content["splits"]["train"] == {"images": 2, "objects": 2, "crowd": 0, "repairs": []}
     assert content["yaml"].startswith("format: yolo\n")
+
+
+@pytest.mark.parametrize("spec", ["{}", "yolo:{}", "{}/data.yaml", "yolo:{}/data.yaml", "{}/mine.yaml", "{}/.."])
+def test_what_is_taken_instead_is_said_by_every_command(call, folder, spec):
+    text = "path: /content/drive/set\ntrain: /home/anna/other/train/images\nval: valid/images\nnames: [cat, toy car]\n"
+    (folder / ("mine.yaml" if "mine" in spec else "data.yaml")).write_text(text)
+    if "mine" in spec:
+        (folder / "data.yaml").unlink()
+    spec, name = spec.format(folder), "mine.yaml" if "mine" in spec else "data.yaml"
+    notes = [
+        f"{name} names /content/drive/set, which is not there; the folder of the file is taken instead",
+        f"{name} names /home/anna/other/train/images, which is not there; train/images is taken instead",
+    ]
+    for words in (("data", "open"), ("data", "check", "--quick")):
+        code, out, err = call(*words, spec)
+        assert (code, err) == (0, "")
+        assert [f"note: {note}" for note in notes] == [line for line in out.splitlines() if "is taken instead" in line]
+        assert f"as {name} says" not in out
+        code, out, _ = call(*words, spec, "--json")
+        assert [one for one in json.loads(out)["remarks"] if "instead" in one] == notes
+    assert describe(open_dataset(spec, folder).train)[-2:] == tuple(f"note: {note}" for note in notes)  # as run says
 
 
 def test_nothing_that_fits_ends_with_three_and_every_format(call, tmp_path):

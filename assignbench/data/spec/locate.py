@@ -13,10 +13,12 @@ from pathlib import Path
 
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.shapes.shapes import SPLITS, ShapesParameters, prepare_shapes
-from assignbench.data.spec.data_yaml import is_data_yaml, spec_of_yaml
+from assignbench.data.spec.data_yaml import is_data_yaml
 from assignbench.data.spec.opening import Part, Readable, files_of, open_part
 from assignbench.data.spec.recognise.answer import FORMATS, TITLES, Format, Unrecognised
 from assignbench.data.spec.recognise.recognise import recognise
+from assignbench.data.spec.recognise.tree import Tree
+from assignbench.data.spec.recognise.yolo import described_by
 from assignbench.data.spec.schema import CocoSpec, CocoSplit, DatasetSpec, ShapesSpec, load_spec
 from assignbench.data.spec.share import parted, with_share
 from assignbench.errors import DataError, UsageError
@@ -217,10 +219,10 @@ def refusal(folder: Path, answer: Unrecognised) -> UsageError | DataError:
 
 def _in_data_yaml(file: Path) -> Located:
     """YOLO's own file, named itself; the usual name in a folder is what the folder stands for."""
-    spec = spec_of_yaml(file)
-    if file.name == USUAL:
-        return Located(f"yolo:{file.parent}", f"yolo:{file.parent.name}", spec, file.parent)
-    return Located(f"yolo:{file}", f"yolo:{file.parent.name}/{file.name}", spec, file.parent)
+    fit = described_by(Tree(file.parent), file.name)
+    folder = file.parent
+    own = (folder, folder.name) if file.name == USUAL else (file, f"{folder.name}/{file.name}")
+    return Located(f"yolo:{own[0]}", f"yolo:{own[1]}", fit.spec, folder, fit.chosen, fit.remarks)
 
 
 def _placed(spec: DatasetSpec, canonical: str, name: str, base: Path, data_root: Path) -> Located:

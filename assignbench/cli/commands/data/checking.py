@@ -116,6 +116,7 @@ def _print(found: "Check", repaired: "Repaired | None") -> None:
         if raw.readable:
             images, objects = len(raw.images), len(raw.annotations)
             say(f"{raw.part}: {images:,} images, {objects:,} annotations, {len(raw.categories):,} categories")
+    say(*(f"note: {remark}" for remark in found.remarks))
     if found.quick:
         show(
             "quick: only the headers of pictures were read; damaged pixels, dark ones and equal pictures stay unseen\n"
@@ -138,6 +139,7 @@ def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:
         "spec": found.spec,
         "name": found.name,
         "quick": found.quick,
+        "remarks": found.remarks,
         **{f"{severity}s": found.count(severity) for severity in Severity},
         "splits": {
             raw.part: {"images": len(raw.images), "annotations": len(raw.annotations), "readable": raw.readable}
