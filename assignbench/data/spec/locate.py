@@ -31,6 +31,7 @@ from assignbench.suggest import did_you_mean
 YAML = (".yaml", ".yml")
 SHOWN = 6  # data sets of a folder that holds several
 USUAL = "data.yaml"  # of YOLO
+_PARTS: tuple[Part, ...] = ("train", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
         SystemProblem: when ``shapes`` cannot be written.
     """
     found = locate(spec, data_root)
-    require(found, ("train", "evaluation"))  # what the evaluation needs, too, so that nothing trains in vain
+    require(found, _PARTS)  # what the evaluation needs, too, so that nothing trains in vain
     train = _open(found, "train", None).remarked(*found.remarks)
     return Splits(found.canonical, train, _open(found, "evaluation", train.classes))
 
@@ -112,6 +113,20 @@ def open_test(spec: str, data_root: Path, classes: tuple[str, ...]) -> tuple[Dat
     found = locate(spec, data_root)
     require(found, ("test",))
     return _open(found, "test", classes), files_of(found.spec, found.base, "test")[0].stem.removeprefix("image_info_")
+
+
+def read_folders(spec: str, data_root: Path) -> list[Path]:
+    """Folders into which a command that reads a data set writes nothing: the one that was named, those of pictures.
+
+    Raises:
+        As `locate`.
+    """
+    found = locate(spec, data_root)
+    whole, _ = parted(spec)
+    kind, _, place = whole.partition(":")
+    named = Path(place if kind in FORMATS and place else whole).expanduser()
+    paths = [path for part in _PARTS for path in files_of(found.spec, found.base, part)]
+    return [path for path in dict.fromkeys((named, *paths)) if path.is_dir()]
 
 
 @dataclass(frozen=True)

@@ -66,16 +66,20 @@ def check(
     from assignbench.data.check.fix_write import refuse_full_folder, write_fixed
     from assignbench.data.read.findings import Severity
     from assignbench.data.spec.locate import data_root as root_of
+    from assignbench.data.spec.locate import read_folders
     from assignbench.data.spec.share import with_share
+    from assignbench.overwriting import refuse_among
 
+    spec, root = with_share(spec, share), root_of(data_root)
     if copy_pictures and fix is None:
         raise UsageError("--copy-pictures needs --fix DIR")
     if fix is not None:
         fix = fix.expanduser().absolute()
         refuse_full_folder(fix)
+        refuse_among(fix, read_folders(spec, root), "--fix")
     found = check_dataset(
-        with_share(spec, share),
-        root_of(data_root),
+        spec,
+        root,
         quick=quick,
         threads=min(MOST_THREADS, os.cpu_count() or 1),
         watch=lambda done, every: progress(f"{done} of {every} pictures"),
