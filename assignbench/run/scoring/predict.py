@@ -16,7 +16,7 @@ from assignbench.data.folders import HIDDEN, SUFFIXES, UNREADABLE, pictures_belo
 from assignbench.data.images import Stored
 from assignbench.data.load.batch import padded
 from assignbench.data.load.transforms import Geometry, move_picture, resized
-from assignbench.data.pictures import picture_size, read_picture
+from assignbench.data.pictures import picture_size, read_picture, refuse_dim
 from assignbench.data.show.draw import colour_of_class, ink_on
 from assignbench.detector.detector import Detector
 from assignbench.errors import DataError, RunError, UsageError
@@ -79,7 +79,7 @@ def predict(
     Raises:
         UsageError: as `open_run`, the output lies in a folder that is read, two pictures would write the same files, or
             a file would be overwritten that was not written here.
-        DataError: a picture is missing or damaged, or a folder holds none.
+        DataError: a picture is missing or damaged, a folder holds none, or pictures of 16 bits use fewer: nearly black.
         SystemProblem: the output cannot be written.
     """
     refuse_among(output, [place for place in places if place.is_dir()])
@@ -90,6 +90,7 @@ def predict(
     infos = [ImageInfo(0, target.picture, *picture_size(target.picture, stored), stored) for target in targets]
     _refuse_overwriting(targets, output)
     _refuse_own_folder(targets, output)
+    refuse_dim(infos, str(places[0]) if len(places) == 1 else f"{len(targets)} pictures")
     classes, recipe = data.classes, finished.recipe.recipe
     accelerator = build_accelerator(device, "no")
     detector = finished.learner.detector.to(accelerator.device).eval()

@@ -135,6 +135,28 @@ def test_nor_beside_pictures_that_are_named(run, picture, tmp_path):
     ]
 
 
+def test_pictures_that_use_fewer_than_their_sixteen_bits_are_refused(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, top in (("a", 4095), ("b", 300)):
+        values = np.random.default_rng(top).integers(0, top, (64, 64), np.uint16, endpoint=True)
+        values[0, 0] = top
+        Image.fromarray(values).save(tmp_path / "in" / f"{name}.png")
+    for place, words in (
+        ("in", "in: no value of its 16-bit pictures is above 4095.*nearly black; .* are divided by 16"),
+        ("in/b.png", r"is above 300, of 65535.* are divided by 2\)"),
+    ):
+        with pytest.raises(DataError, match=words):
+            predict(run, [tmp_path / place], tmp_path / "out", 0.0, "cpu")
+    assert not (tmp_path / "out").exists()
+    bright = np.full((64, 64), 40000, np.uint16)
+    Image.fromarray(bright).save(tmp_path / "in" / "c.png")  # 16 bits are used: the others are dark, and right
+    assert names(predict(run, [tmp_path / "in"], tmp_path / "out", 0.0, "cpu"), tmp_path / "out") == [
+        "a.png",
+        "b.png",
+        "c.png",
+    ]
+
+
 def test_boxes_have_the_colours_of_their_classes():
     for ground in (0, 255):
         pixels = np.full((100, 100, 3), ground, np.uint8)
