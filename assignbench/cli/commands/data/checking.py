@@ -131,8 +131,24 @@ def _print(found: "Check", repaired: "Repaired | None") -> None:
     if repaired is not None:
         changed = sum(len(change.items) for change in repaired.changes)
         say(f"repaired copy: {repaired.spec} ({changed:,} changes, each in {repaired.report.name})")
+        if repaired.left:
+            say(_what_is_left(repaired))
     elif any(one.kind.severity is Severity.ERROR and one.kind.remedy for one in found.findings):
         say("--fix DIR writes a repaired copy, with a list of what was changed")
+
+
+def _what_is_left(repaired: "Repaired") -> str:
+    """The errors of the copy, by kind, and what to do."""
+    kinds = dict.fromkeys(one.kind for one in repaired.left)
+    each = []
+    for kind in kinds:
+        of_kind = [one for one in repaired.left if one.kind == kind]
+        parts = " and ".join(dict.fromkeys(one.part for one in of_kind))
+        each.append(f"{kind.name} in {parts} ({(*of_kind[0].details, kind.meaning)[0]})")
+    return (
+        f"errors that no rule can repair are left in the copy: {'; '.join(each)}; correct them yourself, and check "
+        f"{repaired.spec} again"
+    )
 
 
 def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:
@@ -166,5 +182,6 @@ def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:
             "spec": str(repaired.spec),
             "report": str(repaired.report),
             "changes": sum(len(change.items) for change in repaired.changes),
+            "errors_left": [{"finding": one.kind.name, "split": one.part} for one in repaired.left],
         },
     }
