@@ -59,7 +59,8 @@ def check(
     Errors are what training refuses or what makes a number wrong; warnings are
     put right or left out by rule; notes are good to know. The exit code is 3
     when there is an error, with --strict also when there is a warning. The
-    data set itself is never changed.
+    data set itself is never changed. All that can be found:
+    assignbench list findings.
     """
     from assignbench.cli.output import progress, show_json
     from assignbench.data.check.check import check_dataset
