@@ -1,5 +1,7 @@
 """What a command may write over: never what it reads, and under a name that it chose itself only its own work.
 
+Nor does it put files among the pictures that it reads: whoever reads the folder again would take them for its own.
+
 A file that the user named is replaced, as with every tool. A name like ``report.html`` or ``cat.png`` nobody has typed:
 there a file of somebody else's is refused. Our pictures say in their metadata who drew them.
 """
@@ -38,6 +40,26 @@ def refuse_inputs(output: Path, inputs: Iterable[Path], option: str = "--output"
                 raise UsageError(
                     f"{option} {output} is read by this command, and would be overwritten; name another file"
                 )
+
+
+def refuse_among(output: Path, folders: Iterable[Path], option: str = "--output") -> None:
+    """Before any work.
+
+    Args:
+        output: file or folder to be written.
+        folders: those that the command reads with all that lies below.
+        option: that named ``output``.
+
+    Raises:
+        UsageError: it is one of them, or lies in one.
+    """
+    place = Path(os.path.realpath(output))  # unlike Path.resolve, it follows no circle for ever
+    for folder in folders:
+        if place.is_relative_to(os.path.realpath(folder)) and not is_stream(output):
+            raise UsageError(
+                f"{option} {output} lies in {folder}, which this command reads: what it writes would be taken for a "
+                "part of that; name a place outside"
+            )
 
 
 def require_place(output: Path, option: str = "--output") -> None:

@@ -25,7 +25,7 @@ from assignbench.cli.main import INTERRUPTED, app
 from assignbench.config import known_recipes, settings
 from assignbench.contract.laws import check
 from assignbench.core import Assigner, Assignment, Discounts, Extra, Head, Normalisers, Pairs, Setting, assign, parts
-from assignbench.data.read.findings import KINDS, Severity
+from assignbench.data.read.findings import KINDS
 from assignbench.detector.objective import objective
 from assignbench.errors import DataError, DeviceFault, RunError, Stopped, SystemProblem, UsageError
 from assignbench.options import check_options
@@ -384,8 +384,7 @@ def test_every_part_is_asked_for_and_every_marker_is_a_part(from_code: ModuleTyp
 def test_every_finding_is_explained(from_code: ModuleType) -> None:
     page = from_code.reference.findings()
     for kind in KINDS:
-        run = "refuses it" if kind.severity is Severity.ERROR else f"{kind.how}: {kind.done}" if kind.done else "–"
-        cells = (f"`{kind.name}`", str(kind.severity), kind.meaning, run, kind.remedy or "–")
+        cells = (f"`{kind.name}`", str(kind.severity), kind.meaning, kind.reading, kind.remedy or "–")
         assert f"| {' | '.join(cells)} |" in re.sub(r"\\(.)", r"\1", page)
 
 

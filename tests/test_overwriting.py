@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from assignbench.errors import UsageError
-from assignbench.overwriting import head_of, is_png_of, png_mark, refuse_inputs, refuse_strangers
+from assignbench.overwriting import head_of, is_png_of, png_mark, refuse_among, refuse_inputs, refuse_strangers
 
 
 def test_what_a_command_reads_is_not_written_over_whatever_the_way_to_it(tmp_path):
@@ -18,6 +18,29 @@ def test_what_a_command_reads_is_not_written_over_whatever_the_way_to_it(tmp_pat
             refuse_inputs(tmp_path / name, [tmp_path / "none.json", tmp_path / "a.json"])
     refuse_inputs(tmp_path / "new.json", [tmp_path / "a.json"])
     refuse_inputs(Path("/dev/null"), [Path("/dev/null")])
+
+
+@pytest.mark.parametrize(
+    ("output", "refused"),
+    [
+        ("set", True),
+        ("set/new", True),
+        ("set/new/er", True),
+        ("link/new", True),
+        ("set2", False),
+        ("x/../set/a", True),
+        (".", False),
+    ],
+)
+def test_nothing_is_written_among_what_is_read(tmp_path, output, refused):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "link").symlink_to("set")
+    for read in ("set", "link"):
+        if refused:
+            with pytest.raises(UsageError, match=r"--fix .* lies in .*(set|link), which this command reads"):
+                refuse_among(tmp_path / output, [tmp_path / "other", tmp_path / read], "--fix")
+        else:
+            refuse_among(tmp_path / output, [tmp_path / "other", tmp_path / read], "--fix")
 
 
 def test_a_png_says_which_command_has_drawn_it(tmp_path):

@@ -185,14 +185,44 @@ def refuse_endless(image: ImageInfo, content: bytes) -> None:
 
 def dim(brightest: int | None) -> str | None:
     """What to say of 16-bit pictures whose brightest value is this, over a whole split; None: nothing."""
+    if (found := nearly_black(brightest)) is None:
+        return None
+    reason, bits = found
+    return (
+        f"{reason}; say in the YAML file of the data set how many bits a value has, bits: {bits} (0 … {2**bits - 1}), "
+        "or bits: 16 if it is right as it is"
+    )
+
+
+def nearly_black(brightest: int | None) -> tuple[str, int] | None:
+    """As `dim`: only why, and how many bits their values take; what to do depends on whose pictures they are."""
     if brightest is None or brightest >= 1 << 15:
         return None
     bits = max(8, brightest.bit_length())
-    return (
-        f"no value of its 16-bit pictures is above {brightest}, of 65535, so they would be nearly black; say in the "
-        f"YAML file of the data set how many bits a value has, bits: {bits} (0 … {2**bits - 1}), or bits: 16 if it is "
-        "right as it is"
-    )
+    return f"no value of its 16-bit pictures is above {brightest}, of 65535, so they would be nearly black", bits
+
+
+def refuse_dim(images: Sequence[ImageInfo], whose: str) -> None:
+    """Of pictures that come from no data set, so that no YAML file can say how many bits a value has.
+
+    Raises:
+        DataError: those of 16 bits, all together, use fewer; or one cannot be decoded.
+    """
+    if not images or images[0].stored.bits is not None:
+        return
+    brightest = None
+    for image in images:
+        if read_header(image.path, image.stored).deep:
+            _, value = decoded(image)
+            brightest = max(brightest or 0, value) if value is not None else brightest
+            if brightest is not None and nearly_black(brightest) is None:
+                return
+    if (found := nearly_black(brightest)) is not None:
+        reason, bits = found
+        raise DataError(
+            f"{whose}: {reason}; convert them to 8 bits a channel (values of {bits} bits are divided by "
+            f"{2 ** (bits - 8)})"
+        )
 
 
 def files_digest(images: Sequence[ImageInfo]) -> str:

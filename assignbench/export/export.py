@@ -14,7 +14,7 @@ from assignbench.core.types import PADDING
 from assignbench.data.dataset import ImageInfo
 from assignbench.data.folders import SUFFIXES, pictures_below
 from assignbench.data.images import Stored
-from assignbench.data.pictures import picture_size, read_picture
+from assignbench.data.pictures import picture_size, read_picture, refuse_dim
 from assignbench.data.spec.locate import data_root as resolve_data_root
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, RunError, UsageError
@@ -154,7 +154,9 @@ def _pictures(record: RunRecord, place: Path | None, data_root: Path | None) -> 
     if not paths:
         raise DataError(f"{place} holds no picture; pictures end in {', '.join(sorted(SUFFIXES))}")
     stored = Stored(record.dataset.upright, record.dataset.bits)
-    return [ImageInfo(0, path, *picture_size(path, stored), stored) for path in _some(paths)]
+    infos = [ImageInfo(0, path, *picture_size(path, stored), stored) for path in _some(paths)]
+    refuse_dim(infos, str(place))
+    return infos
 
 
 def _some(every: Sequence[Any]) -> Sequence[Any]:

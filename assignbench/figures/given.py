@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assignbench.data.images import ImageInfo
-from assignbench.data.pictures import read_header, read_picture
+from assignbench.data.pictures import read_header, read_picture, refuse_dim
 from assignbench.data.read.beside import objects_beside
 from assignbench.data.read.yolo import SHOWN
 from assignbench.data.shapes.forms import FORMS
@@ -32,6 +32,7 @@ def picture_beside(file: Path) -> tuple[Picture, tuple[str, ...]]:
         As `objects_beside`.
     """
     dataset = objects_beside(file)
+    refuse_dim(dataset.images, file.name)
     picture = open_picture(dataset, 0)
     return _of_used_classes(replace(picture, called=file.name)), tuple(str(repair) for repair in dataset.repairs)
 
@@ -41,12 +42,13 @@ def picture_with(file: Path, boxes: str) -> Picture:
 
     Raises:
         UsageError: the words are no boxes, or one reaches beyond the picture.
-        DataError: the picture cannot be read.
+        DataError: the picture cannot be read, or would be nearly black.
     """
     width, height = read_header(file, SHOWN).size
     found = [_box_of(words, number, width, height) for number, words in enumerate(boxes.split(","), start=1)]
     names = [name for _, name in found]
     info = ImageInfo(1, file, width, height, SHOWN)
+    refuse_dim([info], file.name)
     return made(info, read_picture(info), [box for box, _ in found], names, file.name)
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from assignbench.cli.main import app
 from assignbench.config import flatten, known_recipes, load_recipe, settings
-from assignbench.data.read.findings import KINDS, Severity
+from assignbench.data.read.findings import KINDS
 from assignbench.recipe import Recipe
 from from_code.markdown import ROOT, code, prose, table, yaml_text
 
@@ -115,6 +115,6 @@ def findings() -> str:
     """Every kind of finding, what a run does about it, and what the repaired copy has instead."""
     rows = []
     for kind in KINDS:
-        run = "refuses it" if kind.severity is Severity.ERROR else f"{kind.how}: {kind.done}" if kind.done else "–"
-        rows.append([code(kind.name), str(kind.severity), prose(kind.meaning), prose(run), prose(kind.remedy) or "–"])
+        words = (prose(text) or "–" for text in (kind.meaning, kind.reading, kind.remedy))
+        rows.append([code(kind.name), str(kind.severity), *words])
     return table(["finding", "severity", "what it is", "`run`", "`--fix`"], rows)

@@ -144,3 +144,26 @@ def test_show_goes_on_past_a_picture_that_cannot_be_read(call, tmp_path):
     assert code == 3
     assert "3 pictures" in out
     assert "1.png" in err
+
+
+def test_a_copy_says_which_errors_it_still_has(call, tmp_path):
+    spec = write_set(tmp_path / "set", image_id=99)
+    code, out, _ = call("data", "check", spec, "--fix", str(tmp_path / "whole"))
+    assert (code, "left in the copy" in out) == (3, False)
+    for split in ("train", "val"):
+        for file in (tmp_path / "set" / split).iterdir():
+            values = np.random.default_rng(int(file.stem)).integers(0, 3999, (30, 40), np.uint16, endpoint=True)
+            values[0, 0] = 3999
+            Image.fromarray(values).save(file)
+    code, out, _ = call("data", "check", spec, "--fix", str(tmp_path / "copy"))
+    (line,) = [line for line in out.splitlines() if "left in the copy" in line]
+    assert code == 3
+    assert "pictures-dim in train and evaluation (no value of its 16-bit pictures is above 3999" in line
+    assert "bits: 12" in line
+    assert "annotation-orphan" not in line
+    assert line.endswith(f"correct them yourself, and check {tmp_path / 'copy' / 'dataset.yaml'} again")
+    report = json.loads((tmp_path / "copy" / "fix_report.json").read_text())
+    errors = [(one["finding"], one["split"]) for one in report["errors_left"]]
+    assert errors == [("pictures-dim", "train"), ("pictures-dim", "evaluation")]
+    again = json.loads(call("data", "check", str(tmp_path / "copy"), "--json")[1])
+    assert [(one["finding"], one["split"]) for one in again["findings"] if one["severity"] == "error"] == errors

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assignbench.data.spec.locate import locate
+from assignbench.data.dataset import describe
+from assignbench.data.spec.locate import locate, open_dataset
 
 
 @pytest.fixture
@@ -54,6 +55,29 @@ def test_the_written_file_opens_the_same(call, folder, place):
     assert "it exists; name a new file" in err
 
 
+def test_a_file_is_written_or_it_is_said_why_not(call, folder, tmp_path):
+    code, _, _ = call("data", "open", str(folder), "--share", "0.5", "--output", str(folder / "dataset.yaml"))
+    assert code == 2  # data.yaml says what is for evaluation
+    code, _, _ = call("data", "open", str(folder), "--output", str(folder / "dataset.yaml"))
+    assert code == 0
+    (folder / "other.yaml").write_text((folder / "dataset.yaml").read_text())
+    for spec, reason in (
+        (folder, f"{folder / 'dataset.yaml'} describes this data set already; change that file"),
+        (folder / "other.yaml", f"{folder / 'other.yaml'} describes this data set already; change that file"),
+        ("shapes", "shapes is a data set that goes by its name and needs no file"),
+    ):
+        for form in ((), ("--json",)):
+            file = tmp_path / "new.yaml"
+            code, out, err = call(
+                "data", "open", str(spec), *form, "--output", str(file), "--data-root", str(tmp_path / "root")
+            )
+            assert (code, out) == (2, "")
+            assert err.startswith(f"error: --output {file}: {reason}")
+            assert not file.exists()
+    code, out, _ = call("data", "open", f"yolo:{folder}", "--output", str(tmp_path / "new.yaml"))
+    assert (code, f"written: {tmp_path / 'new.yaml'}" in out) == (0, True)
+
+
 def test_json_says_everything(call, folder):
     code, out, _ = call("data", "open", str(folder), "--json")
     content = json.loads(out)
@@ -62,6 +86,27 @@ def test_json_says_everything(call, folder):
     assert content["remarks"] == ["not used: test"]
     assert content["splits"]["train"] == {"images": 2, "objects": 2, "crowd": 0, "repairs": []}
     assert content["yaml"].startswith("format: yolo\n")
+
+
+@pytest.mark.parametrize("spec", ["{}", "yolo:{}", "{}/data.yaml", "yolo:{}/data.yaml", "{}/mine.yaml", "{}/.."])
+def test_what_is_taken_instead_is_said_by_every_command(call, folder, spec):
+    text = "path: /content/drive/set\ntrain: /home/anna/other/train/images\nval: valid/images\nnames: [cat, toy car]\n"
+    (folder / ("mine.yaml" if "mine" in spec else "data.yaml")).write_text(text)
+    if "mine" in spec:
+        (folder / "data.yaml").unlink()
+    spec, name = spec.format(folder), "mine.yaml" if "mine" in spec else "data.yaml"
+    notes = [
+        f"{name} names /content/drive/set, which is not there; the folder of the file is taken instead",
+        f"{name} names /home/anna/other/train/images, which is not there; train/images is taken instead",
+    ]
+    for words in (("data", "open"), ("data", "check", "--quick")):
+        code, out, err = call(*words, spec)
+        assert (code, err) == (0, "")
+        assert [f"note: {note}" for note in notes] == [line for line in out.splitlines() if "is taken instead" in line]
+        assert f"as {name} says" not in out
+        code, out, _ = call(*words, spec, "--json")
+        assert [one for one in json.loads(out)["remarks"] if "instead" in one] == notes
+    assert describe(open_dataset(spec, folder).train)[-2:] == tuple(f"note: {note}" for note in notes)  # as run says
 
 
 def test_nothing_that_fits_ends_with_three_and_every_format(call, tmp_path):

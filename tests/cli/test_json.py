@@ -41,6 +41,7 @@ LINES: dict[str, tuple[tuple[str, ...], set[int], set[str]]] = {  # command → 
     "list assigners": ((), {0}, {"strategies"}),
     "list datasets": ((), {0}, {"datasets"}),
     "list recipes": (("tiny",), {0}, {"recipes", "settings"}),
+    "list findings": ((), {0}, {"findings"}),
     "list runs": (("{runs}",), {0}, {"folder", "runs"}),
     "verify golden": (("{golden}",), {0}, {"preset", "passed", "checks", "skipped"}),
     "data prepare": (("coco", "--dry-run", *DATA), {0}, {"name", "root", "complete", "sources"}),

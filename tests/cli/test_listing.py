@@ -1,3 +1,4 @@
+import json
 import sys
 import warnings
 
@@ -5,6 +6,7 @@ import pytest
 
 from assignbench.config import settings
 from assignbench.core.parts import EXTRAS
+from assignbench.data.read.findings import KINDS
 from assignbench.options import option_schema
 from assignbench.plugins import KnownStrategy, known_strategies, resolve
 from assignbench.run.results.record import write_record
@@ -178,3 +180,22 @@ def test_in_a_pipe_a_row_is_one_line_however_long(call, tmp_path, make_record):
         assert sum("option_29=29" in line for line in lines) == (2 if command == ("list", "runs") else 1)
         assert [line for line in lines if "option_29=29" in line and "option_0=0" not in line] == []
     assert sum("long_" * 60 in line for line in call("list", "runs", str(tmp_path))[1].splitlines()) == 2
+
+
+def test_findings_are_listed_with_what_a_run_does_about_them(call):
+    code, out, _ = call("list", "findings", "--json")
+    listed = {one["finding"]: one for one in json.loads(out)["findings"]}
+    assert (code, list(listed)) == (0, [kind.name for kind in KINDS])
+    assert listed["pictures-dim"] == {
+        "finding": "pictures-dim",
+        "severity": "error",
+        "meaning": "pictures of 16 bits that use fewer and do not say so: nearly black",
+        "reading": "refused",
+        "repair": None,
+    }
+    assert listed["box-clipped"]["reading"] == "repaired: box clipped to the image"
+    assert listed["overlap-file"]["reading"] == "not seen by a run, only by data check"
+    assert listed["crowd"]["reading"] == "nothing"
+    code, out, _ = call("list", "findings")
+    assert code == 0
+    assert all(kind.name in out for kind in KINDS)

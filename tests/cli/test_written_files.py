@@ -1,5 +1,6 @@
 """What a command writes: where it may lie, what its name says of its form; the same for every command."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import typer
 
 from assignbench.cli.commands.compare import ENDS, Format, format_of
 from assignbench.cli.main import app
+from assignbench.data.spec.locate import locate
+from assignbench.data.spec.written import as_yaml
 from assignbench.errors import UsageError
 
 # option → of which command, what else has to be said, and a good name
@@ -83,6 +86,32 @@ def test_a_name_that_ends_otherwise_than_what_is_written_is_refused(call, tmp_pa
     assert (code, out) == (2, "")
     assert f"{option} x.foo: the name must end in {ends}" in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("spec", ["{}", "coco:{}", "{}/mine.yaml"])
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("data", "show", "{spec}"), "--output"),
+        (("data", "check", "{spec}"), "--fix"),
+        (("figure", "assigned", "--assigner", "fcos", "--dataset", "{spec}"), "--output"),
+    ],
+    ids=lambda words: " ".join(words[:2]) if isinstance(words, tuple) else words,
+)
+def test_nothing_is_written_among_the_pictures_of_a_data_set(call, few_pictures, tmp_path, spec, words, option):
+    folder = tmp_path / "set"
+    shutil.copytree(locate(str(few_pictures), few_pictures.parent).base, folder)
+    found = locate(f"coco:{folder}", tmp_path)
+    (folder / "mine.yaml").write_text(as_yaml(found.spec))
+    before = sorted(folder.rglob("*"))
+    images = folder / found.spec.evaluation.images
+    name = "new.png" if "figure" in words else "new"
+    for place in (images / name, *([] if "figure" in words or "yaml" in spec else [folder / name])):
+        code, out, err = call(*(word.format(spec=spec.format(folder)) for word in words), option, str(place))
+        assert (code, out) == (2, "")
+        assert f"{option} {place} lies in " in err
+        assert "name a place outside" in err
+    assert sorted(folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize(("root", "origin"), [("--data-root", "--data-root"), ("", "ASSIGNBENCH_DATA")])

@@ -366,3 +366,12 @@ def test_a_caption_makes_room_for_itself(scene):
         draw_assigned(shown, scene, SMALL, paper=Paper(caption=some))[0].get_figheight() for some in (True, False)
     ]
     assert heights[0] > heights[1] + 0.5
+
+
+def test_a_picture_that_would_be_nearly_black_is_refused(tmp_path):
+    Image.fromarray(np.full((64, 64), 4000, np.uint16)).save(tmp_path / "dark.png")
+    (tmp_path / "dark.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    for look in (picture_beside, lambda file: picture_with(file, "10 10 40 40 cat")):
+        with pytest.raises(DataError, match=r"dark\.png: no value of its 16-bit pictures is above 4000"):
+            look(tmp_path / "dark.png")

@@ -19,7 +19,7 @@ from assignbench.cli.picturing import (
     asked,
 )
 from assignbench.errors import UsageError
-from assignbench.overwriting import refuse_inputs
+from assignbench.overwriting import refuse_among, refuse_inputs
 from assignbench.paths import documentation
 from assignbench.plot import DPI
 
@@ -163,6 +163,8 @@ def assigned(
     strategies = comma_list(assigner, "--assigner", split_list) if assigner else ()
     found = asked(picture, strategies, run, dataset, image, boxes, recipe, seed, data_root, device, trust=trust)
     refuse_inputs(output, (found.picture.info.path,))
+    if picture is None:  # beside a picture of one's own it does no harm
+        refuse_among(output, (found.picture.info.path.parent,))
     figure, _ = draw_assigned(found.teachers, found.picture, found.size, levels=levels, paper=paper)
     _save(figure, output, paper, dpi)
 
@@ -375,6 +377,7 @@ def _open(
         say(f"note: {note}")
     dataset = evaluation_split(shown[0].record, data_root)
     refuse_inputs(output, (info.path for info in dataset.images))
+    refuse_among(output, dict.fromkeys(info.path.parent for info in dataset.images))
     return shown, dataset
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from assignbench.run.results.record import RunRecord
 
 app = typer.Typer(
-    help="List strategies, data sets, recipes or finished runs.",
+    help="List strategies, data sets, recipes, findings or finished runs.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -116,6 +116,33 @@ def recipes(
         rows.append([known, *(_value(values[key]) for key in shown)])
     show(table(["name", *(key.partition(".")[2] for key in shown)], rows, numbers=["iterations", "batch", "lr"]))
     say("Your own: the path of a YAML file. Every setting of one: assignbench list recipes NAME")
+
+
+@app.command()
+def findings(as_json: JsonOption = False) -> None:
+    """What data check can find: what it means, what a run does about it, what --fix does."""
+    from assignbench.cli.output import say, show, show_json, table
+    from assignbench.data.read.findings import KINDS
+
+    if as_json:
+        facts = [
+            {
+                "finding": kind.name,
+                "severity": str(kind.severity),
+                "meaning": kind.meaning,
+                "reading": kind.reading,
+                "repair": kind.remedy or None,
+            }
+            for kind in KINDS
+        ]
+        show_json({"findings": facts})
+        return
+    rows = [[kind.name, str(kind.severity), kind.meaning, kind.reading, kind.remedy or "nothing"] for kind in KINDS]
+    show(table(["finding", "severity", "what it is", "a run", "data check --fix"], rows))
+    say(
+        "An error ends a run or makes a number wrong. A warning is repaired, left aside or only noted, by a rule, and "
+        "is counted each time. A note is good to know."
+    )
 
 
 @app.command()

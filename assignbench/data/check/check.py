@@ -34,6 +34,7 @@ class Check:
     findings: tuple[Finding, ...]  # errors first
     quick: bool  # headers only
     official: Official | None = None  # whose own metrics it has
+    remarks: tuple[str, ...] = ()  # of `Located`
 
     def raw(self, finding: Finding) -> RawSplit:
         """The split that a finding's places count in."""
@@ -85,6 +86,7 @@ def check_dataset(
         tuple(findings),
         quick,
         official_of(found.spec, found.base),
+        found.remarks,
     )
 
 

@@ -15,8 +15,17 @@ from numpy.typing import NDArray
 from assignbench.data.check.check import Check
 from assignbench.data.check.fix import Change, Fixed, fix_split
 from assignbench.data.check.looks import Look, suffix_of
+from assignbench.data.check.rules import split_findings
+from assignbench.data.check.splits import joint_findings
 from assignbench.data.images import Images
-from assignbench.data.read.findings import CLASS_NOT_TRAINED, FILE_UNREADABLE, LABELS_OTHERWISE, PICTURE_ROTATED
+from assignbench.data.read.findings import (
+    CLASS_NOT_TRAINED,
+    FILE_UNREADABLE,
+    LABELS_OTHERWISE,
+    PICTURE_ROTATED,
+    Finding,
+    Severity,
+)
 from assignbench.data.read.raw import Item, RawSplit
 from assignbench.data.spec.locate import open_dataset
 from assignbench.errors import DataError, UsageError
@@ -25,6 +34,7 @@ from assignbench.files import written_folder
 SPEC = "dataset.yaml"
 REPORT = "fix_report.json"
 
+SHOWN = 3  # details of an error that is left
 _BLOCK = 50_000  # entries written at once
 
 
@@ -35,6 +45,7 @@ class Repaired:
     spec: Path
     report: Path
     changes: tuple[Change, ...]
+    left: tuple[Finding, ...] = ()  # errors that no rule can put right: the copy has them, too
 
 
 def refuse_full_folder(folder: Path) -> None:
@@ -73,10 +84,11 @@ def write_fixed(check: Check, folder: Path, *, copy_pictures: bool = False) -> R
     classes, train, added = _classes(*fixed)
     splits = [train, fixed[1].raw]
     changes = (*fixed[0].changes, *fixed[1].changes, *added)
+    left = _errors_in(*(replace(raw, classes=classes) for raw in splits), check.looks)
     with written_folder(folder) as staged:
         folders = [_write_split(raw, check.looks, staged, copy_pictures) for raw in splits]
         _write(staged / SPEC, _yaml(check, classes, folders))
-        _write(staged / REPORT, _report(check, splits, changes))
+        _write(staged / REPORT, _report(check, splits, changes, left))
         try:
             open_dataset(str(staged / SPEC), staged)
         except DataError as error:
@@ -85,7 +97,17 @@ def write_fixed(check: Check, folder: Path, *, copy_pictures: bool = False) -> R
             os.sync()
         if folder.exists():
             folder.rmdir()
-    return Repaired(folder / SPEC, folder / REPORT, changes)
+    return Repaired(folder / SPEC, folder / REPORT, changes, left)
+
+
+def _errors_in(train: RawSplit, evaluation: RawSplit, looks: dict[str, Look]) -> tuple[Finding, ...]:
+    """What `check_dataset` would find in the copy, whose pictures have been looked at already."""
+    found = [
+        *split_findings(train, looks),
+        *split_findings(evaluation, looks),
+        *joint_findings(train, evaluation, looks),
+    ]
+    return tuple(one for one in found if one.kind.severity is Severity.ERROR)
 
 
 def _classes(train: Fixed, evaluation: Fixed) -> tuple[list[str], RawSplit, list[Change]]:
@@ -177,7 +199,9 @@ def _yaml(check: Check, classes: list[str], folders: list[str]) -> Iterator[str]
     yield "classes:\n" + "".join(f"  - {json.dumps(name, ensure_ascii=False)}\n" for name in classes)
 
 
-def _report(check: Check, splits: list[RawSplit], changes: tuple[Change, ...]) -> Iterator[str]:
+def _report(
+    check: Check, splits: list[RawSplit], changes: tuple[Change, ...], left: tuple[Finding, ...]
+) -> Iterator[str]:
     before = (check.train, check.evaluation)
     content = {
         "of": check.spec,
@@ -198,6 +222,10 @@ def _report(check: Check, splits: list[RawSplit], changes: tuple[Change, ...]) -
                 "items": [item.as_json() for item in change.items],
             }
             for change in changes
+        ],
+        "errors_left": [
+            {"split": one.part, "finding": one.kind.name, "count": one.count, "details": list(one.details[:SHOWN])}
+            for one in left
         ],
     }
     yield json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -35,6 +35,13 @@ class Kind:
     how: How = "repaired"  # what `done` does: whole pictures are left aside; what is noted stays as it was
     done: str = ""  # what reading for a run does about it, counted and said each time; empty: nothing
 
+    @property
+    def reading(self) -> str:
+        """What a run does about it, in words."""
+        if self.severity is Severity.ERROR:
+            return "not seen by a run, only by data check" if self.name.startswith("overlap-") else "refused"
+        return f"{self.how}: {self.done}" if self.done else "nothing"
+
 
 Table = Literal["images", "annotations", "categories", "nothing"]  # of a `RawSplit`; what places count in
 

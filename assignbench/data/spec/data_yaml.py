@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from assignbench.data.spec.recognise.splits import SHARE
@@ -16,12 +17,30 @@ from assignbench.strict_yaml import read_yaml
 _EVALUATION = ("val", "valid", "validation", "test")  # keys, the first that says something is taken
 
 
+@dataclass(frozen=True)
+class DataYaml:
+    """What a ``data.yaml`` says of a data set."""
+
+    spec: YoloSpec
+    key: str | None  # of the split that is taken for evaluation; None: ``train`` is divided
+    unused: bool  # ``test`` is stated, and not taken
+    instead: tuple[str, ...]  # what is taken for paths that are not there, in sentences
+    from_inside: bool  # ``../train/images`` stands for ``train/images``, as in archives of Roboflow
+
+
+@dataclass(frozen=True)
+class _Place:
+    path: Path  # relative to the file's folder, or absolute
+    instead: str | None = None  # as `DataYaml.instead`
+    from_inside: bool = False
+
+
 def is_data_yaml(content: object) -> bool:
     """Whether a YAML document is a data set as YOLO describes it."""
     return isinstance(content, Mapping) and "format" not in content and "names" in content and "train" in content
 
 
-def spec_of_yaml(file: Path) -> YoloSpec:
+def read_data_yaml(file: Path) -> DataYaml:
     """Read ``data.yaml``.
 
     Paths are looked up below ``path``, beside the file, and below the file's folder under every tail of them, as they
@@ -37,25 +56,34 @@ def spec_of_yaml(file: Path) -> YoloSpec:
     if not isinstance(content, dict):
         raise DataError(f"{file} must hold 'names', 'train' and 'val'")
     classes = _names(file, content)
-    bases = _bases(file, content)
-    train = _places(file, bases, content, "train")
+    path = _stated_path(file, content)
+    train = _places(file, path, content, "train")
     if not train:
         raise DataError(f"{file}: 'train' must be a path or a list of paths, not {content.get('train')!r:.40}")
-    key = evaluation_key(content)
-    evaluation = None if key is None else _places(file, bases, content, key)
-    return YoloSpec(
+    key = next((key for key in _EVALUATION if content.get(key)), None)
+    evaluation = [] if key is None else _places(file, path, content, key)
+    places = (*train, *evaluation)
+    spec = YoloSpec(
         format="yolo",
         classes=list(classes),
-        train=train,
-        evaluation=evaluation or None,
+        train=[place.path for place in train],
+        evaluation=[place.path for place in evaluation] or None,
         split=None if evaluation else SHARE,
         keypoints=_keypoints(file, content),
     )
+    ignored = [] if _is_place(file.parent / path) else [instead_of(file.name, path, "the folder of the file")]
+    return DataYaml(
+        spec,
+        key,
+        key != "test" and bool(content.get("test")),
+        (*ignored, *dict.fromkeys(place.instead for place in places if place.instead)),
+        any(place.from_inside for place in places),
+    )
 
 
-def evaluation_key(content: Mapping[str, Any]) -> str | None:
-    """The key of the split that `spec_of_yaml` takes for evaluation; None: ``train`` is divided."""
-    return next((key for key in _EVALUATION if content.get(key)), None)
+def instead_of(file: str, stated: str, taken: str, *, there: bool = False) -> str:
+    """That not what a file names is taken; ``there``: though it exists."""
+    return f"{file} names {stated}, which is {'not used' if there else 'not there'}; {taken} is taken instead"
 
 
 def _names(file: Path, content: Mapping[str, Any]) -> list[str]:
@@ -78,38 +106,47 @@ def _names(file: Path, content: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _bases(file: Path, content: Mapping[str, Any]) -> list[Path]:
-    """Folders that paths may be relative to: ``path``, if it exists here, then the file's own."""
+def _stated_path(file: Path, content: Mapping[str, Any]) -> str:
+    """``path``: the folder that the other paths are relative to; it need not be there."""
     stated = content.get("path") or ""
     if not isinstance(stated, str):
         raise DataError(f"{file}: 'path' must be text, not {stated!r:.40}")
-    return list(dict.fromkeys((file.parent / stated, file.parent)))
+    return stated
 
 
-def _places(file: Path, bases: Sequence[Path], content: Mapping[str, Any], key: str) -> list[Path]:
+def _places(file: Path, path: str, content: Mapping[str, Any], key: str) -> list[_Place]:
     stated = content.get(key)
     if not stated:
         return []
     listed = stated if isinstance(stated, list) else [stated]
     if not all(isinstance(place, str) and place for place in listed):
         raise DataError(f"{file}: {key!r} must be a path or a list of paths, not {stated!r:.40}")
-    return [_place(file, bases, key, place) for place in listed]
+    return [_place(file, path, key, place) for place in listed]
 
 
-def _place(file: Path, bases: Sequence[Path], key: str, stated: str) -> Path:
+def _place(file: Path, path: str, key: str, stated: str) -> _Place:
+    folder = file.parent
     spelt = stated.replace("\\", "/")
+    named = Path(os.path.normpath(folder / path / spelt))
+    there = _is_place(named)
     inside = spelt.removeprefix("../")  # exported archives say ../train/images and mean train/images
-    if inside != spelt and _is_place(file.parent / inside):
-        spelt = inside  # whatever lies beside the folder belongs to another data set
-    found = next((base / spelt for base in bases if _is_place(base / spelt)), None)
-    # Other paths come from another machine.
-    found = found or existing_tail(file.parent, spelt)
+    from_inside = inside != spelt and _is_place(folder / inside)
+    if from_inside:  # whatever lies beside the folder belongs to another data set
+        found = next(base / inside for base in (folder / path, folder) if _is_place(base / inside))
+    else:
+        # Other paths come from another machine.
+        found = named if there else folder / spelt if _is_place(folder / spelt) else existing_tail(folder, spelt)
     if found is None or not _is_place(found):
-        raise DataError(
-            f"{file}: {key!r} names {stated}, but there is no {os.path.normpath(bases[0] / spelt)}; correct the path"
-        )
+        raise DataError(f"{file}: {key!r} names {stated}, but there is no {named}; correct the path")
     whole = Path(os.path.normpath(found))
-    return whole.relative_to(file.parent) if whole.is_relative_to(file.parent) else whole
+    taken = whole.relative_to(folder) if whole.is_relative_to(folder) else whole
+    usable = _is_place(folder / path)  # else it is said once that `path` is not
+    meant = named if usable else Path(os.path.normpath(folder / spelt))
+    if whole == meant or (from_inside and not there):
+        return _Place(taken, None, from_inside)
+    absolute = PurePosixPath(spelt).is_absolute() or PureWindowsPath(stated).is_absolute()
+    full = f"{path.rstrip('/')}/{stated}" if path and usable and not absolute else stated
+    return _Place(taken, instead_of(file.name, full, taken.as_posix(), there=there))
 
 
 def _is_place(path: Path) -> bool:

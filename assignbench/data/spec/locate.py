@@ -13,10 +13,12 @@ from pathlib import Path
 
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.shapes.shapes import SPLITS, ShapesParameters, prepare_shapes
-from assignbench.data.spec.data_yaml import is_data_yaml, spec_of_yaml
+from assignbench.data.spec.data_yaml import is_data_yaml
 from assignbench.data.spec.opening import Part, Readable, files_of, open_part
 from assignbench.data.spec.recognise.answer import FORMATS, TITLES, Format, Unrecognised
 from assignbench.data.spec.recognise.recognise import recognise
+from assignbench.data.spec.recognise.tree import Tree
+from assignbench.data.spec.recognise.yolo import described_by
 from assignbench.data.spec.schema import CocoSpec, CocoSplit, DatasetSpec, ShapesSpec, load_spec
 from assignbench.data.spec.share import parted, with_share
 from assignbench.errors import DataError, UsageError
@@ -29,6 +31,7 @@ from assignbench.suggest import did_you_mean
 YAML = (".yaml", ".yml")
 SHOWN = 6  # data sets of a folder that holds several
 USUAL = "data.yaml"  # of YOLO
+_PARTS: tuple[Part, ...] = ("train", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
         SystemProblem: when ``shapes`` cannot be written.
     """
     found = locate(spec, data_root)
-    require(found, ("train", "evaluation"))  # what the evaluation needs, too, so that nothing trains in vain
+    require(found, _PARTS)  # what the evaluation needs, too, so that nothing trains in vain
     train = _open(found, "train", None).remarked(*found.remarks)
     return Splits(found.canonical, train, _open(found, "evaluation", train.classes))
 
@@ -110,6 +113,20 @@ def open_test(spec: str, data_root: Path, classes: tuple[str, ...]) -> tuple[Dat
     found = locate(spec, data_root)
     require(found, ("test",))
     return _open(found, "test", classes), files_of(found.spec, found.base, "test")[0].stem.removeprefix("image_info_")
+
+
+def read_folders(spec: str, data_root: Path) -> list[Path]:
+    """Folders into which a command that reads a data set writes nothing: the one that was named, those of pictures.
+
+    Raises:
+        As `locate`.
+    """
+    found = locate(spec, data_root)
+    whole, _ = parted(spec)
+    kind, _, place = whole.partition(":")
+    named = Path(place if kind in FORMATS and place else whole).expanduser()
+    paths = [path for part in _PARTS for path in files_of(found.spec, found.base, part)]
+    return [path for path in dict.fromkeys((named, *paths)) if path.is_dir()]
 
 
 @dataclass(frozen=True)
@@ -217,10 +234,10 @@ def refusal(folder: Path, answer: Unrecognised) -> UsageError | DataError:
 
 def _in_data_yaml(file: Path) -> Located:
     """YOLO's own file, named itself; the usual name in a folder is what the folder stands for."""
-    spec = spec_of_yaml(file)
-    if file.name == USUAL:
-        return Located(f"yolo:{file.parent}", f"yolo:{file.parent.name}", spec, file.parent)
-    return Located(f"yolo:{file}", f"yolo:{file.parent.name}/{file.name}", spec, file.parent)
+    fit = described_by(Tree(file.parent), file.name)
+    folder = file.parent
+    own = (folder, folder.name) if file.name == USUAL else (file, f"{folder.name}/{file.name}")
+    return Located(f"yolo:{own[0]}", f"yolo:{own[1]}", fit.spec, folder, fit.chosen, fit.remarks)
 
 
 def _placed(spec: DatasetSpec, canonical: str, name: str, base: Path, data_root: Path) -> Located:

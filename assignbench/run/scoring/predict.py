@@ -16,12 +16,12 @@ from assignbench.data.folders import HIDDEN, SUFFIXES, UNREADABLE, pictures_belo
 from assignbench.data.images import Stored
 from assignbench.data.load.batch import padded
 from assignbench.data.load.transforms import Geometry, move_picture, resized
-from assignbench.data.pictures import picture_size, read_picture
+from assignbench.data.pictures import picture_size, read_picture, refuse_dim
 from assignbench.data.show.draw import colour_of_class, ink_on
 from assignbench.detector.detector import Detector
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import read_json, write_json_atomic, written
-from assignbench.overwriting import is_png_of, png_mark, refuse_strangers
+from assignbench.overwriting import is_png_of, png_mark, refuse_among, refuse_strangers
 from assignbench.plain_text import one_line
 from assignbench.recipe import DataSettings, EvaluateSettings
 from assignbench.run.scoring.detect import detect_images
@@ -77,17 +77,20 @@ def predict(
         trust: as `open_run`.
 
     Raises:
-        UsageError: as `open_run`, two pictures that would write the same files, or a file would be overwritten that was
-            not written here.
-        DataError: a picture is missing or damaged, or a folder holds none.
+        UsageError: as `open_run`, the output lies in a folder that is read, two pictures would write the same files, or
+            a file would be overwritten that was not written here.
+        DataError: a picture is missing or damaged, a folder holds none, or pictures of 16 bits use fewer: nearly black.
         SystemProblem: the output cannot be written.
     """
+    refuse_among(output, [place for place in places if place.is_dir()])
     finished = open_run(folder, trust=trust)
     data = finished.record.dataset
     targets, left_aside = _targets(places)
     stored = Stored(data.upright, data.bits)  # as training saw its pictures
     infos = [ImageInfo(0, target.picture, *picture_size(target.picture, stored), stored) for target in targets]
     _refuse_overwriting(targets, output)
+    _refuse_own_folder(targets, output)
+    refuse_dim(infos, str(places[0]) if len(places) == 1 else f"{len(targets)} pictures")
     classes, recipe = data.classes, finished.recipe.recipe
     accelerator = build_accelerator(device, "no")
     detector = finished.learner.detector.to(accelerator.device).eval()
@@ -166,6 +169,20 @@ def _refuse_overwriting(targets: Sequence[_Target], output: Path) -> None:
                 what = "the picture itself" if file.resolve() == target.picture.resolve() else "a picture to predict"
                 raise UsageError(f"{file} is {what}, and would be overwritten; name another folder by --output")
             refuse_strangers(file, ours, COMMAND, "folder")
+
+
+def _refuse_own_folder(targets: Sequence[_Target], output: Path) -> None:
+    """Of pictures that are named one by one.
+
+    Raises:
+        UsageError: drawings would lie beside them.
+    """
+    own = output.resolve()
+    if beside := next((target.picture for target in targets if target.picture.parent.resolve() == own), None):
+        raise UsageError(
+            f"--output {output} is the folder of {beside.name}: drawings would be taken for pictures of it; name "
+            "another folder"
+        )
 
 
 def _is_our_document(file: Path) -> bool:

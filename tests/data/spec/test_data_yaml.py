@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from assignbench.data.spec.data_yaml import spec_of_yaml
+from assignbench.data.spec.data_yaml import read_data_yaml
 from assignbench.errors import DataError
 
 NAMES = "names: [cat, toy car]\n"
@@ -35,16 +35,52 @@ PLACES = ("images/train/a.jpg", "images/val/a.jpg", "images/test/a.jpg", "train.
     ],
 )
 def test_splits(lay_out, text, train, evaluation):
-    spec = spec_of_yaml(lay_out(*PLACES, "data.yaml = yaml", yaml=NAMES + text) / "data.yaml")
+    spec = read_data_yaml(lay_out(*PLACES, "data.yaml = yaml", yaml=NAMES + text) / "data.yaml").spec
     assert spec.train == [Path(place) for place in train]
     assert spec.evaluation == (evaluation and [Path(place) for place in evaluation])
     assert spec.split == (0.8 if evaluation is None else None)
 
 
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("path: .\ntrain: ./images/train\nval: images\\val", []),
+        ("train: ../images/train\nval: ../images/val", []),  # as Roboflow means it
+        (
+            "train: /home/anna/other/images/train\nval: images/val",
+            ["/home/anna/other/images/train, which is not there; images/train"],
+        ),
+        (
+            "train: C:\\sets\\images\\train\nval: images/val",
+            [r"C:\sets\images\train, which is not there; images/train"],
+        ),
+        ("train: data/set/images/train\nval: images/val", ["data/set/images/train, which is not there; images/train"]),
+        (
+            "path: ../old/cells-v1\ntrain: images/images/train\nval: images/val",
+            [
+                "../old/cells-v1, which is not there; the folder of the file",
+                "images/images/train, which is not there; images/train",
+            ],
+        ),
+        (
+            "path: /content/drive/set\ntrain: images/train",
+            ["/content/drive/set, which is not there; the folder of the file"],
+        ),
+        ("path: images\ntrain: images/train\nval: val", ["images/images/train, which is not there; images/train"]),
+        ("train: ../beside/train\nval: images/val", ["../beside/train, which is not used; beside/train"]),
+    ],
+)
+def test_what_is_taken_for_a_path_that_is_not_there_is_said(lay_out, text, instead):
+    lay_out("train/a.jpg", folder="beside")
+    folder = lay_out(*PLACES, "beside/train/a.jpg", "data.yaml = yaml", yaml=NAMES + text)
+    found = read_data_yaml(folder / "data.yaml").instead
+    assert list(found) == [f"data.yaml names {one} is taken instead" for one in instead]
+
+
 def test_places_outside_of_the_folder_are_absolute(lay_out):
     other = lay_out("images/train/a.jpg", folder="other")
     text = f"{NAMES}path: ../other\ntrain: images/train\nval: {other}/images/train\n"
-    spec = spec_of_yaml(lay_out("data.yaml = yaml", yaml=text) / "data.yaml")
+    spec = read_data_yaml(lay_out("data.yaml = yaml", yaml=text) / "data.yaml").spec
     assert spec.train == spec.evaluation == [other / "images/train"]
 
 
@@ -53,7 +89,7 @@ def test_places_outside_of_the_folder_are_absolute(lay_out):
 )
 def test_classes(lay_out, names):
     folder = lay_out(*PLACES, "data.yaml = yaml", yaml=f"train: images/train\nnames: {names}")
-    assert spec_of_yaml(folder / "data.yaml").classes == ["a", "no"]
+    assert read_data_yaml(folder / "data.yaml").spec.classes == ["a", "no"]
 
 
 @pytest.mark.parametrize(
@@ -83,19 +119,19 @@ def test_a_wrong_file_is_refused_with_its_key(lay_out, text, message):
     folder = lay_out(*PLACES)
     (folder / "data.yaml").write_text(text)
     with pytest.raises(DataError, match=message) as caught:
-        spec_of_yaml(folder / "data.yaml")
+        read_data_yaml(folder / "data.yaml")
     assert str(caught.value).startswith(str(folder / "data.yaml"))
 
 
 @pytest.mark.parametrize(("shape", "keypoints"), [("[17, 3]", (17, 3)), ("[1, 2]", (1, 2))])
 def test_keypoints(lay_out, shape, keypoints):
     text = f"{NAMES}train: images/train\nkpt_shape: {shape}"
-    assert spec_of_yaml(lay_out(*PLACES, "d.yaml = yaml", yaml=text) / "d.yaml").keypoints == keypoints
+    assert read_data_yaml(lay_out(*PLACES, "d.yaml = yaml", yaml=text) / "d.yaml").spec.keypoints == keypoints
 
 
 @pytest.mark.parametrize("text", ['train: "\\0"', 'train: images/train\nval: "\\0x"', 'path: "\\0"\ntrain: x'])
 def test_no_message_is_python_s_own(lay_out, text):
     folder = lay_out(*PLACES, "data.yaml = yaml", yaml=NAMES + text)
     with pytest.raises(DataError) as caught:
-        spec_of_yaml(folder / "data.yaml")
+        read_data_yaml(folder / "data.yaml")
     assert not re.search("null byte|Error", str(caught.value))

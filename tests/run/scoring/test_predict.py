@@ -105,9 +105,56 @@ def test_no_file_but_its_own_is_overwritten(run, picture, tmp_path):
 
 def test_what_was_drawn_before_is_no_picture(run, picture, tmp_path):
     picture("in/a.jpg")
-    first, again = (predict(run, [tmp_path / "in"], tmp_path / "in", 0.0, "cpu") for _ in range(2))
-    assert names(first, tmp_path / "in") == names(again, tmp_path / "in") == ["a.png"]
-    assert (first.left_aside, again.left_aside) == ((), (tmp_path / "in" / "a.png",))
+    predict(run, [tmp_path / "in"], tmp_path / "out", 0.0, "cpu")
+    (tmp_path / "out" / "a.png").rename(tmp_path / "in" / "drawn.png")
+    again = predict(run, [tmp_path / "in"], tmp_path / "out", 0.0, "cpu")
+    assert names(again, tmp_path / "out") == ["a.png"]
+    assert again.left_aside == (tmp_path / "in" / "drawn.png",)
+
+
+@pytest.mark.parametrize("output", ["in", "in/x", "in/x/new", "out/../in/new", "link/new"])
+def test_nothing_is_written_among_the_pictures_of_a_folder(run, picture, tmp_path, output):
+    picture("in/x/a.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    before = sorted(tmp_path.rglob("*"))
+    for place in ("in", "link"):
+        with pytest.raises(UsageError, match=r"lies in .*, which this command reads.*; name a place outside"):
+            predict(run, [tmp_path / place], tmp_path / output, 0.0, "cpu")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nor_beside_pictures_that_are_named(run, picture, tmp_path):
+    files = [picture("in/a.jpg"), picture("in/b.jpg")]
+    with pytest.raises(UsageError, match=r"in is the folder of a\.jpg: .*; name another folder"):
+        predict(run, files, tmp_path / "in", 0.0, "cpu")
+    assert len(list((tmp_path / "in").iterdir())) == 2
+    assert names(predict(run, files, tmp_path / "in" / "new", 0.0, "cpu"), tmp_path / "in" / "new") == [
+        "a.png",
+        "b.png",
+    ]
+
+
+def test_pictures_that_use_fewer_than_their_sixteen_bits_are_refused(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, top in (("a", 4095), ("b", 300)):
+        values = np.random.default_rng(top).integers(0, top, (64, 64), np.uint16, endpoint=True)
+        values[0, 0] = top
+        Image.fromarray(values).save(tmp_path / "in" / f"{name}.png")
+    for place, words in (
+        ("in", "in: no value of its 16-bit pictures is above 4095.*nearly black; .* are divided by 16"),
+        ("in/b.png", r"is above 300, of 65535.* are divided by 2\)"),
+    ):
+        with pytest.raises(DataError, match=words):
+            predict(run, [tmp_path / place], tmp_path / "out", 0.0, "cpu")
+    assert not (tmp_path / "out").exists()
+    bright = np.full((64, 64), 40000, np.uint16)
+    Image.fromarray(bright).save(tmp_path / "in" / "c.png")  # 16 bits are used: the others are dark, and right
+    assert names(predict(run, [tmp_path / "in"], tmp_path / "out", 0.0, "cpu"), tmp_path / "out") == [
+        "a.png",
+        "b.png",
+        "c.png",
+    ]
 
 
 def test_boxes_have_the_colours_of_their_classes():

@@ -59,23 +59,28 @@ def check(
     Errors are what training refuses or what makes a number wrong; warnings are
     put right or left out by rule; notes are good to know. The exit code is 3
     when there is an error, with --strict also when there is a warning. The
-    data set itself is never changed.
+    data set itself is never changed. All that can be found:
+    assignbench list findings.
     """
     from assignbench.cli.output import progress, show_json
     from assignbench.data.check.check import check_dataset
     from assignbench.data.check.fix_write import refuse_full_folder, write_fixed
     from assignbench.data.read.findings import Severity
     from assignbench.data.spec.locate import data_root as root_of
+    from assignbench.data.spec.locate import read_folders
     from assignbench.data.spec.share import with_share
+    from assignbench.overwriting import refuse_among
 
+    spec, root = with_share(spec, share), root_of(data_root)
     if copy_pictures and fix is None:
         raise UsageError("--copy-pictures needs --fix DIR")
     if fix is not None:
         fix = fix.expanduser().absolute()
         refuse_full_folder(fix)
+        refuse_among(fix, read_folders(spec, root), "--fix")
     found = check_dataset(
-        with_share(spec, share),
-        root_of(data_root),
+        spec,
+        root,
         quick=quick,
         threads=min(MOST_THREADS, os.cpu_count() or 1),
         watch=lambda done, every: progress(f"{done} of {every} pictures"),
@@ -116,6 +121,7 @@ def _print(found: "Check", repaired: "Repaired | None") -> None:
         if raw.readable:
             images, objects = len(raw.images), len(raw.annotations)
             say(f"{raw.part}: {images:,} images, {objects:,} annotations, {len(raw.categories):,} categories")
+    say(*(f"note: {remark}" for remark in found.remarks))
     if found.quick:
         show(
             "quick: only the headers of pictures were read; damaged pixels, dark ones and equal pictures stay unseen\n"
@@ -126,8 +132,24 @@ def _print(found: "Check", repaired: "Repaired | None") -> None:
     if repaired is not None:
         changed = sum(len(change.items) for change in repaired.changes)
         say(f"repaired copy: {repaired.spec} ({changed:,} changes, each in {repaired.report.name})")
+        if repaired.left:
+            say(_what_is_left(repaired))
     elif any(one.kind.severity is Severity.ERROR and one.kind.remedy for one in found.findings):
         say("--fix DIR writes a repaired copy, with a list of what was changed")
+
+
+def _what_is_left(repaired: "Repaired") -> str:
+    """The errors of the copy, by kind, and what to do."""
+    kinds = dict.fromkeys(one.kind for one in repaired.left)
+    each = []
+    for kind in kinds:
+        of_kind = [one for one in repaired.left if one.kind == kind]
+        parts = " and ".join(dict.fromkeys(one.part for one in of_kind))
+        each.append(f"{kind.name} in {parts} ({(*of_kind[0].details, kind.meaning)[0]})")
+    return (
+        f"errors that no rule can repair are left in the copy: {'; '.join(each)}; correct them yourself, and check "
+        f"{repaired.spec} again"
+    )
 
 
 def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:
@@ -138,6 +160,7 @@ def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:
         "spec": found.spec,
         "name": found.name,
         "quick": found.quick,
+        "remarks": found.remarks,
         **{f"{severity}s": found.count(severity) for severity in Severity},
         "splits": {
             raw.part: {"images": len(raw.images), "annotations": len(raw.annotations), "readable": raw.readable}
@@ -160,5 +183,6 @@ def _as_json(found: "Check", repaired: "Repaired | None") -> dict[str, object]:
             "spec": str(repaired.spec),
             "report": str(repaired.report),
             "changes": sum(len(change.items) for change in repaired.changes),
+            "errors_left": [{"finding": one.kind.name, "split": one.part} for one in repaired.left],
         },
     }

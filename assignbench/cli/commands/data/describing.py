@@ -117,7 +117,11 @@ def show(
     from assignbench.data.check.check import read_raw
     from assignbench.data.show.show import choose, file_name, find, gallery, picture_of, refuse_unknown, save_picture
     from assignbench.data.spec.locate import data_root as root_of
+    from assignbench.data.spec.locate import read_folders
+    from assignbench.overwriting import refuse_among
 
+    root = root_of(data_root)
+    refuse_among(output, read_folders(spec, root))
     resize = None
     if recipe is not None:
         from assignbench.data.load.transforms import resized
@@ -125,7 +129,7 @@ def show(
         short_side, long_side = _sides(recipe, None, None)
         resize = partial(resized, short_side=short_side, long_side=long_side)
     ids = None if images is None else number_list(images, "--images")
-    _, train, evaluation = read_raw(spec, root_of(data_root))
+    _, train, evaluation = read_raw(spec, root)
     wanted = [raw for raw in (train, evaluation) if split in (Split.BOTH, raw.part)]
     for raw in wanted:
         if not raw.readable:

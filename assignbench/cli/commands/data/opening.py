@@ -57,10 +57,12 @@ def open_(
         raise UsageError(f"--output {output}: it exists; name a new file")
     root = root_of(data_root)
     found = locate(with_share(spec, share), root)
+    text = _yaml(found, output)
+    if output is not None and text is None:
+        raise UsageError(f"--output {output}: {_why_no_file(found)}")
     if not as_json:
         say(found.canonical, *found.chosen, *found.alternatives)
     splits = open_dataset(found.canonical, root)
-    text = _yaml(found, output)
     if output is not None and text is not None:
         write_text_atomic(output, text)
     divided = "" if share is None else f" --share {share:g}"
@@ -90,6 +92,16 @@ def _yaml(found: "Located", output: Path | None) -> str | None:
     place = found.base if output is None else output.expanduser().resolve().parent
     inside = found.base.is_relative_to(place)
     return as_yaml(moved(found.spec, Path(os.path.relpath(found.base, place)) if inside else found.base))
+
+
+def _why_no_file(found: "Located") -> str:
+    """Why `_yaml` writes none."""
+    from assignbench.data.spec.share import parted
+
+    place, _ = parted(found.canonical)
+    if place.endswith((".yaml", ".yml")):
+        return f"{place} describes this data set already; change that file, or a copy of it beside it"
+    return f"{place} is a data set that goes by its name and needs no file; leave --output away"
 
 
 def _print(splits: "Splits") -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from assignbench.data.read.plain import control_in, lines_of
-from assignbench.data.spec.data_yaml import evaluation_key, is_data_yaml, spec_of_yaml
+from assignbench.data.spec.data_yaml import instead_of, is_data_yaml, read_data_yaml
 from assignbench.data.spec.recognise.answer import Absent, Fit, Wrong
 from assignbench.data.spec.recognise.splits import SHARE, Found, choose, role_of
 from assignbench.data.spec.recognise.tree import Tree, join
@@ -58,35 +59,47 @@ def _yaml_files(tree: Tree) -> list[str]:
 
 
 def _by_yaml(tree: Tree, files: Sequence[str]) -> Fit | Wrong:
-    specs: dict[str, YoloSpec] = {}
+    fits: dict[str, Fit] = {}
     problems: list[str] = []
     usual = [name for name in files if name in USUAL][:1]
     for name in usual or files:
         try:
-            specs[name] = spec_of_yaml(tree.root / name)
+            fits[name] = described_by(tree, name)
         except DataError as error:
             problems.append(str(error))
-    if not specs:
+    if not fits:
         return Wrong("; ".join(problems))
-    (name, spec), *others = specs.items()
-    if any(other != spec for _, other in others):
+    (name, fit), *others = fits.items()
+    if any(other.spec != fit.spec for _, other in others):
         return Wrong(
-            f"several YAML files describe different data sets: {', '.join(specs)}; name one, as yolo:{tree.root / name}"
+            f"several YAML files describe different data sets: {', '.join(fits)}; name one, as yolo:{tree.root / name}"
         )
-    content = parse_yaml(tree.head(name), name)
-    key = evaluation_key(content)
-    remarks = [f"not read: {', '.join(one for one in files if one != name)}"] if len(files) > 1 else []
-    if key is None:
+    unread = [f"not read: {', '.join(one for one in files if one != name)}"] if len(files) > 1 else []
+    return replace(fit, remarks=(*unread, *fit.remarks))
+
+
+def described_by(tree: Tree, name: str) -> Fit:
+    """The data set that a ``data.yaml`` in the folder describes, whatever the file is called.
+
+    Raises:
+        DataError: as `read_data_yaml`.
+    """
+    found = read_data_yaml(tree.root / name)
+    spec = found.spec
+    remarks = list(found.instead)
+    if found.key is None:
         beside = [one.as_posix() for place in spec.train for one in _other_splits(tree, place)]
         unused = f", and {', '.join(beside)} is not used" if beside else ""
         remarks.append(f"{name} states no 'val'{unused}")
-    elif key == "test":
+    elif found.key == "test":
         remarks.append(f"{name} states no 'val': 'test' is for evaluation")
-    elif content.get("test"):
+    elif found.unused:
         remarks.append("not used: test")
-    said = f"YOLO's format, as {name} says: {_listed(spec.train)} for training"
+    said = f"YOLO's format, {f'classes from {name}' if found.instead else f'as {name} says'}: "
+    said += f"{_listed(spec.train)} for training"
     said += "" if spec.evaluation is None else f", {_listed(spec.evaluation)} for evaluation"
-    return Fit(spec, (said,), tuple(remarks))
+    inside = (f"paths of {name} that begin with ../ are looked up in its own folder, as Roboflow means them",)
+    return Fit(spec, (said, *(inside if found.from_inside else ())), tuple(remarks))
 
 
 def _other_splits(tree: Tree, place: Path) -> list[Path]:
@@ -108,7 +121,10 @@ def _by_darknet(tree: Tree, file: str, stated: dict[str, str]) -> Fit | Wrong:
     if stated.get("classes", str(len(classes))) != str(len(classes)):
         return Wrong(f"{file} says classes = {stated['classes']}, but {below['names']} names {len(classes)}")
     valid = below.get("valid")
-    said = f"Darknet's format, as {file} says: {below['train']} for training"
+    moved = {key: place for key, place in below.items() if place != Path(stated[key])}
+    foreign = [key for key in moved if _leads_out(stated[key])]
+    said = f"Darknet's format, {f'by {file}' if moved else f'as {file} says'}: {below['train']} for training"
+    started = (f"paths of {file} count from where Darknet was started: what is here of each is taken",)
     return Fit(
         YoloSpec(
             format="yolo",
@@ -117,8 +133,17 @@ def _by_darknet(tree: Tree, file: str, stated: dict[str, str]) -> Fit | Wrong:
             evaluation=None if valid is None else [valid],
             split=SHARE if valid is None else None,
         ),
-        (said + ("" if valid is None else f", {valid} for evaluation"),),
+        (
+            said + ("" if valid is None else f", {valid} for evaluation"),
+            *(started if len(moved) > len(foreign) else ()),
+        ),
+        tuple(instead_of(file, stated[key], moved[key].as_posix(), there=tree.is_file(stated[key])) for key in foreign),
     )
+
+
+def _leads_out(path: str) -> bool:
+    """Whether a path names a place outside of the folder that it counts from."""
+    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute() or ".." in Path(path).parts
 
 
 def _by_labels(tree: Tree) -> Fit | Wrong | Absent:

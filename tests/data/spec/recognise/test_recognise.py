@@ -292,6 +292,10 @@ def test_darknet_s_lists_are_found_whatever_stands_before_them(lay_out):
     answer = known(folder)
     assert short(answer.spec) == ("yolo", "train.txt", "test.txt")
     assert answer.spec.classes == ["cat", "dog"]
+    assert (len(answer.chosen), answer.remarks) == (2, ())
+    (folder / "obj.data").write_text(data.replace("data/train", "/home/anna/other/train"))
+    said = "obj.data names /home/anna/other/train.txt, which is not there; train.txt is taken instead"
+    assert known(folder).remarks == (said,)
     (folder / "obj.names").write_text("cat\n")
     assert "says classes = 2, but obj.names names 1" in unknown(folder).tried[0].why
     (folder / "test.txt").unlink()
