@@ -159,6 +159,17 @@ def test_missing_pictures_are_refused_with_count_and_example(coco):
         open_dataset(spec, Path())
 
 
+def test_a_picture_that_is_there_several_times_is_not_called_missing_without_a_word(coco):
+    spec = coco.write()
+    place = coco.folder / "train2017" / "b.png"
+    for name in ("left", "right"):
+        (coco.folder / "train2017" / name).mkdir()
+        (coco.folder / "train2017" / name / "b.png").write_bytes(place.read_bytes() + name.encode())
+    place.unlink()
+    with pytest.raises(DataError, match=r"train2017 holds b\.png 2 times \(left/b\.png, right/b\.png\): say in a YAML"):
+        open_dataset(spec, Path())
+
+
 def test_images_without_objects_are_kept_and_counted(coco):
     train = open_dataset(coco.write(coco.content(annotations=[])), Path()).train
     assert len(train) == 2
