@@ -92,6 +92,29 @@ def test_parts_and_whatever_else_voc_states_do_not_matter(voc):
     assert train.boxes.tolist() == [[0, 0, 5, 5]]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "tag"),
+    [
+        (("<object>", "</object>"), ("<item>", "</item>"), "<annotation><item>"),
+        (("<object>", "</object>"), ("<Object>", "</Object>"), "<annotation><Object>"),
+        (("<object>", "</object>"), ("<objects><object>", "</object></objects>"), "<objects><object>"),
+        (("<object>", "</object>"), ("<obj><a><BndBox/></a>", "</obj>"), "<obj><a>|<annotation><obj>"),
+        (("<object>", "</object>"), ("", ""), "<annotation>"),
+        (("</object>", ""), (f"<object><name>cat</name>{PART}</object></object>", ""), "<object><part>"),
+        (("</object>", ""), ("<eye><bndbox/></eye></object>", ""), "<object><eye>"),
+    ],
+)
+@pytest.mark.parametrize("others", [True, False])
+def test_a_box_in_another_element_than_an_object_is_refused_by_its_tag_and_file(voc, others, old, new, tag):
+    good = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    odd = good
+    for one, other in zip(old, new, strict=True):
+        odd = odd.replace(one, other) if one else odd
+    pictures = {"a": good, "b": odd} if others else {"b": odd}
+    with pytest.raises(DataError, match=rf"b\.xml: a box is in ({tag}), where VOC has none"):
+        open_dataset(voc.write(trainval=pictures, test={"c": good}), Path())
+
+
 def test_a_missing_difficult_is_taken_as_0_and_counted(voc):
     one = voc.object("cat", 1, 1, 5, 5).replace("<difficult>0</difficult>", "")
     xml = voc.xml(voc.object("cat", 1, 1, 9, 9), one, one.replace(">5<", ">6<"))
