@@ -263,6 +263,13 @@ BOX_ROTATED = Kind(
     done="box that its tool turns by an angle, taken upright",
 )
 BOXES_FRACTIONS = Kind("boxes-fractions", _E, "no box is larger than a pixel: fractions of the picture?")
+BOXES_BELOW = Kind(
+    "boxes-below-pixel",
+    _W,
+    "boxes with both sides below a pixel, 5 % of a split or more: fractions of the picture?",
+    how="noted",
+    done="box with both sides below a pixel, as many are: COCO and VOC count in pixels, YOLO alone in fractions",
+)
 BOXES_BEYOND = Kind(
     "boxes-beyond",
     _W,

@@ -401,6 +401,7 @@ def test_every_kind_has_a_planted_defect():
         "class-doubtful",
         "boxes-fractions",
         "boxes-beyond",
+        "boxes-below-pixel",
     }
     assert {kind.name for kind in KINDS} == {*map(kind_of, DEFECTS), *CATEGORIES, *elsewhere}
     assert len({kind.name for kind in KINDS}) == len(KINDS)

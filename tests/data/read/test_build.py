@@ -223,6 +223,18 @@ def test_boxes_in_fractions_are_refused(coco):
         splits_with(coco, [0.1, 0.2, 0.5, 0.5], [0.2, 0.2, 0.1, 0.3])
 
 
+@pytest.mark.parametrize(
+    ("below", "whole", "said"),
+    [(23, 1, True), (8, 16, True), (4, 76, True), (4, 77, False), (3, 1, False), (0, 9, False)],
+)
+@pytest.mark.parametrize("place", [0.2, 40])
+def test_boxes_below_a_pixel_are_said_if_one_in_twenty_is_so(coco, below, whole, said, place):
+    small = ([place, place + n / 100, 0.3, 0.4] for n in range(below))
+    for split in splits_with(coco, *small, *([1 + n, 1, 1, 5] for n in range(whole))):
+        noted = [repair.count for repair in split.repairs if repair.kind.startswith("box with both sides below")]
+        assert noted == [below] * said
+
+
 def test_corners_in_place_of_sizes_are_said_in_both_splits(coco):
     for split in splits_with(coco, *([60, 50, 90 + n, 75] for n in range(5)), [1, 1, 5, 5]):
         (said,) = (repair for repair in split.repairs if repair.how == "noted")

@@ -270,3 +270,26 @@ def test_fractions_show_that_pixels_count_from_zero(voc):
     train = open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path()).train
     assert train.boxes.tolist() == [[1.5, 1, 5, 5], [2, 2.25, 5, 5]]
     assert any("2 of 2 boxes have a corner at 0 or a fraction" in remark for remark in train.remarks)
+
+
+@pytest.mark.parametrize("size", ["<width>50</width><height>40</height>", ""])
+def test_fractions_of_the_picture_are_refused_from_wherever_pixels_count(voc, tmp_path, size):
+    one = {"a": voc.xml(voc.object("cat", 0.1, 0.2, 0.5, 0.6), voc.object("cat", 0, 0, 1, 1), size=size)}
+    folder = voc.write(train=one, val=one)
+    file = tmp_path / "mine.yaml"
+    part = "[{folder: voc_set, list: %s}]"
+    file.write_text(f"format: voc\ntrain: {part % 'train'}\nevaluation: {part % 'val'}\n")
+    for spec in (folder, str(file)):
+        with pytest.raises(DataError, match="no box is larger than a pixel: are these fractions"):
+            open_dataset(spec, Path())
+
+
+def test_some_fractions_of_the_picture_are_said_where_pixels_count_from_one(voc, tmp_path):
+    small = [voc.object("cat", 0.1, 0.2, 0.5 + n / 100, 0.6) for n in range(5)]
+    one = {"a": voc.xml(*small, voc.object("cat", 5, 5, 20, 20))}
+    voc.write(train=one, val=one)
+    file = tmp_path / "mine.yaml"
+    part = "[{folder: voc_set, list: %s}]"
+    file.write_text(f"format: voc\ntrain: {part % 'train'}\nevaluation: {part % 'val'}\n")
+    counts = {repair.kind.split(",")[0]: repair.count for repair in open_dataset(str(file), Path()).train.repairs}
+    assert counts["box with both sides below a pixel"] == 5
