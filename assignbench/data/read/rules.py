@@ -52,6 +52,12 @@ def refusals(raw: RawSplit) -> Iterator[Finding]:
     if _fractions(raw):
         text = "no box is larger than a pixel: are these fractions? Boxes are in pixels; multiply them by the size"
         yield said(kinds.BOXES_FRACTIONS, raw.part, [text])
+    if crossed := _crossed(raw):
+        text = (
+            f"{crossed} of {len(annotations)} boxes end before they begin: are these x, y, width, height, or another "
+            "order? VOC's numbers are xmin, ymin, xmax, ymax, and COCO's x, y, width, height"
+        )
+        yield said(kinds.BOXES_CROSSED, raw.part, [text])
 
 
 def repairs(raw: RawSplit) -> Iterator[Finding]:
@@ -139,6 +145,19 @@ def _fractions(raw: RawSplit) -> bool:
     return bool(len(solid) and not _small_pictures(raw) and solid.min() >= -1 and solid.max() <= 1 + 1e-6)
 
 
+def _crossed(raw: RawSplit) -> int:
+    """How many boxes end before they begin, if these are more than a third; else 0.
+
+    A hand that draws from the lower right corner exchanges both axes, even in all boxes, and a click has no size. Some
+    boxes with one axis alone show that the numbers are others. VOC's reader has put the former in order, and says so.
+    """
+    boxes = raw.annotations.boxes
+    wide, high = boxes[:, 2] < boxes[:, 0], boxes[:, 3] < boxes[:, 1]
+    exchanged = sum(one.count for one in raw.findings if one.kind is kinds.CORNERS_EXCHANGED)
+    count = np.count_nonzero(wide | high) + exchanged
+    return count if np.count_nonzero(wide != high) >= _SOME and 3 * count > len(boxes) else 0
+
+
 def _small_pictures(raw: RawSplit) -> bool:
     """Whether no picture is large enough to tell fractions from pixels; a size that is not stated may be large."""
     sizes = raw.images.sizes
@@ -158,7 +177,7 @@ def _below(raw: RawSplit) -> NDArray[np.bool_]:
 
 
 def below_a_pixel(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """``[box]`` whether boxes ``[box, 4]``, x0 y0 x1 y1, have an area, and both sides below a pixel or end in the first.
+    """``[box]`` which of ``[box, 4]`` x0 y0 x1 y1 have an area, and both sides below a pixel or end in the first.
 
     What VOC writes as fractions counts from 1, and has sides above a pixel then, but ends in the first.
     """

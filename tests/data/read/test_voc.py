@@ -293,3 +293,32 @@ def test_some_fractions_of_the_picture_are_said_where_pixels_count_from_one(voc,
     file.write_text(f"format: voc\ntrain: {part % 'train'}\nevaluation: {part % 'val'}\n")
     counts = {repair.kind.split(",")[0]: repair.count for repair in open_dataset(str(file), Path()).train.repairs}
     assert counts["box with both sides below a pixel"] == 5
+
+
+SOLID, EXCHANGED, CROSSED, CLICK = (5, 5, 20, 20), (20, 20, 5, 5), (20, 5, 5, 20), (5, 5, 5, 20)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "refused"),
+    [
+        (
+            [*[SOLID] * 2, *[EXCHANGED] * 12, *[CROSSED] * 10],
+            "22 of 24 boxes end before they begin",
+        ),  # width and height
+        ([*[SOLID] * 7, *[CROSSED] * 4], "4 of 11 boxes end before they begin: are these x, y, width, height"),
+        ([*[SOLID] * 8, *[CROSSED] * 4], None),  # a third, and no more
+        ([*[SOLID] * 5, *[CROSSED] * 3], None),  # three may be slips
+        ([EXCHANGED] * 9, None),  # an order, if an odd one
+        ([SOLID, *[CLICK] * 9], None),
+        ([EXCHANGED, *[CLICK] * 9], None),
+    ],
+)
+def test_corners_that_are_something_else_are_refused(voc, boxes, refused):
+    xml = voc.xml(*(voc.object("cat", x0, y0 + n, x1, y1 + n) for n, (x0, y0, x1, y1) in enumerate(boxes)))
+    spec = voc.write(trainval={"a": xml}, test={"a": xml})
+    if refused:
+        with pytest.raises(DataError, match=refused):
+            open_dataset(spec, Path())
+    else:
+        solid = sum(box in (SOLID, EXCHANGED) for box in boxes)
+        assert len(open_dataset(spec, Path()).evaluation.boxes) == solid
