@@ -322,3 +322,20 @@ def test_corners_that_are_something_else_are_refused(voc, boxes, refused):
     else:
         solid = sum(box in (SOLID, EXCHANGED) for box in boxes)
         assert len(open_dataset(spec, Path()).evaluation.boxes) == solid
+
+
+@pytest.mark.parametrize(
+    ("start", "problem"),
+    [
+        ('<?xml version="1.0" encoding="utf-16"?>', r"a\.xml declares the encoding 'utf-16', and is not in it"),
+        ("<?xml version='1.0' encoding='UTF-16LE'?>", r"a\.xml declares the encoding 'UTF-16LE', and is not in it"),
+        ("<!DOCTYPE html>", r"a\.xml is a web page"),
+        ('<?xml version="1.0"?>\n<!doctype HTML>', r"a\.xml is a web page"),
+        ("\n<html lang='en'>", r"a\.xml is a web page"),
+        ('<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01//EN" "x">', r"a\.xml is a web page"),
+    ],
+)
+def test_what_is_no_annotation_by_its_first_line_is_told_as_such(voc, start, problem):
+    xml = start + voc.xml(voc.object("cat", 1, 1, 5, 5))
+    with pytest.raises(DataError, match=problem):
+        open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path())
