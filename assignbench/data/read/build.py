@@ -37,7 +37,7 @@ from assignbench.data.pictures import picture_size
 from assignbench.data.read.annotations import EXAMPLES, Annotations, Objects, areas_of, taken
 from assignbench.data.read.findings import SIZE_MISSING, Finding, Severity
 from assignbench.data.read.mend import mend
-from assignbench.data.read.picture_names import absent
+from assignbench.data.read.picture_names import absent, of_that_name
 from assignbench.data.read.raw import RawSplit, items, positions
 from assignbench.data.read.rules import refusals, repairs
 from assignbench.errors import DataError
@@ -215,7 +215,15 @@ def _refuse_missing(raw: RawSplit) -> None:
         missing = absent(raw.images.folder, list(raw.images.names()))
     if missing:
         first = ", ".join(str(raw.images[place].path) for place in missing[:EXAMPLES])
-        raise DataError(f"{raw.source}: {len(missing)} of {len(raw.images)} pictures are missing, first {first}")
+        text = f"{raw.source}: {len(missing)} of {len(raw.images)} pictures are missing, first {first}"
+        there = of_that_name(raw.images.folder, raw.images.name(missing[0]))
+        if len(there) > 1:
+            more = f" and {len(there) - EXAMPLES} more places" if len(there) > EXAMPLES else ""
+            text += (
+                f"; {raw.images.folder} holds {Path(there[0]).name} {len(there)} times ({', '.join(there[:EXAMPLES])}"
+                f"{more}): say in a YAML file which folder of pictures is meant, or write it into the names"
+            )
+        raise DataError(text)
 
 
 def _fingerprint(classes: Sequence[str], category_ids: Sequence[int], images: Images, objects: Objects) -> str:

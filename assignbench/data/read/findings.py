@@ -283,6 +283,18 @@ BOX_ROTATED = Kind(
     done="box that its tool turns by an angle, taken upright",
 )
 BOXES_FRACTIONS = Kind("boxes-fractions", _E, "no box is larger than a pixel: fractions of the picture?")
+BOXES_CROSSED = Kind(
+    "boxes-crossed",
+    _E,
+    "boxes that end before they begin, more than a third of a split: width and height in place of corners?",
+)
+BOXES_BELOW = Kind(
+    "boxes-below-pixel",
+    _W,
+    "boxes with both sides below a pixel, 5 % of a split or more: fractions of the picture?",
+    how="noted",
+    done="box with both sides below a pixel, as many are: COCO and VOC count in pixels, YOLO alone in fractions",
+)
 BOXES_BEYOND = Kind(
     "boxes-beyond",
     _W,

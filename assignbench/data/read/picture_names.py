@@ -121,6 +121,14 @@ def absent(folder: Path, names: Sequence[str]) -> list[int]:
     return [place for place, name in enumerate(names) if name not in there]
 
 
+def of_that_name(folder: Path, name: str) -> list[str]:
+    """The files below a folder that a name may mean by its last part, relative to it, sorted."""
+    if folder in (Path(), Path(folder.anchor)):  # nobody wants a whole disk to be searched
+        return []
+    wanted = _folded(name).rpartition("/")[2]
+    return sorted(file for file in _files(folder) if _folded(file).rpartition("/")[2] == wanted)
+
+
 def _reaches(folder: Path, name: str) -> bool:
     """Whether a name leads out of a folder; a path of another machine, which leads nowhere here, does not."""
     return leaves(folder, name) and (not name.startswith("/") or os.path.lexists(name))

@@ -21,6 +21,8 @@ _TINY = 16  # pixels of a picture's side
 _SOME = 4  # boxes that show a habit
 _MANY = 1 << 20  # boxes: of so many, not all are fractions and a few of them degenerate
 _CLEARLY = 0.02  # of a side: what no rounding explains
+SOME_BELOW = 0.05  # of all boxes: below a pixel. COCO's samples hold none; a tool that mixes units, a part of its files
+_BLOCK = 1 << 16  # boxes
 _SMALLER = 0.9  # of the picture: a box is not all of it
 
 
@@ -55,6 +57,12 @@ def refusals(raw: RawSplit) -> Iterator[Finding]:
     if _fractions(raw):
         text = "no box is larger than a pixel: are these fractions? Boxes are in pixels; multiply them by the size"
         yield said(kinds.BOXES_FRACTIONS, raw.part, [text])
+    if crossed := _crossed(raw):
+        text = (
+            f"{crossed} of {len(annotations)} boxes end before they begin: are these x, y, width, height, or another "
+            "order? VOC's numbers are xmin, ymin, xmax, ymax, and COCO's x, y, width, height"
+        )
+        yield said(kinds.BOXES_CROSSED, raw.part, [text])
 
 
 def repairs(raw: RawSplit) -> Iterator[Finding]:
@@ -69,6 +77,7 @@ def repairs(raw: RawSplit) -> Iterator[Finding]:
     odd = [place for place, (_, name) in enumerate(raw.categories) if doubtful(name)]
     yield raw.finding(kinds.CLASS_DOUBTFUL, "categories", np.array(odd, dtype=np.int64))
     yield raw.finding(kinds.BOXES_BEYOND, "annotations", _beyond(raw))
+    yield raw.finding(kinds.BOXES_BELOW, "annotations", _below(raw))
 
 
 def remarks(raw: RawSplit) -> Iterator[Finding]:
@@ -135,10 +144,57 @@ def _finite(annotations: Annotations) -> NDArray[np.bool_]:
 
 
 def _fractions(raw: RawSplit) -> bool:
-    """Whether every box lies in the first pixel of pictures that have more."""
-    boxes, sizes = raw.annotations.boxes, raw.images.sizes
+    """Whether every box lies in the first pixel of pictures that have more; −1 is VOC's 0, counted from 1."""
+    boxes = raw.annotations.boxes
     solid = boxes[np.all(boxes[:, 2:] > boxes[:, :2], axis=1)] if len(boxes) < _MANY else boxes
-    return bool(len(solid) and len(sizes) and sizes.max() > _TINY and solid.min() >= 0 and solid.max() <= 1 + 1e-6)
+    return bool(len(solid) and not _small_pictures(raw) and solid.min() >= -1 and solid.max() <= 1 + 1e-6)
+
+
+def _crossed(raw: RawSplit) -> int:
+    """How many boxes end before they begin, if these are more than a third; else 0.
+
+    A hand that draws from the lower right corner exchanges both axes, even in all boxes, and a click has no size. Some
+    boxes with one axis alone show that the numbers are others. VOC's reader has put the former in order, and says so.
+    """
+    boxes = raw.annotations.boxes
+    wide, high = boxes[:, 2] < boxes[:, 0], boxes[:, 3] < boxes[:, 1]
+    exchanged = sum(one.count for one in raw.findings if one.kind is kinds.CORNERS_EXCHANGED)
+    count = np.count_nonzero(wide | high) + exchanged
+    return count if np.count_nonzero(wide != high) >= _SOME and 3 * count > len(boxes) else 0
+
+
+def _small_pictures(raw: RawSplit) -> bool:
+    """Whether no picture is large enough to tell fractions from pixels; a size that is not stated may be large."""
+    sizes = raw.images.sizes
+    return bool(len(sizes) and sizes.min() > 0 and sizes.max() <= _TINY)
+
+
+def _below(raw: RawSplit) -> NDArray[np.bool_]:
+    """Boxes with both sides below a pixel, or in the first pixel, if a good share of many is so."""
+    boxes = raw.annotations.boxes
+    marked = np.zeros(len(boxes), dtype=np.bool_)
+    if len(boxes) < _SOME or _small_pictures(raw):
+        return marked
+    for start in range(0, len(boxes), _BLOCK):
+        some = slice(start, start + _BLOCK)
+        marked[some] = below_a_pixel(boxes[some])
+    return marked if enough_below(marked) else np.zeros(len(boxes), dtype=np.bool_)
+
+
+def below_a_pixel(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """``[box]`` which of ``[box, 4]`` x0 y0 x1 y1 have an area, and both sides below a pixel or end in the first.
+
+    What VOC writes as fractions counts from 1, and has sides above a pixel then, but ends in the first.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):  # of boxes that are refused
+        x0, y0, x1, y1 = boxes.T
+        width, height = x1 - x0, y1 - y0
+        return (width > 0) & (height > 0) & ((np.maximum(width, height) < 1) | (np.maximum(x1, y1) <= 1))
+
+
+def enough_below(marked: NDArray[np.bool_]) -> bool:
+    """Whether boxes below a pixel are so many that they are no slips of the hand."""
+    return np.count_nonzero(marked) >= max(_SOME, SOME_BELOW * len(marked))
 
 
 def _beyond(raw: RawSplit) -> NDArray[np.bool_]:

@@ -187,6 +187,11 @@ def read_annotation(rows: Rows, one: VocList, stem: str, pictures: Mapping[str, 
             path = named
             rows.say(PICTURE_RESPELT, f"{file.name}: {named.name}")
         size = _size_of(file, root)
+        if (stray := _stray(root)) is not None:
+            raise DataError(
+                f"{file}: a box is in {stray}, where VOC has none: its objects are <annotation><object>. "
+                "Rename or move it, else the picture would be taught without this object"
+            )
     except DataError as error:
         rows.picture(path, (0, 0))
         rows.say_of_picture(LABELS_UNREADABLE, str(error))
@@ -197,6 +202,17 @@ def read_annotation(rows: Rows, one: VocList, stem: str, pictures: Mapping[str, 
             _read_object(rows, file, f"{file}: object {place}", element, pixel_origin)
         except DataError as error:
             rows.say_of_picture(ENTRY_MALFORMED, str(error))
+
+
+def _stray(root: ET.Element) -> str | None:
+    """The first element that holds a box and is no object of VOC's, nor a part of one (head, hand, foot): its tags."""
+    objects = root.findall("object")
+    homes = {*objects, *(part for one in objects for part in one.findall("part"))}
+    for element in root.iter():
+        if element not in homes and any(child.tag.rpartition("}")[2].casefold() == "bndbox" for child in element):
+            around = next((f"<{one.tag}>" for one in root.iter() if element in list(one)), "")
+            return f"{around}<{element.tag}>"
+    return None
 
 
 def _size_of(file: Path, root: ET.Element) -> tuple[int, int]:

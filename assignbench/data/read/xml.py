@@ -14,9 +14,10 @@ from assignbench.files import open_regular
 LARGEST_XML = 1 << 24  # bytes of one annotation; more would only fill the memory
 
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+_PAGE = re.compile(r"\s*(<\?xml[^>]{0,100}>\s*)?<(!doctype\s+)?html\b", re.IGNORECASE)
 _BARE = re.compile(r"&(?!#?\w+;)")  # an ampersand that begins no entity
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
+_WIDE = ("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32", "ucs-2", "iso-10646-ucs")
 
 # What expat finds, by its codes, in words.
 _WORDS = {
@@ -63,6 +64,8 @@ def parse_xml(file: Path) -> ET.Element:
             f"{file}: it has more than {LARGEST_XML >> 20} MB; the annotation of a picture has some kilobytes"
         )
     text = _decoded(file, content)
+    if isinstance(text, str) and _PAGE.match(text):
+        raise DataError(f"{file} is a web page, as a server sends in place of a file that it lacks; fetch it again")
     try:
         return ET.fromstring(text, ET.XMLParser(target=_NoDoctype()))  # noqa: S314  # see _NoDoctype
     except ET.ParseError as error:
@@ -83,6 +86,11 @@ def _decoded(file: Path, content: bytes) -> str | bytes:
         return content
     declared = _DECLARED.match(content.removeprefix(codecs.BOM_UTF8))
     encoding = declared[1].decode() if declared and not content.startswith(codecs.BOM_UTF8) else "utf-8"
+    if encoding.lower().startswith(_WIDE):  # whose declaration would not have been found in single bytes
+        raise DataError(
+            f"{file} declares the encoding {encoding!r}, and is not in it (some .NET programs write that); "
+            'its first line must say encoding="utf-8", or which other it is in'
+        )
     try:
         return content.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:

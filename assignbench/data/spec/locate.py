@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assignbench.data.dataset import Dataset, Splits
+from assignbench.data.read.findings import PICTURE_LEFT_OUT
 from assignbench.data.shapes.shapes import SPLITS, ShapesParameters, prepare_shapes
 from assignbench.data.spec.data_yaml import is_data_yaml
 from assignbench.data.spec.opening import Part, Readable, files_of, open_part
@@ -76,7 +77,35 @@ def open_dataset(spec: str, data_root: Path) -> Splits:
     found = locate(spec, data_root)
     require(found, _PARTS)  # what the evaluation needs, too, so that nothing trains in vain
     train = _open(found, "train", None).remarked(*found.remarks)
-    return Splits(found.canonical, train, _open(found, "evaluation", train.classes))
+    evaluation = _open(found, "evaluation", train.classes)
+    _require_left_out(found, train, evaluation)
+    return Splits(found.canonical, train, evaluation)
+
+
+def _require_left_out(found: Located, *splits: Dataset) -> None:
+    """Refuse names under ``left_out`` that are in no split: they were meant to leave something out.
+
+    A built-in data set may lack them: people cut its annotation files, and nobody can edit its YAML file.
+    """
+    if not isinstance(found.spec, CocoSpec) or not found.spec.left_out or not found.canonical.endswith(YAML):
+        return
+    gone = {
+        name
+        for one in splits
+        for repair in one.repairs
+        if repair.kind == PICTURE_LEFT_OUT.done
+        for name in repair.details
+    }
+    if idle := [name for name in dict.fromkeys(found.spec.left_out) if name not in gone]:
+        count = found.spec.folders
+        kept = (
+            "" if count is None else f", of which the last {count} folders count" if count else " without its folders"
+        )
+        more = f" and {len(idle) - SHOWN} more" if len(idle) > SHOWN else ""
+        raise DataError(
+            f"{found.canonical}: left_out names {', '.join(idle[:SHOWN])}{more}, and no split has such a picture; "
+            f"write each name as file_name in the annotation file spells it{kept}, or remove it"
+        )
 
 
 def open_evaluation(spec: str, data_root: Path) -> Dataset:

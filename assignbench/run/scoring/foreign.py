@@ -21,6 +21,7 @@ import numpy as np
 from assignbench.data.caveats import caveats_of_split
 from assignbench.data.dataset import Dataset, describe
 from assignbench.data.read.findings import ID_NUMBERED
+from assignbench.data.read.rules import below_a_pixel, enough_below
 from assignbench.data.spec.locate import open_dataset, open_evaluation, states_ids
 from assignbench.errors import DataError, RunError, UsageError
 from assignbench.files import open_regular, sha256_of
@@ -206,6 +207,12 @@ def _odd(dataset: Dataset, rows: DetectionRows) -> list[str]:
     if empty := int((rows.bbox[:, 2:] == 0).any(axis=1).sum()):
         boxes = "1 box has" if empty == 1 else f"{empty:,} boxes have"
         remarks.append(f"{boxes} a side of 0: wrong, as in pycocotools")
+    corners = np.hstack((rows.bbox[:, :2], rows.bbox[:, :2] + rows.bbox[:, 2:]))
+    if enough_below(below := below_a_pixel(corners)):
+        remarks.append(
+            f"{int(below.sum()):,} of {len(rows):,} boxes have both sides below a pixel: are these fractions of the "
+            "picture? COCO's boxes are in pixels"
+        )
     if int(((rows.score < 0) | (rows.score > 1)).sum()):
         remarks.append(
             f"scores go from {rows.score.min():.4g} to {rows.score.max():.4g}; only their order counts, across pictures"

@@ -402,6 +402,8 @@ def test_every_kind_has_a_planted_defect():
         "class-doubtful",
         "boxes-fractions",
         "boxes-beyond",
+        "boxes-below-pixel",
+        "boxes-crossed",
     }
     assert {kind.name for kind in KINDS} == {*map(kind_of, DEFECTS), *CATEGORIES, *elsewhere}
     assert len({kind.name for kind in KINDS}) == len(KINDS)

@@ -161,6 +161,17 @@ def test_missing_pictures_are_refused_with_count_and_example(coco):
         open_dataset(spec, Path())
 
 
+def test_a_picture_that_is_there_several_times_is_not_called_missing_without_a_word(coco):
+    spec = coco.write()
+    place = coco.folder / "train2017" / "b.png"
+    for name in ("left", "right"):
+        (coco.folder / "train2017" / name).mkdir()
+        (coco.folder / "train2017" / name / "b.png").write_bytes(place.read_bytes() + name.encode())
+    place.unlink()
+    with pytest.raises(DataError, match=r"train2017 holds b\.png 2 times \(left/b\.png, right/b\.png\): say in a YAML"):
+        open_dataset(spec, Path())
+
+
 def test_images_without_objects_are_kept_and_counted(coco):
     train = open_dataset(coco.write(coco.content(annotations=[])), Path()).train
     assert len(train) == 2
@@ -212,6 +223,18 @@ def test_the_fingerprint_sees_pictures_as_json_writes_them():
 def test_boxes_in_fractions_are_refused(coco):
     with pytest.raises(DataError, match="no box is larger than a pixel: are these fractions"):
         splits_with(coco, [0.1, 0.2, 0.5, 0.5], [0.2, 0.2, 0.1, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("below", "whole", "said"),
+    [(23, 1, True), (8, 16, True), (4, 76, True), (4, 77, False), (3, 1, False), (0, 9, False)],
+)
+@pytest.mark.parametrize("place", [0.2, 40])
+def test_boxes_below_a_pixel_are_said_if_one_in_twenty_is_so(coco, below, whole, said, place):
+    small = ([place, place + n / 100, 0.3, 0.4] for n in range(below))
+    for split in splits_with(coco, *small, *([1 + n, 1, 1, 5] for n in range(whole))):
+        noted = [repair.count for repair in split.repairs if repair.kind.startswith("box with both sides below")]
+        assert noted == [below] * said
 
 
 def test_corners_in_place_of_sizes_are_said_in_both_splits(coco):

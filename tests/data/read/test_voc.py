@@ -94,6 +94,29 @@ def test_parts_and_whatever_else_voc_states_do_not_matter(voc):
     assert train.boxes.tolist() == [[0, 0, 5, 5]]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "tag"),
+    [
+        (("<object>", "</object>"), ("<item>", "</item>"), "<annotation><item>"),
+        (("<object>", "</object>"), ("<Object>", "</Object>"), "<annotation><Object>"),
+        (("<object>", "</object>"), ("<objects><object>", "</object></objects>"), "<objects><object>"),
+        (("<object>", "</object>"), ("<obj><a><BndBox/></a>", "</obj>"), "<obj><a>|<annotation><obj>"),
+        (("<object>", "</object>"), ("", ""), "<annotation>"),
+        (("</object>", ""), (f"<object><name>cat</name>{PART}</object></object>", ""), "<object><part>"),
+        (("</object>", ""), ("<eye><bndbox/></eye></object>", ""), "<object><eye>"),
+    ],
+)
+@pytest.mark.parametrize("others", [True, False])
+def test_a_box_in_another_element_than_an_object_is_refused_by_its_tag_and_file(voc, others, old, new, tag):
+    good = voc.xml(voc.object("cat", 1, 1, 5, 5))
+    odd = good
+    for one, other in zip(old, new, strict=True):
+        odd = odd.replace(one, other) if one else odd
+    pictures = {"a": good, "b": odd} if others else {"b": odd}
+    with pytest.raises(DataError, match=rf"b\.xml: a box is in ({tag}), where VOC has none"):
+        open_dataset(voc.write(trainval=pictures, test={"c": good}), Path())
+
+
 def test_a_missing_difficult_is_taken_as_0_and_counted(voc):
     one = voc.object("cat", 1, 1, 5, 5).replace("<difficult>0</difficult>", "")
     xml = voc.xml(voc.object("cat", 1, 1, 9, 9), one, one.replace(">5<", ">6<"))
@@ -279,3 +302,72 @@ def test_two_annotations_of_one_name_are_refused_where_the_files_are_the_list(vo
     if not (folder / "Annotations" / "a.XML").samefile(folder / "Annotations" / "a.xml"):
         (finding,) = [one for one in read_voc([alone], "train").findings if one.kind is LISTED_AGAIN]
         assert finding.details == (f"{alone.annotations}: a.xml is there in other cases, too; keep one",)
+
+
+@pytest.mark.parametrize("size", ["<width>50</width><height>40</height>", ""])
+def test_fractions_of_the_picture_are_refused_from_wherever_pixels_count(voc, tmp_path, size):
+    one = {"a": voc.xml(voc.object("cat", 0.1, 0.2, 0.5, 0.6), voc.object("cat", 0, 0, 1, 1), size=size)}
+    folder = voc.write(train=one, val=one)
+    file = tmp_path / "mine.yaml"
+    part = "[{folder: voc_set, list: %s}]"
+    file.write_text(f"format: voc\ntrain: {part % 'train'}\nevaluation: {part % 'val'}\n")
+    for spec in (folder, str(file)):
+        with pytest.raises(DataError, match="no box is larger than a pixel: are these fractions"):
+            open_dataset(spec, Path())
+
+
+def test_some_fractions_of_the_picture_are_said_where_pixels_count_from_one(voc, tmp_path):
+    small = [voc.object("cat", 0.1, 0.2, 0.5 + n / 100, 0.6) for n in range(5)]
+    one = {"a": voc.xml(*small, voc.object("cat", 5, 5, 20, 20))}
+    voc.write(train=one, val=one)
+    file = tmp_path / "mine.yaml"
+    part = "[{folder: voc_set, list: %s}]"
+    file.write_text(f"format: voc\ntrain: {part % 'train'}\nevaluation: {part % 'val'}\n")
+    counts = {repair.kind.split(",")[0]: repair.count for repair in open_dataset(str(file), Path()).train.repairs}
+    assert counts["box with both sides below a pixel"] == 5
+
+
+SOLID, EXCHANGED, CROSSED, CLICK = (5, 5, 20, 20), (20, 20, 5, 5), (20, 5, 5, 20), (5, 5, 5, 20)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "refused"),
+    [
+        (
+            [*[SOLID] * 2, *[EXCHANGED] * 12, *[CROSSED] * 10],
+            "22 of 24 boxes end before they begin",
+        ),  # width and height
+        ([*[SOLID] * 7, *[CROSSED] * 4], "4 of 11 boxes end before they begin: are these x, y, width, height"),
+        ([*[SOLID] * 8, *[CROSSED] * 4], None),  # a third, and no more
+        ([*[SOLID] * 5, *[CROSSED] * 3], None),  # three may be slips
+        ([EXCHANGED] * 9, None),  # an order, if an odd one
+        ([SOLID, *[CLICK] * 9], None),
+        ([EXCHANGED, *[CLICK] * 9], None),
+    ],
+)
+def test_corners_that_are_something_else_are_refused(voc, boxes, refused):
+    xml = voc.xml(*(voc.object("cat", x0, y0 + n, x1, y1 + n) for n, (x0, y0, x1, y1) in enumerate(boxes)))
+    spec = voc.write(trainval={"a": xml}, test={"a": xml})
+    if refused:
+        with pytest.raises(DataError, match=refused):
+            open_dataset(spec, Path())
+    else:
+        solid = sum(box in (SOLID, EXCHANGED) for box in boxes)
+        assert len(open_dataset(spec, Path()).evaluation.boxes) == solid
+
+
+@pytest.mark.parametrize(
+    ("start", "problem"),
+    [
+        ('<?xml version="1.0" encoding="utf-16"?>', r"a\.xml declares the encoding 'utf-16', and is not in it"),
+        ("<?xml version='1.0' encoding='UTF-16LE'?>", r"a\.xml declares the encoding 'UTF-16LE', and is not in it"),
+        ("<!DOCTYPE html>", r"a\.xml is a web page"),
+        ('<?xml version="1.0"?>\n<!doctype HTML>', r"a\.xml is a web page"),
+        ("\n<html lang='en'>", r"a\.xml is a web page"),
+        ('<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01//EN" "x">', r"a\.xml is a web page"),
+    ],
+)
+def test_what_is_no_annotation_by_its_first_line_is_told_as_such(voc, start, problem):
+    xml = start + voc.xml(voc.object("cat", 1, 1, 5, 5))
+    with pytest.raises(DataError, match=problem):
+        open_dataset(voc.write(trainval={"a": xml}, test={"a": xml}), Path())

@@ -246,14 +246,39 @@ def test_folders_of_a_file_name_may_be_dropped(coco, tmp_path):
     file = tmp_path / "mine.yaml"
     part = "{annotations: coco_set/annotations/instances_%s.json, images: coco_set}"
     train, val = (part % split for split in ("train2017", "val2017"))
-    file.write_text(
-        f"format: coco\ntrain: {train}\nevaluation: {val}\nfolders: 1\nleft_out: [train2017/b.png, c.png]\n"
-    )
+    file.write_text(f"format: coco\ntrain: {train}\nevaluation: {val}\nfolders: 1\nleft_out: [train2017/b.png]\n")
     train = open_dataset(str(file), Path()).train
     assert [image.path for image in train.images] == [tmp_path / "coco_set" / "train2017" / "a.png"]
     assert train.annotation_ids.tolist() == [11, 12]
     assert "1 × picture left out with its objects" in str(train.repairs[0])
     assert "train2017/b.png" in str(train.repairs[0])
+
+
+@pytest.mark.parametrize(
+    ("left_out", "folders", "refused"),
+    [
+        ("only.png, b.png", "", ""),  # of one split alone
+        ("train2017/b.png", "", "left_out names train2017/b.png, and no split"),
+        ("b.png, nope.png, nope.png", "", "left_out names nope.png, and no split"),
+        ("x/b.png", "folders: 0\n", "left_out names x/b.png, and no split .* spells it without its folders"),
+    ],
+)
+def test_what_is_to_be_left_out_is_in_a_split(coco, tmp_path, left_out, folders, refused):
+    content = coco.content()
+    extra = {"id": 99, "file_name": "only.png", "width": 5, "height": 5}
+    coco.write(content, content | {"images": [*content["images"], extra]})
+    part = "{annotations: coco_set/annotations/instances_%s2017.json, images: coco_set/train2017}"
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        f"format: coco\ntrain: {part % 'train'}\nevaluation: {part % 'val'}\n{folders}left_out: [{left_out}]\n"
+    )
+    (coco.folder / "train2017" / "only.png").write_bytes((coco.folder / "train2017" / "b.png").read_bytes())
+    for _ in range(2):  # as read, and as remembered
+        if refused:
+            with pytest.raises(DataError, match=refused):
+                open_dataset(str(file), Path())
+        else:
+            assert len(open_dataset(str(file), Path()).evaluation.images) == 1
 
 
 def test_names_are_canonical(coco, tmp_path, monkeypatch):

@@ -249,3 +249,11 @@ def test_boxes_without_size_and_scores_of_any_scale_are_scored_as_pycocotools_do
 def test_boxes_that_are_meant_for_something_else_are_refused(read, entries, problem):
     with pytest.raises(RunError, match=problem):
         read(*entries)
+
+
+@pytest.mark.parametrize(("below", "whole", "said"), [(23, 1, True), (4, 76, True), (4, 77, False), (3, 1, False)])
+def test_boxes_in_fractions_among_others_are_said(read, below, whole, said):
+    entries = [{**GOOD, "bbox": [0.1, 0.2, 0.3, 0.4 + n / 100]} for n in range(below)]
+    remarks = read(*entries, *({**GOOD, "bbox": [n, n, 9, 9]} for n in range(whole))).remarks
+    told = [one for one in remarks if "below a pixel" in one]
+    assert [one.split(" boxes")[0] for one in told] == [f"{below} of {below + whole}"] * said

@@ -35,6 +35,14 @@ class _File:
     pictures: tuple[str, ...]  # some of the names that it states
 
 
+@dataclass(frozen=True)
+class _Rivals:
+    """Two folders that hold equally many of a file's names, in different pictures, and neither by its name's right."""
+
+    file: str
+    places: tuple[str, str]
+
+
 def coco_in(tree: Tree) -> Fit | Wrong | Absent:
     """What is taught and what is scored in a folder in COCO's format, or why it is none."""
     seen: list[str] = []
@@ -55,7 +63,10 @@ def coco_in(tree: Tree) -> Fit | Wrong | Absent:
         file = f"instances_{name_of(place)}.json"
         return Wrong(f"{place} holds pictures for evaluation, but no file states their objects, as {file} would")
     parts = [chosen.train] if chosen.evaluation is None else [chosen.train, chosen.evaluation]
-    folders, images = _pictures_of(tree, [one.part for one in parts])
+    found = _pictures_of(tree, [one.part for one in parts])
+    if isinstance(found, _Rivals):
+        return Wrong(_which(found, [one.name for one in parts]))
+    folders, images = found
     splits = [CocoSplit(annotations=Path(one.name), images=Path(at)) for one, at in zip(parts, images, strict=True)]
     words = [f"{one.name} with the pictures in {_called(at)}" for one, at in zip(parts, images, strict=True)]
     if len(parts) == 1:
@@ -134,30 +145,60 @@ def _told_apart(found: Sequence[Found[_File]]) -> list[Found[_File]]:
     ]
 
 
-def _pictures_of(tree: Tree, files: Sequence[_File]) -> tuple[int | None, list[str]]:
+def _pictures_of(tree: Tree, files: Sequence[_File]) -> tuple[int | None, list[str]] | _Rivals:
     """How many folders of a file name count (None: all), and the folder of each file's pictures."""
     for folders in (None, 3, 2, 1, 0):
         places = [_holding(tree, file, folders) for file in files]
         found = [place for place in places if place is not None]
         if len(found) == len(files):
-            return folders, found
+            rivals = next((place for place in found if isinstance(place, _Rivals)), None)
+            return rivals or (folders, [place for place in found if isinstance(place, str)])
     return None, [_last_resort(tree, file.place) for file in files]
 
 
-def _holding(tree: Tree, file: _File, folders: int | None) -> str | None:
+def _holding(tree: Tree, file: _File, folders: int | None) -> str | _Rivals | None:
     """The folder that holds most of the pictures of a file; None: no folder holds any.
 
-    Folders of other splits do not count: names repeat, and 000001.jpg of val is not the one of train.
+    Folders of other splits do not count: names repeat, and 000001.jpg of val is not the one of train. Of folders that
+    hold equally many the one counts whose name stands for the split, then one that is called as folders of pictures
+    are; between others, as ``rgb`` and ``depth``, nobody but the user can decide, unless the pictures are the same.
     """
     names = [_kept(name, folders) for name in file.pictures]
-    best, most = None, 0
+    held: dict[str, set[str]] = {}
     for place in dict.fromkeys(_candidates(tree, file.place)):
-        if _of_another_split(place, _role(file.place)):
-            continue
-        hits = sum(tree.is_file(join(place, spelt)) for name in names for spelt in {name, unquote(name)} if name)
-        if hits > most:
-            best, most = place, hits
+        if not _of_another_split(place, _role(file.place)):
+            spellings = {spelt for name in names if name for spelt in (name, unquote(name))}
+            held[place] = {name for name in spellings if tree.is_file(join(place, name))}
+    most = max(map(len, held.values()), default=0)
+    if not most:
+        return None
+    best, *others = sorted((one for one in held if len(held[one]) == most), key=lambda one: _standing(one, file.place))
+    for other in others:
+        differ = (not tree.same_file(join(best, name), join(other, name)) for name in held[best] & held[other])
+        if _standing(best, file.place) == _standing(other, file.place) and any(differ):
+            return _Rivals(file.place, (best, other))
     return best
+
+
+def _standing(place: str, file: str) -> int:
+    """Whether a folder is called as the split of a file (0), is the usual one for pictures (1), or any other (2)."""
+    name, role = name_of(place).casefold(), _role(file)
+    if name == _AROUND.sub("", name_of(file).rpartition(".")[0]).casefold() or (role and role_of(name) == role):
+        return 0
+    return 1 if place == parent(file) or name in _FOLDERS else 2
+
+
+def _which(rivals: _Rivals, files: Sequence[str]) -> str:
+    """What to write where two folders of pictures can be meant."""
+    lines = [
+        f"{key}: {{annotations: {file}, images: {rivals.places[0] if file == rivals.file else 'FOLDER'}}}"
+        for key, file in zip(("train", "evaluation"), files, strict=False)
+    ]
+    return (
+        f"{' and '.join(map(_called, rivals.places))} hold different pictures under the names that {rivals.file} "
+        "states; say in a YAML file beside it which are meant, for example\n  "
+        + "\n  ".join(("format: coco", *lines, *([] if len(files) > 1 else [f"split: {SHARE}"])))
+    )
 
 
 def _of_another_split(place: str, role: Role | None) -> bool:

@@ -6,6 +6,7 @@ Nothing here raises: what cannot be read is not there. A folder with a million f
 from __future__ import annotations
 
 import codecs
+import filecmp
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -77,6 +78,13 @@ class Tree:
     def is_file(self, place: str) -> bool:
         """Whether there is such a file."""
         return _kind(self.root / place, stat.S_ISREG)
+
+    def same_file(self, place: str, other: str) -> bool:
+        """Whether two files hold the same bytes."""
+        try:
+            return filecmp.cmp(self.root / place, self.root / other, shallow=False)
+        except (OSError, ValueError):
+            return False
 
     def head(self, place: str, most: int = HEAD) -> str:
         """How a text file begins; characters that are no UTF-8 are replaced."""

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -146,6 +147,44 @@ def test_the_pictures_of_coco_are_looked_up_by_their_names(lay_out, coco_json, s
     folder = lay_out(f"{pictures} = ", "result.json = doc", doc=coco_json(stated))
     spec = known(folder).spec
     assert (spec.train.images, spec.folders) == (Path(images), folders)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("depth", "rgb"), ("augmented", "original"), ("images_masks", "images_rgb"), ("images", "data"), (".", "images")],
+)
+def test_two_folders_with_the_same_names_are_refused_with_what_to_write(lay_out, one, other):
+    (problem,) = [
+        one for one in unknown(lay_out("a.json", f"{one}/a.jpg = one", f"{other}/a.jpg = other")).tried if one.wrong
+    ]
+    assert f"{one.replace('.', 'the folder itself')} and {other} hold different pictures" in problem.why
+    spec = yaml.safe_load(problem.why.partition("\n")[2])
+    assert spec == {"format": "coco", "train": {"annotations": "a.json", "images": one}, "split": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("paths", "images"),
+    [
+        pytest.param("depth/a.jpg = 1 | rgb/a.jpg = 1", "depth", id="copies"),
+        pytest.param("augmented/a.jpg = 1 | images/a.jpg = 2", "images", id="the usual name"),
+        pytest.param("original/b.jpg = 1 | images_rgb/a.jpg = 2", "images_rgb", id="other names"),
+        pytest.param("images/a.jpg = 1 | train/a.jpg = 2", "train", id="the split's name"),
+    ],
+)
+def test_of_two_folders_with_the_same_names_the_one_that_stands_for_the_split_counts(lay_out, paths, images):
+    folder = lay_out("instances_train.json", *paths.split(" | "))
+    assert short(known(folder).spec) == ("coco", f"instances_train.json {images}", 0.8)
+
+
+def test_a_file_of_evaluation_may_be_the_ambiguous_one(lay_out):
+    folder = lay_out("train.json", "val.json", "train/a.jpg = 1", "rgb/val/a.jpg = 2", "depth/val/a.jpg = 3")
+    assert short(known(folder).spec)[2] == "val.json val"  # which is not there, and the reader says so
+    lay_out("depth/a.jpg = 4", "rgb/a.jpg = 5")
+    (problem,) = [one for one in unknown(folder).tried if one.wrong]
+    assert yaml.safe_load(problem.why.partition("\n")[2])["evaluation"] == {
+        "annotations": "val.json",
+        "images": "depth",
+    }
 
 
 def test_pictures_of_another_split_are_never_taken_for_those_that_are_missing(lay_out):
