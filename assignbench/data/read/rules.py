@@ -159,14 +159,14 @@ def _crossed(raw: RawSplit) -> int:
     boxes = raw.annotations.boxes
     wide, high = boxes[:, 2] < boxes[:, 0], boxes[:, 3] < boxes[:, 1]
     exchanged = sum(one.count for one in raw.findings if one.kind is kinds.CORNERS_EXCHANGED)
-    count = np.count_nonzero(wide | high) + exchanged
+    count = int(np.count_nonzero(wide | high)) + exchanged
     return count if np.count_nonzero(wide != high) >= _SOME and 3 * count > len(boxes) else 0
 
 
 def _small_pictures(raw: RawSplit) -> bool:
     """Whether no picture is large enough to tell fractions from pixels; a size that is not stated may be large."""
     sizes = raw.images.sizes
-    return bool(len(sizes) and sizes.min() > 0 and sizes.max() <= _TINY)
+    return not len(sizes) or bool(sizes.min() > 0 and sizes.max() <= _TINY)
 
 
 def _below(raw: RawSplit) -> NDArray[np.bool_]:
@@ -194,7 +194,7 @@ def below_a_pixel(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def enough_below(marked: NDArray[np.bool_]) -> bool:
     """Whether boxes below a pixel are so many that they are no slips of the hand."""
-    return np.count_nonzero(marked) >= max(_SOME, SOME_BELOW * len(marked))
+    return int(np.count_nonzero(marked)) >= max(_SOME, SOME_BELOW * len(marked))
 
 
 def _beyond(raw: RawSplit) -> NDArray[np.bool_]:

@@ -196,7 +196,7 @@ def _which(rivals: _Rivals, files: Sequence[str]) -> str:
     ]
     return (
         f"{' and '.join(map(_called, rivals.places))} hold different pictures under the names that {rivals.file} "
-        "states; say in a YAML file beside it which are meant, for example\n  "
+        "states; say in a YAML file in this folder which are meant, for example\n  "
         + "\n  ".join(("format: coco", *lines, *([] if len(files) > 1 else [f"split: {SHARE}"])))
     )
 

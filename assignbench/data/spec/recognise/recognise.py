@@ -1,4 +1,4 @@
-"""What a folder is: a function of its tree and of its small text files; no picture is opened, nothing is counted."""
+"""What a folder is: a function of its tree and of its small text files; no picture is decoded, nothing is counted."""
 
 from __future__ import annotations
 
