@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from assignbench.data.dataset import Dataset
-from assignbench.data.spec.locate import open_dataset
+from assignbench.data.spec.locate import locate, open_dataset
 
 WIDTH, HEIGHT = 120, 90
 CLASSES = ("bolt", "nut")
@@ -113,3 +113,18 @@ def test_a_folder_of_a_tool_opens_right(tmp_path: Path, write: Callable[[Path], 
     assert not set(taught) & set(scored)
     assert {**taught, **scored} == {name: [tuple(map(float, one)) for one in rows] for name, rows in wanted.items()}
     assert len(scored) in (2, 3)
+
+
+def test_pictures_are_said_to_lie_where_they_lie(tmp_path: Path) -> None:
+    folder = tmp_path / "cells-ls"
+    fiftyone(folder)
+    (folder / "data").rename(folder / "images")  # Label Studio's result.json counts names from its own folder
+    content = json.loads((folder / "labels.json").read_text())
+    for image in content["images"]:
+        image["file_name"] = f"images/{image['file_name']}"
+    (folder / "labels.json").unlink()
+    (folder / "result.json").write_text(json.dumps(content))
+    said = "Label Studio's export as COCO: result.json with the pictures in images"
+    assert locate(str(folder), tmp_path).chosen == (said,)
+    splits = open_dataset(str(folder), tmp_path)
+    assert (splits.train.split, splits.evaluation.split) == ("train (cells-ls)", "evaluation (cells-ls)")

@@ -84,7 +84,7 @@ def write_fixed(check: Check, folder: Path, *, copy_pictures: bool = False) -> R
     classes, train, added = _classes(*fixed)
     splits = [train, fixed[1].raw]
     changes = (*fixed[0].changes, *fixed[1].changes, *added)
-    left = _errors_in(*(replace(raw, classes=classes) for raw in splits), check.looks)
+    left = _errors_in([replace(raw, classes=classes) for raw in splits], check.looks)
     with written_folder(folder) as staged:
         folders = [_write_split(raw, check.looks, staged, copy_pictures) for raw in splits]
         _write(staged / SPEC, _yaml(check, classes, folders))
@@ -100,8 +100,9 @@ def write_fixed(check: Check, folder: Path, *, copy_pictures: bool = False) -> R
     return Repaired(folder / SPEC, folder / REPORT, changes, left)
 
 
-def _errors_in(train: RawSplit, evaluation: RawSplit, looks: dict[str, Look]) -> tuple[Finding, ...]:
+def _errors_in(splits: list[RawSplit], looks: dict[str, Look]) -> tuple[Finding, ...]:
     """What `check_dataset` would find in the copy, whose pictures have been looked at already."""
+    train, evaluation = splits
     found = [
         *split_findings(train, looks),
         *split_findings(evaluation, looks),

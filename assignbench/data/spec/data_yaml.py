@@ -71,7 +71,8 @@ def read_data_yaml(file: Path) -> DataYaml:
         split=None if evaluation else SHARE,
         keypoints=_keypoints(file, content),
     )
-    ignored = [] if _is_place(file.parent / path) else [instead_of(file.name, path, "the folder of the file")]
+    needless = _is_place(file.parent / path) or all(place.path.is_absolute() for place in places)
+    ignored = [] if needless else [instead_of(file.name, path, "the folder of the file")]
     return DataYaml(
         spec,
         key,

@@ -211,7 +211,7 @@ def _located(spec: str, data_root: Path) -> Located:
         if kind == "yolo" and path.suffix in YAML and not path.is_dir():
             return _in_data_yaml(path)
         if not path.is_dir():
-            raise DataError(f"data set {spec}: there is no folder {path}")
+            raise DataError(f"data set {spec}: there is no folder {path}{_like(path)}")
         return _in_folder(path, (kind,))
     if spec in _names():
         file = configs_folder() / "datasets" / f"{spec}.yaml"
@@ -288,12 +288,19 @@ def _unknown(spec: str) -> str:
     if path.is_file():
         return f"data set {spec!r} is a file; name its folder, or a YAML file that describes a data set"
     if "/" in spec or "\\" in spec:
-        beside = [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
-        return f"data set {spec!r}: there is no such folder{did_you_mean(path.name, beside)}"
+        return f"data set {spec!r}: there is no such folder{_like(path)}"
     return (
-        f"unknown data set {spec!r}{did_you_mean(spec, names)}\nknown: {', '.join(names)}, "
-        "a folder, coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file"
+        f"unknown data set {spec!r}: there is no such name and no such folder{did_you_mean(spec, names) or _like(path)}"
+        f"\nknown: {', '.join(names)}, a folder, coco:DIR, voc:DIR, yolo:DIR, or the path of a YAML file"
     )
+
+
+def _like(path: Path) -> str:
+    """The folder beside a missing one that is called alike, as a question."""
+    try:
+        return did_you_mean(path.name, [one.name for one in path.parent.iterdir() if one.is_dir()])
+    except OSError:
+        return ""
 
 
 def _open(found: Located, part: Part, classes: tuple[str, ...] | None) -> Dataset:

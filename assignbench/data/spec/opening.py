@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -173,7 +174,9 @@ def _own_names(spec: Readable, base: Path, part: Part) -> list[str]:
         places = _yolo_places(spec, base, part)
         return [place.parent.name if place.name == "images" else place.name for place in places]
     split = _coco_split(spec, part)
-    return [split.annotations.stem if isinstance(spec, WiderfaceSpec) else split.images.name]
+    if isinstance(spec, WiderfaceSpec):
+        return [split.annotations.stem]
+    return [Path(os.path.normpath(base / split.images)).name]  # of ".", the folder's own
 
 
 def _coco_split(spec: CocoSpec | WiderfaceSpec, part: Part) -> CocoSplit:

@@ -48,7 +48,7 @@ def test_voc_has_its_twenty_classes():
     [
         (
             "shape",
-            "unknown data set 'shape'; did you mean shapes.*\nknown: .*, widerface, a folder, coco:DIR, voc:DIR",
+            "no such name and no such folder; did you mean shapes.*\nknown: .*, widerface, a folder, coco:DIR, voc:DIR",
         ),
         ("", "unknown data set ''"),
         ("coco:", "unknown data set 'coco:'"),
@@ -352,3 +352,18 @@ def test_in_the_file_of_a_data_set_a_number_is_a_number(tmp_path, line):
     (tmp_path / "d.yaml").write_text(f"format: {form}\n{divided}{line}\n")
     with pytest.raises(UsageError, match=rf"{line.partition(':')[0]} = .* must be"):
         load_spec(tmp_path / "d.yaml")
+
+
+@pytest.mark.parametrize(
+    ("spec", "error"),
+    [("cell-ls", UsageError), ("./cell-ls", UsageError), ("coco:cell-ls", DataError), ("voc:./cell-ls", DataError)],
+)
+def test_a_folder_that_is_called_alike_is_asked_for(tmp_path, monkeypatch, spec, error):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cells-ls").mkdir()
+    with pytest.raises(error, match=r"there is no .*folder.*; did you mean cells-ls\?"):
+        locate(spec, tmp_path)
+    (tmp_path / "cells-ls").rmdir()
+    with pytest.raises(error, match=r"there is no .*folder") as caught:
+        locate(spec, tmp_path)
+    assert "did you mean" not in str(caught.value)

@@ -68,7 +68,10 @@ def coco_in(tree: Tree) -> Fit | Wrong | Absent:
         return Wrong(_which(found, [one.name for one in parts]))
     folders, images = found
     splits = [CocoSplit(annotations=Path(one.name), images=Path(at)) for one, at in zip(parts, images, strict=True)]
-    words = [f"{one.name} with the pictures in {_called(at)}" for one, at in zip(parts, images, strict=True)]
+    words = [
+        f"{one.name} with the pictures in {_called(_shared(one.part, at, folders))}"
+        for one, at in zip(parts, images, strict=True)
+    ]
     if len(parts) == 1:
         said = f"{_kind(chosen.train.name)}: {words[0]}"
     else:
@@ -212,6 +215,12 @@ def _kept(name: str, folders: int | None) -> str:
     if folders is None:
         return "" if name.startswith("/") or ".." in parts or ":" in parts[:1] else "/".join(parts)
     return "/".join(parts[-1 - folders :]) if len(parts) > folders and ".." not in parts[-1 - folders :] else ""
+
+
+def _shared(file: _File, at: str, folders: int | None) -> str:
+    """The folder below ``at`` that all names of pictures begin with: Label Studio writes ``images/a.jpg``."""
+    above = {parent(join(at, kept)) for name in file.pictures if (kept := _kept(name, folders))}
+    return above.pop() if len(above) == 1 else at
 
 
 def _last_resort(tree: Tree, place: str) -> str:
