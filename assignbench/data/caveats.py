@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from assignbench.data.dataset import Dataset, Splits
 from assignbench.data.images import Images
+from assignbench.data.read.findings import FRAMES_DIVIDED
 from assignbench.errors import RunError
 from assignbench.files import sha256_of
 
@@ -30,7 +31,7 @@ def caveats(splits: Splits) -> tuple[str, ...]:
 
 
 def caveats_of_split(dataset: Dataset, *, scored: bool) -> tuple[str, ...]:
-    """Those that one split has by itself: nothing to find, pictures left aside, many regions that do not count.
+    """Those that one split has by itself: nothing to find, pictures left aside, frames of videos, many crowds.
 
     Args:
         dataset: the split.
@@ -42,6 +43,12 @@ def caveats_of_split(dataset: Dataset, *, scored: bool) -> tuple[str, ...]:
     if count := sum(repair.count for repair in dataset.repairs if repair.how == "left aside"):
         pictures = "1 picture is" if count == 1 else f"{count:,} pictures are"
         found.append(f"{dataset.split}: {pictures} left aside")
+    frames = sum(repair.count for repair in dataset.repairs if repair.kind == FRAMES_DIVIDED.done)
+    if scored and frames:
+        found.append(
+            f"{dataset.split}: {frames:,} of {len(dataset):,} pictures are frames of videos, by their names, whose "
+            "neighbours are taught: AP is too high"
+        )
     crowd, every = int(dataset.crowd.sum()), len(dataset.crowd)
     if every and crowd > CROWDED * every:
         share = f"{crowd:,} of {every:,} regions ({crowd / every:.0%})"

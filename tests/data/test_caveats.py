@@ -13,6 +13,7 @@ from PIL import Image
 from assignbench.data.caveats import caveats, caveats_of_split, taught_too
 from assignbench.data.dataset import Dataset, Repair, Splits
 from assignbench.data.images import ImageInfo, Images
+from assignbench.data.read.findings import FRAMES_DIVIDED
 from assignbench.data.spec.locate import open_dataset
 
 
@@ -112,6 +113,15 @@ def test_pictures_left_aside_are_counted_and_other_repairs_are_not(picture):
     evaluation = split([picture("b.png", 2)], "evaluation (b)", repairs=(clipped,))
     assert told(train, evaluation) == ("train (a): 4 pictures are left aside",)
     assert told(split(paths, "train", repairs=repairs[1:]), evaluation) == ("train: 1 picture is left aside",)
+
+
+def test_frames_that_chance_divides_are_said_of_what_is_scored(picture):
+    frames = Repair(FRAMES_DIVIDED.done, 1, (), how="noted")
+    train, evaluation = (
+        split([picture(f"{part}.png", 1)], part, repairs=(frames,)) for part in ("train", "evaluation")
+    )
+    (said,) = told(train, evaluation)
+    assert said.startswith("evaluation: 1 of 1 pictures are frames of videos")
 
 
 @pytest.mark.parametrize(("crowds", "of", "said"), [(2, 10, False), (3, 10, True), (9, 10, True)])

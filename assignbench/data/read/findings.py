@@ -316,6 +316,13 @@ BOX_CLIPPED = Kind(
     "clipped in training",
     done="box clipped to the image",
 )
+BOX_ROUNDED = Kind(
+    "box-rounded",
+    _N,
+    "a box that reaches beyond its picture by less than a hundredth of a pixel, as rounding leaves it",
+    "clipped in training",
+    done="box clipped by less than a hundredth of a pixel",
+)
 BOX_THIN = Kind(
     "box-thin",
     _W,

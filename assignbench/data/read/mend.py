@@ -9,11 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assignbench.data.read.annotations import Objects
-from assignbench.data.read.findings import BOX_CLIPPED, BOX_DEGENERATE, BOX_OUTSIDE, BOX_REPEATED, BOX_THIN, Kind
+from assignbench.data.read.findings import (
+    BOX_CLIPPED,
+    BOX_DEGENERATE,
+    BOX_OUTSIDE,
+    BOX_REPEATED,
+    BOX_ROUNDED,
+    BOX_THIN,
+    Kind,
+)
 
 # COCO writes hundredths of a pixel, so no real box is thinner; below this, a box scaled down and stored
 # in float32 could lose its width.
 THINNEST = 0.005
+
+ROUNDING = 0.01  # pixels: six digits of a fraction leave less, in a picture of 10,000 pixels
 
 _BLOCK = 1 << 16  # objects
 
@@ -36,7 +46,7 @@ def mend(
         The objects with their mended boxes, and ``[object]`` which of them to keep.
     """
     boxes = objects.boxes
-    empty, outside, moved, thin = (np.zeros(len(boxes), dtype=np.bool_) for _ in range(4))
+    empty, outside, moved, far, thin = (np.zeros(len(boxes), dtype=np.bool_) for _ in range(5))
     limits = np.tile(sizes, 2).astype(np.float64)
     clipped = boxes  # until one has to be clipped: millions of boxes take a gigabyte
     for some in _blocks(len(boxes)):
@@ -48,6 +58,8 @@ def mend(
         if training:
             inside = np.minimum(np.maximum(own, 0), limit)  # several times as fast as `np.clip`
             moved[some] = _any(inside != own)
+            if moved[some].any():
+                far[some] = _any(np.abs(inside - own) >= ROUNDING)
             thin[some] = _any(inside[:, 2:] - inside[:, :2] < THINNEST)
             if inside.tobytes() != own.tobytes():  # −0 becomes 0, too
                 clipped = boxes.copy() if clipped is boxes else clipped
@@ -61,7 +73,8 @@ def mend(
     thin &= keep
     keep &= ~thin
     again = _repeated(objects, keep)
-    note(BOX_CLIPPED, keep & moved)
+    note(BOX_CLIPPED, keep & far)
+    note(BOX_ROUNDED, keep & moved & ~far)
     note(BOX_THIN, thin)
     note(BOX_REPEATED, again)
     return objects, keep & ~again

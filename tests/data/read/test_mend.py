@@ -77,6 +77,18 @@ def test_boxes_are_copied_only_where_one_is_clipped():
         assert (done.boxes is not objects.boxes) is copied
 
 
+@pytest.mark.parametrize(("beyond", "kind"), [(0.0099, "box-rounded"), (0.0101, "box-clipped"), (0.0, None)])
+@pytest.mark.parametrize("side", range(4))
+def test_what_rounding_leaves_is_clipped_and_called_so(beyond, kind, side):
+    box = [0.0, 0.0, float(SIZES[0][0]), float(SIZES[0][1])]
+    box[side] += beyond if side >= 2 else -beyond
+    marks = {}
+    done, keep = mend(objects_of([(0, 0, False, tuple(box))]), SIZES, True, marks.__setitem__)
+    assert keep.all()
+    assert done.boxes.tolist() == [[0.0, 0.0, *map(float, SIZES[0])]]
+    assert [one.name for one, marked in marks.items() if marked.any()] == ([kind] if kind else [])
+
+
 @pytest.mark.parametrize("twice", [0, 1, 5])
 def test_equal_rows_far_apart_are_found(monkeypatch, twice):
     monkeypatch.setattr(module, "_BLOCK", 7)
