@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,23 +199,25 @@ def enough_below(marked: NDArray[np.bool_]) -> bool:
 def _beyond(raw: RawSplit) -> NDArray[np.bool_]:
     """Boxes that reach clearly beyond a side of their pictures, if they are most of many."""
     boxes, sizes = raw.annotations.boxes, raw.images.sizes
-    none = np.zeros(len(boxes), dtype=np.bool_)
+    beyond = np.zeros(len(boxes), dtype=np.bool_)
     if len(boxes) < _SOME or not len(sizes):
-        return none
-    least = _CLEARLY * sizes.min(axis=0)  # a quick look first: most boxes fit into any picture
-    if 2 * np.count_nonzero(_leave(boxes, *sizes.min(axis=0), *least)) <= len(boxes):
-        return none
+        return beyond
     own = sizes.astype(np.float64)
     own[sizes[:, 0] == 0] = np.inf
-    own = own[raw.owners]
-    beyond = _leave(boxes, *own.T, *(_CLEARLY * own).T) & (raw.owners >= 0)
-    return beyond if 2 * np.count_nonzero(beyond) > len(boxes) else none
+    smallest, image = own.min(axis=0), raw.owners
+    for start in range(0, len(boxes), _BLOCK):
+        some = slice(start, start + _BLOCK)
+        # a quick look first: most boxes fit into any picture
+        large = start + np.flatnonzero(_leave(boxes[some], smallest))
+        beyond[large] = _leave(boxes[large], own[image[large]]) & (image[large] >= 0)
+    return beyond if 2 * np.count_nonzero(beyond) > len(boxes) else np.zeros(len(boxes), dtype=np.bool_)
 
 
-def _leave(boxes: NDArray[np.float64], width: Any, height: Any, across: Any, down: Any) -> NDArray[np.bool_]:
-    """``[object]`` whether boxes reach further beyond pictures of such sizes than ``across`` and ``down``."""
-    right = (boxes[:, 2] > width + across) | (boxes[:, 3] > height + down)
-    return right | (boxes[:, 0] < -across) | (boxes[:, 1] < -down)
+def _leave(boxes: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """``[object]`` whether boxes reach clearly beyond pictures of these sizes: ``[2]``, or ``[object, 2]``."""
+    x0, y0, x1, y1 = np.ascontiguousarray(boxes.T)
+    (width, height), (across, down) = sizes.T, _CLEARLY * sizes.T
+    return (x1 > width + across) | (y1 > height + down) | (x0 < -across) | (y0 < -down)
 
 
 def of_picture(raw: RawSplit) -> NDArray[np.bool_]:
