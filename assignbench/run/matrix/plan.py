@@ -28,6 +28,7 @@ from assignbench.sources import sources_digest, with_imports
 # Files that `execute` imports, and that can change only what is said of a result: no edit of them is another run.
 ONLY_SAID = (
     "data/caveats.py",  # sentences beside a number
+    "data/read/",  # acts through the fingerprints of the data; kinds of findings are in notes
     "run/matrix/plan.py",  # names runs
     "run/results/",  # writes records and logs, and reads them
     "run/scoring/common_loss.py",  # judges, and teaches nothing
