@@ -88,9 +88,9 @@ def is_opened_by(spec: str, wanted: str) -> bool:
 
 def _parts(spec: str) -> tuple[str, str, str]:
     """Format, place and what follows a question mark."""
-    kind, colon, rest = spec.rpartition(":")
-    place, _, more = rest.partition("?")
-    return (kind, place, more) if colon and kind.isalpha() else ("", spec.partition("?")[0], spec.partition("?")[2])
+    whole, _, more = spec.partition("?")
+    kind, _, place = whole.rpartition(":")
+    return (kind, place, more) if kind.isalpha() else ("", whole, more)
 
 
 def _data_name(one: KnownData, specs: Collection[str]) -> str:

@@ -104,7 +104,7 @@ class _Picture:
     known: bytes = b""  # digest that stands for this result; empty: it is not to be kept
     new: bool = True  # decoded now
     brightest: int | None = None
-    turned: bool = False  # as `Header.turned`
+    turned: bool = False  # as `Header.turned`; asked only where it matters
     error: DataError | None = None
 
 
@@ -127,12 +127,13 @@ def _decode(image: ImageInfo, known: frozenset[bytes]) -> _Picture:
         facts = f"{image.width} {image.height} {image.stored} {_decoder()}".encode()
         key = hashlib.sha256(digest + facts).digest()[:_DIGEST]
         if key in known:
-            return _Picture(digest, key, new=False, turned=is_turned(content))
+            return _Picture(digest, key, new=False, turned=image.stored.assumed and is_turned(content))
         _, brightest = decoded(image, content)
         refuse_endless(image, content)
     except DataError as error:
         return _Picture(error=error)
-    return _Picture(digest, key if brightest is None else b"", brightest=brightest, turned=is_turned(content))
+    turned = image.stored.assumed and is_turned(content)
+    return _Picture(digest, key if brightest is None else b"", brightest=brightest, turned=turned)
 
 
 def _content(image: ImageInfo) -> tuple[bytes, bytes]:
@@ -170,7 +171,7 @@ def _look_at_all(
 
 def _of_turned(dataset: Dataset, count: int) -> str | None:
     """What to say of pictures that viewers turn and training does not, where nobody has said which is meant."""
-    if not count or dataset.stored.upright or dataset.stored.stated:
+    if not count or not dataset.stored.assumed:
         return None
     return (
         f"{dataset.split}: viewers turn or mirror {count} of its pictures, as their EXIF tag says; here boxes are "

@@ -24,6 +24,11 @@ class Stored:
     bits: int | None = None  # of a grey value in 16-bit pictures, 8 … 16: 12 means 0 … 4095; None: not stated, 16
     stated: bool = False  # the data set's file says `upright`; otherwise the usage of its format is assumed
 
+    @property
+    def assumed(self) -> bool:
+        """Whether EXIF's orientation is not applied, though nobody has said so."""
+        return not self.upright and not self.stated
+
 
 AS_STORED = Stored()  # COCO and VOC: boxes refer to the stored grid
 

@@ -88,7 +88,7 @@ def _remarks(raw: RawSplit, path: str, stated: tuple[int, int], look: Look) -> I
             yield kinds.PICTURE_TURNED, f"EXIF orientation {look.orientation}, stored as {_by(look.size)}"
         else:
             yield kinds.PICTURE_SIZE, f"{_by(size)}, its annotation says {_by(stated)}"
-    elif look.orientation != 1 and not raw.images.stored.upright and not raw.images.stored.stated:
+    elif look.orientation != 1 and raw.images.stored.assumed:
         yield kinds.PICTURE_ROTATED, f"EXIF orientation {look.orientation}"
 
 

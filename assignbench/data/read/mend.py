@@ -49,7 +49,7 @@ def mend(
     empty, outside, moved, far, thin = (np.zeros(len(boxes), dtype=np.bool_) for _ in range(5))
     limits = np.tile(sizes, 2).astype(np.float64)
     clipped = boxes  # until one has to be clipped: millions of boxes take a gigabyte
-    for some in _blocks(len(boxes)):
+    for some in blocks(len(boxes)):
         own, limit = boxes[some], limits[objects.image[some]]
         x0, y0, x1, y1 = np.ascontiguousarray(own.T)
         width, height = limit.T[:2]
@@ -80,7 +80,7 @@ def mend(
     return objects, keep & ~again
 
 
-def _blocks(count: int) -> Iterator[slice]:
+def blocks(count: int) -> Iterator[slice]:
     """Blocks of objects: what is computed on the way stays small, and near the processor."""
     return (slice(start, start + _BLOCK) for start in range(0, count, _BLOCK))
 
@@ -105,7 +105,7 @@ def _repeated(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Places of kept rows that another may equal; sorting ten million whole rows would take half a minute."""
     digests = np.empty(len(keep), dtype=np.uint64)
-    for some in _blocks(len(keep)):
+    for some in blocks(len(keep)):
         digests[some] = _digests(objects, some)
     if not keep.all():
         digests = digests[keep]
@@ -113,7 +113,7 @@ def _maybe_equal(objects: Objects, keep: NDArray[np.bool_]) -> NDArray[np.int64]
     twice = digests[1:][digests[1:] == digests[:-1]]
     del digests
     doubtful = np.zeros(len(keep), dtype=np.bool_)
-    for some in _blocks(len(keep) if len(twice) else 0):
+    for some in blocks(len(keep) if len(twice) else 0):
         own = _digests(objects, some)
         doubtful[some] = twice[np.minimum(np.searchsorted(twice, own), len(twice) - 1)] == own
     return np.flatnonzero(doubtful & keep)

@@ -79,6 +79,11 @@ def several(name: str) -> bool:
     return _PICTURE_BEFORE_A_FOLDER.search(name) is not None
 
 
+def on_one_line(line: str) -> str:
+    """What to say of such a line of a list."""
+    return f"several pictures stand on one line, {line!r:.60}; write each on a line of its own"
+
+
 def respelt(raw: RawSplit) -> RawSplit:
     """The same split with the names that its files have; what was changed is a finding, and what is missing is noted.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from assignbench.data.read import findings as kinds
 from assignbench.data.read.annotations import Annotations, Objects, areas_of
 from assignbench.data.read.findings import Finding, Kind
-from assignbench.data.read.mend import mend
+from assignbench.data.read.mend import blocks, mend
 from assignbench.data.read.plain import doubtful
 from assignbench.data.read.raw import RawSplit, positions, repeated, said
 
@@ -19,9 +19,8 @@ LARGEST = 1e9  # pixels; a coordinate beyond this is a damaged number, not a pla
 _TINY = 16  # pixels of a picture's side
 _SOME = 4  # boxes that show a habit
 _MANY = 1 << 20  # boxes: of so many, not all are fractions and a few of them degenerate
-_CLEARLY = 0.02  # of a side: what no rounding explains
+CLEARLY = 0.02  # of a side: what no rounding explains
 SOME_BELOW = 0.05  # of all boxes: below a pixel. COCO's samples hold none; a tool that mixes units, a part of its files
-_BLOCK = 1 << 16  # boxes
 _SMALLER = 0.9  # of the picture: a box is not all of it
 
 
@@ -174,8 +173,7 @@ def _below(raw: RawSplit) -> NDArray[np.bool_]:
     marked = np.zeros(len(boxes), dtype=np.bool_)
     if len(boxes) < _SOME or _small_pictures(raw):
         return marked
-    for start in range(0, len(boxes), _BLOCK):
-        some = slice(start, start + _BLOCK)
+    for some in blocks(len(boxes)):
         marked[some] = below_a_pixel(boxes[some])
     return marked if enough_below(marked) else np.zeros(len(boxes), dtype=np.bool_)
 
@@ -205,10 +203,9 @@ def _beyond(raw: RawSplit) -> NDArray[np.bool_]:
     own = sizes.astype(np.float64)
     own[sizes[:, 0] == 0] = np.inf
     smallest, image = own.min(axis=0), raw.owners
-    for start in range(0, len(boxes), _BLOCK):
-        some = slice(start, start + _BLOCK)
+    for some in blocks(len(boxes)):
         # a quick look first: most boxes fit into any picture
-        large = start + np.flatnonzero(_leave(boxes[some], smallest))
+        large = some.start + np.flatnonzero(_leave(boxes[some], smallest))
         beyond[large] = _leave(boxes[large], own[image[large]]) & (image[large] >= 0)
     return beyond if 2 * np.count_nonzero(beyond) > len(boxes) else np.zeros(len(boxes), dtype=np.bool_)
 
@@ -216,7 +213,7 @@ def _beyond(raw: RawSplit) -> NDArray[np.bool_]:
 def _leave(boxes: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
     """``[object]`` whether boxes reach clearly beyond pictures of these sizes: ``[2]``, or ``[object, 2]``."""
     x0, y0, x1, y1 = np.ascontiguousarray(boxes.T)
-    (width, height), (across, down) = sizes.T, _CLEARLY * sizes.T
+    (width, height), (across, down) = sizes.T, CLEARLY * sizes.T
     return (x1 > width + across) | (y1 > height + down) | (x0 < -across) | (y0 < -down)
 
 

@@ -30,7 +30,7 @@ from assignbench.data.read.findings import (
     PICTURE_UNLABELLED,
     PIXEL_ORIGIN,
 )
-from assignbench.data.read.picture_names import several
+from assignbench.data.read.picture_names import on_one_line, several
 from assignbench.data.read.plain import doubtful, number, read_lines, whole_number
 from assignbench.data.read.raw import RawSplit, unreadable
 from assignbench.data.read.rows import Box, Object, Rows
@@ -118,8 +118,7 @@ def _listed(rows: Rows, one: VocList, pictures: Mapping[str, list[Path]]) -> lis
             continue
         name = _name_in(text, one, pictures)
         if _are_several(name, pictures) and not _is_there(one, name):
-            what = f"several pictures stand on one line, {text!r:.60}; write each on a line of its own"
-            rows.say(ENTRY_MALFORMED, f"{one.file}, line {place}: {what}")
+            rows.say(ENTRY_MALFORMED, f"{one.file}, line {place}: {on_one_line(text)}")
             continue
         if leaves(one.annotations, name):
             rows.say(ENTRY_MALFORMED, f"{one.file}, line {place}: {led_out(name, one.annotations)}")

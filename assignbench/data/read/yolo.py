@@ -26,7 +26,7 @@ from assignbench.data.read.findings import (
     PICTURE_ASIDE,
     PICTURE_RESPELT,
 )
-from assignbench.data.read.picture_names import respell, several
+from assignbench.data.read.picture_names import on_one_line, respell, several
 from assignbench.data.read.plain import number, read_lines, whole_number
 from assignbench.data.read.raw import RawSplit, unreadable
 from assignbench.data.read.rows import Box, Object, Rows
@@ -108,8 +108,7 @@ def _pictures_of(rows: Rows, place: Path, folder: Path) -> Sequence[Path]:
         if path is None:
             rows.say(ENTRY_MALFORMED, f"{place}, line {at}: {led_out(line.strip(), folder)}")
         elif several(line) and not path.is_file():
-            what = f"several pictures stand on one line, {line.strip()!r:.60}; write each on a line of its own"
-            rows.say(ENTRY_MALFORMED, f"{place}, line {at}: {what}")
+            rows.say(ENTRY_MALFORMED, f"{place}, line {at}: {on_one_line(line.strip())}")
         else:
             stated.append(line.strip())
             paths.append(path)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from assignbench.data.read.findings import LABELS_OTHERWISE, POLYGON_SUSPECT, POLYGONS_TRIANGLES, Kind
+from assignbench.data.read.rules import CLEARLY
 
 BEYOND = 1e-3  # of a side: a number may lie this far outside 0 … 1, as rounding leaves it
-_CLEARLY = 0.02  # of a side: what no rounding explains
 _SOME = 4  # lines that show a habit
 _OFTEN = 0.25  # of the boxes; of small objects at random places, read as corners, half of them leave the picture
 
@@ -37,7 +37,7 @@ class Habits:
             x, y, width, height = numbers[:4]
             self.boxes += 1
             self.ordered += x <= width and y <= height
-            self.leaving += max(width / 2 - min(x, 1 - x), height / 2 - min(y, 1 - y)) > _CLEARLY
+            self.leaving += max(width / 2 - min(x, 1 - x), height / 2 - min(y, 1 - y)) > CLEARLY
             return
         self.polygons += 1
         self.triangles += len(numbers) == 6
